@@ -1,0 +1,3 @@
+//! What peers say to each other: canonical CBOR, messages and frames.
+
+pub mod canonical;
