@@ -12,6 +12,9 @@ macro_rules! identifier {
         pub struct $name(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; $length]);
 
         impl $name {
+            /// Bytes.
+            pub const LEN: usize = $length;
+
             /// The bytes, for hashing and signing.
             pub fn as_bytes(&self) -> &[u8] {
                 &self.0
@@ -69,6 +72,11 @@ identifier!(
     /// The blinded name under which a pointer stands on the ledger.
     Tag,
     16
+);
+identifier!(
+    /// An Ed25519 signature (RFC 8032).
+    Signature,
+    64
 );
 
 /// A placement group: n slots held by n distinct nodes, registered on the ledger.

@@ -1,3 +1,23 @@
-//! What peers say to each other: canonical CBOR, messages and frames.
+//! What peers say to each other.
+//!
+//! A message is a canonical CBOR header of at most [`HEADER_LEN_MAX`] bytes and a raw body of at
+//! most [`BODY_LEN_MAX`] bytes. One request, one response; the transport adds the length prefixes
+//! (`spec/transport.md`), `spec/wire.md` has the byte tables.
 
 pub mod canonical;
+mod request;
+mod response;
+
+pub use request::{
+    Authorisation, GroupRange, Inventory, Operation, PartReference, Read, Request, RequestError,
+    RequestKeys, Session, Store, Symbols, VerifiedRequest, VouchedDescriptor,
+};
+pub use response::{
+    InventoryPage, NodeStatus, ProvenValue, Receipt, Refusal, RefusalKind, RepairProgress,
+    Response, SymbolStatement,
+};
+
+/// The longest header of a request or response, in bytes.
+pub const HEADER_LEN_MAX: usize = 64 * 1024;
+/// The longest body of a request or response, in bytes.
+pub const BODY_LEN_MAX: usize = 8 * 1024 * 1024;

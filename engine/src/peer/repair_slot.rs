@@ -1,0 +1,306 @@
+//! Filling a slot: the union of the helpers' inventories, one object after the other.
+//!
+//! Every helper's inventory is read, because any single one may be incomplete or lie; an object that
+//! nobody can prove is ignored. A few objects are rebuilt at once. Memory: 32 bytes an object listed,
+//! and d times the symbols of a fragment an object under way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    Answer, Ask, AskFailure, Fault, FaultKind, Member, RepairError, RepairObject, RepairedPart,
+};
+use crate::code::CodeParameters;
+use crate::keyshare::KeyParameters;
+use crate::names::{GroupId, NetworkId, ObjectId, Slot};
+use crate::object::OBJECT_LEN_MAX;
+use crate::policy::reading::LatencyBook;
+use crate::wire::{Inventory, InventoryPage, Operation, RepairProgress, Response, canonical};
+
+const INVENTORY_TIMEOUT: Duration = Duration::from_secs(10);
+const INVENTORY_PAGE: u16 = 1000;
+const PAGE_LEN_MAX: usize = 40 * INVENTORY_PAGE as usize;
+/// Objects under way at once: with 4 MiB objects about 5 MiB of symbols each.
+const OBJECTS_AT_ONCE: usize = 3;
+
+/// What the machine wants done.
+#[derive(Debug)]
+pub enum RepairAction {
+    /// Ask a helper.
+    Ask(Ask),
+    /// Make a rebuilt part durable, then call [`RepairSlot::handle_stored`].
+    Store(Box<RepairedPart>),
+}
+
+/// The repair of a slot.
+pub struct RepairSlot {
+    network: NetworkId,
+    group: GroupId,
+    slot: Slot,
+    codes: (CodeParameters, KeyParameters),
+    helpers: Vec<Member>,
+    latencies: LatencyBook,
+    listings: Vec<Listing>,
+    /// Listed and not held yet, in the order of their ids.
+    waiting: BTreeSet<ObjectId>,
+    /// Held here, failed, or under way.
+    settled: BTreeSet<ObjectId>,
+    under_way: BTreeMap<ObjectId, RepairObject>,
+    asked: BTreeMap<u64, Question>,
+    next_id: u64,
+    rebuilt: Vec<Box<RepairedPart>>,
+    storing: usize,
+    progress: RepairProgress,
+    faults: Vec<Fault>,
+}
+
+/// How far the inventory of one helper has been read.
+struct Listing {
+    member: Member,
+    after: Option<ObjectId>,
+    state: ListingState,
+}
+
+#[derive(PartialEq, Eq)]
+enum ListingState {
+    Due,
+    Asked,
+    Ended,
+}
+
+struct Question {
+    asked_at: Duration,
+    of: QuestionOf,
+    member: Member,
+}
+
+enum QuestionOf {
+    Listing(usize),
+    Object { object: ObjectId, id: u64 },
+}
+
+impl RepairSlot {
+    /// Fills `slot` of `group` from the other `members`. `held` are the objects already here.
+    pub fn new(
+        network: NetworkId,
+        group: GroupId,
+        slot: Slot,
+        codes: (CodeParameters, KeyParameters),
+        members: &[Member],
+        held: BTreeSet<ObjectId>,
+    ) -> Self {
+        let helpers: Vec<Member> =
+            members.iter().copied().filter(|member| member.slot != slot).collect();
+        let listings = helpers
+            .iter()
+            .map(|&member| Listing { member, after: None, state: ListingState::Due })
+            .collect();
+        let progress =
+            RepairProgress { objects_held: held.len() as u64, ..RepairProgress::default() };
+        Self {
+            network,
+            group,
+            slot,
+            codes,
+            helpers,
+            latencies: LatencyBook::default(),
+            listings,
+            waiting: BTreeSet::new(),
+            settled: held,
+            under_way: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            next_id: 0,
+            rebuilt: Vec::new(),
+            storing: 0,
+            progress,
+            faults: Vec::new(),
+        }
+    }
+
+    /// How far it has come.
+    pub fn progress(&self) -> RepairProgress {
+        RepairProgress { finished: self.is_finished(), ..self.progress.clone() }
+    }
+
+    /// Whether nothing more will happen.
+    pub fn is_finished(&self) -> bool {
+        self.listings.iter().all(|listing| listing.state == ListingState::Ended)
+            && self.waiting.is_empty()
+            && self.under_way.is_empty()
+            && self.rebuilt.is_empty()
+            && self.storing == 0
+    }
+
+    /// Helpers whose answers proved wrong.
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// The next thing to do, if any.
+    pub fn poll_action(&mut self, now: Duration) -> Option<RepairAction> {
+        if let Some(part) = self.rebuilt.pop() {
+            self.storing += 1;
+            return Some(RepairAction::Store(part));
+        }
+        self.poll_listing(now).or_else(|| self.poll_object(now)).map(RepairAction::Ask)
+    }
+
+    /// Takes the answer to a question.
+    pub fn handle_answer(&mut self, now: Duration, id: u64, answer: Result<Answer, AskFailure>) {
+        let Some(question) = self.asked.remove(&id) else {
+            return;
+        };
+        match &answer {
+            Ok(_) => self.latencies.record(question.member.node, now - question.asked_at),
+            Err(_) => self.latencies.record_failure(question.member.node),
+        }
+        match question.of {
+            QuestionOf::Listing(index) => self.take_page(index, answer),
+            QuestionOf::Object { object, id } => {
+                if let Some(machine) = self.under_way.get_mut(&object) {
+                    machine.handle_answer(id, answer);
+                }
+                self.settle(object);
+            }
+        }
+    }
+
+    /// A rebuilt part was made durable, or why it was not.
+    pub fn handle_stored(&mut self, part: &RepairedPart, result: Result<(), String>) {
+        self.storing -= 1;
+        match result {
+            Ok(()) => {
+                self.progress.objects_held += 1;
+                self.progress.fragment_bytes += part.fragment.len() as u64;
+                self.progress.symbol_bytes_theory += part.symbol_bytes_theory;
+                self.progress.reed_solomon_bytes += part.reed_solomon_bytes;
+            }
+            Err(message) => self.fail(message),
+        }
+    }
+
+    fn poll_listing(&mut self, now: Duration) -> Option<Ask> {
+        let index =
+            self.listings.iter().position(|listing| listing.state == ListingState::Due)?;
+        let listing = &mut self.listings[index];
+        listing.state = ListingState::Asked;
+        let inventory = Inventory {
+            group: self.group,
+            slot: listing.member.slot,
+            lost: self.slot,
+            after: listing.after,
+            limit: INVENTORY_PAGE,
+        };
+        let ask = Ask {
+            id: self.next_id,
+            to: listing.member,
+            operation: Operation::Inventory(inventory),
+            body: Bytes::new(),
+            timeout: INVENTORY_TIMEOUT,
+        };
+        self.remember(now, ask.to, QuestionOf::Listing(index));
+        Some(ask)
+    }
+
+    fn poll_object(&mut self, now: Duration) -> Option<Ask> {
+        while self.under_way.len() + self.storing < OBJECTS_AT_ONCE {
+            let Some(object) = self.waiting.pop_first() else { break };
+            self.settled.insert(object);
+            self.under_way.insert(object, self.start(object));
+            self.settle(object);
+        }
+        let (object, mut ask) = self
+            .under_way
+            .iter_mut()
+            .find_map(|(object, machine)| Some((*object, machine.poll_ask()?)))?;
+        let of = QuestionOf::Object { object, id: ask.id };
+        ask.id = self.next_id;
+        self.remember(now, ask.to, of);
+        Some(ask)
+    }
+
+    fn remember(&mut self, now: Duration, member: Member, of: QuestionOf) {
+        self.asked.insert(self.next_id, Question { asked_at: now, of, member });
+        self.next_id += 1;
+    }
+
+    /// The helpers' load is spread: each object starts at another helper, but those that failed
+    /// come last.
+    fn start(&self, object: ObjectId) -> RepairObject {
+        let mut helpers = self.helpers.clone();
+        if !helpers.is_empty() {
+            let start = self.settled.len() % helpers.len();
+            helpers.rotate_left(start);
+        }
+        self.latencies.order_failed_last(&mut helpers, |member| member.node);
+        RepairObject::new(self.network, self.group, object, self.slot, self.codes, helpers)
+    }
+
+    fn take_page(&mut self, index: usize, answer: Result<Answer, AskFailure>) {
+        let listing = &mut self.listings[index];
+        listing.state = ListingState::Ended;
+        let page = match answer {
+            Ok(Answer { response: Response::Inventory, body }) => {
+                self.progress.header_bytes += body.len() as u64;
+                canonical::decode::<InventoryPage>(&body, PAGE_LEN_MAX).ok()
+            }
+            Ok(Answer { response: Response::Refused(_), .. }) | Err(_) => return,
+            Ok(_) => None,
+        };
+        // Ascending beyond what was listed: a helper cannot make the newcomer read for ever.
+        let ascends = |page: &InventoryPage| {
+            page.objects.first().is_none_or(|first| Some(*first) > listing.after)
+                && page.objects.is_sorted_by(|a, b| a < b)
+        };
+        let Some(page) = page.filter(ascends) else {
+            let fault = Fault { member: listing.member, kind: FaultKind::Unfitting };
+            self.progress.liars.push(fault.member.node);
+            self.faults.push(fault);
+            return;
+        };
+        if let (true, Some(last)) = (page.more, page.objects.last()) {
+            listing.after = Some(*last);
+            listing.state = ListingState::Due;
+        }
+        for object in page.objects {
+            if !self.settled.contains(&object) && self.waiting.insert(object) {
+                self.progress.objects_found += 1;
+            }
+        }
+    }
+
+    /// Takes the outcome of an object's machine, if it has one.
+    fn settle(&mut self, object: ObjectId) {
+        let Some(machine) = self.under_way.get_mut(&object) else {
+            return;
+        };
+        let Some(outcome) = machine.poll_outcome() else {
+            return;
+        };
+        let traffic = machine.traffic();
+        self.progress.symbol_bytes += traffic.symbol_bytes;
+        self.progress.key_bytes += traffic.key_bytes;
+        self.progress.header_bytes += traffic.header_bytes;
+        self.progress.witness_bytes += traffic.witness_bytes;
+        for fault in machine.faults() {
+            if !self.progress.liars.contains(&fault.member.node) {
+                self.progress.liars.push(fault.member.node);
+            }
+            self.faults.push(fault.clone());
+        }
+        self.under_way.remove(&object);
+        match outcome {
+            Ok(part) => self.rebuilt.push(Box::new(part)),
+            // Whoever listed it made it up.
+            Err(RepairError::Unproven) => self.progress.objects_found -= 1,
+            Err(error) => self.fail(error.to_string()),
+        }
+    }
+
+    fn fail(&mut self, message: String) {
+        self.progress.objects_failed += 1;
+        self.progress.last_failure = Some(message);
+    }
+}

@@ -1,0 +1,124 @@
+//! Who may ask what (`crypto.md` §8). No request is answered without it.
+
+use crate::code::CodeParameters;
+use crate::keyshare::KeyParameters;
+use crate::names::{GroupId, NodeId, Slot};
+use crate::object::Descriptor;
+use crate::wire::{Operation, Refusal, RefusalKind, VerifiedRequest};
+
+/// A view of the ledger older than this proves nothing about who holds a slot.
+pub const VIEW_AGE_MAX_MS: u64 = 10 * 60 * 1000;
+
+/// What the decision needs to know of the ledger.
+pub trait LedgerView {
+    /// The current holder of a slot.
+    fn holder(&self, group: GroupId, slot: Slot) -> Option<NodeId>;
+    /// The codes registered for a group.
+    fn group_codes(&self, group: GroupId) -> Option<(CodeParameters, KeyParameters)>;
+    /// Whether the machine is enrolled at all.
+    fn is_enrolled(&self, node: &NodeId) -> bool;
+    /// Whether the machine is enrolled as a submitter.
+    fn is_submitter(&self, node: &NodeId) -> bool;
+    /// When a validator last attested this view, in Unix milliseconds.
+    fn attested_at(&self) -> u64;
+}
+
+/// Decides whether `receiver` answers `request` at `now` (Unix milliseconds).
+///
+/// `stored` is the descriptor of the object: for a store the one offered, for a read the one kept;
+/// `None` where the operation names no object or it is not kept here.
+pub fn authorise(
+    request: &VerifiedRequest,
+    view: &impl LedgerView,
+    receiver: &NodeId,
+    stored: Option<&Descriptor>,
+    now: u64,
+) -> Result<(), Refusal> {
+    if !view.is_enrolled(&request.author) {
+        return denied("this machine is not enrolled; ask the network's operator to enrol it");
+    }
+    match &request.operation {
+        Operation::Store(store) => {
+            require_fresh(view, now)?;
+            let Some(descriptor) = stored else {
+                return invalid("the descriptor is malformed or a signature for it does not hold");
+            };
+            let submitter = &store.object.authorisation.submitter;
+            if *submitter != request.author || !view.is_submitter(submitter) {
+                return denied("only an enrolled submitter may store, under its own signature");
+            }
+            if view.group_codes(descriptor.group) != Some((descriptor.code, descriptor.key)) {
+                return invalid("the group is not registered with the object's codes");
+            }
+            require_holder(view, descriptor.group, store.share.slot(), receiver, "the receiver")
+        }
+        Operation::Read(_) => match (stored, request.capability) {
+            (None, _) => Err(Refusal::new(RefusalKind::NotFound, "this object is not kept here")),
+            (Some(descriptor), Some(key)) if key == descriptor.read_key => Ok(()),
+            (Some(_), _) => denied("the object's read key must sign the request"),
+        },
+        Operation::Inventory(inventory) => {
+            require_current_holder(request, view, inventory.group, inventory.lost, now)
+        }
+        Operation::Symbols(symbols) => {
+            require_current_holder(request, view, symbols.part.group, symbols.lost, now)
+        }
+        Operation::Witness { part, lost } => {
+            require_current_holder(request, view, part.group, *lost, now)
+        }
+        Operation::Repair { group, slot } => {
+            require_fresh(view, now)?;
+            if !view.is_submitter(&request.author) {
+                return denied("only an enrolled submitter may ask for a repair");
+            }
+            require_holder(view, *group, *slot, receiver, "the receiver")
+        }
+        Operation::Status
+        | Operation::Submit(_)
+        | Operation::Head { .. }
+        | Operation::Prove(_)
+        | Operation::Follow { .. } => Ok(()),
+    }
+}
+
+fn require_current_holder(
+    request: &VerifiedRequest,
+    view: &impl LedgerView,
+    group: GroupId,
+    slot: Slot,
+    now: u64,
+) -> Result<(), Refusal> {
+    require_fresh(view, now)?;
+    require_holder(view, group, slot, &request.author, "the asker")
+}
+
+fn require_holder(
+    view: &impl LedgerView,
+    group: GroupId,
+    slot: Slot,
+    node: &NodeId,
+    who: &str,
+) -> Result<(), Refusal> {
+    if view.holder(group, slot) == Some(*node) {
+        return Ok(());
+    }
+    denied(&format!("{who} is not the current holder of slot {slot} of group {group}"))
+}
+
+fn require_fresh(view: &impl LedgerView, now: u64) -> Result<(), Refusal> {
+    if now.saturating_sub(view.attested_at()) <= VIEW_AGE_MAX_MS {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        RefusalKind::Unavailable,
+        "this node has not heard from a validator for ten minutes; try again later",
+    ))
+}
+
+fn denied(message: &str) -> Result<(), Refusal> {
+    Err(Refusal::new(RefusalKind::Denied, message))
+}
+
+fn invalid(message: &str) -> Result<(), Refusal> {
+    Err(Refusal::new(RefusalKind::Invalid, message))
+}

@@ -1,0 +1,341 @@
+//! Responses, and the statements in them that a third party can check.
+
+use ed25519_dalek::{Signer, SigningKey};
+use minicbor::{Decode, Encode};
+
+use super::HEADER_LEN_MAX;
+use super::canonical::{self, CanonicalError};
+use super::request::{PartReference, VouchedDescriptor, signature_holds};
+use crate::hash::hash;
+use crate::keyshare::{ProvenPart, ProvenSymbol};
+use crate::ledger::{HeadAttestation, SignedHeader, StateProof};
+use crate::names::{Epoch, NetworkId, NodeId, ObjectId, Signature, Slot};
+use crate::object::GroupHashes;
+
+/// What a peer answers. Which variants answer which operation stands at each.
+#[derive(Debug, Encode, Decode)]
+pub enum Response {
+    /// To any operation: no, and why.
+    #[n(0)]
+    Refused(#[n(0)] Refusal),
+    /// To `Store`: the part is durable.
+    #[n(1)]
+    Stored(#[n(0)] Receipt),
+    /// To `Read`: the body is the groups asked for.
+    #[n(2)]
+    Read {
+        /// Canonical bytes of the descriptor, if asked.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        descriptor: Option<Vec<u8>>,
+        /// The key part with its path, if asked.
+        #[n(1)]
+        key_part: Option<ProvenPart>,
+        /// The fragment's group hashes, when only a range was asked.
+        #[n(2)]
+        hashes: Option<GroupHashes>,
+    },
+    /// To `Inventory`: the body is an [`InventoryPage`].
+    #[n(3)]
+    Inventory,
+    /// To `Symbols`: the body is the fragment's helper symbols.
+    #[n(4)]
+    Symbols {
+        /// The key share's pair symbol.
+        #[n(0)]
+        key_symbol: ProvenSymbol,
+        /// The helper's signature over both, so that a lie can be shown to others.
+        #[n(1)]
+        signature: Signature,
+        /// The object's descriptor, if asked.
+        #[n(2)]
+        object: Option<VouchedDescriptor>,
+    },
+    /// To `Witness`: the body is the helper's own fragment.
+    #[n(5)]
+    Witness,
+    /// To `Repair`.
+    #[n(6)]
+    Repair(#[n(0)] RepairProgress),
+    /// To `Status`.
+    #[n(7)]
+    Status(#[n(0)] NodeStatus),
+    /// To `Submit`: the entry is final.
+    #[n(8)]
+    Submitted {
+        /// The block it stands in.
+        #[n(0)]
+        height: u64,
+        /// Its place in the log of all entries.
+        #[n(1)]
+        index: u64,
+    },
+    /// To `Head`.
+    #[n(9)]
+    Head {
+        /// The newest final header and its certificate.
+        #[n(0)]
+        head: Box<SignedHeader>,
+        /// The validator's word that it is the newest.
+        #[n(1)]
+        attestation: HeadAttestation,
+    },
+    /// To `Prove`: the values in the order asked, against the state root of `height`. The body is
+    /// the canonical list of proofs.
+    #[n(10)]
+    Proven {
+        /// The header's height.
+        #[n(0)]
+        height: u64,
+    },
+    /// To `Follow`: the body is length-prefixed blocks, possibly none.
+    #[n(11)]
+    Blocks {
+        /// The newest height the sender has.
+        #[n(0)]
+        head: u64,
+    },
+}
+
+/// A value of the ledger's state, or its absence, with the proof.
+#[derive(Debug, Encode, Decode)]
+pub struct ProvenValue {
+    /// Canonical bytes; absent when the proof is of absence.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub value: Option<Vec<u8>>,
+    /// Against the state root of the response's height.
+    #[n(1)]
+    pub proof: StateProof,
+}
+
+/// Why a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Refusal {
+    /// What the asker can do about it follows from this.
+    #[n(0)]
+    pub kind: RefusalKind,
+    /// For people; at most [`Refusal::MESSAGE_LEN_MAX`] bytes, never a secret.
+    #[n(1)]
+    pub message: String,
+}
+
+impl Refusal {
+    /// Longer messages are cut.
+    pub const MESSAGE_LEN_MAX: usize = 512;
+
+    /// A refusal with a message for people.
+    pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        let end = (0..=Self::MESSAGE_LEN_MAX.min(message.len()))
+            .rev()
+            .find(|&end| message.is_char_boundary(end))
+            .unwrap_or(0);
+        message.truncate(end);
+        Self { kind, message }
+    }
+}
+
+/// Refusals sorted by what the asker should do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum RefusalKind {
+    /// Malformed, or impossible: do not send it again.
+    #[n(0)]
+    Invalid,
+    /// Not allowed for this asker.
+    #[n(1)]
+    Denied,
+    /// Not here.
+    #[n(2)]
+    NotFound,
+    /// No room: disk full or quota used up.
+    #[n(3)]
+    Full,
+    /// Not now: try again later.
+    #[n(4)]
+    Unavailable,
+    /// What is kept here is damaged; its holder must repair it.
+    #[n(5)]
+    Damaged,
+}
+
+/// A holder's signed word that a part is durable.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Receipt {
+    /// The part.
+    #[n(0)]
+    pub part: PartReference,
+    /// The epoch of its key share.
+    #[n(1)]
+    pub epoch: Epoch,
+    /// Who holds it.
+    #[n(2)]
+    pub holder: NodeId,
+    #[n(3)]
+    signature: Signature,
+}
+
+impl Receipt {
+    /// Signs; call only after the part is durable.
+    pub fn sign(
+        network: &NetworkId,
+        part: PartReference,
+        epoch: Epoch,
+        holder: &SigningKey,
+    ) -> Self {
+        let id = NodeId(holder.verifying_key().to_bytes());
+        let transcript = Self::transcript(network, &part, epoch, &id);
+        Self { part, epoch, holder: id, signature: Signature(holder.sign(&transcript).to_bytes()) }
+    }
+
+    /// Whether the holder's signature holds.
+    pub fn verify(&self, network: &NetworkId) -> bool {
+        let transcript = Self::transcript(network, &self.part, self.epoch, &self.holder);
+        signature_holds(&self.holder.0, &transcript, &self.signature)
+    }
+
+    fn transcript(
+        network: &NetworkId,
+        part: &PartReference,
+        epoch: Epoch,
+        holder: &NodeId,
+    ) -> [u8; 32] {
+        hash(
+            "receipt",
+            &[
+                network.as_bytes(),
+                &canonical::encode(part),
+                &epoch.0.to_be_bytes(),
+                holder.as_bytes(),
+            ],
+        )
+    }
+}
+
+/// What a helper signs when it sends symbols: a wrong symbol becomes transferable evidence.
+pub struct SymbolStatement<'a> {
+    /// The network.
+    pub network: &'a NetworkId,
+    /// The helper's part.
+    pub part: &'a PartReference,
+    /// The lost slot.
+    pub lost: Slot,
+    /// The pair symbol sent.
+    pub key_symbol: &'a ProvenSymbol,
+    /// The fragment symbols sent.
+    pub fragment_symbols: &'a [u8],
+}
+
+impl SymbolStatement<'_> {
+    /// Signed by the helper.
+    pub fn sign(&self, helper: &SigningKey) -> Signature {
+        Signature(helper.sign(&self.transcript()).to_bytes())
+    }
+
+    /// Whether `helper` said so.
+    pub fn verify(&self, helper: &NodeId, signature: &Signature) -> bool {
+        signature_holds(&helper.0, &self.transcript(), signature)
+    }
+
+    fn transcript(&self) -> [u8; 32] {
+        hash(
+            "symbols",
+            &[
+                self.network.as_bytes(),
+                &canonical::encode(self.part),
+                &[self.lost.point()],
+                &canonical::encode(self.key_symbol),
+                blake3::hash(self.fragment_symbols).as_bytes(),
+            ],
+        )
+    }
+}
+
+/// A page of an inventory.
+#[derive(Debug, Default, Encode, Decode)]
+pub struct InventoryPage {
+    /// Ascending, at most as many as asked.
+    #[n(0)]
+    pub objects: Vec<ObjectId>,
+    /// Whether more follow.
+    #[n(1)]
+    pub more: bool,
+}
+
+/// How far the repair of a slot has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct RepairProgress {
+    /// Nothing more will happen by itself.
+    #[n(0)]
+    pub finished: bool,
+    /// Objects found at the helpers.
+    #[n(1)]
+    pub objects_found: u64,
+    /// Objects rebuilt, or already here.
+    #[n(2)]
+    pub objects_held: u64,
+    /// Objects that could not be rebuilt.
+    #[n(3)]
+    pub objects_failed: u64,
+    /// Bytes of the fragments rebuilt.
+    #[n(4)]
+    pub fragment_bytes: u64,
+    /// Bytes of helper symbols received for them.
+    #[n(5)]
+    pub symbol_bytes: u64,
+    /// What the code's theory says for them: d·β.
+    #[n(6)]
+    pub symbol_bytes_theory: u64,
+    /// What Reed-Solomon would have received: k whole fragments of its own, that is the coded bytes.
+    #[n(7)]
+    pub reed_solomon_bytes: u64,
+    /// Bytes of pair symbols with their paths.
+    #[n(8)]
+    pub key_bytes: u64,
+    /// Bytes of message headers, inventories and signatures.
+    #[n(9)]
+    pub header_bytes: u64,
+    /// Bytes of whole fragments, fetched only to find a liar.
+    #[n(10)]
+    pub witness_bytes: u64,
+    /// Helpers whose answers proved wrong.
+    #[n(11)]
+    pub liars: Vec<NodeId>,
+    /// The last failure, for people.
+    #[n(12)]
+    pub last_failure: Option<String>,
+}
+
+/// Figures of a storage node.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct NodeStatus {
+    /// The program's version.
+    #[n(0)]
+    pub version: String,
+    /// Parts kept.
+    #[n(1)]
+    pub objects: u64,
+    /// Bytes they use.
+    #[n(2)]
+    pub bytes: u64,
+    /// Bytes they may use.
+    #[n(3)]
+    pub quota: u64,
+    /// The newest block that is durable here.
+    #[n(4)]
+    pub height: u64,
+    /// Parts found damaged since the start.
+    #[n(5)]
+    pub damaged: u64,
+}
+
+impl Response {
+    /// The header bytes to send.
+    pub fn to_header(&self) -> Vec<u8> {
+        canonical::encode(self)
+    }
+
+    /// Reads a header as received.
+    pub fn from_header(header: &[u8]) -> Result<Self, CanonicalError> {
+        canonical::decode(header, HEADER_LEN_MAX)
+    }
+}
