@@ -10,7 +10,7 @@ use ed25519_dalek::SigningKey;
 use super::Answer;
 use crate::keyshare::Share;
 use crate::names::{GroupId, NetworkId, NodeId, ObjectId, Slot};
-use crate::object::{Descriptor, GROUP_LEN, GroupHashes};
+use crate::object::{Descriptor, GROUP_LEN, GroupHashes, object_id};
 use crate::policy::{LedgerView, authorise};
 use crate::wire::{
     GroupRange, Inventory, InventoryPage, Operation, PartReference, Read, Receipt, Refusal,
@@ -53,6 +53,9 @@ pub enum DiskRequest {
     Describe(PartReference),
     /// Read the whole fragment of a part.
     Fragment(PartReference),
+    /// Move a part out of the way whose fragment does not match its root; answered by
+    /// [`DiskError::Damaged`].
+    SetAside(PartReference),
     /// List the objects kept for a slot, ascending.
     List {
         /// The group.
@@ -266,7 +269,12 @@ impl Holder {
         let hashes = GroupHashes::of(&fragment);
         let root = descriptor.fragment_roots.get(stored.share.slot().index());
         if root != Some(&hashes.root(fragment.len() as u64)) {
-            return refuse(disk_refusal(DiskError::Damaged));
+            let part = PartReference {
+                group: descriptor.group,
+                slot: stored.share.slot(),
+                object: object_id(&stored.object.descriptor),
+            };
+            return Step::Disk(DiskRequest::SetAside(part), Pending::new(request));
         }
         match &request.operation {
             Operation::Read(read) => match read.groups {

@@ -323,9 +323,6 @@ pub struct NodeStatus {
     /// The newest block that is durable here.
     #[n(4)]
     pub height: u64,
-    /// Parts found damaged since the start.
-    #[n(5)]
-    pub damaged: u64,
 }
 
 impl Response {

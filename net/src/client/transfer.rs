@@ -1,0 +1,154 @@
+//! Drives the engine's put and get machines over the network.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use ed25519_dalek::SigningKey;
+use kakera_engine::names::{NetworkId, NodeId};
+use kakera_engine::object::SealedObject;
+use kakera_engine::peer::{
+    Fault, Gathered, GetError, GetObject, Member, PutError, PutObject, PutReport, Wanted,
+};
+use kakera_engine::policy::reading::LatencyBook;
+use kakera_engine::wire::Authorisation;
+use tokio::task::JoinHandle;
+use tracing::warn;
+
+use crate::exchange::{Asking, Exchange};
+
+/// Puts whose last holders have not answered yet; more than this many are not waited for.
+const STRAGGLERS_MAX: usize = 4;
+
+/// Moves objects to and from their holders.
+pub struct Transfers {
+    exchange: Exchange,
+    network: NetworkId,
+    latencies: Arc<Mutex<LatencyBook>>,
+    stragglers: Mutex<VecDeque<JoinHandle<PutReport>>>,
+}
+
+impl Transfers {
+    /// Transfers over `exchange`.
+    pub fn new(exchange: Exchange, network: NetworkId) -> Self {
+        Self { exchange, network, latencies: Arc::default(), stragglers: Mutex::default() }
+    }
+
+    /// Gives an object to the holders of its group and returns when enough have made it durable.
+    /// The rest goes on in the background; [`Transfers::settle`] waits for it.
+    pub async fn put(
+        &self,
+        object: SealedObject,
+        authorisation: Authorisation,
+        members: &[Member],
+    ) -> Result<PutReport, PutError> {
+        let mut machine = PutObject::new(self.network, object, authorisation, members);
+        let mut asking = Asking::new(self.exchange.clone(), None);
+        loop {
+            drive_put(&mut machine, &mut asking).await;
+            if let Some(failure) = machine.failure() {
+                return Err(failure);
+            }
+            if machine.is_durable() {
+                break;
+            }
+        }
+        let report = machine.report();
+        if !machine.is_finished() {
+            self.finish_in_background(machine, asking);
+        }
+        Ok(report)
+    }
+
+    /// Waits until every put has been answered by all holders or they were given up.
+    pub async fn settle(&self) {
+        loop {
+            let straggler = lock(&self.stragglers).pop_front();
+            match straggler {
+                // A cancelled straggler was not waited for on purpose.
+                Some(task) => drop(task.await),
+                None => return,
+            }
+        }
+    }
+
+    /// Reads an object or a range of it. `read_key` is the object's capability.
+    pub async fn get(
+        &self,
+        wanted: Wanted,
+        read_key: Arc<SigningKey>,
+        members: &[Member],
+    ) -> Result<Gathered, GetError> {
+        let mut members = members.to_vec();
+        let hedge_delay = {
+            let book = lock(&self.latencies);
+            book.order(&mut members, |member| member.node);
+            let likely = members.iter().take(usize::from(wanted.code.k)).map(|m| &m.node);
+            book.hedge_delay(likely)
+        };
+        let mut machine = GetObject::new(wanted, members, hedge_delay);
+        let mut asking = Asking::new(self.exchange.clone(), Some(read_key));
+        let mut asked: Vec<(NodeId, Instant)> = Vec::new();
+        let outcome = loop {
+            while let Some(ask) = machine.poll_ask(asking.now()) {
+                asked.push((ask.to.node, Instant::now()));
+                asking.send(ask);
+            }
+            if let Some(outcome) = machine.poll_outcome() {
+                break outcome;
+            }
+            if let Some((id, answer)) = asking.next(machine.poll_timeout()).await {
+                // The machine numbers its questions from 0 in the order asked.
+                if let Some((node, at)) = asked.get(id as usize) {
+                    match &answer {
+                        Ok(_) => lock(&self.latencies).record(*node, at.elapsed()),
+                        Err(_) => lock(&self.latencies).record_failure(*node),
+                    }
+                }
+                machine.handle_answer(id, answer);
+            }
+        };
+        warn_of(machine.faults());
+        outcome
+    }
+
+    fn finish_in_background(&self, mut machine: PutObject, mut asking: Asking) {
+        let task = tokio::spawn(async move {
+            while !machine.is_finished() {
+                drive_put(&mut machine, &mut asking).await;
+            }
+            machine.report()
+        });
+        let mut stragglers = lock(&self.stragglers);
+        stragglers.retain(|task| !task.is_finished());
+        stragglers.push_back(task);
+        if stragglers.len() > STRAGGLERS_MAX
+            && let Some(oldest) = stragglers.pop_front()
+        {
+            oldest.abort();
+        }
+    }
+}
+
+/// One event: send what is due, then take an answer or let time pass.
+async fn drive_put(machine: &mut PutObject, asking: &mut Asking) {
+    while let Some(ask) = machine.poll_ask(asking.now()) {
+        asking.send(ask);
+    }
+    if let Some((id, answer)) = asking.next(machine.poll_timeout()).await {
+        let faults = machine.faults().len();
+        machine.handle_answer(asking.now(), id, answer);
+        warn_of(&machine.faults()[faults..]);
+    }
+}
+
+fn warn_of(faults: &[Fault]) {
+    for fault in faults {
+        warn!(node = %fault.member.node, slot = %fault.member.slot, what = %fault.kind, "a peer answered wrongly");
+    }
+}
+
+/// The data behind these locks is valid after every statement, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,152 @@
+//! Asks peers what the engine's machines want asked.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+use kakera_engine::names::{NetworkId, NodeId};
+use kakera_engine::peer::{Answer, Ask, AskFailure};
+use kakera_engine::wire::{Operation, Request, RequestKeys, Response, Session};
+use tokio::task::JoinSet;
+
+use crate::clock::unix_milliseconds;
+use crate::fabric::{Fabric, RequestError};
+use crate::id::Identity;
+
+/// Where a node listens, as far as the asker knows.
+pub trait AddressBook: Send + Sync {
+    /// `None` for a node that is not enrolled or gave no address.
+    fn address(&self, node: &NodeId) -> Option<SocketAddr>;
+}
+
+/// Sends signed requests under one identity.
+#[derive(Clone)]
+pub struct Exchange {
+    fabric: Fabric,
+    network: NetworkId,
+    identity: Arc<Identity>,
+    addresses: Arc<dyn AddressBook>,
+}
+
+impl Exchange {
+    /// An exchange over `fabric`, which must be bound under the same identity.
+    pub fn new(
+        fabric: Fabric,
+        network: NetworkId,
+        identity: Arc<Identity>,
+        addresses: Arc<dyn AddressBook>,
+    ) -> Self {
+        Self { fabric, network, identity, addresses }
+    }
+
+    /// The transport underneath.
+    pub fn fabric(&self) -> &Fabric {
+        &self.fabric
+    }
+
+    /// Asks `receiver` one question; `capability` signs too if given.
+    pub async fn ask(
+        &self,
+        receiver: NodeId,
+        operation: &Operation,
+        body: Bytes,
+        timeout: Duration,
+        capability: Option<&SigningKey>,
+    ) -> Result<Answer, AskFailure> {
+        let address = self.addresses.address(&receiver).ok_or(AskFailure::Unreachable)?;
+        self.ask_at(receiver, address, operation, body, timeout, capability).await
+    }
+
+    /// As [`Exchange::ask`], at a known address.
+    pub async fn ask_at(
+        &self,
+        receiver: NodeId,
+        address: SocketAddr,
+        operation: &Operation,
+        body: Bytes,
+        timeout: Duration,
+        capability: Option<&SigningKey>,
+    ) -> Result<Answer, AskFailure> {
+        let deadline = unix_milliseconds() + timeout.as_millis() as u64;
+        let message = self
+            .fabric
+            .request(receiver, address, timeout, |exporter| {
+                let session = Session { network: self.network, receiver, exporter: *exporter };
+                let keys = RequestKeys { author: self.identity.signing_key(), capability };
+                (Request::sign(operation, &session, deadline, &keys), body)
+            })
+            .await
+            .map_err(ask_failure)?;
+        let response = Response::from_header(&message.header)
+            .map_err(|error| AskFailure::Misbehaved(error.to_string()))?;
+        Ok(Answer { response, body: message.body })
+    }
+}
+
+fn ask_failure(error: RequestError) -> AskFailure {
+    match error {
+        RequestError::Timeout => AskFailure::TimedOut,
+        RequestError::Unreachable { .. } | RequestError::Closed { .. } => AskFailure::Unreachable,
+        other => AskFailure::Misbehaved(other.to_string()),
+    }
+}
+
+/// The questions of one machine under way. Dropping it cancels them.
+pub struct Asking {
+    exchange: Exchange,
+    capability: Option<Arc<SigningKey>>,
+    tasks: JoinSet<(u64, Result<Answer, AskFailure>)>,
+    start: Instant,
+}
+
+impl Asking {
+    /// Questions over `exchange`, all signed by `capability` too if given.
+    pub fn new(exchange: Exchange, capability: Option<Arc<SigningKey>>) -> Self {
+        Self { exchange, capability, tasks: JoinSet::new(), start: Instant::now() }
+    }
+
+    /// The machine's time: since this was made.
+    pub fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Sends a question.
+    pub fn send(&mut self, ask: Ask) {
+        let exchange = self.exchange.clone();
+        let capability = self.capability.clone();
+        self.tasks.spawn(async move {
+            let Ask { id, to, operation, body, timeout } = ask;
+            let capability = capability.as_deref();
+            (id, exchange.ask(to.node, &operation, body, timeout, capability).await)
+        });
+    }
+
+    /// The next answer; `None` when the machine should be polled again at `wake`, its time.
+    pub async fn next(
+        &mut self,
+        wake: Option<Duration>,
+    ) -> Option<(u64, Result<Answer, AskFailure>)> {
+        let sleep = async {
+            match wake {
+                Some(wake) => tokio::time::sleep(wake.saturating_sub(self.start.elapsed())).await,
+                None if self.tasks.is_empty() => {}
+                None => std::future::pending().await,
+            }
+        };
+        let answer = async {
+            match self.tasks.join_next().await {
+                Some(Ok(answer)) => answer,
+                // Only a panic in a question's task ends it without an answer.
+                Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = answer => Some(answer),
+            () = sleep => None,
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Does on the part store what the engine's holder wants of its disk.
+
+use kakera_engine::peer::{DiskError, DiskRequest, DiskResult, RepairedPart, StoredPart};
+use kakera_engine::wire::{PartReference, canonical};
+use zeroize::Zeroizing;
+
+use crate::store::disk::OsDisk;
+use crate::store::parts::{HEADER_FIELD_LENGTH_MAX, Part, PartStore, PutError, ReadError};
+
+/// Blocks on the disk: call it from a blocking thread.
+pub(super) fn perform(store: &PartStore<OsDisk>, request: DiskRequest) -> DiskResult {
+    match request {
+        DiskRequest::Write { part, stored, fragment } => {
+            match write(store, part, &stored, &fragment) {
+                Ok(()) => DiskResult::Written,
+                Err(error) => DiskResult::Failed(error),
+            }
+        }
+        DiskRequest::Describe(part) => match describe(store, &part) {
+            Ok(stored) => DiskResult::Described(stored.map(Box::new)),
+            Err(error) => DiskResult::Failed(error),
+        },
+        DiskRequest::Fragment(part) => match store.whole_fragment(&part) {
+            Ok(fragment) => DiskResult::Fragment(fragment.map(Into::into)),
+            Err(error) => DiskResult::Failed(read_error(error)),
+        },
+        DiskRequest::SetAside(part) => match store.set_aside(&part) {
+            Ok(()) => DiskResult::Failed(DiskError::Damaged),
+            Err(error) => DiskResult::Failed(DiskError::Failed(error.to_string())),
+        },
+        DiskRequest::List { group, slot, after, limit } => {
+            DiskResult::Listed(store.objects(group, slot, after, limit))
+        }
+    }
+}
+
+/// Makes a rebuilt part durable.
+pub(super) fn write_repaired(
+    store: &PartStore<OsDisk>,
+    repaired: &RepairedPart,
+) -> Result<(), DiskError> {
+    let stored =
+        StoredPart { object: repaired.object.clone(), share: repaired.share.clone() };
+    write(store, repaired.part, &stored, &repaired.fragment)
+}
+
+fn write(
+    store: &PartStore<OsDisk>,
+    part: PartReference,
+    stored: &StoredPart,
+    fragment: &[u8],
+) -> Result<(), DiskError> {
+    let descriptor = canonical::encode(&stored.object);
+    let share = Zeroizing::new(canonical::encode(&stored.share));
+    let part =
+        Part { key: part, descriptor: &descriptor, share: &share, fragment: &[fragment] };
+    store.put(&part).map_err(|error| match error {
+        PutError::QuotaExceeded { .. } | PutError::DiskFull { .. } => {
+            DiskError::Full(error.to_string())
+        }
+        PutError::AlreadyThere => DiskError::Conflict,
+        other => DiskError::Failed(other.to_string()),
+    })
+}
+
+fn describe(
+    store: &PartStore<OsDisk>,
+    part: &PartReference,
+) -> Result<Option<StoredPart>, DiskError> {
+    let Some(meta) = store.meta(part).map_err(read_error)? else {
+        return Ok(None);
+    };
+    let object = canonical::decode(&meta.descriptor, HEADER_FIELD_LENGTH_MAX);
+    let share = canonical::decode(&meta.share, HEADER_FIELD_LENGTH_MAX);
+    match (object, share) {
+        (Ok(object), Ok(share)) => Ok(Some(StoredPart { object, share })),
+        // The file's checksum holds, so another program wrote it.
+        _ => Err(DiskError::Failed("a part of unknown format is kept under this name".into())),
+    }
+}
+
+fn read_error(error: ReadError) -> DiskError {
+    match error {
+        ReadError::Damaged { .. } => DiskError::Damaged,
+        other => DiskError::Failed(other.to_string()),
+    }
+}

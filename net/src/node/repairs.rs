@@ -1,0 +1,88 @@
+//! Rebuilds what this node should hold, one slot at a time each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kakera_engine::names::{GroupId, ObjectId, Slot};
+use kakera_engine::peer::{RepairAction, RepairSlot};
+use kakera_engine::wire::RepairProgress;
+use tracing::{info, warn};
+
+use super::{Node, disk};
+use crate::exchange::Asking;
+
+/// The progress of the repairs started since the node runs, one a slot.
+pub(super) type Repairs = Mutex<BTreeMap<(GroupId, Slot), Arc<Mutex<RepairProgress>>>>;
+
+impl Node {
+    /// Starts the repair of a slot, unless it runs, and tells how far it has come. A finished
+    /// repair is told once more, so that who waits for it sees the end; the next call starts anew.
+    pub(super) fn repair(self: &Arc<Self>, group: GroupId, slot: Slot) -> RepairProgress {
+        let mut repairs = self.repairs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(progress) = repairs.get(&(group, slot)) {
+            let progress = progress.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if progress.finished {
+                repairs.remove(&(group, slot));
+            }
+            return progress;
+        }
+        let progress = Arc::new(Mutex::new(RepairProgress::default()));
+        repairs.insert((group, slot), Arc::clone(&progress));
+        let node = Arc::clone(self);
+        tokio::spawn(async move { node.run_repair(group, slot, &progress).await });
+        RepairProgress::default()
+    }
+
+    async fn run_repair(
+        self: &Arc<Self>,
+        group: GroupId,
+        slot: Slot,
+        progress: &Mutex<RepairProgress>,
+    ) {
+        let publish = |latest: RepairProgress| {
+            *progress.lock().unwrap_or_else(PoisonError::into_inner) = latest;
+        };
+        let (Some(codes), members) = self.ledger.group(group) else {
+            return publish(RepairProgress { finished: true, ..RepairProgress::default() });
+        };
+        let held = self.held(group, slot);
+        let mut machine = RepairSlot::new(self.network, group, slot, codes, &members, held);
+        let mut asking = Asking::new(self.exchange.clone(), None);
+        while !machine.is_finished() {
+            while let Some(action) = machine.poll_action(asking.now()) {
+                match action {
+                    RepairAction::Ask(ask) => asking.send(ask),
+                    RepairAction::Store(part) => {
+                        let node = Arc::clone(self);
+                        let stored = tokio::task::spawn_blocking(move || {
+                            let result = disk::write_repaired(&node.store, &part);
+                            (part, result.map_err(|error| format!("{error:?}")))
+                        });
+                        match stored.await {
+                            Ok((part, result)) => machine.handle_stored(&part, result),
+                            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+                        }
+                    }
+                }
+            }
+            if machine.is_finished() {
+                break;
+            }
+            if let Some((id, answer)) = asking.next(None).await {
+                machine.handle_answer(asking.now(), id, answer);
+            }
+            publish(machine.progress());
+        }
+        for fault in machine.faults() {
+            warn!(node = %fault.member.node, slot = %fault.member.slot, what = %fault.kind,
+                "a helper answered wrongly");
+        }
+        let done = machine.progress();
+        info!(%group, %slot, held = done.objects_held, failed = done.objects_failed, "slot repaired");
+        publish(done);
+    }
+
+    fn held(&self, group: GroupId, slot: Slot) -> BTreeSet<ObjectId> {
+        self.store.objects(group, slot, None, usize::MAX).into_iter().collect()
+    }
+}
