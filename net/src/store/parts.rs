@@ -1,0 +1,537 @@
+//! Parts: what a node holds of each object, one file each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
+use std::ops::{Bound, Range};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use kakera_engine::names::{GroupId, ObjectId, Slot};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::disk::{Disk, DiskFile, Entry, EntryKind, if_found, is_full, parent};
+use super::part_file::{EncodedHeader, FileError, StoredHeader};
+
+pub use super::part_file::{FRAGMENT_LENGTH_MAX, HEADER_FIELD_LENGTH_MAX, TooLong};
+
+const PARTS: &str = "parts";
+const INCOMING: &str = "incoming";
+const DAMAGED: &str = "damaged";
+
+/// The name of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PartKey {
+    /// The placement group the object lives in.
+    pub group: GroupId,
+    /// The slot this node holds it for.
+    pub slot: Slot,
+    /// The object.
+    pub object: ObjectId,
+}
+
+/// A part to be stored.
+pub struct Part<'a> {
+    /// Its name.
+    pub key: PartKey,
+    /// The object's descriptor, which commits to the fragment's BLAKE3 root.
+    pub descriptor: &'a [u8],
+    /// The key share, secret.
+    pub share: &'a [u8],
+    /// The fragment's bytes in consecutive pieces, already verified against the descriptor.
+    pub fragment: &'a [&'a [u8]],
+}
+
+/// A stored part without its fragment.
+pub struct Meta {
+    /// The object's descriptor.
+    pub descriptor: Vec<u8>,
+    /// The key share, secret.
+    pub share: Zeroizing<Vec<u8>>,
+    /// The fragment's length in bytes.
+    pub fragment_length: u64,
+}
+
+/// What opening a store found and cleared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Unfinished puts removed.
+    pub removed_temporaries: u64,
+    /// Names under `parts/` that the store never makes; left alone.
+    pub foreign_names: u64,
+}
+
+/// What a store holds. Damaged parts moved aside do not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Parts.
+    pub objects: u64,
+    /// The length of their files and of those being written.
+    pub bytes: u64,
+    /// The most that `bytes` may become.
+    pub quota_bytes: u64,
+}
+
+/// Why a part was not stored. The part is absent, or as it was before.
+#[derive(Debug, Error)]
+pub enum PutError {
+    /// The store may not grow by that much.
+    #[error(
+        "the quota is used up: the part needs {needed} bytes, {available} are left; try: raise the quota"
+    )]
+    QuotaExceeded {
+        /// Bytes of the part's file.
+        needed: u64,
+        /// Bytes left of the quota.
+        available: u64,
+    },
+    /// The file system may not grow by that much.
+    #[error(
+        "the disk is full: the part needs {needed} bytes, {free} are free; try: free some space"
+    )]
+    DiskFull {
+        /// Bytes of the part's file.
+        needed: u64,
+        /// Bytes free on the file system.
+        free: u64,
+    },
+    /// A different part is stored under this key. It stays.
+    #[error("a different part is already stored under this name")]
+    AlreadyThere,
+    /// A program newer than this one wrote what is stored under this key. It stays.
+    #[error(
+        "the part already stored has format version {0}, which this program does not know; try: upgrade"
+    )]
+    UnknownVersion(u32),
+    /// The caller is to blame.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+    /// The disk failed.
+    #[error("cannot store the part: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Why a part could not be read. Nothing was changed except where it says so.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The file is not what was written. It was moved to `damaged/`; the part is now absent.
+    #[error("the stored part of {object} is damaged: {reason}; it was moved aside and needs repair", object = .key.object)]
+    Damaged {
+        /// The part.
+        key: PartKey,
+        /// What is wrong with its file.
+        reason: &'static str,
+    },
+    /// A program newer than this one wrote the part.
+    #[error(
+        "the stored part has format version {0}, which this program does not know; try: upgrade"
+    )]
+    UnknownVersion(u32),
+    /// The caller asked for bytes beyond the fragment.
+    #[error("bytes {start}..{end} of a fragment of {length} bytes")]
+    OutOfRange {
+        /// First byte asked for.
+        start: u64,
+        /// One past the last byte asked for.
+        end: u64,
+        /// Bytes in the fragment.
+        length: u64,
+    },
+    /// The disk failed.
+    #[error("cannot read the part: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// The parts on one disk, with an index of their names in memory.
+///
+/// Every method may be called from many threads. Changes to one part wait for each other; changes
+/// to different parts run side by side.
+pub struct PartStore<D> {
+    disk: D,
+    quota_bytes: u64,
+    state: Mutex<State>,
+    /// Signalled whenever a key leaves `State::busy`.
+    turn_over: Condvar,
+    /// Directories under `parts/` known to be durable.
+    directories: Mutex<BTreeSet<String>>,
+    next_temporary: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    /// File lengths by object, for each slot that holds any.
+    index: BTreeMap<(GroupId, Slot), BTreeMap<ObjectId, u64>>,
+    busy: BTreeSet<PartKey>,
+    /// Lengths of the indexed files and of those being written.
+    used_bytes: u64,
+}
+
+impl<D: Disk> PartStore<D> {
+    /// Opens the store on `disk`, which may be empty, with at most `quota_bytes` of files.
+    ///
+    /// Reads names and lengths only. Everything listed is durable afterwards, also what a killed
+    /// process left in the page cache.
+    pub fn open(disk: D, quota_bytes: u64) -> io::Result<(Self, Recovery)> {
+        for directory in [PARTS, INCOMING, DAMAGED] {
+            create_directory(&disk, directory)?;
+        }
+        let mut recovery = Recovery::default();
+        for entry in disk.list(INCOMING)? {
+            if matches!(entry.kind, EntryKind::File(_)) {
+                disk.remove(&format!("{INCOMING}/{}", entry.name))?;
+                recovery.removed_temporaries += 1;
+            }
+        }
+        disk.sync_all()?;
+        let mut state = State::default();
+        let mut directories = BTreeSet::new();
+        recovery.foreign_names = list_parts(&disk, &mut state, &mut directories)?;
+        let store = Self {
+            disk,
+            quota_bytes,
+            state: Mutex::new(state),
+            turn_over: Condvar::new(),
+            directories: Mutex::new(directories),
+            next_temporary: AtomicU64::new(0),
+        };
+        Ok((store, recovery))
+    }
+
+    /// Stores a part; it is durable on return. The same part again is no error.
+    ///
+    /// The fragment must have been verified against the descriptor. A damaged part under the same
+    /// key is moved aside and replaced.
+    pub fn put(&self, part: &Part<'_>) -> Result<(), PutError> {
+        let header = EncodedHeader::new(part)?;
+        let needed = header.bytes.len() as u64 + header.fragment_length;
+        let _turn = self.take_turn(part.key);
+        if self.contains(&part.key) && self.stored_equals(part, &header)? {
+            return Ok(());
+        }
+        self.reserve(needed)?;
+        let written = self.write(part, &header);
+        let mut state = locked(&self.state);
+        match written {
+            Ok(()) => {
+                let key = part.key;
+                state.index.entry((key.group, key.slot)).or_default().insert(key.object, needed);
+                Ok(())
+            }
+            Err(error) => {
+                state.used_bytes -= needed;
+                Err(if is_full(&error) {
+                    PutError::DiskFull { needed, free: self.disk.free_bytes().unwrap_or(0) }
+                } else {
+                    PutError::Io(error)
+                })
+            }
+        }
+    }
+
+    /// A part's descriptor and share, verified against their checksum; `None` if it is not here.
+    pub fn meta(&self, key: &PartKey) -> Result<Option<Meta>, ReadError> {
+        self.read(key, |_, stored| {
+            let StoredHeader { descriptor, share, fragment_length, .. } = stored;
+            Ok(Meta { descriptor, share, fragment_length })
+        })
+    }
+
+    /// Bytes `range` of a part's fragment; `None` if it is not here.
+    ///
+    /// The bytes are as the disk returned them. The caller verifies them against the BLAKE3 groups
+    /// under the descriptor's root, and calls [`set_aside`](Self::set_aside) if they do not match.
+    pub fn fragment(&self, key: &PartKey, range: Range<u64>) -> Result<Option<Vec<u8>>, ReadError> {
+        let Range { start, end } = range;
+        self.read(key, |file, stored| {
+            let length = stored.fragment_length;
+            if start > end || end > length {
+                return Err(ReadError::OutOfRange { start, end, length });
+            }
+            Ok(stored.read_fragment(file, start..end)?)
+        })
+    }
+
+    /// Whether the part is here, by the index alone.
+    pub fn contains(&self, key: &PartKey) -> bool {
+        locked(&self.state).length(key).is_some()
+    }
+
+    /// The objects held for a slot in ascending order, at most `limit`, those after `after` only.
+    pub fn objects(
+        &self,
+        group: GroupId,
+        slot: Slot,
+        after: Option<ObjectId>,
+        limit: usize,
+    ) -> Vec<ObjectId> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let state = locked(&self.state);
+        let held = state.index.get(&(group, slot)).into_iter();
+        held.flat_map(|objects| objects.range((start, Bound::Unbounded)))
+            .map(|(object, _)| *object)
+            .take(limit)
+            .collect()
+    }
+
+    /// The slots that hold any part, in ascending order.
+    pub fn slots(&self) -> Vec<(GroupId, Slot)> {
+        locked(&self.state).index.keys().copied().collect()
+    }
+
+    /// How much is held.
+    pub fn usage(&self) -> Usage {
+        let state = locked(&self.state);
+        Usage {
+            objects: state.index.values().map(|objects| objects.len() as u64).sum(),
+            bytes: state.used_bytes,
+            quota_bytes: self.quota_bytes,
+        }
+    }
+
+    /// Removes a part, and a damaged one of that name that was moved aside; durable on return.
+    ///
+    /// To remove what is not here is no error. The bytes may stay on the medium until it reuses
+    /// them: what must be unreadable after theft has to be encrypted below the file system.
+    pub fn remove(&self, key: &PartKey) -> io::Result<()> {
+        let _turn = self.take_turn(*key);
+        if if_found(self.disk.remove(&damaged_path(key)))?.is_some() {
+            self.disk.sync_directory(DAMAGED)?;
+        }
+        let path = part_path(key);
+        if_found(self.disk.remove(&path))?;
+        locked(&self.state).forget(key);
+        if_found(self.disk.sync_directory(parent(&path)))?;
+        Ok(())
+    }
+
+    /// Moves a part that the caller found damaged to `damaged/`, so that it can be repaired.
+    pub fn set_aside(&self, key: &PartKey) -> io::Result<()> {
+        let _turn = self.take_turn(*key);
+        self.move_aside(key)
+    }
+
+    /// Runs `read` on the part's file. What seems damaged is read again while no one else changes
+    /// the part, and then moved aside.
+    fn read<T>(
+        &self,
+        key: &PartKey,
+        read: impl FnOnce(&D::File, StoredHeader) -> Result<T, ReadError>,
+    ) -> Result<Option<T>, ReadError> {
+        if !self.contains(key) {
+            return Ok(None);
+        }
+        let mut opened = self.open_part(key);
+        if matches!(opened, Err(FileError::Damaged(_))) {
+            let _turn = self.take_turn(*key);
+            opened = self.open_part(key);
+            if matches!(opened, Err(FileError::Damaged(_))) {
+                self.move_aside(key)?;
+            }
+        }
+        match opened {
+            Ok(None) => Ok(None),
+            Ok(Some((file, stored))) => read(&file, stored).map(Some),
+            Err(FileError::Damaged(reason)) => Err(ReadError::Damaged { key: *key, reason }),
+            Err(FileError::UnknownVersion(version)) => Err(ReadError::UnknownVersion(version)),
+            Err(FileError::Io(error)) => Err(ReadError::Io(error)),
+        }
+    }
+
+    fn open_part(&self, key: &PartKey) -> Result<Option<(D::File, StoredHeader)>, FileError> {
+        let Some(file) = if_found(self.disk.open(&part_path(key)))? else {
+            return Ok(None);
+        };
+        let stored = StoredHeader::read(&file, key)?;
+        Ok(Some((file, stored)))
+    }
+
+    /// Whether this very part is stored; a damaged one makes way. Needs the key's turn.
+    fn stored_equals(&self, part: &Part<'_>, header: &EncodedHeader) -> Result<bool, PutError> {
+        match self.open_part(&part.key) {
+            Ok(Some((file, stored))) => match header.is_stored_in(&stored, &file, part.fragment)? {
+                true => Ok(true),
+                false => Err(PutError::AlreadyThere),
+            },
+            Ok(None) | Err(FileError::Damaged(_)) => {
+                self.move_aside(&part.key)?;
+                Ok(false)
+            }
+            Err(FileError::UnknownVersion(version)) => Err(PutError::UnknownVersion(version)),
+            Err(FileError::Io(error)) => Err(PutError::Io(error)),
+        }
+    }
+
+    /// Needs no sync: a part that a power cut puts back is found damaged again.
+    fn move_aside(&self, key: &PartKey) -> io::Result<()> {
+        if_found(self.disk.rename(&part_path(key), &damaged_path(key)))?;
+        locked(&self.state).forget(key);
+        Ok(())
+    }
+
+    fn reserve(&self, needed: u64) -> Result<(), PutError> {
+        let mut state = locked(&self.state);
+        let available = self.quota_bytes.saturating_sub(state.used_bytes);
+        if needed > available {
+            return Err(PutError::QuotaExceeded { needed, available });
+        }
+        state.used_bytes += needed;
+        Ok(())
+    }
+
+    fn write(&self, part: &Part<'_>, header: &EncodedHeader) -> io::Result<()> {
+        let path = part_path(&part.key);
+        let directory = parent(&path);
+        self.create_durable_directory(directory)?;
+        let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
+        let temporary = format!("{INCOMING}/{number}");
+        let written = self.write_file(&temporary, header, part.fragment);
+        if let Err(error) = written.and_then(|()| self.disk.rename(&temporary, &path)) {
+            // What stays is removed when the store is opened again.
+            let _ = self.disk.remove(&temporary);
+            return Err(error);
+        }
+        let synced = self.disk.sync_directory(directory);
+        if synced.is_err() {
+            // Not acknowledged, not indexed: it should not be there either.
+            let _ = self.disk.remove(&path);
+        }
+        synced
+    }
+
+    fn write_file(&self, path: &str, header: &EncodedHeader, fragment: &[&[u8]]) -> io::Result<()> {
+        let file = self.disk.create_new(path)?;
+        file.write_at(0, &header.bytes)?;
+        let mut offset = header.bytes.len() as u64;
+        for piece in fragment {
+            file.write_at(offset, piece)?;
+            offset += piece.len() as u64;
+        }
+        file.sync()
+    }
+
+    /// Creates a directory below `parts/`, and those above it, and makes their names durable.
+    ///
+    /// The lock is held meanwhile, so that no put relies on a name that another has not synced.
+    fn create_durable_directory(&self, path: &str) -> io::Result<()> {
+        let mut durable = locked(&self.directories);
+        let ends = path.match_indices('/').map(|(end, _)| end).skip(1).chain([path.len()]);
+        for directory in ends.map(|end| &path[..end]) {
+            if !durable.contains(directory) {
+                create_directory(&self.disk, directory)?;
+                self.disk.sync_directory(parent(directory))?;
+                durable.insert(directory.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until no one else changes this part.
+    fn take_turn(&self, key: PartKey) -> Turn<'_> {
+        let mut state = locked(&self.state);
+        while !state.busy.insert(key) {
+            state = self.turn_over.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        Turn { state: &self.state, turn_over: &self.turn_over, key }
+    }
+}
+
+/// The right to change one part.
+struct Turn<'s> {
+    state: &'s Mutex<State>,
+    turn_over: &'s Condvar,
+    key: PartKey,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        locked(self.state).busy.remove(&self.key);
+        self.turn_over.notify_all();
+    }
+}
+
+impl State {
+    fn length(&self, key: &PartKey) -> Option<u64> {
+        self.index.get(&(key.group, key.slot))?.get(&key.object).copied()
+    }
+
+    fn forget(&mut self, key: &PartKey) {
+        let slot = (key.group, key.slot);
+        if let Some(objects) = self.index.get_mut(&slot) {
+            self.used_bytes -= objects.remove(&key.object).unwrap_or(0);
+            if objects.is_empty() {
+                self.index.remove(&slot);
+            }
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn part_path(key: &PartKey) -> String {
+    format!("{PARTS}/{}/{}/{}", key.group, key.slot, key.object)
+}
+
+fn damaged_path(key: &PartKey) -> String {
+    format!("{DAMAGED}/{}-{}-{}", key.group, key.slot, key.object)
+}
+
+/// Creates a directory unless it is there.
+fn create_directory<D: Disk>(disk: &D, path: &str) -> io::Result<()> {
+    match disk.create_directory(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Fills the index from the names under `parts/`; returns how many of them are not the store's.
+fn list_parts<D: Disk>(
+    disk: &D,
+    state: &mut State,
+    directories: &mut BTreeSet<String>,
+) -> io::Result<u64> {
+    let mut foreign = 0;
+    for group in disk.list(PARTS)? {
+        let Some(group_id) = directory_number(&group).map(GroupId) else {
+            foreign += 1;
+            continue;
+        };
+        let group_path = format!("{PARTS}/{group_id}");
+        for slot in disk.list(&group_path)? {
+            let point = directory_number(&slot).and_then(|number| u8::try_from(number).ok());
+            let Some(slot_id) = point.and_then(Slot::new) else {
+                foreign += 1;
+                continue;
+            };
+            let slot_path = format!("{group_path}/{slot_id}");
+            let entries = disk.list(&slot_path)?;
+            let names = entries.len() as u64;
+            let objects: BTreeMap<_, _> = entries.iter().filter_map(object_file).collect();
+            foreign += names - objects.len() as u64;
+            state.used_bytes += objects.values().sum::<u64>();
+            if !objects.is_empty() {
+                state.index.insert((group_id, slot_id), objects);
+            }
+            directories.insert(slot_path);
+        }
+        directories.insert(group_path);
+    }
+    Ok(foreign)
+}
+
+/// The number that names a directory, in the only form the store writes.
+fn directory_number(entry: &Entry) -> Option<u32> {
+    let number: u32 = entry.name.parse().ok()?;
+    let ours = entry.kind == EntryKind::Directory && number.to_string() == entry.name;
+    ours.then_some(number)
+}
+
+/// The object and length of a part's file.
+fn object_file(entry: &Entry) -> Option<(ObjectId, u64)> {
+    let object = ObjectId::from_hex(&entry.name)?;
+    match entry.kind {
+        EntryKind::File(length) if object.to_string() == entry.name => Some((object, length)),
+        _ => None,
+    }
+}
