@@ -125,11 +125,8 @@ impl RecordSecret {
         let mut both = Zeroizing::new([0; 64]);
         both[..32].copy_from_slice(object_secret.expose());
         both[32..].copy_from_slice(&self.secret[..]);
-        let content_key = derive_key(
-            &both[..],
-            "ck",
-            &[self.record_id.as_bytes(), &version.to_be_bytes()],
-        );
+        let content_key =
+            derive_key(&both[..], "ck", &[self.record_id.as_bytes(), &version.to_be_bytes()]);
         let (offset, plain_len) = (context.offset.to_be_bytes(), context.plain_len.to_be_bytes());
         let parts = [&context.salt[..], &[context.suite.byte()], &offset, &plain_len];
         let payload_key = derive_key(&content_key[..], "payload", &parts);

@@ -136,8 +136,7 @@ mod tests {
         for place in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[place] ^= 1;
-            let expected =
-                if place == 0 { PointerError::Version(0) } else { PointerError::Forged };
+            let expected = if place == 0 { PointerError::Version(0) } else { PointerError::Forged };
             assert_eq!(key().open(&changed), Err(expected));
         }
         let other = PointerKey::new(Zeroizing::new([5; 32]));

@@ -292,11 +292,11 @@ mod tests {
         }
 
         #[test]
-        fn any_flipped_bit_is_noticed(length in 0usize..200_000, place in any::<prop::sample::Index>(), bit in 0..8) {
+        fn any_flipped_bit_is_noticed(length in 0usize..200_000, place in any::<prop::sample::Index>(), bit in 0u8..8) {
             let key = StreamKey::new(Suite::Aes256Gcm, &[1; 32]);
             let mut bytes = sealed(&key, &vec![0xa5; length]);
             let place = place.index(bytes.len());
-            bytes[place] ^= 1 << bit;
+            bytes[place] ^= 1u8 << bit;
             prop_assert_eq!(key.open(&bytes), Err(OpenError::Forged((place / SEALED_CHUNK_LEN as usize) as u32)));
         }
     }

@@ -169,3 +169,94 @@ fn checksum(content: &[u8]) -> [u8; CHECKSUM_LEN] {
     checksum.copy_from_slice(&digest[..CHECKSUM_LEN]);
     checksum
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use argon2::{AssociatedData, ParamsBuilder};
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
+
+    fn root() -> VaultRoot {
+        VaultRoot::from_bytes(Zeroizing::new([0x77; 32]))
+    }
+
+    fn sealed(passphrase: &str, hardening: Hardening) -> Vec<u8> {
+        let mut rng = ChaCha20Rng::seed_from_u64(9);
+        seal_vault_file(&root(), passphrase, hardening, &mut rng).unwrap()
+    }
+
+    fn error(file: &[u8], passphrase: &str) -> VaultFileError {
+        open_vault_file(file, passphrase).unwrap_err()
+    }
+
+    #[test]
+    fn both_profiles_open_and_a_wrong_passphrase_is_told_from_damage() {
+        for hardening in [Hardening::Standard, Hardening::SmallMachine] {
+            let file = sealed("correct horse", hardening);
+            assert_eq!(file.len(), VAULT_FILE_LEN);
+            assert_eq!(open_vault_file(&file, "correct horse").unwrap().expose(), root().expose());
+        }
+        let file = sealed("correct horse", Hardening::SmallMachine);
+        assert_eq!(error(&file, "battery staple"), VaultFileError::WrongPassphrase);
+        for place in 0..file.len() {
+            let mut changed = file.clone();
+            changed[place] ^= 0x10;
+            let expected = match place {
+                0..12 => VaultFileError::NotAVaultFile,
+                12 => VaultFileError::Version(0x11),
+                _ => VaultFileError::Damaged,
+            };
+            assert_eq!(error(&changed, "correct horse"), expected);
+        }
+        assert_eq!(error(&file[..file.len() - 1], "x"), VaultFileError::NotAVaultFile);
+        assert_eq!(error(&[], "x"), VaultFileError::NotAVaultFile);
+    }
+
+    #[test]
+    fn a_forged_profile_with_a_right_checksum_is_refused_before_any_work() {
+        let mut file = sealed("p", Hardening::SmallMachine);
+        file[MAGIC.len() + 1] = 200;
+        let checksum = checksum(&file[..CHECKSUM_START]);
+        file[CHECKSUM_START..].copy_from_slice(&checksum);
+        assert_eq!(error(&file, "p"), VaultFileError::Hardening(200));
+    }
+
+    #[test]
+    fn passphrases_are_compared_after_nfkc() {
+        // ÅＡｶﾞ typed decomposed, full-width and half-width
+        let file = sealed("\u{c5}\u{ff21}\u{ff76}\u{ff9e}", Hardening::SmallMachine);
+        assert!(open_vault_file(&file, "A\u{30a}A\u{30ac}").is_ok());
+        assert_eq!(error(&file, "a\u{30a}A\u{30ac}"), VaultFileError::WrongPassphrase);
+        let worst = "\u{fdfa}".repeat(PASSPHRASE_LEN_MAX / 3);
+        let normalised = normalise(&worst);
+        assert!(normalised.len() > 10 * worst.len() && normalised.capacity() == 11 * worst.len());
+    }
+
+    #[test]
+    fn passphrases_have_a_length() {
+        let file = sealed("p", Hardening::SmallMachine);
+        for passphrase in ["", &"p".repeat(PASSPHRASE_LEN_MAX + 1)] {
+            assert_eq!(error(&file, passphrase), VaultFileError::PassphraseLength);
+        }
+    }
+
+    /// RFC 9106 §5.3.
+    #[test]
+    fn argon2id_matches_the_rfc() {
+        let params = ParamsBuilder::new()
+            .m_cost(32)
+            .t_cost(3)
+            .p_cost(4)
+            .data(AssociatedData::new(&[4; 12]).unwrap())
+            .build()
+            .unwrap();
+        let secret = [3; 8];
+        let argon2 =
+            Argon2::new_with_secret(&secret, Algorithm::Argon2id, Version::V0x13, params).unwrap();
+        let mut tag = [0; 32];
+        argon2.hash_password_into(&[1; 32], &[2; 16], &mut tag).unwrap();
+        let hex: String = tag.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659");
+    }
+}
