@@ -1,5 +1,8 @@
 //! V, and dealing it.
 
+#[cfg(test)]
+mod secrecy;
+
 use std::fmt;
 
 use rand_core::CryptoRng;
