@@ -95,11 +95,7 @@ impl Writer {
 
     /// Writes the manifest behind the records and returns the sealed pointer.
     fn finish(&mut self, records: Vec<RecordEntry>) -> Vec<u8> {
-        let reference = |sealed: &SealedObject| ObjectReference {
-            group: sealed.descriptor.group,
-            object_id: sealed.object_id,
-        };
-        let before: Vec<_> = self.sealed.iter().map(reference).collect();
+        let before: Vec<_> = self.sealed.iter().map(SealedObject::reference).collect();
         let manifest = Manifest::new(before.clone(), records).unwrap().encode();
         let mut extents = self.write(&self.root.catalogue(), POINTER, &manifest);
         self.finish_object();
@@ -107,7 +103,7 @@ impl Writer {
         let body = PointerBody {
             version: FormatVersion::V1,
             code: self.code.parameters(),
-            objects: self.sealed[before.len()..].iter().map(reference).collect(),
+            objects: self.sealed[before.len()..].iter().map(SealedObject::reference).collect(),
             manifest: extents,
         };
         body.seal(&self.root.pointer_key(POINTER), &mut self.rng).unwrap()
@@ -194,7 +190,7 @@ fn one_record(suite: Suite, plaintext: &[u8]) -> (Writer, RecordSecret, Extent, 
     let entry = writer.write_record("record", 1, plaintext);
     writer.finish_object();
     let record = writer.root.compartment(COMPARTMENT).record(entry.record_id);
-    let object = ObjectReference { group: GroupId(2), object_id: writer.sealed[0].object_id };
+    let object = writer.sealed[0].reference();
     (writer, record, entry.extents[0].extent.clone(), object)
 }
 
@@ -360,7 +356,7 @@ fn pieces_of_one_record_in_one_object_have_keys_of_their_own() {
     let second = writer.building.push(&record, 0, &[0; 500]).unwrap();
     assert_ne!(first.commitment, second.commitment);
     writer.finish_object();
-    let object = ObjectReference { group: GroupId(2), object_id: writer.sealed[0].object_id };
+    let object = writer.sealed[0].reference();
     let (descriptor, secret, coded) = gather(&writer, &object, 0);
     let (one, other) = (slice(&coded, &first.coded_range()), slice(&coded, &second.coded_range()));
     assert_ne!(one, other);

@@ -32,7 +32,7 @@ pub use pointer::{OpenPointerError, PointerBody};
 /// every buffer, whatever the size of a record.
 pub const OBJECT_LEN_MAX: u64 = 4 * 1024 * 1024;
 
-/// The name of an object and the group that holds it.
+/// Where an object is, and what its owner needs to ask for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct ObjectReference {
     /// The placement group.
@@ -41,6 +41,9 @@ pub struct ObjectReference {
     /// The hash of the descriptor.
     #[n(1)]
     pub object_id: ObjectId,
+    /// The object's salt, of which the owner derives the read key before any descriptor is known.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub salt: [u8; 32],
 }
 
 /// An extent and the object it lies in.

@@ -3,7 +3,7 @@
 use rand_core::CryptoRng;
 use thiserror::Error;
 
-use super::{Descriptor, Extent, FormatVersion, FragmentRoot, OBJECT_LEN_MAX};
+use super::{Descriptor, Extent, FormatVersion, FragmentRoot, OBJECT_LEN_MAX, ObjectReference};
 use crate::code::Code;
 use crate::keyshare::{Binding, Dealt, KeyParameters, Secret, Share, deal};
 use crate::names::{Epoch, GroupId, ObjectId};
@@ -57,6 +57,14 @@ pub struct SealedObject {
     pub fragments: Vec<Vec<u8>>,
     /// The key share of every slot, in slot order.
     pub shares: Vec<Share>,
+}
+
+impl SealedObject {
+    /// What the owner keeps to find and open it.
+    pub fn reference(&self) -> ObjectReference {
+        let Descriptor { group, salt, .. } = self.descriptor;
+        ObjectReference { group, object_id: self.object_id, salt }
+    }
 }
 
 /// An object in the making: one buffer into which every piece is sealed at once.

@@ -226,8 +226,7 @@ impl GetObject {
         if self.descriptor.is_some() {
             return;
         }
-        let proven =
-            |descriptor: &Descriptor| descriptor.object_id() == self.wanted.object;
+        let proven = |descriptor: &Descriptor| descriptor.object_id() == self.wanted.object;
         let Some(descriptor) = Descriptor::decode(bytes).ok().filter(proven) else {
             self.blame(member, FaultKind::Descriptor);
             return;
@@ -266,8 +265,7 @@ impl GetObject {
                 answer.body.len() as u64 == length && FragmentRoot::of(&answer.body) == *root
             }
             (Some(range), Some(hashes)) => {
-                hashes.verify(root, length)
-                    && groups_match(hashes, range, length, &answer.body)
+                hashes.verify(root, length) && groups_match(hashes, range, length, &answer.body)
             }
             (Some(_), None) => false,
         };

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 
 use super::Answer;
+use crate::code::GROUP_LEN;
 use crate::keyshare::Share;
 use crate::names::{GroupId, NetworkId, NodeId, ObjectId, Slot};
-use crate::code::GROUP_LEN;
 use crate::object::{Descriptor, FragmentRoot, GroupHashes};
 use crate::policy::{LedgerView, authorise};
 use crate::wire::{
@@ -210,14 +210,9 @@ impl Holder {
             return refuse(Refusal::new(RefusalKind::Invalid, message));
         }
         let part = PartReference { group: descriptor.group, slot, object };
-        let stored = Box::new(StoredPart {
-            object: store.object.clone(),
-            share: store.share.clone(),
-        });
-        Step::Disk(
-            DiskRequest::Write { part, stored, fragment: body },
-            Pending::new(request),
-        )
+        let stored =
+            Box::new(StoredPart { object: store.object.clone(), share: store.share.clone() });
+        Step::Disk(DiskRequest::Write { part, stored, fragment: body }, Pending::new(request))
     }
 
     fn receipt(&self, request: &VerifiedRequest) -> Step {
@@ -291,9 +286,7 @@ impl Holder {
                     )),
                 },
             },
-            Operation::Symbols(symbols) => {
-                self.symbols(symbols, &stored, &descriptor, &fragment)
-            }
+            Operation::Symbols(symbols) => self.symbols(symbols, &stored, &descriptor, &fragment),
             Operation::Witness { .. } => {
                 Step::Reply(Answer { response: Response::Witness, body: fragment })
             }
@@ -342,7 +335,8 @@ impl Pending {
 /// its root.
 fn check_part(descriptor: &Descriptor, share: &Share, fragment: &[u8]) -> Result<(), &'static str> {
     let index = share.slot().index();
-    let (Some(row), Some(root)) = (descriptor.rows.get(index), descriptor.fragment_roots.get(index))
+    let (Some(row), Some(root)) =
+        (descriptor.rows.get(index), descriptor.fragment_roots.get(index))
     else {
         return Err("the object has no such slot");
     };

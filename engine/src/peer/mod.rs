@@ -26,7 +26,7 @@ use thiserror::Error;
 use crate::names::{NodeId, Slot};
 use crate::wire::{Operation, Response};
 
-pub use get::{GetError, GetObject, Gathered, Wanted};
+pub use get::{Gathered, GetError, GetObject, Wanted};
 pub use holder::{DiskError, DiskRequest, DiskResult, Holder, Pending, Step, StoredPart};
 pub use put::{PutError, PutObject, PutReport};
 pub use repair_object::{RepairError, RepairObject, RepairTraffic, RepairedPart};

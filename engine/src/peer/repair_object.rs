@@ -214,11 +214,8 @@ impl RepairObject {
             let describe = self.known.is_none() && self.descriptions_asked() < DESCRIPTIONS;
             let part = part_of(self.group, member, self.object);
             let operation = Operation::Symbols(Symbols { part, lost: self.lost, describe });
-            let kind = if describe {
-                QuestionKind::SymbolsAndDescription
-            } else {
-                QuestionKind::Symbols
-            };
+            let kind =
+                if describe { QuestionKind::SymbolsAndDescription } else { QuestionKind::Symbols };
             (member, operation, kind)
         };
         let id = self.next_id;
@@ -272,7 +269,8 @@ impl RepairObject {
     }
 
     fn descriptions_asked(&self) -> usize {
-        let describing = |question: &&Question| question.kind == QuestionKind::SymbolsAndDescription;
+        let describing =
+            |question: &&Question| question.kind == QuestionKind::SymbolsAndDescription;
         self.asked.values().filter(describing).count()
     }
 

@@ -181,8 +181,7 @@ impl RepairSlot {
     }
 
     fn poll_listing(&mut self, now: Duration) -> Option<Ask> {
-        let index =
-            self.listings.iter().position(|listing| listing.state == ListingState::Due)?;
+        let index = self.listings.iter().position(|listing| listing.state == ListingState::Due)?;
         let listing = &mut self.listings[index];
         listing.state = ListingState::Asked;
         let inventory = Inventory {

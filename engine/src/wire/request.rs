@@ -6,13 +6,13 @@ use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
-use super::canonical::{self, CanonicalError};
 use super::HEADER_LEN_MAX;
+use super::canonical::{self, CanonicalError};
 use crate::hash::hash;
 use crate::keyshare::Share;
 use crate::ledger::{Entry, FollowAck, StateKey};
-use crate::object::Descriptor;
 use crate::names::{GroupId, NetworkId, NodeId, ObjectId, Signature, Slot};
+use crate::object::Descriptor;
 
 /// The version of the request and response formats.
 pub const WIRE_VERSION: u8 = 1;
@@ -346,13 +346,11 @@ impl Request {
         if request.version != WIRE_VERSION {
             return Err(RequestError::UnknownVersion(request.version));
         }
-        if request.deadline < now
-            || request.deadline - now > DEADLINE_AHEAD_MAX.as_millis() as u64
+        if request.deadline < now || request.deadline - now > DEADLINE_AHEAD_MAX.as_millis() as u64
         {
             return Err(RequestError::Deadline);
         }
-        let transcript =
-            transcript(session, &request.author, request.deadline, &request.operation);
+        let transcript = transcript(session, &request.author, request.deadline, &request.operation);
         let signed = signature_holds(&request.author.0, &transcript, &request.author_signature)
             && request.capability.as_ref().is_none_or(|capability| {
                 signature_holds(&capability.key, &transcript, &capability.signature)
