@@ -35,7 +35,10 @@ mod tests {
     use crate::code::CodeKind;
 
     fn parameters(n: u8, k: u8, d: u8, key: (u8, u8)) -> (CodeParameters, KeyParameters) {
-        (CodeParameters { kind: CodeKind::Mbr, n, k, d }, KeyParameters::new(n, key.0, key.1).unwrap())
+        (
+            CodeParameters { kind: CodeKind::Mbr, n, k, d },
+            KeyParameters::new(n, key.0, key.1).unwrap(),
+        )
     }
 
     /// The defaults of `architecture.md` §2.

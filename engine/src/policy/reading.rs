@@ -48,11 +48,7 @@ impl LatencyBook {
     pub fn record_failure(&mut self, node: NodeId) {
         self.peers
             .entry(node)
-            .or_insert(Estimate {
-                mean: HEDGE_MAX,
-                deviation: Duration::ZERO,
-                failed: true,
-            })
+            .or_insert(Estimate { mean: HEDGE_MAX, deviation: Duration::ZERO, failed: true })
             .failed = true;
     }
 

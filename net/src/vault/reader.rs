@@ -1,0 +1,248 @@
+//! Reads extents: gathers the object or the range of it, checks, opens.
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::ops::Range;
+use std::sync::Arc;
+
+use kakera_engine::code::{CodeParameters, GROUP_LEN};
+use kakera_engine::names::ObjectId;
+use kakera_engine::object::{
+    ExtentReader, OBJECT_LEN_MAX, ObjectReference, PlacedExtent, PointerBody,
+};
+use kakera_engine::peer::{Gathered, GetError, Wanted};
+use kakera_engine::seal::{RecordSecret, VaultRoot};
+use kakera_engine::wire::GroupRange;
+use tokio::task::JoinHandle;
+
+use super::{Progress, StoredRecord};
+use crate::client::{Client, ClientError, GroupPlace};
+
+/// Whole objects kept or under way: the one being read, the one before, and two ahead. Each takes
+/// 4 MiB, and about three times that while it is gathered.
+const OBJECTS_KEPT: usize = 4;
+const OBJECTS_AHEAD: usize = 2;
+/// A piece that needs more than one part in this many of an object reads the whole of it.
+const WHOLE_OBJECT_SHARE: u64 = 4;
+
+/// Reads records of one vault.
+pub struct Reader<'a> {
+    client: &'a Client,
+    root: &'a VaultRoot,
+    /// Whether many records are read in a row: then objects are read whole, and kept.
+    many: bool,
+    kept: VecDeque<(ObjectId, Fetch)>,
+}
+
+/// Gathered bytes and where they begin in the object.
+struct Fetched {
+    gathered: Gathered,
+    start: u64,
+}
+
+enum Fetch {
+    UnderWay(JoinHandle<Result<Gathered, GetError>>),
+    Done(Arc<Fetched>),
+}
+
+/// A piece of a record to read.
+struct Piece<'p> {
+    object: &'p ObjectReference,
+    placed: &'p PlacedExtent,
+    /// Plaintext bytes of the extent.
+    inside: Range<u64>,
+}
+
+impl Piece<'_> {
+    fn coded(&self) -> Result<Range<u64>, ClientError> {
+        self.placed
+            .extent
+            .coded_range_of(self.inside.clone())
+            .map_err(|error| ClientError::integrity(error.to_string()))
+    }
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(client: &'a Client, root: &'a VaultRoot, many: bool) -> Self {
+        Self { client, root, many, kept: VecDeque::new() }
+    }
+
+    pub(super) fn root(&self) -> &'a VaultRoot {
+        self.root
+    }
+
+    /// Writes a record, or the bytes `range` of it, to `output`, and tells how many bytes.
+    pub async fn read(
+        &mut self,
+        record: &StoredRecord,
+        range: Option<Range<u64>>,
+        output: &mut (dyn Write + Send),
+        progress: &dyn Progress,
+    ) -> Result<u64, ClientError> {
+        let entry = &record.entry;
+        let whole = range.is_none();
+        let range = range.unwrap_or(0..entry.len);
+        if range.start > range.end || range.end > entry.len {
+            return Err(ClientError::usage(format!(
+                "bytes {}-{} of a record of {} bytes",
+                range.start, range.end, entry.len
+            )));
+        }
+        let secret = self.root.compartment(entry.compartment).record(entry.record_id);
+        let pieces = pieces_of(record, &range);
+        let mut hasher = blake3::Hasher::new();
+        for (index, piece) in pieces.iter().enumerate() {
+            for ahead in pieces.iter().skip(index + 1).take(OBJECTS_AHEAD) {
+                self.fetch_ahead(ahead).await?;
+            }
+            let bytes = self.read_piece(piece, &secret, entry.version).await?;
+            hasher.update(&bytes);
+            output.write_all(&bytes).map_err(ClientError::output)?;
+            progress.advance(bytes.len() as u64);
+        }
+        if whole && *hasher.finalize().as_bytes() != entry.content_hash {
+            return Err(ClientError::integrity("a record does not match its own hash"));
+        }
+        Ok(range.end - range.start)
+    }
+
+    /// The manifest that the vault's pointer number `counter` leads to.
+    pub(super) async fn read_manifest(
+        &mut self,
+        counter: u64,
+        pointer: &PointerBody,
+    ) -> Result<Vec<u8>, ClientError> {
+        let secret = self.root.catalogue();
+        let mut bytes = Vec::new();
+        for placed in &pointer.manifest {
+            let piece = Piece {
+                object: &pointer.objects[placed.object as usize],
+                placed,
+                inside: 0..u64::from(placed.extent.plain_len),
+            };
+            bytes.extend(self.read_piece(&piece, &secret, counter).await?);
+        }
+        Ok(bytes)
+    }
+
+    async fn read_piece(
+        &mut self,
+        piece: &Piece<'_>,
+        secret: &RecordSecret,
+        version: u64,
+    ) -> Result<Vec<u8>, ClientError> {
+        let coded = piece.coded()?;
+        let fetched = self.fetch(piece.object, &coded).await?;
+        let Gathered { descriptor, secret: object_secret, coded: bytes } = &fetched.gathered;
+        let inside = (coded.start - fetched.start) as usize..(coded.end - fetched.start) as usize;
+        let Some(sealed) = bytes.get(inside) else {
+            return Err(ClientError::integrity("an extent ends outside its object"));
+        };
+        ExtentReader::new(descriptor, object_secret, secret, version, &piece.placed.extent)
+            .and_then(|reader| reader.read(piece.inside.clone(), sealed))
+            .map_err(|error| ClientError::integrity(error.to_string()))
+    }
+
+    /// Starts to fetch the object of a piece that will be read soon, if it will be read whole.
+    async fn fetch_ahead(&mut self, piece: &Piece<'_>) -> Result<(), ClientError> {
+        if self.reads_whole(&piece.coded()?) {
+            self.start(piece.object).await?;
+        }
+        Ok(())
+    }
+
+    async fn fetch(
+        &mut self,
+        object: &ObjectReference,
+        coded: &Range<u64>,
+    ) -> Result<Arc<Fetched>, ClientError> {
+        let kept = self.kept.iter().any(|(id, _)| *id == object.object_id);
+        if !kept && !self.reads_whole(coded) {
+            let group = self.client.group(object.group).await?;
+            let (groups, start) = groups_of(group.code, coded)?;
+            let wanted = wanted(object, &group, Some(groups));
+            let read_key = Arc::new(self.root.read_key(&object.salt));
+            let gathered = self.client.transfers().get(wanted, read_key, &group.members).await?;
+            return Ok(Arc::new(Fetched { gathered, start }));
+        }
+        let mut fetch = self.start(object).await?;
+        if let Fetch::UnderWay(task) = fetch {
+            let gathered = match task.await {
+                Ok(gathered) => gathered?,
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            };
+            *fetch = Fetch::Done(Arc::new(Fetched { gathered, start: 0 }));
+        }
+        match &mut fetch {
+            Fetch::Done(fetched) => Ok(Arc::clone(fetched)),
+            Fetch::UnderWay(_) => unreachable!("waited for above"),
+        }
+    }
+
+    /// The fetch of a whole object, started unless it is kept.
+    async fn start(&mut self, object: &ObjectReference) -> Result<&mut Fetch, ClientError> {
+        let place = self.kept.iter().position(|(id, _)| *id == object.object_id);
+        if place.is_none() {
+            let group = self.client.group(object.group).await?;
+            let wanted = wanted(object, &group, None);
+            let read_key = Arc::new(self.root.read_key(&object.salt));
+            let transfers = Arc::clone(self.client.transfers());
+            let task = tokio::spawn(async move {
+                transfers.get(wanted, read_key, &group.members).await
+            });
+            if self.kept.len() == OBJECTS_KEPT {
+                self.kept.pop_front();
+            }
+            self.kept.push_back((object.object_id, Fetch::UnderWay(task)));
+        }
+        let place = place.unwrap_or(self.kept.len() - 1);
+        Ok(&mut self.kept[place].1)
+    }
+
+    fn reads_whole(&self, coded: &Range<u64>) -> bool {
+        self.many || (coded.end - coded.start) * WHOLE_OBJECT_SHARE > OBJECT_LEN_MAX
+    }
+}
+
+fn pieces_of<'p>(record: &'p StoredRecord, range: &Range<u64>) -> Vec<Piece<'p>> {
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    for placed in &record.entry.extents {
+        let end = start + u64::from(placed.extent.plain_len);
+        let inside = range.start.max(start)..range.end.min(end);
+        if inside.start < inside.end {
+            pieces.push(Piece {
+                object: &record.objects[placed.object as usize],
+                placed,
+                inside: inside.start - start..inside.end - start,
+            });
+        }
+        start = end;
+    }
+    pieces
+}
+
+fn wanted(object: &ObjectReference, group: &GroupPlace, groups: Option<GroupRange>) -> Wanted {
+    let groups_len = groups.map_or(u64::MAX, |range| u64::from(range.count) * GROUP_LEN);
+    Wanted {
+        group: object.group,
+        object: object.object_id,
+        code: group.code,
+        key: group.key,
+        groups,
+        answer_len: groups_len,
+    }
+}
+
+/// The groups that hold the coded bytes, and the object's byte with which they begin. The length
+/// of the object does not matter: only its last group is shorter.
+fn groups_of(
+    code: CodeParameters,
+    coded: &Range<u64>,
+) -> Result<(GroupRange, u64), ClientError> {
+    let code = code.build().map_err(|error| ClientError::integrity(error.to_string()))?;
+    let layout = code.layout(OBJECT_LEN_MAX);
+    let groups = layout.groups_covering(coded.clone());
+    let range = GroupRange { first: groups.start, count: groups.end - groups.start };
+    Ok((range, layout.message_range(groups.start).start))
+}
