@@ -2,6 +2,8 @@
 //!
 //! Both drive the dealer itself: 32 lanes of a symbol are 32 messages at once.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
