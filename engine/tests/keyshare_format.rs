@@ -1,5 +1,7 @@
 //! Formats of KS1: frozen bytes, canonical decoding, and what types must not do.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use kakera_engine::hash::hash;
 use kakera_engine::keyshare::{
     Binding, Dealt, KeyParameters, ProvenPart, ProvenSymbol, Secret, Share, Symbol, deal, root,
@@ -27,7 +29,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A changed hash is a new version of the format (spec §5).
+/// A changed hash is a new version of the format (spec §7).
 #[test]
 fn formats_are_frozen() {
     let frozen = |n, k, d| {
@@ -97,6 +99,7 @@ fn sizes_are_those_of_the_specification() {
     assert_eq!(encode(&symbol).len(), 1 + 1 + (2 + 32) + (2 + 5 * 32));
     // The part of d = k + 1 is the last 32 bytes of the share.
     let part = shares[0].prove_part(&binding);
+    assert_eq!(encode(&part).len(), 1 + 1 + (2 + 32) + (2 + 3 * 32));
     assert!(encode(&shares[0]).ends_with(part.part().expose()));
 }
 

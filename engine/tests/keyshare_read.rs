@@ -1,5 +1,7 @@
 //! Reading: any k read parts give V, every lie is named, and parts are Shamir shares to others.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::collections::BTreeSet;
 
 use blahaj::Sharks;
