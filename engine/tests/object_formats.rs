@@ -1,5 +1,7 @@
 //! The formats of sealing and of objects: frozen by hash, and what they refuse.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use ed25519_dalek::SigningKey;
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::{KeyParameters, RowHash, Secret};
