@@ -1,5 +1,7 @@
 //! Packing and reading back, end to end: builder, fragments and shares, pointer, manifest, ranges.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::ops::Range;
 
 use kakera_engine::code::{Code, CodeKind, CodeParameters};
@@ -23,7 +25,6 @@ const POINTER: u64 = 17;
 /// A writer of one vault who spreads over one group.
 struct Writer {
     root: VaultRoot,
-    suite: Suite,
     code: Code,
     rng: ChaCha20Rng,
     sealed: Vec<SealedObject>,
@@ -36,7 +37,6 @@ impl Writer {
         let parameters = CodeParameters { kind: CodeKind::Mbr, n: 5, k: 3, d: 4 };
         Self {
             root: VaultRoot::generate(&mut rng),
-            suite,
             code: parameters.build().unwrap(),
             building: ObjectBuilder::new(suite, &mut rng),
             rng,
@@ -45,15 +45,14 @@ impl Writer {
     }
 
     fn finish_object(&mut self) {
-        let next = ObjectBuilder::new(self.suite, &mut self.rng);
         let placement = Placement {
             group: GroupId(2),
             epoch: Epoch(5),
             code: &self.code,
             key: KeyParameters::new(5, 3, 4).unwrap(),
         };
-        let built = std::mem::replace(&mut self.building, next);
-        self.sealed.push(built.finish(&placement, &self.root, &mut self.rng).unwrap());
+        let sealed = self.building.finish(&placement, &self.root, &mut self.rng).unwrap();
+        self.sealed.push(sealed);
     }
 
     /// Cuts `plaintext` over as many objects as it takes; extents count objects from the first.

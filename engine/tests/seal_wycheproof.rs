@@ -1,6 +1,8 @@
 //! Other people's vectors, negative ones included, for every cipher and signature as the engine
 //! calls it.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305};
 use aws_lc_rs::aead::{LessSafeKey, Nonce, UnboundKey};
 use chacha20poly1305::aead::{AeadInOut, KeyInit};

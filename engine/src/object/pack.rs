@@ -12,7 +12,7 @@ use crate::seal::{
     sealed_len,
 };
 
-/// The caller packed what cannot be packed; the builder is unchanged or consumed.
+/// The caller packed what cannot be packed; the builder is unchanged.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum PackError {
     /// The piece does not fit; cut it or start another object.
@@ -67,9 +67,10 @@ impl SealedObject {
     }
 }
 
-/// An object in the making: one buffer into which every piece is sealed at once.
+/// Objects in the making, one after another in one buffer, into which every piece is sealed at
+/// once.
 ///
-/// It holds `V`, which is wiped when the builder is finished or dropped.
+/// It holds the `V` of the present object only, and wipes it when that is finished.
 #[derive(Debug)]
 pub struct ObjectBuilder {
     suite: Suite,
@@ -81,9 +82,7 @@ pub struct ObjectBuilder {
 impl ObjectBuilder {
     /// An empty object with a fresh `V` and salt.
     pub fn new(suite: Suite, rng: &mut impl CryptoRng) -> Self {
-        let secret = Secret::random(rng);
-        let mut salt = [0; 32];
-        rng.fill_bytes(&mut salt);
+        let (secret, salt) = draw(rng);
         Self { suite, secret, salt, coded: Vec::with_capacity(OBJECT_LEN_MAX as usize) }
     }
 
@@ -118,9 +117,10 @@ impl ObjectBuilder {
         Ok(Extent { offset: offset as u32, plain_len: length as u32, commitment })
     }
 
-    /// Pads, codes and hashes the object, deals `V` and forgets it.
+    /// Pads, codes and hashes the object, deals `V` and forgets it; an empty object with another
+    /// `V` and salt follows.
     pub fn finish(
-        mut self,
+        &mut self,
         placement: &Placement<'_>,
         root: &VaultRoot,
         rng: &mut impl CryptoRng,
@@ -148,6 +148,8 @@ impl ObjectBuilder {
             read_key: root.read_key(&self.salt).verifying_key().to_bytes(),
             write_key: root.write_key(&self.salt).verifying_key().to_bytes(),
         };
+        (self.secret, self.salt) = draw(rng);
+        self.coded.clear();
         Ok(SealedObject { object_id: descriptor.object_id(), descriptor, fragments, shares })
     }
 
@@ -158,4 +160,12 @@ impl ObjectBuilder {
         let key = padding_key(&self.secret, self.suite, &self.salt);
         key.seal_chunk(0, true, &zeros, &mut self.coded);
     }
+}
+
+/// `V` and the salt of one object.
+fn draw(rng: &mut impl CryptoRng) -> (Secret, [u8; 32]) {
+    let secret = Secret::random(rng);
+    let mut salt = [0; 32];
+    rng.fill_bytes(&mut salt);
+    (secret, salt)
 }

@@ -107,6 +107,7 @@ impl PointerKey {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
     use rand_chacha::ChaCha20Rng;

@@ -211,6 +211,7 @@ fn nonce(index: u32, last: bool) -> Nonce {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
     use chacha20poly1305::aead::{Aead, KeyInit};

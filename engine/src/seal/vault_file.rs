@@ -1,7 +1,6 @@
 //! A vault root at rest in a file, under a passphrase: Argon2id (RFC 9106) and an AEAD.
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use minicbor::{Decode, Encode};
 use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
 use thiserror::Error;
@@ -30,15 +29,12 @@ const NFKC_GROWTH: usize = 11;
 
 /// The cost of trying one passphrase. The file names a profile and no figures, so that a hostile
 /// file cannot demand memory without limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(index_only)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hardening {
     /// 256 MiB, 3 passes.
-    #[n(1)]
     Standard,
     /// 64 MiB, 4 passes, for machines with little memory (RFC 9106 §4, second choice, one more
     /// pass for one lane).
-    #[n(2)]
     SmallMachine,
 }
 
@@ -171,6 +167,7 @@ fn checksum(content: &[u8]) -> [u8; CHECKSUM_LEN] {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
     use argon2::{AssociatedData, ParamsBuilder};
