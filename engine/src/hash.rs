@@ -87,19 +87,76 @@ mod tests {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// NIST SP 800-185 "KMACXOF" sample 4: 256-bit key, short message, customization string.
+    /// NIST SP 800-185 "KMACXOF" samples 4 to 6: a 256-bit key, short and long messages.
     #[test]
-    fn kmac_xof256_matches_the_nist_sample() {
+    fn kmac_xof256_matches_the_nist_samples() {
         let key = sequence(0x40..0x60);
-        let mut output = [0; 64];
-        kmac_xof256(&key, b"My Tagged Application", &mut output, |state| {
-            state.update(&[0, 1, 2, 3]);
-        });
+        let (short, long) = (sequence(0..4), sequence(0..0xC8));
+        let samples: [(&[u8], &[u8], &str); 3] = [
+            (
+                &short,
+                b"My Tagged Application",
+                "1755133f1534752aad0748f2c706fb5c784512cab835cd15676b16c0c6647fa9\
+                 6faa7af634a0bf8ff6df39374fa00fad9a39e322a7c92065a64eb1fb0801eb2b",
+            ),
+            (
+                &long,
+                b"",
+                "ff7b171f1e8a2b24683eed37830ee797538ba8dc563f6da1e667391a75edc02c\
+                 a633079f81ce12a25f45615ec89972031d18337331d24ceb8f8ca8e6a19fd98b",
+            ),
+            (
+                &long,
+                b"My Tagged Application",
+                "d5be731c954ed7732846bb59dbe3a8e30f83e77a4bff4459f2f1c2b4ecebb8ce\
+                 67ba01c62e8ab8578d2d499bd1bb276768781190020a306a97de281dcc30305d",
+            ),
+        ];
+        for (message, customization, expected) in samples {
+            let mut output = [0; 64];
+            kmac_xof256(&key, customization, &mut output, |state| state.update(message));
+            assert_eq!(hex(&output), expected);
+        }
+    }
+
+    /// NIST SP 800-185 "cSHAKE" samples 3 and 4: the function under `hash`.
+    #[test]
+    fn cshake256_matches_the_nist_samples() {
+        let samples = [
+            (
+                sequence(0..4),
+                "d008828e2b80ac9d2218ffee1d070c48b8e4c87bff32c9699d5b6896eee0edd1\
+                 64020e2be0560858d9c00c037e34a96937c561a74c412bb4c746469527281c8c",
+            ),
+            (
+                sequence(0..0xC8),
+                "07dc27b11e51fbac75bc7b3c1d983e8b4b85fb1defaf218912ac864302730917\
+                 27f42b17ed1df63e8ec118f04b23633c1dfb1574c8fb55cb45da8e25afb092bb",
+            ),
+        ];
+        for (message, expected) in samples {
+            let mut state = CShake256::new_with_function_name(b"", b"Email Signature");
+            state.update(&message);
+            let mut output = [0; 64];
+            state.finalize_xof().read(&mut output);
+            assert_eq!(hex(&output), expected);
+        }
+    }
+
+    /// Frozen: a changed value is another hash suite (spec/hash.md).
+    #[test]
+    fn labelled_hash_and_key_derivation_are_frozen() {
         assert_eq!(
-            hex(&output),
-            "1755133f1534752aad0748f2c706fb5c784512cab835cd15676b16c0c6647fa9\
-             6faa7af634a0bf8ff6df39374fa00fad9a39e322a7c92065a64eb1fb0801eb2b"
+            hex(&hash("test", &[b"ab", b""])),
+            "02f711b820548d30b836ade2f17eb995a57cd3377c3e1c58269e88fccae66687"
         );
+        assert_eq!(
+            hex(derive_key(&[1; 32], "test", &[b"ab", b""]).as_slice()),
+            "652473a6d1f5ce7f0f416019f5ea9f463d3bb0b3db6887c3e57694e60b2aae5e"
+        );
+        let mut long = [0; 64];
+        kdf(&[1; 32], "test", &[b"ab", b""], &mut long);
+        assert_eq!(long[..32], *derive_key(&[1; 32], "test", &[b"ab", b""]).as_slice());
     }
 
     #[test]

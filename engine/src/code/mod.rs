@@ -1,1 +1,279 @@
-//! code
+//! Erasure and regenerating codes for the ciphertext of objects (spec/code.md).
+//!
+//! [`CodeParameters`] name a code and [`build`](CodeParameters::build) it; a [`Code`] cuts an
+//! object into n fragments, gives the object back from any k of them, and rebuilds a lost fragment
+//! from one symbol per column of any d others. [`Layout`] tells where bytes lie. The codes
+//! themselves are only matrices, one module each: `rs`, `mbr`, `msr`.
+
+mod construction;
+mod error;
+mod layout;
+mod mbr;
+mod msr;
+#[cfg(test)]
+mod oracle;
+mod parameters;
+mod rs;
+
+use std::fmt;
+use std::ops::Range;
+
+pub use error::CodeError;
+pub use layout::{GROUP_LEN, Layout};
+pub use parameters::{CodeKind, CodeParameters, ParametersError};
+
+use construction::Construction;
+use layout::Region;
+
+use crate::gf::{Combination, Matrix};
+use crate::names::Slot;
+
+/// A code, ready to work on whole objects.
+///
+/// Every operation is exact and deterministic: the same bytes on every machine.
+pub struct Code {
+    parameters: CodeParameters,
+    construction: Box<dyn Construction>,
+    encoder: Combination,
+}
+
+impl Code {
+    fn new(parameters: CodeParameters, construction: Box<dyn Construction>) -> Self {
+        let generators: Vec<Matrix> =
+            Slot::all(parameters.n).map(|slot| construction.generator(slot)).collect();
+        let rows = generators.iter().flat_map(|matrix| (0..matrix.rows()).map(|r| matrix.row(r)));
+        let generator = Matrix::from_rows(construction.message_len(), rows);
+        Self { parameters, encoder: Combination::new(&generator), construction }
+    }
+
+    /// What the code was built from.
+    pub fn parameters(&self) -> CodeParameters {
+        self.parameters
+    }
+
+    /// Bytes that a slot stores per column.
+    pub fn alpha(&self) -> usize {
+        self.construction.alpha()
+    }
+
+    /// Bytes that one helper sends per column to repair a fragment: 1 in every code here.
+    pub fn beta(&self) -> usize {
+        1
+    }
+
+    /// Bytes of the object per column, B.
+    pub fn message_len(&self) -> usize {
+        self.construction.message_len()
+    }
+
+    /// Where an object of `coded_len` bytes lies.
+    pub fn layout(&self, coded_len: u64) -> Layout {
+        Layout::new(coded_len, self.alpha(), self.message_len())
+    }
+
+    /// The n fragments of an object, in the order of the slots.
+    pub fn encode(&self, data: &[u8]) -> Vec<Vec<u8>> {
+        let layout = self.layout(data.len() as u64);
+        let mut fragments = vec![vec![0; layout.fragment_len() as usize]; self.parameters.n.into()];
+        self.generate(&layout, &self.encoder, data, &mut fragments);
+        fragments
+    }
+
+    /// The fragment of one slot, the same as [`encode`](Self::encode) makes.
+    pub fn encode_slot(
+        &self,
+        layout: &Layout,
+        data: &[u8],
+        slot: Slot,
+    ) -> Result<Vec<u8>, CodeError> {
+        self.check_layout(layout)?;
+        self.check_slot(slot)?;
+        CodeError::check_length(layout.coded_len(), data)?;
+        let encoder = Combination::new(&self.construction.generator(slot));
+        let mut fragments = [vec![0; layout.fragment_len() as usize]];
+        self.generate(layout, &encoder, data, &mut fragments);
+        let [fragment] = fragments;
+        Ok(fragment)
+    }
+
+    /// The object from exactly k whole fragments of distinct slots.
+    pub fn decode(
+        &self,
+        layout: &Layout,
+        fragments: &[(Slot, &[u8])],
+    ) -> Result<Vec<u8>, CodeError> {
+        self.decode_groups(layout, 0..layout.group_count(), fragments)
+    }
+
+    /// The bytes of the object in a range of groups, from those groups of exactly k fragments.
+    ///
+    /// `pieces` are the bytes of the fragments from the start of the first group to the end of the
+    /// last; the result begins at the first byte of `layout.message_range(groups.start)`.
+    pub fn decode_groups(
+        &self,
+        layout: &Layout,
+        groups: Range<u32>,
+        pieces: &[(Slot, &[u8])],
+    ) -> Result<Vec<u8>, CodeError> {
+        self.check_layout(layout)?;
+        if groups.start > groups.end || groups.end > layout.group_count() {
+            return Err(CodeError::Groups { groups, count: layout.group_count() });
+        }
+        let piece_len = layout.span(Region::Fragment, &groups);
+        let slots = self.check_parts(self.parameters.k, piece_len, pieces)?;
+        let mut message = vec![0; layout.span(Region::Message, &groups)];
+        let decoder = Combination::new(&self.construction.decoder(&slots));
+        transform(
+            layout,
+            groups.clone(),
+            &decoder,
+            (Region::Fragment, &bytes_of(pieces)),
+            (Region::Message, &mut [&mut message]),
+        );
+        let unpadded =
+            layout.message_range(groups.end).start - layout.message_range(groups.start).start;
+        message.truncate(unpadded as usize);
+        Ok(message)
+    }
+
+    /// What the holder of `fragment` sends for the repair of slot `failed`: `symbols_len` bytes.
+    pub fn helper_symbols(
+        &self,
+        layout: &Layout,
+        failed: Slot,
+        fragment: &[u8],
+    ) -> Result<Vec<u8>, CodeError> {
+        self.check_layout(layout)?;
+        self.check_slot(failed)?;
+        CodeError::check_length(layout.fragment_len(), fragment)?;
+        let mut symbols = vec![0; layout.symbols_len() as usize];
+        transform(
+            layout,
+            0..layout.group_count(),
+            &Combination::new(&self.construction.helper(failed)),
+            (Region::Fragment, &[fragment]),
+            (Region::Symbols, &mut [&mut symbols]),
+        );
+        Ok(symbols)
+    }
+
+    /// The whole fragment of slot `failed`, bit for bit, from the symbols of exactly d distinct
+    /// helpers (k for `rs`).
+    pub fn repair(
+        &self,
+        layout: &Layout,
+        failed: Slot,
+        symbols: &[(Slot, &[u8])],
+    ) -> Result<Vec<u8>, CodeError> {
+        self.check_layout(layout)?;
+        self.check_slot(failed)?;
+        let symbols_len = layout.symbols_len() as usize;
+        let helpers = self.check_parts(self.parameters.d, symbols_len, symbols)?;
+        if helpers.contains(&failed) {
+            return Err(CodeError::SelfRepair(failed));
+        }
+        let mut fragment = vec![0; layout.fragment_len() as usize];
+        transform(
+            layout,
+            0..layout.group_count(),
+            &Combination::new(&self.construction.repair(failed, &helpers)),
+            (Region::Symbols, &bytes_of(symbols)),
+            (Region::Fragment, &mut [&mut fragment]),
+        );
+        Ok(fragment)
+    }
+
+    /// Encodes `data` into zeroed fragments, the last group from a zero-filled copy.
+    fn generate(
+        &self,
+        layout: &Layout,
+        encoder: &Combination,
+        data: &[u8],
+        fragments: &mut [Vec<u8>],
+    ) {
+        let Some(last) = layout.group_count().checked_sub(1) else { return };
+        let whole = layout.span(Region::Message, &(0..last));
+        let mut tail = data[whole..].to_vec();
+        tail.resize(layout.span(Region::Message, &(last..last + 1)), 0);
+        let whole_pieces = layout.span(Region::Fragment, &(0..last));
+        let (mut pieces, mut last_pieces): (Vec<_>, Vec<_>) =
+            fragments.iter_mut().map(|fragment| fragment.split_at_mut(whole_pieces)).unzip();
+        let (from, to) = (Region::Message, Region::Fragment);
+        transform(layout, 0..last, encoder, (from, &[&data[..whole]]), (to, &mut pieces));
+        transform(layout, last..last + 1, encoder, (from, &[&tail]), (to, &mut last_pieces));
+    }
+
+    fn check_layout(&self, layout: &Layout) -> Result<(), CodeError> {
+        if *layout == self.layout(layout.coded_len()) {
+            Ok(())
+        } else {
+            Err(CodeError::ForeignLayout(self.parameters))
+        }
+    }
+
+    fn check_slot(&self, slot: Slot) -> Result<(), CodeError> {
+        if slot.point() <= self.parameters.n {
+            Ok(())
+        } else {
+            Err(CodeError::Slot { slot, n: self.parameters.n })
+        }
+    }
+
+    /// The slots of `parts`, if they are `needed` distinct ones with `length` bytes each.
+    fn check_parts(
+        &self,
+        needed: u8,
+        length: usize,
+        parts: &[(Slot, &[u8])],
+    ) -> Result<Vec<Slot>, CodeError> {
+        if parts.len() != usize::from(needed) {
+            return Err(CodeError::Count { needed, given: parts.len() });
+        }
+        let mut slots = Vec::with_capacity(parts.len());
+        for &(slot, bytes) in parts {
+            self.check_slot(slot)?;
+            if slots.contains(&slot) {
+                return Err(CodeError::Duplicate(slot));
+            }
+            if bytes.len() != length {
+                return Err(CodeError::PartLength { slot, needed: length, given: bytes.len() });
+            }
+            slots.push(slot);
+        }
+        Ok(slots)
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.parameters)
+    }
+}
+
+fn bytes_of<'a>(parts: &[(Slot, &'a [u8])]) -> Vec<&'a [u8]> {
+    parts.iter().map(|&(_, bytes)| bytes).collect()
+}
+
+/// Applies `map` to every group: the strips of all sources to the strips of all targets.
+///
+/// Sources and targets begin with the first of `groups`.
+fn transform(
+    layout: &Layout,
+    groups: Range<u32>,
+    map: &Combination,
+    (from, sources): (Region, &[&[u8]]),
+    (to, targets): (Region, &mut [&mut [u8]]),
+) {
+    for group in groups.clone() {
+        let width = layout.group_width(group) as usize;
+        let source = layout.place(from, groups.start, group);
+        let target = layout.place(to, groups.start, group);
+        let inputs: Vec<&[u8]> =
+            sources.iter().flat_map(|bytes| bytes[source.clone()].chunks_exact(width)).collect();
+        let mut outputs: Vec<&mut [u8]> = targets
+            .iter_mut()
+            .flat_map(|bytes| bytes[target.clone()].chunks_exact_mut(width))
+            .collect();
+        map.apply(&inputs, &mut outputs);
+    }
+}

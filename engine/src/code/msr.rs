@@ -1,0 +1,148 @@
+//! Product-matrix minimum-storage regenerating code (Rashmi, Shah, Kumar 2011, §V), systematic and
+//! sparse.
+//!
+//! A column is a pair of symmetric polynomials S1(x, y), S2(x, y) of degree below alpha = d-k+1 in
+//! each variable. Node h has a point x_h and lambda_h = x_h^alpha, all distinct, and knows
+//! g_h(y) = S1(x_h, y) + lambda_h S2(x_h, y). For d = 2k-2 any k = alpha+1 nodes determine both; a
+//! larger d is reached by shortening: d-2k+2 further, virtual nodes store zeros and always help.
+//!
+//! Every node stores the values of its g at the points of the first alpha systematic nodes instead
+//! of the coefficients. That is only a change of basis inside the node, but it makes a parity
+//! symbol depend on d instead of k·alpha message symbols, and helpers of most systematic nodes copy
+//! what they send (Rashmi, Nakkiran, Wang, Shah, Ramchandran, "Having your cake and eating it too",
+//! FAST 2015).
+
+use super::CodeParameters;
+use super::construction::Construction;
+use crate::gf::{Matrix, div, lagrange, mul, pow};
+use crate::names::Slot;
+
+#[derive(Debug)]
+pub(super) struct Msr {
+    k: usize,
+    alpha: usize,
+    /// Of the n slots, then of the virtual nodes.
+    points: Vec<u8>,
+    /// The first k slots, then the virtual nodes: alpha + 1 nodes.
+    systematic: Vec<usize>,
+}
+
+/// The points that have distinct powers with exponent `alpha`, each the smallest of its kind.
+pub(super) fn points(alpha: usize) -> Vec<u8> {
+    let mut taken = [false; 256];
+    (1..=255)
+        .filter(|&point| !std::mem::replace(&mut taken[usize::from(pow(point, alpha))], true))
+        .collect()
+}
+
+impl Msr {
+    /// Takes parameters that [`CodeParameters::check`] accepts.
+    pub(super) fn new(parameters: CodeParameters) -> Self {
+        let [n, k, d] = [parameters.n, parameters.k, parameters.d].map(usize::from);
+        let (alpha, virtual_nodes) = (d - k + 1, d + 2 - 2 * k);
+        let mut points = points(alpha);
+        points.truncate(n + virtual_nodes);
+        let systematic = (0..k).chain(n..n + virtual_nodes).collect();
+        Self { k, alpha, points, systematic }
+    }
+
+    /// What a node stores: the values of its g at these points.
+    fn stored(&self) -> Vec<u8> {
+        self.points_of(&self.systematic[..self.alpha])
+    }
+
+    fn points_of(&self, nodes: &[usize]) -> Vec<u8> {
+        nodes.iter().map(|&node| self.points[node]).collect()
+    }
+
+    fn lambda(&self, node: usize) -> u8 {
+        pow(self.points[node], self.alpha)
+    }
+
+    /// k slots and the virtual nodes, which together determine everything.
+    fn with_virtual_nodes(&self, slots: impl IntoIterator<Item = usize>) -> Vec<usize> {
+        slots.into_iter().chain(self.systematic[self.k..].iter().copied()).collect()
+    }
+
+    /// alpha × (k · alpha): contents of the first k of `known` to the content of `node`; the other
+    /// `known` nodes are the virtual ones.
+    ///
+    /// For nodes h, i the two numbers g_h(x_i), g_i(x_h) determine S1 and S2 at (x_h, x_i):
+    /// S2 = (g_h(x_i) + g_i(x_h)) / (lambda_h + lambda_i), S1 = g_h(x_i) + lambda_h S2 (Theorem 5
+    /// there). Interpolating S1 + lambda_p S2 at (·, x_h) from alpha nodes i to node p gives
+    /// g_p(x_h); alpha of these values give its content.
+    fn transfer(&self, known: &[usize], node: usize) -> Matrix {
+        let stored = self.stored();
+        let evaluations: Vec<Vec<u8>> =
+            known.iter().map(|&other| lagrange(&stored, self.points[other])).collect();
+        let mut values = Matrix::zero(self.alpha, self.k * self.alpha);
+        for (row, &fixed) in known[..self.alpha].iter().enumerate() {
+            let others: Vec<usize> = (0..known.len()).filter(|&place| place != row).collect();
+            let points: Vec<u8> = others.iter().map(|&place| self.points[known[place]]).collect();
+            let weights = lagrange(&points, self.points[node]);
+            for (place, weight) in others.into_iter().zip(weights) {
+                let scale = div(weight, self.lambda(known[place]) ^ self.lambda(fixed));
+                let mut add = |source: usize, at: usize, factor: u8| {
+                    if source < self.k {
+                        for (symbol, &evaluation) in evaluations[at].iter().enumerate() {
+                            values[(row, source * self.alpha + symbol)] ^= mul(factor, evaluation);
+                        }
+                    }
+                };
+                let lambda = self.lambda(node);
+                add(row, place, mul(scale, self.lambda(known[place]) ^ lambda));
+                add(place, row, mul(scale, self.lambda(fixed) ^ lambda));
+            }
+        }
+        let points = self.points_of(&known[..self.alpha]);
+        Matrix::from_rows(self.alpha, stored.iter().map(|&at| lagrange(&points, at))).mul(&values)
+    }
+}
+
+impl Construction for Msr {
+    fn alpha(&self) -> usize {
+        self.alpha
+    }
+
+    fn message_len(&self) -> usize {
+        self.k * self.alpha
+    }
+
+    fn generator(&self, slot: Slot) -> Matrix {
+        self.transfer(&self.systematic, slot.index())
+    }
+
+    fn decoder(&self, slots: &[Slot]) -> Matrix {
+        let known = self.with_virtual_nodes(slots.iter().map(|slot| slot.index()));
+        let contents: Vec<Matrix> = (0..self.k).map(|node| self.transfer(&known, node)).collect();
+        let rows = contents.iter().flat_map(|content| (0..self.alpha).map(|row| content.row(row)));
+        Matrix::from_rows(self.k * self.alpha, rows)
+    }
+
+    /// g_h(x_f).
+    fn helper(&self, failed: Slot) -> Matrix {
+        let evaluation = lagrange(&self.stored(), self.points[failed.index()]);
+        Matrix::from_rows(self.alpha, [evaluation])
+    }
+
+    /// The symbols are values at x_h of Q(x) = S1(x, x_f) + x^alpha S2(x, x_f), of degree below
+    /// 2·alpha, and the content is S1(x, x_f) + lambda_f S2(x, x_f) at the stored points.
+    fn repair(&self, failed: Slot, helpers: &[Slot]) -> Matrix {
+        let nodes = self.with_virtual_nodes(helpers.iter().map(|slot| slot.index()));
+        let vandermonde = Matrix::vandermonde(&self.points_of(&nodes), 2 * self.alpha);
+        let Some(interpolation) = vandermonde.inverse() else {
+            unreachable!("the points of distinct slots are distinct")
+        };
+        let lambda = self.lambda(failed.index());
+        let content = self.stored().into_iter().map(|at| {
+            let low = (0..self.alpha).map(|exponent| pow(at, exponent));
+            let high = low.clone().map(|power| mul(lambda, power));
+            low.chain(high).collect::<Vec<u8>>()
+        });
+        let repair = Matrix::from_rows(2 * self.alpha, content).mul(&interpolation);
+        Matrix::from_rows(
+            helpers.len(),
+            (0..self.alpha).map(|row| &repair.row(row)[..helpers.len()]),
+        )
+    }
+}

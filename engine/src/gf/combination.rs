@@ -1,0 +1,214 @@
+//! Linear combinations of byte strips: the one bulk operation of every code.
+
+use std::collections::BTreeSet;
+
+use super::Matrix;
+use super::kernel::{self, Kernel};
+
+/// Most outputs that one pass over the inputs computes; the accumulators of AVX2 hold no more.
+pub(super) const PASS_OUTPUTS: usize = 4;
+
+/// Bytes of all strips that one tile touches, so that a tile stays in the first-level cache.
+const TILE_BYTES: usize = 32 * 1024;
+
+/// A matrix made ready to multiply strips: output_i = sum over j of coefficient_ij · input_j.
+///
+/// Preparing it costs about as much as multiplying a few columns, so prepare once per object.
+/// Rows with a single 1 become copies; the others are gathered into passes of outputs that need
+/// the same inputs, and zero coefficients cost nothing where a whole pass has them.
+#[derive(Clone, Debug)]
+pub struct Combination {
+    inputs: usize,
+    outputs: usize,
+    copies: Vec<Copy>,
+    passes: Vec<Pass>,
+}
+
+#[derive(Clone, Debug)]
+struct Copy {
+    input: usize,
+    output: usize,
+}
+
+/// Up to [`PASS_OUTPUTS`] outputs, computed together. Without terms the outputs are zero.
+#[derive(Clone, Debug)]
+pub(super) struct Pass {
+    pub(super) outputs: Vec<usize>,
+    pub(super) terms: Vec<Term>,
+}
+
+/// One input of a pass and its coefficient for each output of the pass.
+#[derive(Clone, Debug)]
+pub(super) struct Term {
+    pub(super) input: usize,
+    pub(super) coefficients: [u8; PASS_OUTPUTS],
+}
+
+impl Combination {
+    /// Prepares `coefficients`: one row per output, one column per input.
+    pub fn new(coefficients: &Matrix) -> Self {
+        let mut copies = Vec::new();
+        let mut rows = Vec::new();
+        for output in 0..coefficients.rows() {
+            let row = coefficients.row(output);
+            let support: BTreeSet<usize> =
+                (0..row.len()).filter(|&input| row[input] != 0).collect();
+            match support.first() {
+                Some(&input) if support.len() == 1 && row[input] == 1 => {
+                    copies.push(Copy { input, output });
+                }
+                _ => rows.push((support, output)),
+            }
+        }
+        rows.sort();
+        let mut groups: Vec<Group> = Vec::new();
+        for (inputs, output) in rows {
+            match groups.last_mut() {
+                Some(group) if group.gains_by(&inputs) => {
+                    group.inputs.extend(inputs);
+                    group.outputs.push(output);
+                }
+                _ => groups.push(Group { inputs, outputs: vec![output] }),
+            }
+        }
+        Self {
+            inputs: coefficients.columns(),
+            outputs: coefficients.rows(),
+            copies,
+            passes: groups.into_iter().map(|group| group.pass(coefficients)).collect(),
+        }
+    }
+
+    /// Overwrites `outputs` with the combinations of `inputs`, all strips of one length.
+    ///
+    /// # Panics
+    /// If the number of strips differs from the matrix, or one strip has another length.
+    pub fn apply(&self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
+        self.apply_with(kernel::fastest(), inputs, outputs);
+    }
+
+    fn apply_with(&self, kernel: Kernel, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
+        assert_eq!((inputs.len(), outputs.len()), (self.inputs, self.outputs), "strip counts");
+        let length = outputs.first().map_or(0, |strip| strip.len());
+        assert!(inputs.iter().all(|strip| strip.len() == length), "input lengths");
+        assert!(outputs.iter().all(|strip| strip.len() == length), "output lengths");
+        let strips = self.inputs + self.outputs;
+        let tile = (TILE_BYTES / strips.max(1)).clamp(512, 4096) / 64 * 64;
+        for start in (0..length).step_by(tile) {
+            let range = start..length.min(start + tile);
+            for copy in &self.copies {
+                outputs[copy.output][range.clone()]
+                    .copy_from_slice(&inputs[copy.input][range.clone()]);
+            }
+            for pass in &self.passes {
+                // SAFETY: `fastest` gives only kernels that this processor runs; every strip has
+                // `length` bytes, the range ends within it, and a pass names existing strips only.
+                unsafe { kernel(pass, inputs, outputs, range.clone()) };
+            }
+        }
+    }
+}
+
+/// Outputs that one pass shall compute, and the inputs that at least one of them needs.
+struct Group {
+    inputs: BTreeSet<usize>,
+    outputs: Vec<usize>,
+}
+
+impl Group {
+    /// Whether computing a row that needs `support` here is cheaper than in a pass of its own.
+    ///
+    /// The costs are vector operations for 32 bytes: 3 to split an input into nibbles, 4 to
+    /// multiply it and add it to one output.
+    fn gains_by(&self, support: &BTreeSet<usize>) -> bool {
+        let cost = |inputs: usize, outputs: usize| inputs * (3 + 4 * outputs);
+        let (inputs, outputs) = (self.inputs.len(), self.outputs.len());
+        outputs < PASS_OUTPUTS
+            && cost(self.inputs.union(support).count(), outputs + 1)
+                <= cost(inputs, outputs) + cost(support.len(), 1)
+    }
+
+    fn pass(self, matrix: &Matrix) -> Pass {
+        let term = |&input: &usize| {
+            let mut coefficients = [0; PASS_OUTPUTS];
+            for (coefficient, &output) in coefficients.iter_mut().zip(&self.outputs) {
+                *coefficient = matrix[(output, input)];
+            }
+            Term { input, coefficients }
+        };
+        Pass { terms: self.inputs.iter().map(term).collect(), outputs: self.outputs }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::gf::{POLYNOMIAL, oracle};
+
+    /// Many zeros and ones, as in the matrices of systematic codes.
+    fn coefficient() -> impl Strategy<Value = u8> {
+        prop_oneof![Just(0), Just(1), any::<u8>()]
+    }
+
+    fn matrix() -> impl Strategy<Value = Matrix> {
+        (1usize..12, 1usize..12).prop_flat_map(|(rows, columns)| {
+            let row = prop::collection::vec(coefficient(), columns);
+            prop::collection::vec(row, rows).prop_map(move |rows| Matrix::from_rows(columns, rows))
+        })
+    }
+
+    fn expected(matrix: &Matrix, inputs: &[&[u8]], length: usize) -> Vec<Vec<u8>> {
+        let sum = |row: usize, at: usize| {
+            matrix.row(row).iter().zip(inputs).fold(0, |sum, (&coefficient, input)| {
+                sum ^ oracle::mul(POLYNOMIAL, coefficient, input[at])
+            })
+        };
+        (0..matrix.rows()).map(|row| (0..length).map(|at| sum(row, at)).collect()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn every_kernel_equals_the_oracle(
+            matrix in matrix(),
+            length in prop_oneof![0usize..200, 4000usize..4300],
+            skew in 0usize..65,
+            seed in any::<u64>(),
+        ) {
+            let stride = length + skew;
+            let bytes = noise(seed, skew + stride * matrix.columns());
+            let inputs: Vec<&[u8]> =
+                (0..matrix.columns()).map(|i| &bytes[skew + i * stride..][..length]).collect();
+            let expected = expected(&matrix, &inputs, length);
+            let combination = Combination::new(&matrix);
+            for kernel in kernel::available() {
+                let mut buffer = noise(seed ^ 1, skew + stride * matrix.rows());
+                let before = buffer.clone();
+                let mut outputs: Vec<&mut [u8]> = buffer[skew..]
+                    .chunks_exact_mut(stride.max(1))
+                    .map(|chunk| &mut chunk[..length])
+                    .collect();
+                if length == 0 {
+                    outputs = (0..matrix.rows()).map(|_| <&mut [u8]>::default()).collect();
+                }
+                combination.apply_with(kernel, &inputs, &mut outputs);
+                for (output, expected) in outputs.iter().zip(&expected) {
+                    prop_assert_eq!(&output[..], &expected[..]);
+                }
+                if length > 0 {
+                    for row in 0..matrix.rows() {
+                        let gap = skew + row * stride + length..skew + (row + 1) * stride;
+                        prop_assert_eq!(&buffer[gap.clone()], &before[gap]);
+                    }
+                }
+            }
+        }
+    }
+
+    fn noise(seed: u64, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+        bytes
+    }
+}

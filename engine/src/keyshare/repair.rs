@@ -1,0 +1,116 @@
+//! Restoring a lost share from any d helpers, in one round, without V.
+
+use std::collections::BTreeSet;
+
+use minicbor::{Decode, Encode};
+use thiserror::Error;
+
+use super::commitment::{PeerFault, RowHash, leads_to, pair_index, pair_leaf, sift};
+use super::parameters::Binding;
+use super::share::Share;
+use super::symbol::{self, Symbol};
+use crate::names::Slot;
+
+/// What a helper sends: its pair symbol with the failed slot and the proof that it is committed.
+///
+/// Encoded as `[helper, symbol, path]`; the path is the sibling hashes from the leaf up.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ProvenSymbol {
+    #[n(0)]
+    helper: Slot,
+    #[n(1)]
+    symbol: Symbol,
+    #[cbor(n(2), with = "minicbor::bytes")]
+    path: Vec<u8>,
+}
+
+/// Why a share was not restored. Nothing was changed.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum RepairError {
+    /// The caller's mistake: the failed slot is not one of the group, or the rows are not all there.
+    #[error("slot {failed} cannot be repaired against {rows} rows in a group of {n}")]
+    Mismatch {
+        /// The slot asked for.
+        failed: Slot,
+        /// Rows given.
+        rows: usize,
+        /// Slots of the group.
+        n: u8,
+    },
+    /// Too few helpers sent their true symbol; ask others.
+    #[error("{missing} more true symbols are needed; {} helpers lied", liars.len())]
+    Missing {
+        /// True symbols of further helpers still needed.
+        missing: usize,
+        /// The slots whose holders sent a false symbol.
+        liars: BTreeSet<Slot>,
+    },
+    /// Every symbol used is committed, yet they do not give the committed share: the writer of the
+    /// object dealt inconsistently. No holder is to blame.
+    #[error("the writer dealt an ill-formed sharing")]
+    IllFormed,
+}
+
+impl Share {
+    /// What this slot sends to the holder of `failed`; `None` if that is this slot itself or none
+    /// of the group.
+    pub fn prove_symbol(&self, binding: &Binding<'_>, failed: Slot) -> Option<ProvenSymbol> {
+        let index = pair_index(binding.parameters, self.slot(), failed)?;
+        Some(ProvenSymbol {
+            helper: self.slot(),
+            symbol: self.pair_symbol(failed),
+            path: self.row_tree(binding).path(index),
+        })
+    }
+}
+
+impl ProvenSymbol {
+    /// The slot that says so.
+    pub fn helper(&self) -> Slot {
+        self.helper
+    }
+
+    /// Checks the symbol against the helper's committed row.
+    pub fn verify(
+        &self,
+        binding: &Binding<'_>,
+        failed: Slot,
+        row: &RowHash,
+    ) -> Result<(), PeerFault> {
+        let count = usize::from(binding.parameters.n());
+        let leaf = pair_leaf(binding, self.helper, failed, &self.symbol);
+        pair_index(binding.parameters, self.helper, failed)
+            .filter(|&index| leads_to(row, count, index, leaf, &self.path))
+            .map(|_| ())
+            .ok_or(PeerFault { slot: self.helper })
+    }
+}
+
+/// Restores the share of `failed` from the symbols of at least d distinct helpers.
+///
+/// `rows` are the rows of all n slots, checked against the root by the caller. Every symbol is
+/// verified before use, and the restored share against its own row. Returns the share and the
+/// slots whose holders lied.
+pub fn repair(
+    binding: &Binding<'_>,
+    failed: Slot,
+    rows: &[RowHash],
+    symbols: &[ProvenSymbol],
+) -> Result<(Share, BTreeSet<Slot>), RepairError> {
+    let (n, d) = (binding.parameters.n(), usize::from(binding.parameters.d()));
+    let row = match rows.get(failed.index()) {
+        Some(row) if rows.len() == usize::from(n) => row,
+        _ => return Err(RepairError::Mismatch { failed, rows: rows.len(), n }),
+    };
+    let (truths, liars) = sift(symbols.iter().map(|said| {
+        let row = rows.get(said.helper.index()).ok_or(PeerFault { slot: said.helper })?;
+        said.verify(binding, failed, row)?;
+        Ok((said.helper, &said.symbol))
+    }));
+    if truths.len() < d {
+        return Err(RepairError::Missing { missing: d - truths.len(), liars });
+    }
+    let points: Vec<_> = truths.into_iter().take(d).collect();
+    let share = Share::new(failed, symbol::interpolate(&points));
+    if share.row(binding) == *row { Ok((share, liars)) } else { Err(RepairError::IllFormed) }
+}
