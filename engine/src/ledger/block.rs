@@ -206,13 +206,13 @@ pub(super) fn reveal(key: &SigningKey, previous: &Header) -> Signature {
     Signature::sign(key, "reveal", &[previous.network.as_bytes(), &previous.beacon])
 }
 
-/// The beacon after `previous`, if `proposer` made this contribution.
-pub(super) fn next_beacon(
-    previous: &Header,
-    proposer: &NodeId,
-    reveal: &Signature,
-) -> Option<Digest32> {
-    reveal
-        .verifies(&proposer.0, "reveal", &[previous.network.as_bytes(), &previous.beacon])
-        .then(|| hash("beacon", &[&previous.beacon, &reveal.0]))
+/// Whether `proposer` made this contribution to the beacon after `previous`.
+pub(super) fn is_revealed_by(reveal: &Signature, proposer: &NodeId, previous: &Header) -> bool {
+    let parts: [&[u8]; 2] = [previous.network.as_bytes(), &previous.beacon];
+    reveal.verifies(&proposer.0, "reveal", &parts)
+}
+
+/// The beacon after `previous` with this contribution.
+pub(super) fn next_beacon(previous: &Header, reveal: &Signature) -> Digest32 {
+    hash("beacon", &[&previous.beacon, &reveal.0])
 }

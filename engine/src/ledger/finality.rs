@@ -62,10 +62,8 @@ pub fn final_height(
     if needed == 0 {
         return own;
     }
-    let mut heights: Vec<u64> = followers
-        .iter()
-        .map(|follower| acknowledged.get(follower).copied().unwrap_or(0))
-        .collect();
+    let mut heights: Vec<u64> =
+        followers.iter().map(|follower| acknowledged.get(follower).copied().unwrap_or(0)).collect();
     heights.sort_unstable_by(|one, other| other.cmp(one));
     heights[needed - 1].min(own)
 }

@@ -71,7 +71,7 @@ pub enum GenesisError {
     #[error("{0} operator keys; a network has at most {OPERATORS_MAX}")]
     Operators(usize),
     /// The codes cannot be used together.
-    #[error("{0}")]
+    #[error(transparent)]
     Code(#[from] GroupParametersError),
 }
 
@@ -141,7 +141,10 @@ impl Genesis {
 }
 
 /// Whether a data code and a key code can share the slots of a group.
-pub fn check_group(code: CodeParameters, key: KeyParameters) -> Result<(), GroupParametersError> {
+pub(super) fn check_group(
+    code: CodeParameters,
+    key: KeyParameters,
+) -> Result<(), GroupParametersError> {
     code.check()?;
     if code.n != key.n() {
         return Err(GroupParametersError::Slots { code: code.n, key: key.n() });

@@ -95,7 +95,10 @@ struct RightEdge {
 impl RightEdge {
     fn of(log: &Log) -> Self {
         let odd_levels = log.levels.iter().rev().filter(|level| level.len() % 2 == 1);
-        Self { size: log.size(), peaks: odd_levels.filter_map(|level| level.last()).copied().collect() }
+        Self {
+            size: log.size(),
+            peaks: odd_levels.filter_map(|level| level.last()).copied().collect(),
+        }
     }
 
     fn append(&mut self, leaf: Digest32) {
@@ -110,7 +113,8 @@ impl RightEdge {
     }
 
     fn root(&self) -> Digest32 {
-        let joined = self.peaks.iter().rev().copied().reduce(|right, left| node_hash(&left, &right));
+        let joined =
+            self.peaks.iter().rev().copied().reduce(|right, left| node_hash(&left, &right));
         joined.unwrap_or_else(|| Sha3_256::digest([]).into())
     }
 }

@@ -54,12 +54,12 @@ pub fn operator_slots_max(k: u8) -> usize {
 }
 
 /// Draws `count` of the candidates, who are distinct; `None` if there are fewer.
-pub fn draw(
+pub fn draw<'a>(
     seed: [u8; 32],
     count: usize,
     operator_slots_max: usize,
-    mut seats: Seats<'_>,
-    candidates: &[Candidate<'_>],
+    mut seats: Seats<'a>,
+    candidates: &[Candidate<'a>],
 ) -> Option<Draw> {
     let mut rng = ChaCha20Rng::from_seed(seed);
     let mut drawn = BTreeSet::new();
