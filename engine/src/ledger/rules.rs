@@ -1,0 +1,242 @@
+//! The rules of each kind of entry: who may say it, when it is refused, what it changes.
+
+use super::entry::{
+    ADDRESS_LEN_MAX, EpochAdvance, GroupCreate, IDENTITY_LEN_MAX, IdentityRecord, NodeJoin,
+    NodeUpdate, SlotReassign, ZONE_LEN_MAX,
+};
+use super::genesis::check_group;
+use super::pointer::{POINTER_SEALED_LEN_MAX, Pointer, PointerRetire};
+use super::registry::{Group, Identity, Node, PendingDraw, PostedPointer, StateKey};
+use super::state::{
+    EntryError, PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, State, VACATED_MAX, check_length,
+};
+use crate::names::{Epoch, GroupId, NodeId};
+
+impl State {
+    pub(super) fn join(&mut self, author: &NodeId, join: &NodeJoin) -> Result<(), EntryError> {
+        let answers = self.is_operator(author) && join.operator == *author;
+        allow(answers || self.is_validator(author), author)?;
+        check_length("address", join.address.len(), ADDRESS_LEN_MAX)?;
+        check_length("zone", join.zone.len(), ZONE_LEN_MAX)?;
+        let mut counts = self.counts();
+        let slots = match self.node(&join.node) {
+            None => {
+                self.write(&StateKey::NodeAt(counts.nodes), &join.node);
+                counts.nodes += 1;
+                0
+            }
+            Some(before) if before.retired => {
+                check_generation(before.join.generation + 1, join.generation)?;
+                before.slots
+            }
+            Some(_) => return Err(EntryError::AlreadyEnrolled(join.node)),
+        };
+        counts.storage_nodes += u32::from(join.roles.storage);
+        self.write(&StateKey::Counts, &counts);
+        let node = Node { join: join.clone(), slots, retired: false };
+        self.write(&StateKey::Node(join.node), &node);
+        Ok(())
+    }
+
+    pub(super) fn update(
+        &mut self,
+        author: &NodeId,
+        update: &NodeUpdate,
+    ) -> Result<(), EntryError> {
+        let mut node = self.node_of(author, &update.node)?;
+        check_length("address", update.address.len(), ADDRESS_LEN_MAX)?;
+        check_generation(node.join.generation, update.generation)?;
+        node.join.address.clone_from(&update.address);
+        node.join.quota_bytes = update.quota_bytes;
+        node.join.generation = update.generation;
+        self.write(&StateKey::Node(update.node), &node);
+        Ok(())
+    }
+
+    pub(super) fn retire(&mut self, author: &NodeId, name: &NodeId) -> Result<(), EntryError> {
+        let mut node = self.node_of(author, name)?;
+        let mut counts = self.counts();
+        counts.storage_nodes -= u32::from(node.join.roles.storage);
+        node.retired = true;
+        self.write(&StateKey::Counts, &counts);
+        self.write(&StateKey::Node(*name), &node);
+        Ok(())
+    }
+
+    pub(super) fn create_group(
+        &mut self,
+        author: &NodeId,
+        create: &GroupCreate,
+    ) -> Result<(), EntryError> {
+        allow(self.is_validator(author) || self.is_operator(author), author)?;
+        check_group(create.code, create.key)?;
+        let mut counts = self.counts();
+        let (needed, available) = (create.code.n.into(), counts.storage_nodes as usize);
+        if available < needed {
+            return Err(EntryError::TooFewNodes { needed, available });
+        }
+        let id = GroupId(counts.groups);
+        self.ask_for_draw(PendingDraw { group: id, slot: None })?;
+        counts.groups += 1;
+        let group = Group {
+            code: create.code,
+            key: create.key,
+            epoch: Epoch(0),
+            root: [0; 32],
+            holders: Vec::new(),
+            vacated: Vec::new(),
+            operator_bound_kept: true,
+        };
+        self.write(&StateKey::Counts, &counts);
+        self.write(&StateKey::Group(id), &group);
+        Ok(())
+    }
+
+    pub(super) fn reassign(
+        &mut self,
+        author: &NodeId,
+        reassign: &SlotReassign,
+    ) -> Result<(), EntryError> {
+        let SlotReassign { group: id, slot } = *reassign;
+        let group = self.group(id).ok_or(EntryError::UnknownGroup(id))?;
+        let holder = group.holder(slot).ok_or(EntryError::UnknownSlot { group: id, slot })?;
+        let answers = self.node(&holder.node).is_some_and(|node| node.join.operator == *author);
+        allow(answers || self.is_validator(author), author)?;
+        if group.vacated.len() >= VACATED_MAX {
+            return Err(EntryError::RefreshFirst(id));
+        }
+        let draw = PendingDraw { group: id, slot: Some(slot) };
+        if self.pending().contains(&draw) {
+            return Err(EntryError::AlreadyPending { group: id, slot });
+        }
+        if !self.is_placeable(&draw) {
+            return Err(EntryError::TooFewNodes { needed: 1, available: 0 });
+        }
+        self.ask_for_draw(draw)
+    }
+
+    pub(super) fn advance_epoch(
+        &mut self,
+        author: &NodeId,
+        advance: &EpochAdvance,
+    ) -> Result<(), EntryError> {
+        allow(self.is_validator(author), author)?;
+        let mut group = self.group(advance.group).ok_or(EntryError::UnknownGroup(advance.group))?;
+        let expected = Epoch(group.epoch.0 + 1);
+        if advance.epoch != expected {
+            return Err(EntryError::Epoch { expected, found: advance.epoch });
+        }
+        group.epoch = expected;
+        group.root = advance.root;
+        group.vacated.clear();
+        self.write(&StateKey::Group(advance.group), &group);
+        Ok(())
+    }
+
+    pub(super) fn post(&mut self, author: &NodeId, pointer: &Pointer) -> Result<(), EntryError> {
+        allow(self.submits(author), author)?;
+        check_length("pointer", pointer.sealed.len(), POINTER_SEALED_LEN_MAX)?;
+        if !pointer.verifies(&self.network) {
+            return Err(EntryError::PointerSignature);
+        }
+        let (tag, content) = (pointer.tag(), pointer.content());
+        let mut posted = self.pointers(tag);
+        if posted.iter().any(|other| other.content == content) {
+            return Err(EntryError::DuplicatePointer);
+        }
+        if posted.len() >= POINTERS_PER_TAG_MAX {
+            return Err(EntryError::TagFull(tag));
+        }
+        let (held, limit) = (self.pointers_by(author), self.genesis.pointers_per_author_max);
+        if held >= limit {
+            return Err(EntryError::PointerQuota { author: *author, limit });
+        }
+        let (author, height) = (*author, self.height);
+        posted.push(PostedPointer { content, author, height, pointer: Some(pointer.clone()) });
+        self.write(&StateKey::PointersOf(tag), &posted);
+        self.write(&StateKey::PointersBy(author), &(held + 1));
+        Ok(())
+    }
+
+    /// The content hash stays, so that the old pointer cannot be posted again by others.
+    pub(super) fn retire_pointer(
+        &mut self,
+        author: &NodeId,
+        retire: &PointerRetire,
+    ) -> Result<(), EntryError> {
+        allow(self.submits(author), author)?;
+        if !retire.verifies(&self.network) {
+            return Err(EntryError::PointerSignature);
+        }
+        let tag = retire.tag();
+        let mut posted = self.pointers(tag);
+        let live = |posted: &&mut PostedPointer| {
+            posted.content == retire.content && posted.pointer.is_some()
+        };
+        let retired = posted.iter_mut().find(live).ok_or(EntryError::UnknownPointer(tag))?;
+        retired.pointer = None;
+        let payer = retired.author;
+        self.write(&StateKey::PointersOf(tag), &posted);
+        self.write(&StateKey::PointersBy(payer), &(self.pointers_by(&payer) - 1));
+        Ok(())
+    }
+
+    pub(super) fn record_identity(
+        &mut self,
+        author: &NodeId,
+        identity: &IdentityRecord,
+    ) -> Result<(), EntryError> {
+        allow(self.submits(author), author)?;
+        check_length("identity record", identity.record.len(), IDENTITY_LEN_MAX)?;
+        let (expected, signer) = match self.identity(identity.handle) {
+            None => (1, identity.key),
+            Some(before) => (before.version + 1, before.key),
+        };
+        let IdentityRecord { handle, version, key, record, .. } = identity.clone();
+        if version != expected {
+            return Err(EntryError::IdentityVersion { expected, found: version });
+        }
+        if !identity.verifies(&self.network, &signer) {
+            return Err(EntryError::IdentitySignature);
+        }
+        self.write(&StateKey::Identity(handle), &Identity { version, key, record });
+        Ok(())
+    }
+
+    /// The live machine `name`, if the author is it, answers for it or is a validator.
+    fn node_of(&self, author: &NodeId, name: &NodeId) -> Result<Node, EntryError> {
+        let node = self.node(name).filter(|node| !node.retired);
+        let node = node.ok_or(EntryError::UnknownNode(*name))?;
+        let answers = author == name || node.join.operator == *author;
+        allow(answers || self.is_validator(author), author)?;
+        Ok(node)
+    }
+
+    fn submits(&self, author: &NodeId) -> bool {
+        self.is_validator(author)
+            || self.is_operator(author)
+            || self.node(author).is_some_and(|node| node.submits())
+    }
+
+    fn pointers_by(&self, author: &NodeId) -> u64 {
+        self.read(&StateKey::PointersBy(*author)).unwrap_or(0)
+    }
+
+    fn ask_for_draw(&mut self, draw: PendingDraw) -> Result<(), EntryError> {
+        let mut pending = self.pending();
+        if pending.len() >= PENDING_DRAWS_MAX {
+            return Err(EntryError::TooManyDraws);
+        }
+        pending.push(draw);
+        self.write(&StateKey::Pending, &pending);
+        Ok(())
+    }
+}
+
+fn allow(allowed: bool, author: &NodeId) -> Result<(), EntryError> {
+    if allowed { Ok(()) } else { Err(EntryError::NotAllowed(*author)) }
+}
+
+fn check_generation(least: u64, found: u64) -> Result<(), EntryError> {
+    if found < least { Err(EntryError::Generation { least, found }) } else { Ok(()) }
+}
