@@ -15,7 +15,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved,
-    SignatureAlgorithm, SignatureScheme, SupportedCipherSuite,
+    SignatureAlgorithm, SignatureScheme,
 };
 
 use crate::id::Identity;
@@ -68,11 +68,10 @@ pub fn server_config(
 
 /// The suite of QUIC Initial packets, fixed by RFC 9001 §5.2; it protects no application data.
 pub fn initial_suite() -> Result<rustls::quic::Suite, Error> {
-    match aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256 {
-        SupportedCipherSuite::Tls13(suite) => suite.quic_suite(),
-        _ => None,
-    }
-    .ok_or_else(|| Error::General("no QUIC suite for Initial packets".into()))
+    aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256
+        .tls13()
+        .and_then(|suite| suite.quic_suite())
+        .ok_or_else(|| Error::General("no QUIC suite for Initial packets".into()))
 }
 
 /// The node id in a peer's raw public key.
