@@ -7,6 +7,7 @@ use super::{inv, mul, pow};
 /// A dense matrix over the field, by rows. Its entries are public.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Matrix {
+    rows: usize,
     columns: usize,
     entries: Vec<u8>,
 }
@@ -14,7 +15,7 @@ pub struct Matrix {
 impl Matrix {
     /// All entries zero.
     pub fn zero(rows: usize, columns: usize) -> Self {
-        Self { columns, entries: vec![0; rows * columns] }
+        Self { rows, columns, entries: vec![0; rows * columns] }
     }
 
     /// The square identity.
@@ -29,7 +30,8 @@ impl Matrix {
     /// One row (1, x, x^2, …) of `columns` entries for every point x.
     pub fn vandermonde(points: &[u8], columns: usize) -> Self {
         let power = |&point| (0..columns).map(move |exponent| pow(point, exponent));
-        Self { columns, entries: points.iter().flat_map(power).collect() }
+        let entries = points.iter().flat_map(power).collect();
+        Self { rows: points.len(), columns, entries }
     }
 
     /// The rows one under another, each of `columns` entries.
@@ -37,17 +39,18 @@ impl Matrix {
     /// # Panics
     /// If a row has another length.
     pub fn from_rows<R: AsRef<[u8]>>(columns: usize, rows: impl IntoIterator<Item = R>) -> Self {
-        let mut entries = Vec::new();
+        let mut matrix = Self::zero(0, columns);
         for row in rows {
             assert_eq!(row.as_ref().len(), columns, "row length");
-            entries.extend_from_slice(row.as_ref());
+            matrix.entries.extend_from_slice(row.as_ref());
+            matrix.rows += 1;
         }
-        Self { columns, entries }
+        matrix
     }
 
     /// How many rows.
     pub fn rows(&self) -> usize {
-        self.entries.len().checked_div(self.columns).unwrap_or(0)
+        self.rows
     }
 
     /// How many columns.
@@ -184,8 +187,11 @@ mod tests {
     use super::*;
 
     fn square(size: usize) -> impl Strategy<Value = Matrix> {
-        prop::collection::vec(any::<u8>(), size * size)
-            .prop_map(move |entries| Matrix { columns: size, entries })
+        prop::collection::vec(any::<u8>(), size * size).prop_map(move |entries| Matrix {
+            rows: size,
+            columns: size,
+            entries,
+        })
     }
 
     proptest! {
@@ -207,8 +213,8 @@ mod tests {
             left in prop::collection::vec(any::<u8>(), 18),
             right in prop::collection::vec(any::<u8>(), 18),
         ) {
-            let left = Matrix { columns: 3, entries: left };
-            let right = Matrix { columns: 6, entries: right };
+            let left = Matrix { rows: 6, columns: 3, entries: left };
+            let right = Matrix { rows: 3, columns: 6, entries: right };
             let product = left.mul(&right);
             prop_assert!(product.rank() <= 3);
             prop_assert_eq!(product.inverse(), None);

@@ -11,10 +11,10 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::{Answer, Ask, AskFailure, Fault, FaultKind, Member};
-use crate::code::{CodeError, CodeParameters};
+use crate::code::{CodeParameters, GROUP_LEN};
 use crate::keyshare::{self, KeyParameters, ProvenPart, Secret};
 use crate::names::{GroupId, ObjectId, Slot};
-use crate::object::{Descriptor, GROUP_LEN, GroupHashes, object_id};
+use crate::object::{Descriptor, FragmentRoot, GroupHashes};
 use crate::policy::durability;
 use crate::policy::reading::initial_asks;
 use crate::wire::{GroupRange, Operation, PartReference, Read, RefusalKind, Response};
@@ -203,7 +203,9 @@ impl GetObject {
 
     /// The result, once there is one. Ends the machine.
     pub fn poll_outcome(&mut self) -> Option<Result<Gathered, GetError>> {
-        if let Some(descriptor) = self.descriptor.take_if(|_| self.parts_and_pieces_suffice()) {
+        if self.parts_and_pieces_suffice()
+            && let Some(descriptor) = self.descriptor.take()
+        {
             return Some(self.assemble(descriptor));
         }
         if !self.asked.is_empty() || self.candidates.len() > 0 {
@@ -224,8 +226,9 @@ impl GetObject {
         if self.descriptor.is_some() {
             return;
         }
-        let proven = object_id(bytes) == self.wanted.object;
-        let Some(descriptor) = proven.then(|| Descriptor::decode(bytes).ok()).flatten() else {
+        let proven =
+            |descriptor: &Descriptor| descriptor.object_id() == self.wanted.object;
+        let Some(descriptor) = Descriptor::decode(bytes).ok().filter(proven) else {
             self.blame(member, FaultKind::Descriptor);
             return;
         };
@@ -260,11 +263,10 @@ impl GetObject {
         let length = code.layout(descriptor.coded_len).fragment_len();
         let good = match (self.wanted.groups, &answer.hashes) {
             (None, _) => {
-                answer.body.len() as u64 == length
-                    && GroupHashes::of(&answer.body).root(length) == *root
+                answer.body.len() as u64 == length && FragmentRoot::of(&answer.body) == *root
             }
             (Some(range), Some(hashes)) => {
-                hashes.verify(root, length).is_ok()
+                hashes.verify(root, length)
                     && groups_match(hashes, range, length, &answer.body)
             }
             (Some(_), None) => false,
@@ -281,14 +283,14 @@ impl GetObject {
             return Err(GetError::UnexpectedCodes);
         }
         let parts: Vec<ProvenPart> = std::mem::take(&mut self.parts).into_values().collect();
-        let secret = keyshare::read(&descriptor.binding(), &descriptor.rows, &parts)
+        let (secret, _) = keyshare::read(&descriptor.binding(), &descriptor.rows, &parts)
             .map_err(|_| GetError::IllFormed)?;
-        let coded = self.decode(&descriptor).map_err(|_| GetError::IllFormed)?;
+        let coded = self.decode(&descriptor).ok_or(GetError::IllFormed)?;
         Ok(Gathered { descriptor, secret, coded })
     }
 
-    fn decode(&self, descriptor: &Descriptor) -> Result<Vec<u8>, CodeError> {
-        let code = descriptor.code.build()?;
+    fn decode(&self, descriptor: &Descriptor) -> Option<Vec<u8>> {
+        let code = descriptor.code.build().ok()?;
         let layout = code.layout(descriptor.coded_len);
         let pieces: Vec<(Slot, &[u8])> = self
             .pieces
@@ -296,13 +298,14 @@ impl GetObject {
             .take(usize::from(descriptor.code.k))
             .map(|(slot, piece)| (*slot, piece.as_ref()))
             .collect();
-        match self.wanted.groups {
+        let decoded = match self.wanted.groups {
             None => code.decode(&layout, &pieces),
             Some(range) => {
                 let end = range.first.saturating_add(range.count).min(layout.group_count());
                 code.decode_groups(&layout, range.first..end, &pieces)
             }
-        }
+        };
+        decoded.ok()
     }
 
     fn blame(&mut self, member: Member, kind: FaultKind) {
@@ -315,7 +318,7 @@ impl GetObject {
     }
 
     fn parts_and_pieces_suffice(&self) -> bool {
-        self.parts.len() >= usize::from(self.wanted.key.k)
+        self.parts.len() >= usize::from(self.wanted.key.k())
             && self.pieces.len() >= usize::from(self.wanted.code.k)
     }
 
@@ -331,7 +334,7 @@ impl GetObject {
     }
 
     fn target_parts(&self) -> usize {
-        initial_asks(usize::from(self.wanted.key.k), self.wanted.answer_len)
+        initial_asks(usize::from(self.wanted.key.k()), self.wanted.answer_len)
     }
 
     fn target_pieces(&self) -> usize {
@@ -340,12 +343,12 @@ impl GetObject {
 }
 
 fn groups_match(hashes: &GroupHashes, range: GroupRange, fragment_len: u64, body: &[u8]) -> bool {
-    let start = u64::from(range.first) * GROUP_LEN as u64;
-    let end = (start + u64::from(range.count) * GROUP_LEN as u64).min(fragment_len);
+    let start = u64::from(range.first) * GROUP_LEN;
+    let end = (start + u64::from(range.count) * GROUP_LEN).min(fragment_len);
     start < end
         && body.len() as u64 == end - start
         && body
-            .chunks(GROUP_LEN)
+            .chunks(GROUP_LEN as usize)
             .zip(range.first..)
-            .all(|(group, index)| hashes.check_group(index as usize, group).is_ok())
+            .all(|(group, index)| hashes.check_group(index as usize, group))
 }

@@ -10,7 +10,8 @@ use ed25519_dalek::SigningKey;
 use super::Answer;
 use crate::keyshare::Share;
 use crate::names::{GroupId, NetworkId, NodeId, ObjectId, Slot};
-use crate::object::{Descriptor, GROUP_LEN, GroupHashes, object_id};
+use crate::code::GROUP_LEN;
+use crate::object::{Descriptor, FragmentRoot, GroupHashes};
 use crate::policy::{LedgerView, authorise};
 use crate::wire::{
     GroupRange, Inventory, InventoryPage, Operation, PartReference, Read, Receipt, Refusal,
@@ -220,9 +221,10 @@ impl Holder {
     }
 
     fn receipt(&self, request: &VerifiedRequest) -> Step {
-        let Operation::Store(Store { object, share }) = &request.operation else {
+        let Operation::Store(store) = &request.operation else {
             return refuse(internal());
         };
+        let Store { object, share } = &**store;
         let Some((object, descriptor)) = object.verify(&self.network) else {
             return refuse(internal());
         };
@@ -266,13 +268,12 @@ impl Holder {
         let Pending { request, stored: Some((stored, descriptor)) } = pending else {
             return refuse(internal());
         };
-        let hashes = GroupHashes::of(&fragment);
         let root = descriptor.fragment_roots.get(stored.share.slot().index());
-        if root != Some(&hashes.root(fragment.len() as u64)) {
+        if root != Some(&FragmentRoot::of(&fragment)) {
             let part = PartReference {
                 group: descriptor.group,
                 slot: stored.share.slot(),
-                object: object_id(&stored.object.descriptor),
+                object: descriptor.object_id(),
             };
             return Step::Disk(DiskRequest::SetAside(part), Pending::new(request));
         }
@@ -280,7 +281,10 @@ impl Holder {
             Operation::Read(read) => match read.groups {
                 None => read_reply(read, &stored, &descriptor, None, fragment),
                 Some(range) => match groups_of(&fragment, range) {
-                    Some(groups) => read_reply(read, &stored, &descriptor, Some(hashes), groups),
+                    Some(groups) => {
+                        let hashes = Some(GroupHashes::of(&fragment));
+                        read_reply(read, &stored, &descriptor, hashes, groups)
+                    }
                     None => refuse(Refusal::new(
                         RefusalKind::Invalid,
                         "the fragment has no such groups",
@@ -305,15 +309,13 @@ impl Holder {
         fragment: &[u8],
     ) -> Step {
         let lost = request.lost;
-        if lost == stored.share.slot() || lost.point() > descriptor.code.n {
-            return refuse(Refusal::new(RefusalKind::Invalid, "no such slot to repair from here"));
-        }
-        let Ok(code) = descriptor.code.build() else {
-            return refuse(disk_refusal(DiskError::Damaged));
-        };
-        let layout = code.layout(descriptor.coded_len);
-        let body = code.helper_symbols(&layout, lost, fragment);
+        let body = descriptor.code.build().ok().and_then(|code| {
+            code.helper_symbols(&code.layout(descriptor.coded_len), lost, fragment).ok()
+        });
         let key_symbol = stored.share.prove_symbol(&descriptor.binding(), lost);
+        let (Some(body), Some(key_symbol)) = (body, key_symbol) else {
+            return refuse(Refusal::new(RefusalKind::Invalid, "no such slot to repair from here"));
+        };
         let signature = SymbolStatement {
             network: &self.network,
             part: &request.part,
@@ -344,10 +346,10 @@ fn check_part(descriptor: &Descriptor, share: &Share, fragment: &[u8]) -> Result
     else {
         return Err("the object has no such slot");
     };
-    if share.row(&descriptor.binding()).as_ref() != Ok(row) {
+    if share.row(&descriptor.binding()) != *row {
         return Err("the key share does not match its commitment");
     }
-    if GroupHashes::of(fragment).root(fragment.len() as u64) != *root {
+    if FragmentRoot::of(fragment) != *root {
         return Err("the fragment does not match its root");
     }
     Ok(())
@@ -369,10 +371,9 @@ fn read_reply(
 }
 
 fn groups_of(fragment: &Bytes, range: GroupRange) -> Option<Bytes> {
-    let start = usize::try_from(range.first).ok()?.checked_mul(GROUP_LEN)?;
-    let length = usize::try_from(range.count).ok()?.checked_mul(GROUP_LEN)?;
-    let end = start.checked_add(length)?.min(fragment.len());
-    (start < end).then(|| fragment.slice(start..end))
+    let start = u64::from(range.first) * GROUP_LEN;
+    let end = (start + u64::from(range.count) * GROUP_LEN).min(fragment.len() as u64);
+    (start < end).then(|| fragment.slice(start as usize..end as usize))
 }
 
 fn page_len(inventory: &Inventory) -> usize {

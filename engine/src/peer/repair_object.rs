@@ -372,7 +372,7 @@ impl RepairObject {
     }
 
     fn rebuild_share(&self, known: &Known) -> Result<Share, RepairError> {
-        let needed = usize::from(known.descriptor.key.d);
+        let needed = usize::from(known.descriptor.key.d());
         if self.good.len() < needed {
             return Err(self.too_few_helpers(needed));
         }
@@ -380,6 +380,7 @@ impl RepairObject {
             self.good.values().take(needed).map(|helper| helper.key_symbol.clone()).collect();
         let descriptor = &known.descriptor;
         keyshare::repair(&descriptor.binding(), self.lost, &descriptor.rows, &symbols)
+            .map(|(share, _)| share)
             .map_err(|_| RepairError::IllFormed)
     }
 
@@ -422,7 +423,8 @@ impl RepairObject {
             return self.blame(member, FaultKind::Fragment);
         }
         let lied = self.good.get(&member.slot).is_some_and(|helper| {
-            known.code.helper_symbols(&known.layout, self.lost, &fragment) != helper.symbols
+            let symbols = known.code.helper_symbols(&known.layout, self.lost, &fragment);
+            symbols.is_ok_and(|symbols| symbols != helper.symbols)
         });
         if lied {
             self.blame(member, FaultKind::FragmentSymbols);
@@ -455,7 +457,7 @@ impl RepairObject {
         let fragment = known
             .code
             .decode(&known.layout, &fragments)
-            .map(|coded| known.code.encode_slot(&known.layout, &coded, self.lost));
+            .and_then(|coded| known.code.encode_slot(&known.layout, &coded, self.lost));
         match fragment {
             Ok(fragment) if self.is_lost_fragment(known, &fragment) => {
                 let Some(known) = self.known.take() else { return };

@@ -15,7 +15,6 @@ use super::{
 use crate::code::CodeParameters;
 use crate::keyshare::KeyParameters;
 use crate::names::{GroupId, NetworkId, ObjectId, Slot};
-use crate::object::OBJECT_LEN_MAX;
 use crate::policy::reading::LatencyBook;
 use crate::wire::{Inventory, InventoryPage, Operation, RepairProgress, Response, canonical};
 

@@ -8,17 +8,17 @@ use crate::keyshare::KeyParameters;
 /// How many distinct holders must have made both parts durable before a put succeeds: one more
 /// than any repair needs, so that the loss of one right after the put is repairable.
 pub fn put_quorum(code: &CodeParameters, key: &KeyParameters) -> usize {
-    usize::from(code.n.min(code.d.max(key.d).saturating_add(1)))
+    usize::from(code.n.min(code.d.max(key.d()).saturating_add(1)))
 }
 
 /// How many slots must answer for an object to be read.
 pub fn read_threshold(code: &CodeParameters, key: &KeyParameters) -> usize {
-    usize::from(code.k.max(key.k))
+    usize::from(code.k.max(key.k()))
 }
 
 /// How many helpers a repair asks at first.
 pub fn repair_helpers(code: &CodeParameters, key: &KeyParameters) -> usize {
-    usize::from(code.d.max(key.d))
+    usize::from(code.d.max(key.d()))
 }
 
 /// How long to wait before the `attempt`-th repetition (from 1) of a request that failed for a
@@ -35,7 +35,7 @@ mod tests {
     use crate::code::CodeKind;
 
     fn parameters(n: u8, k: u8, d: u8, key: (u8, u8)) -> (CodeParameters, KeyParameters) {
-        (CodeParameters { kind: CodeKind::Mbr, n, k, d }, KeyParameters { n, k: key.0, d: key.1 })
+        (CodeParameters { kind: CodeKind::Mbr, n, k, d }, KeyParameters::new(n, key.0, key.1).unwrap())
     }
 
     /// The defaults of `architecture.md` §2.

@@ -11,7 +11,7 @@ use super::HEADER_LEN_MAX;
 use crate::hash::hash;
 use crate::keyshare::Share;
 use crate::ledger::{Entry, FollowAck, StateKey};
-use crate::object::{Descriptor, object_id};
+use crate::object::Descriptor;
 use crate::names::{GroupId, NetworkId, NodeId, ObjectId, Signature, Slot};
 
 /// The version of the request and response formats.
@@ -65,7 +65,7 @@ pub enum Operation {
     Head {
         /// Chosen by the asker, so that the answer is fresh.
         #[cbor(n(0), with = "minicbor::bytes")]
-        nonce: [u8; 16],
+        nonce: [u8; 32],
     },
     /// Values of the ledger's state with their proofs.
     #[n(9)]
@@ -123,7 +123,7 @@ impl VouchedDescriptor {
     /// The descriptor and the id it proves, if it is well-formed and both signatures hold.
     pub fn verify(&self, network: &NetworkId) -> Option<(ObjectId, Descriptor)> {
         let descriptor = Descriptor::decode(&self.descriptor).ok()?;
-        let object = object_id(&self.descriptor);
+        let object = descriptor.object_id();
         self.authorisation
             .verify(network, &object, &descriptor.write_key)
             .then_some((object, descriptor))

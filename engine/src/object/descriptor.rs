@@ -1,0 +1,99 @@
+//! What every holder of an object keeps beside its part, and what the object is named by.
+
+use ed25519_dalek::VerifyingKey;
+use minicbor::{Decode, Encode};
+
+use super::{FormatError, FormatVersion, FragmentRoot, OBJECT_LEN_MAX, require};
+use crate::code::CodeParameters;
+use crate::hash::hash;
+use crate::keyshare::{Binding, KeyParameters, RowHash};
+use crate::names::{Epoch, GroupId, ObjectId};
+use crate::seal::{Suite, padme};
+use crate::wire::canonical;
+
+/// The longest encoding: 255 roots and rows of 34 bytes each, and less than 256 bytes of the rest.
+pub const DESCRIPTOR_LEN_MAX: usize = 2 * 255 * 34 + 256;
+
+/// The public description of an object: enough to check, repair, audit and address every part of
+/// it, and nothing about what is in it. Never on the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Descriptor {
+    /// The format.
+    #[n(0)]
+    pub version: FormatVersion,
+    /// The cipher of every stream.
+    #[n(1)]
+    pub suite: Suite,
+    /// The placement group whose slots hold the parts.
+    #[n(2)]
+    pub group: GroupId,
+    /// The code of the fragments.
+    #[n(3)]
+    pub code: CodeParameters,
+    /// Bytes before coding, padding included: a permitted length of [`padme`] up to
+    /// [`OBJECT_LEN_MAX`].
+    #[n(4)]
+    pub coded_len: u64,
+    /// Random; enters every key of the object.
+    #[cbor(n(5), with = "minicbor::bytes")]
+    pub salt: [u8; 32],
+    /// The root of every fragment, in slot order.
+    #[n(6)]
+    pub fragment_roots: Vec<FragmentRoot>,
+    /// The sharing of `V`.
+    #[n(7)]
+    pub key: KeyParameters,
+    /// The commitment to every slot's key share, in slot order.
+    #[n(8)]
+    pub rows: Vec<RowHash>,
+    /// The epoch that `V` was dealt in.
+    #[n(9)]
+    pub epoch: Epoch,
+    /// Ed25519: signs reads.
+    #[cbor(n(10), with = "minicbor::bytes")]
+    pub read_key: [u8; 32],
+    /// Ed25519: signs storing and deletion.
+    #[cbor(n(11), with = "minicbor::bytes")]
+    pub write_key: [u8; 32],
+}
+
+impl Descriptor {
+    /// The canonical encoding.
+    pub fn encode(&self) -> Vec<u8> {
+        canonical::encode(self)
+    }
+
+    /// Reads and checks a descriptor. Whether it is the right one, its [`Self::object_id`] tells.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let descriptor: Self = canonical::decode(bytes, DESCRIPTOR_LEN_MAX)?;
+        descriptor.check()?;
+        Ok(descriptor)
+    }
+
+    /// The object's name.
+    pub fn object_id(&self) -> ObjectId {
+        ObjectId(hash("object", &[&self.encode()]))
+    }
+
+    /// What the commitments of the key shares bind, in the epoch that `V` was dealt in.
+    pub fn binding(&self) -> Binding<'_> {
+        Binding { parameters: self.key, salt: &self.salt, epoch: self.epoch }
+    }
+
+    fn check(&self) -> Result<(), FormatError> {
+        let n = self.code.n;
+        require(self.code.check().is_ok(), "there is no such code")?;
+        require(self.key.n() == n, "the key and the data have different numbers of slots")?;
+        require(self.fragment_roots.len() == usize::from(n), "not one fragment root a slot")?;
+        require(self.rows.len() == usize::from(n), "not one key share row a slot")?;
+        require(self.coded_len <= OBJECT_LEN_MAX, "the object is too long")?;
+        require(padme(self.coded_len) == self.coded_len, "the object is not padded")?;
+        require(is_verifying_key(&self.read_key), "the read key is not a public key")?;
+        require(is_verifying_key(&self.write_key), "the write key is not a public key")
+    }
+}
+
+/// A point of small order would accept anyone's signature.
+fn is_verifying_key(bytes: &[u8; 32]) -> bool {
+    VerifyingKey::from_bytes(bytes).is_ok_and(|key| !key.is_weak())
+}

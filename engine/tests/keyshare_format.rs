@@ -1,0 +1,215 @@
+//! Formats of KS1: frozen bytes, canonical decoding, and what types must not do.
+
+use kakera_engine::hash::hash;
+use kakera_engine::keyshare::{
+    Binding, Dealt, KeyParameters, ProvenPart, ProvenSymbol, Secret, Share, Symbol, deal, root,
+};
+use kakera_engine::names::{Epoch, Slot};
+use kakera_engine::wire::canonical::{decode, encode};
+use proptest::prelude::*;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+use zeroize::ZeroizeOnDrop;
+
+const SALT: [u8; 32] = [0xA5; 32];
+
+fn binding(n: u8, k: u8, d: u8) -> Binding<'static> {
+    Binding { parameters: KeyParameters::new(n, k, d).unwrap(), salt: &SALT, epoch: Epoch(1) }
+}
+
+fn dealt(binding: &Binding<'_>) -> Dealt {
+    let mut rng = ChaCha20Rng::from_seed([7; 32]);
+    let secret = Secret::random(&mut rng);
+    deal(binding, &secret, &mut rng)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A changed hash is a new version of the format (spec §5).
+#[test]
+fn formats_are_frozen() {
+    let frozen = |n, k, d| {
+        let binding = binding(n, k, d);
+        let Dealt { shares, rows } = dealt(&binding);
+        let first = Slot::new(1).unwrap();
+        let shares_bytes: Vec<u8> = shares.iter().flat_map(encode).collect();
+        let symbols = shares.iter().filter_map(|share| share.prove_symbol(&binding, first));
+        let mut proofs: Vec<u8> = symbols.flat_map(|symbol| encode(&symbol)).collect();
+        proofs.extend(shares.iter().flat_map(|share| encode(&share.prove_part(&binding))));
+        [hash("test", &[&shares_bytes]), root(&binding, &rows), hash("test", &[&proofs])]
+            .map(|digest| hex(&digest[..16]))
+    };
+    assert_eq!(
+        frozen(3, 2, 2),
+        [
+            "846ffb81b5401d73d3acd21738fbefcf",
+            "d63ae8bc87f97420cfdb6fece5c5c3b5",
+            "07334ce4788ba813fc32771112436302"
+        ]
+    );
+    assert_eq!(
+        frozen(5, 3, 4),
+        [
+            "01e088e46c289109436c0cc2d6f91818",
+            "64f842a3ebc0221e3a460608bdf4579b",
+            "82ec39249552779737624dc25c35da1b"
+        ]
+    );
+    assert_eq!(
+        frozen(20, 10, 11),
+        [
+            "ea6bfe809bfaef9ecf30d94c44a75f2c",
+            "4a0977948c30fd36d5fa38f1eafe129a",
+            "5c6c26e28ce62b43b07f984101748641"
+        ]
+    );
+}
+
+/// The row of spec §3, written out for three slots.
+#[test]
+fn a_row_is_the_tree_of_the_specification() {
+    let binding = binding(3, 2, 2);
+    let Dealt { shares, rows } = dealt(&binding);
+    let epoch = 1u64.to_be_bytes();
+    let pair = |low: u8, high: u8| {
+        let symbol = shares[usize::from(low) - 1].pair_symbol(Slot::new(high).unwrap());
+        hash("ks/pair", &[&SALT, &epoch, &[low, high], symbol.expose()])
+    };
+    let part =
+        hash("ks/part", &[&SALT, &epoch, &[2, 2], shares[1].prove_part(&binding).part().expose()]);
+    let row = hash("ks/node", &[&hash("ks/node", &[&pair(1, 2), &pair(2, 3)]), &part]);
+    assert_eq!(rows[1].0, row);
+    let expected =
+        hash("ks/root", &[&SALT, &epoch, &[3, 2, 2], &rows[0].0, &rows[1].0, &rows[2].0]);
+    assert_eq!(root(&binding, &rows), expected);
+}
+
+#[test]
+fn sizes_are_those_of_the_specification() {
+    let binding = binding(20, 10, 11);
+    let Dealt { shares, .. } = dealt(&binding);
+    assert_eq!(binding.parameters.share_len(), 352);
+    // array, slot, byte string with a two-byte length
+    assert_eq!(encode(&shares[0]).len(), 1 + 1 + 3 + 352);
+    let symbol = shares[0].prove_symbol(&binding, Slot::new(2).unwrap()).unwrap();
+    assert_eq!(encode(&symbol).len(), 1 + 1 + (2 + 32) + (2 + 5 * 32));
+    // The part of d = k + 1 is the last 32 bytes of the share.
+    let part = shares[0].prove_part(&binding);
+    assert!(encode(&shares[0]).ends_with(part.part().expose()));
+}
+
+#[test]
+fn parameters_outside_the_code_do_not_exist() {
+    for n in 0..=255 {
+        for k in 0..=255u8 {
+            for d in [0, 1, 2, k.wrapping_sub(1), k, k.wrapping_add(1), k.wrapping_add(2), 255] {
+                let valid = k >= 2 && d < n && (d == k || u16::from(d) == u16::from(k) + 1);
+                assert_eq!(KeyParameters::new(n, k, d).is_ok(), valid, "({n}, {k}, {d})");
+            }
+        }
+    }
+    assert_eq!(decode::<KeyParameters>(&[0x83, 5, 3, 4], 9), Ok(binding(5, 3, 4).parameters));
+    assert!(decode::<KeyParameters>(&[0x83, 5, 1, 2], 9).is_err());
+    assert!(decode::<KeyParameters>(&[0x83, 5, 3, 5], 9).is_err());
+    assert!(decode::<KeyParameters>(&[0x84, 5, 3, 4, 0], 9).is_err());
+}
+
+#[test]
+fn malformed_shares_are_refused() {
+    let share = encode(&dealt(&binding(5, 3, 4)).shares[0]);
+    assert!(decode::<Share>(&share, 4096).is_ok());
+    let with = |slot: u8, length: usize| {
+        let mut bytes = vec![0x82, slot, 0x59];
+        bytes.extend((length as u16).to_be_bytes());
+        bytes.resize(5 + length, 0);
+        decode::<Share>(&bytes, 16384)
+    };
+    assert!(with(1, 32 * 254).is_ok());
+    for (slot, length) in [(0, 320), (1, 288 + 1), (1, 319), (1, 32 * 255)] {
+        assert!(with(slot, length).is_err(), "slot {slot}, {length} bytes");
+    }
+    assert!(decode::<Share>(&[0x82, 1, 0x40], 9).is_err());
+    let one_column = [[0x82, 1, 0x58, 32].as_slice(), &[0; 32]].concat();
+    assert!(decode::<Share>(&one_column, 99).is_err());
+}
+
+proptest! {
+    #[test]
+    fn decoders_are_total(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let binding = binding(5, 3, 4);
+        if let Ok(share) = decode::<Share>(&bytes, 400) {
+            share.row(&binding);
+        }
+        let _ = decode::<ProvenSymbol>(&bytes, 400);
+        let _ = decode::<ProvenPart>(&bytes, 400);
+    }
+
+    /// Shapes that decode, with contents of the peer's choice, never panic and never verify.
+    #[test]
+    fn hostile_contents_are_refused(
+        slot in 1u8..,
+        columns in 2usize..40,
+        path in prop::collection::vec(any::<u8>(), 0..300),
+        symbol: [u8; 32],
+    ) {
+        let binding = binding(5, 3, 4);
+        let rows = dealt(&binding).rows;
+        let first = Slot::new(1).unwrap();
+        let body = |path: &[u8]| {
+            let mut bytes = Vec::new();
+            let mut encoder = minicbor::Encoder::new(&mut bytes);
+            encoder.array(3).unwrap().u8(slot).unwrap().bytes(&symbol).unwrap().bytes(path).unwrap();
+            bytes
+        };
+        let proven: ProvenSymbol = decode(&body(&path), 400).unwrap();
+        prop_assert!(rows.iter().all(|row| proven.verify(&binding, first, row).is_err()));
+        let proven: ProvenPart = decode(&body(&path), 400).unwrap();
+        prop_assert!(rows.iter().all(|row| proven.verify(&binding, row).is_err()));
+        let mut bytes = Vec::new();
+        let mut encoder = minicbor::Encoder::new(&mut bytes);
+        encoder.array(2).unwrap().u8(slot).unwrap().bytes(&symbol.repeat(columns)).unwrap();
+        let share: Share = decode(&bytes, 2000).unwrap();
+        prop_assert!(!rows.contains(&share.row(&binding)));
+        share.prove_part(&binding);
+        for failed in 1..=255 {
+            share.prove_symbol(&binding, Slot::new(failed).unwrap());
+        }
+    }
+}
+
+#[test]
+fn secrets_are_wiped_and_never_shown() {
+    fn wiped<T: ZeroizeOnDrop>() {}
+    wiped::<Secret>();
+    wiped::<Share>();
+    wiped::<Symbol>();
+    let mut rng = ChaCha20Rng::from_seed([7; 32]);
+    let secret = Secret::random(&mut rng);
+    let binding = binding(3, 2, 2);
+    let Dealt { shares, .. } = deal(&binding, &secret, &mut rng);
+    assert_eq!(format!("{secret:?}"), "Secret");
+    assert_eq!(
+        format!("{:?}", shares[0]),
+        "Share { slot: Slot(1), columns: [Symbol(secret), Symbol(secret)] }"
+    );
+    let part = format!("{:?}", shares[0].prove_part(&binding));
+    assert!(part.contains("part: Symbol(secret)"), "{part}");
+}
+
+/// What is in scope of a repair cannot name V.
+#[test]
+fn repair_imports_nothing_that_holds_the_secret() {
+    for source in [
+        include_str!("../src/keyshare/repair.rs"),
+        include_str!("../src/keyshare/commitment.rs"),
+        include_str!("../src/keyshare/share.rs"),
+        include_str!("../src/keyshare/symbol.rs"),
+        include_str!("../src/keyshare/parameters.rs"),
+    ] {
+        for forbidden in ["Secret", "deal(", "read(", "::*"] {
+            assert!(!source.contains(forbidden), "{forbidden}");
+        }
+    }
+}
