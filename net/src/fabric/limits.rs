@@ -75,11 +75,7 @@ impl Default for Limits {
 impl Limits {
     /// For a client that reads and writes through many nodes at once: wider windows.
     pub fn client() -> Self {
-        Self {
-            stream_window: 1 << 20,
-            send_window: 4 << 20,
-            ..Self::default()
-        }
+        Self { stream_window: 1 << 20, send_window: 4 << 20, ..Self::default() }
     }
 
     /// Packets up to the size of the loopback interface; for nodes on one machine.
