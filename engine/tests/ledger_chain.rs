@@ -4,11 +4,13 @@
 mod ledger_network;
 
 use kakera_engine::ledger::{
-    Block, BlockError, Body, Certificate, CertifiedBlock, Chain, Entry, EntryError, EpochAdvance,
-    FollowAck, HeadAttestation, HeadError, IdentityRecord, LightClient, NodeRetire, NodeUpdate,
-    PointerRetire, SlotReassign, StateKey, VerifyError, node_id, pointer_tag, verify_from_genesis,
+    BLOCK_LEN_MAX, Block, BlockError, Body, Certificate, CertifiedBlock, Chain, Entry, EntryError,
+    EpochAdvance, FollowAck, HeadAttestation, HeadError, IdentityRecord, LightClient, NodeRetire,
+    NodeUpdate, PointerRetire, SlotReassign, StateKey, VerifyError, node_id, pointer_tag,
+    verify_from_genesis,
 };
 use kakera_engine::names::{Epoch, GroupId, NodeId, Slot};
+use kakera_engine::wire::canonical;
 use ledger_network::*;
 
 /// Machines, groups, pointers of several authors, in blocks of eight entries: 300 entries.
@@ -200,6 +202,7 @@ fn a_full_block_defers_the_rest_in_order() {
     let proposal = network.propose(entries.clone());
     let included = proposal.block.entries.len();
     assert!((140..150).contains(&included), "{included}");
+    assert!(canonical::encode(&proposal.block).len() <= BLOCK_LEN_MAX);
     assert_eq!(proposal.deferred, entries[included..]);
     network.chain.apply(&certify(proposal.block), Some(network.now)).unwrap();
     network.seal(proposal.deferred);
