@@ -1,6 +1,8 @@
 //! Whole objects through every code: decode from any k, repair from any d, ranges, traffic and
 //! frozen formats.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use kakera_engine::code::{Code, CodeParameters, GROUP_LEN};
 use kakera_engine::names::Slot;
 use proptest::prelude::*;
@@ -148,7 +150,7 @@ fn costs(text: &str) -> (usize, usize) {
         .map(|fragment| code.helper_symbols(&layout, failed, fragment).unwrap().len());
     let sent: usize = symbols.sum();
     assert_eq!(sent, d * code.beta() * width);
-    [stored, sent].map(|bytes| (2000 * bytes / data.len() + 1) / 2).into()
+    [stored, sent].map(|bytes| (1000 * bytes + data.len() / 2) / data.len()).into()
 }
 
 /// The table of the design: MBR stores n·2d / (k(2d-k+1)) and sends as much as a node stores; MSR

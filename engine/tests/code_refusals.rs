@@ -1,5 +1,7 @@
 //! Wrong input to a code is a typed error, never a panic and never wrong bytes.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::ops::Range;
 
 use kakera_engine::code::{Code, CodeError, CodeParameters};

@@ -99,6 +99,7 @@ fn sizes_are_those_of_the_specification() {
     assert_eq!(encode(&symbol).len(), 1 + 1 + (2 + 32) + (2 + 5 * 32));
     // The part of d = k + 1 is the last 32 bytes of the share.
     let part = shares[0].prove_part(&binding);
+    assert_eq!(encode(&part).len(), 1 + 1 + (2 + 32) + (2 + 3 * 32));
     assert!(encode(&shares[0]).ends_with(part.part().expose()));
 }
 

@@ -1,5 +1,7 @@
 //! The codes as their papers define them, slowly, and the closed forms tested against them.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 

@@ -191,6 +191,7 @@ fn parse(text: &str) -> Option<CodeParameters> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
     use crate::wire::canonical;

@@ -99,9 +99,9 @@ unsafe fn step<const OUTPUTS: usize>(
     }
     for (sum, &output) in sums.iter().zip(&pass.outputs) {
         let target = outputs[output].as_mut_ptr();
-        for half in 0..2 {
+        for (half, &bytes) in sum.iter().enumerate() {
             // SAFETY: the caller promises `at + STEP` bytes; the store may be unaligned.
-            unsafe { _mm256_storeu_si256(target.add(at + half * VECTOR).cast(), sum[half]) };
+            unsafe { _mm256_storeu_si256(target.add(at + half * VECTOR).cast(), bytes) };
         }
     }
 }

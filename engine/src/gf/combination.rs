@@ -8,8 +8,9 @@ use super::kernel::{self, Kernel};
 /// Most outputs that one pass over the inputs computes; the accumulators of AVX2 hold no more.
 pub(super) const PASS_OUTPUTS: usize = 4;
 
-/// Bytes of all strips that one tile touches, so that a tile stays in the first-level cache.
-const TILE_BYTES: usize = 32 * 1024;
+/// Bytes of every strip that are handled before the next ones, so that all passes find the inputs
+/// in the second-level cache and the prefetcher still sees long runs.
+const TILE: usize = 4096;
 
 /// A matrix made ready to multiply strips: output_i = sum over j of coefficient_ij · input_j.
 ///
@@ -20,14 +21,9 @@ const TILE_BYTES: usize = 32 * 1024;
 pub struct Combination {
     inputs: usize,
     outputs: usize,
-    copies: Vec<Copy>,
+    /// Outputs that equal an input: (input, output).
+    copies: Vec<(usize, usize)>,
     passes: Vec<Pass>,
-}
-
-#[derive(Clone, Debug)]
-struct Copy {
-    input: usize,
-    output: usize,
 }
 
 /// Up to [`PASS_OUTPUTS`] outputs, computed together. Without terms the outputs are zero.
@@ -55,7 +51,7 @@ impl Combination {
                 (0..row.len()).filter(|&input| row[input] != 0).collect();
             match support.first() {
                 Some(&input) if support.len() == 1 && row[input] == 1 => {
-                    copies.push(Copy { input, output });
+                    copies.push((input, output));
                 }
                 _ => rows.push((support, output)),
             }
@@ -92,16 +88,13 @@ impl Combination {
         let length = outputs.first().map_or(0, |strip| strip.len());
         assert!(inputs.iter().all(|strip| strip.len() == length), "input lengths");
         assert!(outputs.iter().all(|strip| strip.len() == length), "output lengths");
-        let strips = self.inputs + self.outputs;
-        let tile = (TILE_BYTES / strips.max(1)).clamp(512, 4096) / 64 * 64;
-        for start in (0..length).step_by(tile) {
-            let range = start..length.min(start + tile);
-            for copy in &self.copies {
-                outputs[copy.output][range.clone()]
-                    .copy_from_slice(&inputs[copy.input][range.clone()]);
+        for start in (0..length).step_by(TILE) {
+            let range = start..length.min(start + TILE);
+            for &(input, output) in &self.copies {
+                outputs[output][range.clone()].copy_from_slice(&inputs[input][range.clone()]);
             }
             for pass in &self.passes {
-                // SAFETY: `fastest` gives only kernels that this processor runs; every strip has
+                // SAFETY: `kernel` gives only kernels that this processor runs; every strip has
                 // `length` bytes, the range ends within it, and a pass names existing strips only.
                 unsafe { kernel(pass, inputs, outputs, range.clone()) };
             }

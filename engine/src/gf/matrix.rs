@@ -152,7 +152,7 @@ impl Matrix {
 }
 
 /// Adds `factor` times each of `values` to each of `sums`.
-pub(crate) fn add_scaled(sums: &mut [u8], factor: u8, values: &[u8]) {
+fn add_scaled(sums: &mut [u8], factor: u8, values: &[u8]) {
     if factor != 0 {
         for (sum, &value) in sums.iter_mut().zip(values) {
             *sum ^= mul(factor, value);
