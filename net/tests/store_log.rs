@@ -1,4 +1,5 @@
 //! The block log: torn ends are cut off, damage is named, full disks are refusals.
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use kakera_net::store::block_log::{BlockLog, LogError, RECORD_LENGTH_MAX};
 use kakera_net::store::disk::{Disk, DiskFile, OsDisk};

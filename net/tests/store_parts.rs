@@ -1,4 +1,5 @@
 //! Parts on disk: refusals, damage, side-by-side use and the frozen file format.
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use std::os::unix::fs::symlink;
 use std::sync::Barrier;

@@ -92,11 +92,7 @@ pub fn run(plan: &Plan) -> Figures {
         if let Some(site) = plan.ignored_site {
             disk.ignore_syncs_of(site);
         }
-        let outcome = match plan.subject {
-            Subject::Parts => parameters.run(&disk, parts::Model::new(seed), &mut figures),
-            Subject::Log => parameters.run(&disk, log::Model::new(seed), &mut figures),
-            Subject::Settings => parameters.run(&disk, settings::Model::new(), &mut figures),
-        };
+        let outcome = parameters.run(&disk, &mut figures);
         figures.violation = outcome.err().map(|what| format!("{what}; {parameters:?}"));
         figures.operations += disk.operations();
         figures.syncs_ignored += disk.syncs_ignored();
@@ -130,8 +126,6 @@ pub fn remove_each_sync(first_seed: u64, cuts: u64) -> Vec<Mutation> {
 /// Everything drawn for a scenario besides its single operations.
 #[derive(Debug)]
 struct Parameters {
-    /// Read only by those who replay a violation.
-    #[allow(dead_code)]
     subject: Subject,
     seed: u64,
     lives: u32,
@@ -151,7 +145,15 @@ impl Parameters {
         }
     }
 
-    fn run(
+    fn run(&self, disk: &SimulatedDisk, figures: &mut Figures) -> Result<(), String> {
+        match self.subject {
+            Subject::Parts => self.run_model(disk, parts::Model::new(self.seed), figures),
+            Subject::Log => self.run_model(disk, log::Model::new(self.seed), figures),
+            Subject::Settings => self.run_model(disk, settings::Model::new(), figures),
+        }
+    }
+
+    fn run_model(
         &self,
         disk: &SimulatedDisk,
         mut model: impl Model,
