@@ -3,7 +3,8 @@
 use kakera_net::store::crash_model::{Plan, Subject, remove_each_sync, run};
 use kakera_net::store::simulated::Fault;
 
-const CUTS: u64 = 1000;
+/// The hardest sync to miss, that of a new log's name, is found within 2500 cuts from any seed tried.
+const CUTS: u64 = 5000;
 
 #[test]
 fn every_promise_outlives_power_cuts() {
@@ -28,5 +29,5 @@ fn without_any_one_sync_a_promise_is_broken() {
         assert!(mutation.syncs_ignored > 0, "{}: never ignored", mutation.site);
         assert!(mutation.violation.is_some(), "{}: no one missed it", mutation.site);
     }
-    assert!(mutations.len() >= 11, "{} sites", mutations.len());
+    assert!(mutations.len() >= 13, "{} sites", mutations.len());
 }

@@ -1,8 +1,8 @@
 //! Seeded power cuts and kills against the store, checked by a model of what it promised.
 //!
 //! A *scenario* lives several times on one simulated disk. Each life opens the store, compares
-//! all it shows with what may be there, and then works until the disk stops at a drawn operation,
-//! which may be inside the opening. Between lives either the power is cut or only the process is
+//! all it shows with what may be there, and then works until the disk stops at a drawn operation
+//! or before a drawn sync, which may be inside the opening. Between lives either the power is cut or only the process is
 //! killed. What a call acknowledged, and what an opened store showed, must be there ever after,
 //! bit by bit; what was under way when the disk stopped may be there or not, but never in part.
 //!
@@ -123,6 +123,8 @@ pub fn remove_each_sync(first_seed: u64, cuts: u64) -> Vec<Mutation> {
     mutations.into_values().collect()
 }
 
+const SYNCS_A_LIFE_MAX: u32 = 24;
+
 /// Everything drawn for a scenario besides its single operations.
 #[derive(Debug)]
 struct Parameters {
@@ -140,8 +142,8 @@ impl Parameters {
             subject,
             seed,
             lives: 4 + below(&mut rng, 8),
-            operations_a_life_max: 10 << below(&mut rng, 6),
-            kill_percent: below(&mut rng, 60),
+            operations_a_life_max: 20 << below(&mut rng, 5),
+            kill_percent: 10 + below(&mut rng, 80),
         }
     }
 
@@ -161,8 +163,18 @@ impl Parameters {
     ) -> Result<(), String> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ u64::MAX);
         for life in 0..self.lives {
-            disk.stop_after(rng.next_u64() % self.operations_a_life_max);
-            live(&mut model, disk, &mut rng).map_err(|what| format!("life {life}: {what}"))?;
+            let lived = if below(&mut rng, 4) == 0 {
+                // Only shows what is there: no later sync may cover for those of the opening.
+                model.open(disk).map(drop)
+            } else {
+                disk.stop_after(rng.next_u64() % self.operations_a_life_max);
+                if below(&mut rng, 2) == 0 {
+                    let syncs_max = 1 + below(&mut rng, SYNCS_A_LIFE_MAX);
+                    disk.stop_before_sync(below(&mut rng, syncs_max).into());
+                }
+                live(&mut model, disk, &mut rng)
+            };
+            lived.map_err(|what| format!("life {life}: {what}"))?;
             if below(&mut rng, 100) < self.kill_percent {
                 disk.restart();
                 figures.kills += 1;

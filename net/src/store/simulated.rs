@@ -2,8 +2,9 @@
 //!
 //! # Fault model
 //! The disk keeps two images: *live*, what the running program sees, and *durable*, what is on the
-//! medium. Power is cut between two operations ([`SimulatedDisk::stop_after`]; every later
-//! operation fails without effect). Then, for [`SimulatedDisk::power_cut`]:
+//! medium. Power is cut between two operations ([`SimulatedDisk::stop_after`],
+//! [`SimulatedDisk::stop_before_sync`]; every later operation fails without effect). Then, at
+//! [`SimulatedDisk::power_cut`]:
 //!
 //! - **File bytes.** Of a file written or truncated since its last sync, either nothing is
 //!   kept, or everything, or each 512-byte sector on its own becomes: the durable one, the live
@@ -18,8 +19,8 @@
 //!   it, together with earlier changes of the same names elsewhere. `sync_all` keeps everything.
 //!
 //! A killed process ([`SimulatedDisk::restart`]) keeps the live image. Besides: a full disk (a
-//! write that stops halfway), failing reads, failing syncs, flipped bits, and syncs that lie, one call site at
-//! a time.
+//! write that stops halfway), failing reads, failing syncs, flipped bits, and syncs that return
+//! without doing anything, one call site at a time.
 //!
 //! Not modelled: damage to durable sectors by a power cut, lost or misdirected writes after
 //! a sync that returned.
@@ -73,6 +74,7 @@ struct State {
     next_inode: Inode,
     operations: u64,
     stop_after: Option<u64>,
+    syncs_left: Option<u64>,
     capacity: Option<u64>,
     failing_reads: bool,
     failing_syncs: bool,
@@ -93,6 +95,12 @@ impl SimulatedDisk {
         state.stop_after = Some(state.operations + operations);
     }
 
+    /// Lets `syncs` more syncs happen; the power is off just before the next one, when most is at
+    /// stake.
+    pub fn stop_before_sync(&self, syncs: u64) {
+        self.state().syncs_left = Some(syncs);
+    }
+
     /// Whether the power is off, or would be at the next operation.
     pub fn is_off(&self) -> bool {
         let state = self.state();
@@ -107,13 +115,13 @@ impl SimulatedDisk {
             content.cut(rng, &mut faults);
         }
         state.directories.cut(rng, &mut faults);
-        state.stop_after = None;
+        state.switch_on();
         faults
     }
 
     /// The process was killed and starts again: nothing is lost, nothing becomes durable.
     pub fn restart(&self) {
-        self.state().stop_after = None;
+        self.state().switch_on();
     }
 
     /// Lets files hold at most `bytes` in all; `None` for no limit.
@@ -184,6 +192,7 @@ impl SimulatedDisk {
         caller: &Location<'static>,
         depth: usize,
     ) -> io::Result<Option<MutexGuard<'_, State>>> {
+        self.state().count_down_syncs();
         let mut state = self.operate()?;
         if state.failing_syncs {
             return Err(io::Error::other("simulated failure of a sync"));
@@ -331,6 +340,7 @@ impl Default for State {
             next_inode: ROOT + 1,
             operations: 0,
             stop_after: None,
+            syncs_left: None,
             capacity: None,
             failing_reads: false,
             failing_syncs: false,
@@ -342,6 +352,19 @@ impl Default for State {
 }
 
 impl State {
+    fn switch_on(&mut self) {
+        self.stop_after = None;
+        self.syncs_left = None;
+    }
+
+    fn count_down_syncs(&mut self) {
+        match &mut self.syncs_left {
+            Some(0) => self.stop_after = Some(self.operations),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+    }
+
     fn content(&mut self, inode: Inode) -> &mut Content {
         self.files.entry(inode).or_default()
     }

@@ -55,7 +55,7 @@ impl super::Model for Model {
         disk: &SimulatedDisk,
         rng: &mut ChaCha8Rng,
     ) -> Result<(), String> {
-        if below(rng, 8) == 0 {
+        if below(rng, 4) == 0 && !self.records.is_empty() {
             self.number += 1;
             self.records.clear();
             if let Some(next) = self.open(disk)? {

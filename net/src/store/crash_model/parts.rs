@@ -89,8 +89,8 @@ impl super::Model for Model {
             (0..=5, Contents::Absent) => self.put_new(store, disk, &key),
             (0, Contents::Version(version)) => self.put_again(store, disk, &key, version),
             (1, Contents::Version(_)) => self.put_different(store, disk, &key),
-            (2, Contents::Version(version)) => self.damage(store, disk, &key, version, rng),
-            (3..=5, _) => self.remove(store, disk, &key),
+            (2..=3, Contents::Version(version)) => self.damage(store, disk, &key, version, rng),
+            (4..=7, _) => self.remove(store, disk, &key),
             _ => match self.observe(store, disk, &key)? {
                 Some(found) if found != shown => Err(format!("{found:?} instead of {shown:?}")),
                 _ => Ok(()),
