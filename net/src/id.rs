@@ -63,9 +63,7 @@ impl Identity {
         let temporary = PathBuf::from(temporary);
         let stored = self
             .write_new(&temporary)
-            .and_then(|()| {
-                Ok(renameat_with(CWD, &temporary, CWD, path, RenameFlags::NOREPLACE)?)
-            })
+            .and_then(|()| Ok(renameat_with(CWD, &temporary, CWD, path, RenameFlags::NOREPLACE)?))
             .and_then(|()| File::open(folder_of(path))?.sync_all());
         stored.map_err(|error| {
             // Best effort: what is left behind is owner-only and never read.

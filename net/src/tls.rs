@@ -347,8 +347,7 @@ mod tests {
     #[test]
     fn a_client_outside_the_registry_is_refused() {
         let admitted = identity(1).node_id();
-        let server =
-            || server_config(&identity(2), Arc::new(move |id| *id == admitted)).unwrap();
+        let server = || server_config(&identity(2), Arc::new(move |id| *id == admitted)).unwrap();
         let client = |byte| client_config(&identity(byte), identity(2).node_id()).unwrap().0;
         assert!(handshake(client(1), server()).is_ok());
         assert!(matches!(handshake(client(3), server()), Err(Error::InvalidCertificate(_))));
@@ -359,14 +358,10 @@ mod tests {
         let (config, _) = client_config(&identity(1), identity(2).node_id()).unwrap();
         let mut server = server_config(&identity(2), admit_all()).unwrap();
         let stolen = [&SPKI_PREFIX[..], identity(2).node_id().as_bytes()].concat();
-        server.cert_resolver =
-            Arc::new(rustls::server::AlwaysResolvesServerRawPublicKeys::new(Arc::new(
-                CertifiedKey::new(vec![stolen.into()], Arc::new(NodeKey(identity(3)))),
-            )));
-        assert_eq!(
-            handshake(config, server).err(),
-            Some(CertificateError::BadSignature.into())
-        );
+        server.cert_resolver = Arc::new(rustls::server::AlwaysResolvesServerRawPublicKeys::new(
+            Arc::new(CertifiedKey::new(vec![stolen.into()], Arc::new(NodeKey(identity(3))))),
+        ));
+        assert_eq!(handshake(config, server).err(), Some(CertificateError::BadSignature.into()));
     }
 
     #[test]

@@ -252,10 +252,7 @@ async fn a_killed_peer_costs_one_deadline_and_its_successor_is_found() {
     arrivals.recv().await.unwrap();
     runtime.shutdown_background();
     drop(server);
-    assert_eq!(
-        request.await.unwrap(),
-        Err(RequestError::Timeout(Duration::from_millis(400)))
-    );
+    assert_eq!(request.await.unwrap(), Err(RequestError::Timeout(Duration::from_millis(400))));
     // The successor has the keys of the dead, so it can tell at once that the connection is gone.
     let successor = rebind(2, address).await;
     let serving = successor.clone();

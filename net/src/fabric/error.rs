@@ -94,7 +94,9 @@ impl From<ConnectionError> for RequestError {
             ConnectionError::VersionMismatch => {
                 Refusal::Incompatible("no common version of QUIC".into()).into()
             }
-            ConnectionError::ApplicationClosed(close) if close.error_code == close_code::SURPLUS => {
+            ConnectionError::ApplicationClosed(close)
+                if close.error_code == close_code::SURPLUS =>
+            {
                 Self::Closed("too many connections to this peer".into())
             }
             ConnectionError::ApplicationClosed(_) => Self::Closed("the peer shuts down".into()),
