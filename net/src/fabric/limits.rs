@@ -16,7 +16,7 @@ pub struct Limits {
     pub connections: usize,
     /// Accepted connections of one peer; a further one closes the oldest.
     pub connections_per_peer: usize,
-    /// Requests of one connection that are read or answered at a time; further ones wait.
+    /// Requests of one connection under way at a time, in either role; further ones wait.
     pub streams_per_connection: u32,
     /// Accepted handshakes in progress above which new ones are refused.
     pub handshakes: usize,
@@ -103,10 +103,13 @@ impl Limits {
         Arc::new(transport)
     }
 
-    /// Room for every stream: with less, streams that wait for the byte budget could fill the
-    /// window, and those that hold the budget would never be read to their end.
+    /// Room for every stream to wait with a full window, and a quarter more.
+    ///
+    /// With less, streams that wait for the byte budget could use up the credit of those that hold
+    /// it. The rest is more than the eighth that quinn keeps back before it grants credit again.
     fn connection_window(&self) -> VarInt {
-        let window = u64::from(self.stream_window) * u64::from(self.streams_per_connection.max(1));
+        let waiting = u64::from(self.stream_window) * u64::from(self.streams_per_connection.max(1));
+        let window = waiting + waiting / 4;
         VarInt::try_from(window).unwrap_or(VarInt::MAX)
     }
 

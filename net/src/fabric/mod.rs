@@ -31,7 +31,7 @@ pub use self::statistics::{Refusals, Statistics};
 
 use self::error::close_code;
 use self::inbound::Listener;
-use self::outbound::Dialer;
+use self::outbound::{Dialer, Line};
 use self::statistics::Counters;
 use crate::id::Identity;
 use crate::rpc::{Abort, Budget, Message, Outgoing, Receiver, Sender};
@@ -140,7 +140,7 @@ impl Fabric {
         address: SocketAddr,
         make: impl FnOnce(&Exporter) -> M,
     ) -> Result<Message, RequestError> {
-        let (exporter, send, receive) = self.dialer.open(peer, address).await?;
+        let Line { exporter, send, receive, turn: _turn } = self.dialer.open(peer, address).await?;
         let mut sender = Sender::new(send, Abort::Cancelled);
         let mut receiver = Receiver::new(receive);
         let request = make(&exporter).into();

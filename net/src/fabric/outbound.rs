@@ -8,7 +8,7 @@ use kakera_engine::names::NodeId;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, TokenMemoryCache};
 use quinn::{TokenStore, TransportConfig};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
 use super::{Exporter, Limits, Refusal, RequestError, exporter};
@@ -19,11 +19,32 @@ use crate::tls;
 const TOKENS_FOR_PEERS: u32 = 256;
 const TOKENS_PER_PEER: usize = 2;
 
-/// An open connection and its exporter.
+/// A fresh stream to a peer.
+pub(super) struct Line {
+    pub(super) exporter: Exporter,
+    pub(super) send: SendStream,
+    pub(super) receive: RecvStream,
+    /// Held as long as the stream is in use.
+    pub(super) turn: OwnedSemaphorePermit,
+}
+
+/// An open connection, its exporter, and the streams that this side may still open: the receive
+/// window has room for so many, however many the peer allows.
 #[derive(Clone)]
 struct Link {
     connection: Connection,
     exporter: Exporter,
+    turns: Arc<Semaphore>,
+}
+
+impl Link {
+    async fn open(self) -> Result<Line, RequestError> {
+        let Ok(turn) = self.turns.acquire_owned().await else {
+            unreachable!("the turns of a link are never closed")
+        };
+        let (send, receive) = self.connection.open_bi().await?;
+        Ok(Line { exporter: self.exporter, send, receive, turn })
+    }
 }
 
 /// An attempt to connect, under way (`None`) or settled.
@@ -59,16 +80,11 @@ impl Dialer {
         self: &Arc<Self>,
         peer: NodeId,
         address: SocketAddr,
-    ) -> Result<(Exporter, SendStream, RecvStream), RequestError> {
-        let link = self.link(peer, address).await?;
-        match link.connection.open_bi().await.map_err(RequestError::from) {
-            Ok((send, receive)) => return Ok((link.exporter, send, receive)),
-            Err(RequestError::Closed(_)) => {}
-            Err(error) => return Err(error),
+    ) -> Result<Line, RequestError> {
+        match self.link(peer, address).await?.open().await {
+            Err(RequestError::Closed(_)) => self.link(peer, address).await?.open().await,
+            opened => opened,
         }
-        let link = self.link(peer, address).await?;
-        let (send, receive) = link.connection.open_bi().await?;
-        Ok((link.exporter, send, receive))
     }
 
     /// Joins the attempt or connection at hand, or starts one.
@@ -144,7 +160,8 @@ impl Dialer {
             Ok(Ok(connection)) => connection,
         };
         let exporter = exporter(&connection)?;
-        Ok(Link { connection, exporter })
+        let turns = Semaphore::new(self.limits.streams_per_connection.max(1) as usize);
+        Ok(Link { connection, exporter, turns: Arc::new(turns) })
     }
 
     fn attempts(&self) -> MutexGuard<'_, BTreeMap<NodeId, (SocketAddr, Attempt)>> {

@@ -1,17 +1,19 @@
 //! Parts: what a node holds of each object, one file each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
-use std::ops::{Bound, Range};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use kakera_engine::names::{GroupId, ObjectId, Slot};
+use kakera_engine::wire::PartReference;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::disk::{Disk, DiskFile, Entry, EntryKind, if_found, is_full, parent};
+use super::disk::{Disk, DiskFile, EntryKind, if_found, is_full, parent};
 use super::part_file::{EncodedHeader, FileError, StoredHeader};
+use super::part_index::{Listing, PartIndex};
 
 pub use super::part_file::{FRAGMENT_LENGTH_MAX, HEADER_FIELD_LENGTH_MAX, TooLong};
 
@@ -19,21 +21,10 @@ const PARTS: &str = "parts";
 const INCOMING: &str = "incoming";
 const DAMAGED: &str = "damaged";
 
-/// The name of a part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PartKey {
-    /// The placement group the object lives in.
-    pub group: GroupId,
-    /// The slot this node holds it for.
-    pub slot: Slot,
-    /// The object.
-    pub object: ObjectId,
-}
-
 /// A part to be stored.
 pub struct Part<'a> {
     /// Its name.
-    pub key: PartKey,
+    pub key: PartReference,
     /// The object's descriptor, which commits to the fragment's BLAKE3 root.
     pub descriptor: &'a [u8],
     /// The key share, secret.
@@ -118,7 +109,7 @@ pub enum ReadError {
     #[error("the stored part of {object} is damaged: {reason}; it was moved aside and needs repair", object = .key.object)]
     Damaged {
         /// The part.
-        key: PartKey,
+        key: PartReference,
         /// What is wrong with its file.
         reason: &'static str,
     },
@@ -157,13 +148,10 @@ pub struct PartStore<D> {
     next_temporary: AtomicU64,
 }
 
-#[derive(Default)]
 struct State {
-    /// File lengths by object, for each slot that holds any.
-    index: BTreeMap<(GroupId, Slot), BTreeMap<ObjectId, u64>>,
-    busy: BTreeSet<PartKey>,
-    /// Lengths of the indexed files and of those being written.
-    used_bytes: u64,
+    index: PartIndex,
+    /// Parts that someone is changing.
+    busy: BTreeSet<PartReference>,
 }
 
 impl<D: Disk> PartStore<D> {
@@ -183,13 +171,12 @@ impl<D: Disk> PartStore<D> {
             }
         }
         disk.sync_all()?;
-        let mut state = State::default();
-        let mut directories = BTreeSet::new();
-        recovery.foreign_names = list_parts(&disk, &mut state, &mut directories)?;
+        let Listing { index, directories, foreign_names } = Listing::of(&disk, PARTS)?;
+        recovery.foreign_names = foreign_names;
         let store = Self {
             disk,
             quota_bytes,
-            state: Mutex::new(state),
+            state: Mutex::new(State { index, busy: BTreeSet::new() }),
             turn_over: Condvar::new(),
             directories: Mutex::new(directories),
             next_temporary: AtomicU64::new(0),
@@ -213,12 +200,11 @@ impl<D: Disk> PartStore<D> {
         let mut state = locked(&self.state);
         match written {
             Ok(()) => {
-                let key = part.key;
-                state.index.entry((key.group, key.slot)).or_default().insert(key.object, needed);
+                state.index.insert(part.key, needed);
                 Ok(())
             }
             Err(error) => {
-                state.used_bytes -= needed;
+                state.index.used_bytes -= needed;
                 Err(if is_full(&error) {
                     PutError::DiskFull { needed, free: self.disk.free_bytes().unwrap_or(0) }
                 } else {
@@ -229,7 +215,7 @@ impl<D: Disk> PartStore<D> {
     }
 
     /// A part's descriptor and share, verified against their checksum; `None` if it is not here.
-    pub fn meta(&self, key: &PartKey) -> Result<Option<Meta>, ReadError> {
+    pub fn meta(&self, key: &PartReference) -> Result<Option<Meta>, ReadError> {
         self.read(key, |_, stored| {
             let StoredHeader { descriptor, share, fragment_length, .. } = stored;
             Ok(Meta { descriptor, share, fragment_length })
@@ -240,7 +226,11 @@ impl<D: Disk> PartStore<D> {
     ///
     /// The bytes are as the disk returned them. The caller verifies them against the BLAKE3 groups
     /// under the descriptor's root, and calls [`set_aside`](Self::set_aside) if they do not match.
-    pub fn fragment(&self, key: &PartKey, range: Range<u64>) -> Result<Option<Vec<u8>>, ReadError> {
+    pub fn fragment(
+        &self,
+        key: &PartReference,
+        range: Range<u64>,
+    ) -> Result<Option<Vec<u8>>, ReadError> {
         let Range { start, end } = range;
         self.read(key, |file, stored| {
             let length = stored.fragment_length;
@@ -251,9 +241,17 @@ impl<D: Disk> PartStore<D> {
         })
     }
 
+    /// The whole fragment of a part, as [`fragment`](Self::fragment).
+    pub fn whole_fragment(&self, key: &PartReference) -> Result<Option<Vec<u8>>, ReadError> {
+        self.read(key, |file, stored| {
+            let length = stored.fragment_length;
+            Ok(stored.read_fragment(file, 0..length)?)
+        })
+    }
+
     /// Whether the part is here, by the index alone.
-    pub fn contains(&self, key: &PartKey) -> bool {
-        locked(&self.state).length(key).is_some()
+    pub fn contains(&self, key: &PartReference) -> bool {
+        locked(&self.state).index.contains(key)
     }
 
     /// The objects held for a slot in ascending order, at most `limit`, those after `after` only.
@@ -264,26 +262,20 @@ impl<D: Disk> PartStore<D> {
         after: Option<ObjectId>,
         limit: usize,
     ) -> Vec<ObjectId> {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let state = locked(&self.state);
-        let held = state.index.get(&(group, slot)).into_iter();
-        held.flat_map(|objects| objects.range((start, Bound::Unbounded)))
-            .map(|(object, _)| *object)
-            .take(limit)
-            .collect()
+        locked(&self.state).index.objects((group, slot), after).take(limit).collect()
     }
 
     /// The slots that hold any part, in ascending order.
     pub fn slots(&self) -> Vec<(GroupId, Slot)> {
-        locked(&self.state).index.keys().copied().collect()
+        locked(&self.state).index.slots().collect()
     }
 
     /// How much is held.
     pub fn usage(&self) -> Usage {
         let state = locked(&self.state);
         Usage {
-            objects: state.index.values().map(|objects| objects.len() as u64).sum(),
-            bytes: state.used_bytes,
+            objects: state.index.len(),
+            bytes: state.index.used_bytes,
             quota_bytes: self.quota_bytes,
         }
     }
@@ -292,20 +284,20 @@ impl<D: Disk> PartStore<D> {
     ///
     /// To remove what is not here is no error. The bytes may stay on the medium until it reuses
     /// them: what must be unreadable after theft has to be encrypted below the file system.
-    pub fn remove(&self, key: &PartKey) -> io::Result<()> {
+    pub fn remove(&self, key: &PartReference) -> io::Result<()> {
         let _turn = self.take_turn(*key);
         if if_found(self.disk.remove(&damaged_path(key)))?.is_some() {
             self.disk.sync_directory(DAMAGED)?;
         }
         let path = part_path(key);
         if_found(self.disk.remove(&path))?;
-        locked(&self.state).forget(key);
+        locked(&self.state).index.forget(key);
         if_found(self.disk.sync_directory(parent(&path)))?;
         Ok(())
     }
 
     /// Moves a part that the caller found damaged to `damaged/`, so that it can be repaired.
-    pub fn set_aside(&self, key: &PartKey) -> io::Result<()> {
+    pub fn set_aside(&self, key: &PartReference) -> io::Result<()> {
         let _turn = self.take_turn(*key);
         self.move_aside(key)
     }
@@ -314,7 +306,7 @@ impl<D: Disk> PartStore<D> {
     /// the part, and then moved aside.
     fn read<T>(
         &self,
-        key: &PartKey,
+        key: &PartReference,
         read: impl FnOnce(&D::File, StoredHeader) -> Result<T, ReadError>,
     ) -> Result<Option<T>, ReadError> {
         if !self.contains(key) {
@@ -337,7 +329,7 @@ impl<D: Disk> PartStore<D> {
         }
     }
 
-    fn open_part(&self, key: &PartKey) -> Result<Option<(D::File, StoredHeader)>, FileError> {
+    fn open_part(&self, key: &PartReference) -> Result<Option<(D::File, StoredHeader)>, FileError> {
         let Some(file) = if_found(self.disk.open(&part_path(key)))? else {
             return Ok(None);
         };
@@ -362,19 +354,19 @@ impl<D: Disk> PartStore<D> {
     }
 
     /// Needs no sync: a part that a power cut puts back is found damaged again.
-    fn move_aside(&self, key: &PartKey) -> io::Result<()> {
+    fn move_aside(&self, key: &PartReference) -> io::Result<()> {
         if_found(self.disk.rename(&part_path(key), &damaged_path(key)))?;
-        locked(&self.state).forget(key);
+        locked(&self.state).index.forget(key);
         Ok(())
     }
 
     fn reserve(&self, needed: u64) -> Result<(), PutError> {
         let mut state = locked(&self.state);
-        let available = self.quota_bytes.saturating_sub(state.used_bytes);
+        let available = self.quota_bytes.saturating_sub(state.index.used_bytes);
         if needed > available {
             return Err(PutError::QuotaExceeded { needed, available });
         }
-        state.used_bytes += needed;
+        state.index.used_bytes += needed;
         Ok(())
     }
 
@@ -426,7 +418,7 @@ impl<D: Disk> PartStore<D> {
     }
 
     /// Waits until no one else changes this part.
-    fn take_turn(&self, key: PartKey) -> Turn<'_> {
+    fn take_turn(&self, key: PartReference) -> Turn<'_> {
         let mut state = locked(&self.state);
         while !state.busy.insert(key) {
             state = self.turn_over.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -439,7 +431,7 @@ impl<D: Disk> PartStore<D> {
 struct Turn<'s> {
     state: &'s Mutex<State>,
     turn_over: &'s Condvar,
-    key: PartKey,
+    key: PartReference,
 }
 
 impl Drop for Turn<'_> {
@@ -449,31 +441,15 @@ impl Drop for Turn<'_> {
     }
 }
 
-impl State {
-    fn length(&self, key: &PartKey) -> Option<u64> {
-        self.index.get(&(key.group, key.slot))?.get(&key.object).copied()
-    }
-
-    fn forget(&mut self, key: &PartKey) {
-        let slot = (key.group, key.slot);
-        if let Some(objects) = self.index.get_mut(&slot) {
-            self.used_bytes -= objects.remove(&key.object).unwrap_or(0);
-            if objects.is_empty() {
-                self.index.remove(&slot);
-            }
-        }
-    }
-}
-
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn part_path(key: &PartKey) -> String {
+fn part_path(key: &PartReference) -> String {
     format!("{PARTS}/{}/{}/{}", key.group, key.slot, key.object)
 }
 
-fn damaged_path(key: &PartKey) -> String {
+fn damaged_path(key: &PartReference) -> String {
     format!("{DAMAGED}/{}-{}-{}", key.group, key.slot, key.object)
 }
 
@@ -482,56 +458,5 @@ fn create_directory<D: Disk>(disk: &D, path: &str) -> io::Result<()> {
     match disk.create_directory(path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
-    }
-}
-
-/// Fills the index from the names under `parts/`; returns how many of them are not the store's.
-fn list_parts<D: Disk>(
-    disk: &D,
-    state: &mut State,
-    directories: &mut BTreeSet<String>,
-) -> io::Result<u64> {
-    let mut foreign = 0;
-    for group in disk.list(PARTS)? {
-        let Some(group_id) = directory_number(&group).map(GroupId) else {
-            foreign += 1;
-            continue;
-        };
-        let group_path = format!("{PARTS}/{group_id}");
-        for slot in disk.list(&group_path)? {
-            let point = directory_number(&slot).and_then(|number| u8::try_from(number).ok());
-            let Some(slot_id) = point.and_then(Slot::new) else {
-                foreign += 1;
-                continue;
-            };
-            let slot_path = format!("{group_path}/{slot_id}");
-            let entries = disk.list(&slot_path)?;
-            let names = entries.len() as u64;
-            let objects: BTreeMap<_, _> = entries.iter().filter_map(object_file).collect();
-            foreign += names - objects.len() as u64;
-            state.used_bytes += objects.values().sum::<u64>();
-            if !objects.is_empty() {
-                state.index.insert((group_id, slot_id), objects);
-            }
-            directories.insert(slot_path);
-        }
-        directories.insert(group_path);
-    }
-    Ok(foreign)
-}
-
-/// The number that names a directory, in the only form the store writes.
-fn directory_number(entry: &Entry) -> Option<u32> {
-    let number: u32 = entry.name.parse().ok()?;
-    let ours = entry.kind == EntryKind::Directory && number.to_string() == entry.name;
-    ours.then_some(number)
-}
-
-/// The object and length of a part's file.
-fn object_file(entry: &Entry) -> Option<(ObjectId, u64)> {
-    let object = ObjectId::from_hex(&entry.name)?;
-    match entry.kind {
-        EntryKind::File(length) if object.to_string() == entry.name => Some((object, length)),
-        _ => None,
     }
 }
