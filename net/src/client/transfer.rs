@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
 use kakera_engine::names::{NetworkId, NodeId};
@@ -60,16 +60,18 @@ impl Transfers {
         Ok(report)
     }
 
-    /// Waits until every put has been answered by all holders or they were given up.
-    pub async fn settle(&self) {
-        loop {
-            let straggler = lock(&self.stragglers).pop_front();
-            match straggler {
+    /// Waits until every put has been answered by all holders, but no longer than `patience`: what
+    /// a holder misses it gets by repair.
+    pub async fn settle(&self, patience: Duration) {
+        let stragglers = std::mem::take(&mut *lock(&self.stragglers));
+        let all = async {
+            for task in stragglers {
                 // A cancelled straggler was not waited for on purpose.
-                Some(task) => drop(task.await),
-                None => return,
+                drop(task.await);
             }
-        }
+        };
+        // Too slow is no failure: the put is durable.
+        let _ = tokio::time::timeout(patience, all).await;
     }
 
     /// Reads an object or a range of it. `read_key` is the object's capability.
@@ -88,10 +90,10 @@ impl Transfers {
         };
         let mut machine = GetObject::new(wanted, members, hedge_delay);
         let mut asking = Asking::new(self.exchange.clone(), Some(read_key));
-        let mut asked: Vec<(NodeId, Instant)> = Vec::new();
+        let mut asked: Vec<Option<(NodeId, Instant)>> = Vec::new();
         let outcome = loop {
             while let Some(ask) = machine.poll_ask(asking.now()) {
-                asked.push((ask.to.node, Instant::now()));
+                asked.push(Some((ask.to.node, Instant::now())));
                 asking.send(ask);
             }
             if let Some(outcome) = machine.poll_outcome() {
@@ -99,15 +101,19 @@ impl Transfers {
             }
             if let Some((id, answer)) = asking.next(machine.poll_timeout()).await {
                 // The machine numbers its questions from 0 in the order asked.
-                if let Some((node, at)) = asked.get(id as usize) {
+                if let Some((node, at)) = asked.get_mut(id as usize).and_then(Option::take) {
                     match &answer {
-                        Ok(_) => lock(&self.latencies).record(*node, at.elapsed()),
-                        Err(_) => lock(&self.latencies).record_failure(*node),
+                        Ok(_) => lock(&self.latencies).record(node, at.elapsed()),
+                        Err(_) => lock(&self.latencies).record_failure(node),
                     }
                 }
                 machine.handle_answer(id, answer);
             }
         };
+        // Who has not answered yet takes at least this long.
+        for (node, at) in asked.into_iter().flatten() {
+            lock(&self.latencies).record(node, at.elapsed());
+        }
         warn_of(machine.faults());
         outcome
     }

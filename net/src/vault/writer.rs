@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use kakera_engine::code::Code;
 use kakera_engine::ledger::{Body, Pointer};
@@ -27,6 +27,9 @@ use crate::random::{SystemRandom, system_random};
 const OBJECTS_AT_ONCE: usize = 3;
 /// A record up to this size is not cut to fill an object.
 const UNCUT_LEN_MAX: u64 = 64 * 1024;
+
+/// How long a durable put waits for the holders beyond its quorum.
+const STRAGGLER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What was written.
 pub(super) struct Written {
@@ -73,7 +76,7 @@ pub(super) async fn write(
         .map_err(|error| ClientError::usage(format!("too much for one put: {error}")))?;
     let signed = Pointer::sign(client.network(), &root.pointer_signing_key(counter), sealed);
     summary.height = client.submit(Body::Pointer(signed)).await?.height;
-    client.transfers().settle().await;
+    client.transfers().settle(STRAGGLER_PATIENCE).await;
     Ok(Written { records: resolve(manifest, &pointer.objects)?, summary })
 }
 
