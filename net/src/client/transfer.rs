@@ -25,13 +25,34 @@ pub struct Transfers {
     exchange: Exchange,
     network: NetworkId,
     latencies: Arc<Mutex<LatencyBook>>,
-    stragglers: Mutex<VecDeque<JoinHandle<PutReport>>>,
+    stragglers: Mutex<VecDeque<JoinHandle<()>>>,
+    delivered: Arc<Mutex<Delivered>>,
+}
+
+/// What finished puts have reached since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Delivered {
+    /// Objects of which every slot has its part.
+    pub objects_complete: u64,
+    /// Bytes of fragments with receipts.
+    pub bytes: u64,
 }
 
 impl Transfers {
     /// Transfers over `exchange`.
     pub fn new(exchange: Exchange, network: NetworkId) -> Self {
-        Self { exchange, network, latencies: Arc::default(), stragglers: Mutex::default() }
+        Self {
+            exchange,
+            network,
+            latencies: Arc::default(),
+            stragglers: Mutex::default(),
+            delivered: Arc::default(),
+        }
+    }
+
+    /// What finished puts have reached; those that [`Transfers::settle`] gave up do not count.
+    pub fn delivered(&self) -> Delivered {
+        *lock(&self.delivered)
     }
 
     /// Gives an object to the holders of its group and returns when enough have made it durable.
@@ -41,7 +62,8 @@ impl Transfers {
         object: SealedObject,
         authorisation: Authorisation,
         members: &[Member],
-    ) -> Result<PutReport, PutError> {
+    ) -> Result<(), PutError> {
+        let fragment_len = object.fragments.first().map_or(0, Vec::len) as u64;
         let mut machine = PutObject::new(self.network, object, authorisation, members);
         let mut asking = Asking::new(self.exchange.clone(), None);
         loop {
@@ -53,11 +75,12 @@ impl Transfers {
                 break;
             }
         }
-        let report = machine.report();
-        if !machine.is_finished() {
-            self.finish_in_background(machine, asking);
+        if machine.is_finished() {
+            lock(&self.delivered).add(&machine.report(), fragment_len);
+        } else {
+            self.finish_in_background(machine, asking, fragment_len);
         }
-        Ok(report)
+        Ok(())
     }
 
     /// Waits until every put has been answered by all holders, but no longer than `patience`: what
@@ -118,12 +141,13 @@ impl Transfers {
         outcome
     }
 
-    fn finish_in_background(&self, mut machine: PutObject, mut asking: Asking) {
+    fn finish_in_background(&self, mut machine: PutObject, mut asking: Asking, fragment_len: u64) {
+        let delivered = Arc::clone(&self.delivered);
         let task = tokio::spawn(async move {
             while !machine.is_finished() {
                 drive_put(&mut machine, &mut asking).await;
             }
-            machine.report()
+            lock(&delivered).add(&machine.report(), fragment_len);
         });
         let mut stragglers = lock(&self.stragglers);
         stragglers.retain(|task| !task.is_finished());
@@ -133,6 +157,13 @@ impl Transfers {
         {
             oldest.abort();
         }
+    }
+}
+
+impl Delivered {
+    fn add(&mut self, report: &PutReport, fragment_len: u64) {
+        self.objects_complete += u64::from(report.stored == report.slots);
+        self.bytes += report.stored as u64 * fragment_len;
     }
 }
 
