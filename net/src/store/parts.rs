@@ -241,6 +241,14 @@ impl<D: Disk> PartStore<D> {
         })
     }
 
+    /// The whole fragment of a part, as [`fragment`](Self::fragment).
+    pub fn whole_fragment(&self, key: &PartReference) -> Result<Option<Vec<u8>>, ReadError> {
+        self.read(key, |file, stored| {
+            let length = stored.fragment_length;
+            Ok(stored.read_fragment(file, 0..length)?)
+        })
+    }
+
     /// Whether the part is here, by the index alone.
     pub fn contains(&self, key: &PartReference) -> bool {
         locked(&self.state).index.contains(key)
