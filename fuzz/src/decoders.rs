@@ -3,7 +3,7 @@
 use kakera_engine::code::CodeParameters;
 use kakera_engine::keyshare::{ProvenPart, ProvenSymbol, RowHash, Share};
 use kakera_engine::ledger::{
-    Chain, CertifiedBlock, Entry, Genesis, LogProof, SignedHeader, StateKey, StateProof,
+    CertifiedBlock, Chain, Entry, Genesis, LogProof, SignedHeader, StateKey, StateProof,
 };
 use kakera_engine::object::{Descriptor, GroupHashes, Manifest, PointerBody};
 use kakera_engine::seal::{VaultFileError, open_vault_file};
@@ -136,7 +136,7 @@ pub(crate) fn proven_symbol(bytes: &[u8]) -> bool {
     let Ok(symbol) = canonical::decode::<ProvenSymbol>(bytes, HEADER_LEN_MAX) else { return false };
     let descriptor = samples::object::descriptor();
     let row = descriptor.rows.get(symbol.helper().index()).unwrap_or(&RowHash([0; 32]));
-    let _ = symbol.verify(&descriptor.binding(), row, samples::object::lost_slot());
+    let _ = symbol.verify(&descriptor.binding(), samples::object::lost_slot(), row);
     true
 }
 

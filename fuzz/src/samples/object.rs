@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use kakera_engine::keyshare::Share;
 use kakera_engine::names::{Epoch, GroupId, RecordId, Slot};
 use kakera_engine::object::{
-    Descriptor, Extent, FormatVersion, GroupHashes, Manifest, ObjectBuilder, Placement,
-    PlacedExtent, PointerBody, RecordEntry, SealedObject,
+    Descriptor, Extent, FormatVersion, GroupHashes, Manifest, ObjectBuilder, PlacedExtent,
+    Placement, PointerBody, RecordEntry, SealedObject,
 };
 use kakera_engine::seal::{Compartment, Hardening, PointerKey, Suite, VaultRoot, seal_vault_file};
 use kakera_engine::wire::canonical;
@@ -48,12 +48,8 @@ static SAMPLE: LazyLock<(SealedObject, Extent)> = LazyLock::new(|| {
     let (Ok(extent), Ok(code)) = (builder.push(&record, 1, RECORD), ledger::code().build()) else {
         unreachable!("a short record fits and the sample code exists");
     };
-    let placement = Placement {
-        group: GroupId(0),
-        epoch: Epoch(0),
-        code: &code,
-        key: ledger::key_code(),
-    };
+    let placement =
+        Placement { group: GroupId(0), epoch: Epoch(0), code: &code, key: ledger::key_code() };
     match builder.finish(&placement, &root, &mut rng()) {
         Ok(object) => (object, extent),
         Err(error) => unreachable!("the sample codes have equal slots: {error}"),

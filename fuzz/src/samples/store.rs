@@ -85,11 +85,8 @@ fn store_part(disk: &SimulatedDisk, fragment: &[u8]) -> Option<(String, Vec<u8>)
 /// The one file below a directory.
 fn only_file(disk: &SimulatedDisk, directory: &str) -> Option<String> {
     disk.list(directory).ok()?.into_iter().find_map(|entry| {
-        let path = if directory.is_empty() {
-            entry.name
-        } else {
-            format!("{directory}/{}", entry.name)
-        };
+        let path =
+            if directory.is_empty() { entry.name } else { format!("{directory}/{}", entry.name) };
         match entry.kind {
             EntryKind::File(_) => Some(path),
             EntryKind::Directory => only_file(disk, &path),

@@ -138,7 +138,6 @@ fn all_responses() -> Vec<Response> {
             bytes: 2,
             quota: 3,
             height: 4,
-            damaged: 0,
         }),
         Response::Submitted { height: 1, index: 2 },
         Response::Head {
