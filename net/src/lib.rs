@@ -6,5 +6,6 @@
 pub mod fabric;
 pub mod id;
 pub mod rpc;
+mod sock;
 pub mod store;
 pub mod tls;

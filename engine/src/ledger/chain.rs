@@ -15,7 +15,7 @@ use super::block::{
     BLOCK_ENTRIES_MAX, BLOCK_LEN_MAX, Block, CertifiedBlock, Header, SaltedEntry, SignedHeader,
     is_revealed_by, next_beacon, reveal,
 };
-use super::entry::Entry;
+use super::entry::{ENTRY_LEN_MAX, Entry};
 use super::genesis::{Genesis, GenesisError};
 use super::log::{Digest32, Log, LogProof, root_of};
 use super::map::StateProof;
@@ -157,23 +157,17 @@ impl Chain {
         rng: &mut impl CryptoRng,
     ) -> Proposal {
         let reveal = reveal(key, &self.head.header);
-        let proposer = node_id(key);
-        let mut state = self.state.clone();
         let beacon = next_beacon(&self.head.header, &reveal);
+        let mut state = self.state.clone();
         state.begin_block(self.head.header.height + 1, &beacon);
         let (mut included, mut refused) = (Vec::new(), Vec::new());
         let mut room = BLOCK_LEN_MAX - BLOCK_OVERHEAD;
         let mut arriving = entries.into_iter();
-        let mut deferred = Vec::new();
-        for entry in arriving.by_ref() {
-            let length = entry.to_bytes().len() + ENTRY_OVERHEAD;
-            if length > room || included.len() == BLOCK_ENTRIES_MAX {
-                deferred.push(entry);
-                break;
-            }
+        while room >= ENTRY_LEN_MAX + ENTRY_OVERHEAD && included.len() < BLOCK_ENTRIES_MAX {
+            let Some(entry) = arriving.next() else { break };
             match state.apply(&entry) {
                 Ok(()) => {
-                    room -= length;
+                    room -= entry.to_bytes().len() + ENTRY_OVERHEAD;
                     let mut salt = [0; 16];
                     rng.fill_bytes(&mut salt);
                     included.push(SaltedEntry { salt, entry });
@@ -181,11 +175,11 @@ impl Chain {
                 Err(error) => refused.push((entry, error)),
             }
         }
-        deferred.extend(arriving);
         let leaves: Vec<Digest32> = included.iter().map(SaltedEntry::leaf).collect();
         let time = now.max(self.head.header.time);
-        let header = self.successor(&state, &leaves, time, proposer, beacon);
-        Proposal { block: Block { header, reveal, entries: included }, refused, deferred }
+        let header = self.successor(&state, &leaves, time, node_id(key), beacon);
+        let block = Block { header, reveal, entries: included };
+        Proposal { block, refused, deferred: arriving.collect() }
     }
 
     /// Appends a block. `now`, if there is a clock, bounds its time. On an error nothing changes.

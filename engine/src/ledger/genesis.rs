@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
-use super::block::{Header, SignedHeader};
+use super::block::{Certificate, Header, SignedHeader};
 use super::log::Log;
 use super::map::AuthenticatedMap;
 use super::signature::Suite;
@@ -136,7 +136,7 @@ impl Genesis {
             retention_floor: 0,
             beacon: hash("beacon", &[network.as_bytes()]),
         };
-        SignedHeader { header, certificate: Default::default() }
+        SignedHeader { header, certificate: Certificate::default() }
     }
 }
 

@@ -246,13 +246,16 @@ mod tests {
         }
 
         #[test]
-        fn no_proof_of_another_key_hides_a_present_one(keys in prop::collection::btree_set(any::<u8>(), 2..60)) {
+        fn no_proof_of_another_key_hides_a_present_one(
+            keys in prop::collection::btree_set(any::<u8>(), 2..60),
+            others in prop::collection::vec(any::<u8>(), 8),
+        ) {
             let mut map = AuthenticatedMap::default();
             keys.iter().for_each(|key| map.write(&[*key], b"here"));
             let root = map.root();
             for present in &keys {
-                for other in 0..=255u8 {
-                    prop_assert!(!map.prove(&[other]).verifies(&root, &[*present], None));
+                for other in &others {
+                    prop_assert!(!map.prove(&[*other]).verifies(&root, &[*present], None));
                 }
             }
         }

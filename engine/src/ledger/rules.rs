@@ -26,7 +26,7 @@ impl State {
                 0
             }
             Some(before) if before.retired => {
-                check_generation(before.join.generation + 1, join.generation)?;
+                check_generation(before.join.generation.saturating_add(1), join.generation)?;
                 before.slots
             }
             Some(_) => return Err(EntryError::AlreadyEnrolled(join.node)),

@@ -10,6 +10,7 @@ pub mod block_log;
 pub mod disk;
 pub mod file;
 mod part_file;
+mod part_index;
 pub mod parts;
 
 #[cfg(feature = "testkit")]

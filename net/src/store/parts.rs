@@ -1,8 +1,8 @@
 //! Parts: what a node holds of each object, one file each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
-use std::ops::{Bound, Range};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -10,8 +10,9 @@ use kakera_engine::names::{GroupId, ObjectId, Slot};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::disk::{Disk, DiskFile, Entry, EntryKind, if_found, is_full, parent};
+use super::disk::{Disk, DiskFile, EntryKind, if_found, is_full, parent};
 use super::part_file::{EncodedHeader, FileError, StoredHeader};
+use super::part_index::{Listing, PartIndex};
 
 pub use super::part_file::{FRAGMENT_LENGTH_MAX, HEADER_FIELD_LENGTH_MAX, TooLong};
 
@@ -157,13 +158,10 @@ pub struct PartStore<D> {
     next_temporary: AtomicU64,
 }
 
-#[derive(Default)]
 struct State {
-    /// File lengths by object, for each slot that holds any.
-    index: BTreeMap<(GroupId, Slot), BTreeMap<ObjectId, u64>>,
+    index: PartIndex,
+    /// Parts that someone is changing.
     busy: BTreeSet<PartKey>,
-    /// Lengths of the indexed files and of those being written.
-    used_bytes: u64,
 }
 
 impl<D: Disk> PartStore<D> {
@@ -183,13 +181,12 @@ impl<D: Disk> PartStore<D> {
             }
         }
         disk.sync_all()?;
-        let mut state = State::default();
-        let mut directories = BTreeSet::new();
-        recovery.foreign_names = list_parts(&disk, &mut state, &mut directories)?;
+        let Listing { index, directories, foreign_names } = Listing::of(&disk, PARTS)?;
+        recovery.foreign_names = foreign_names;
         let store = Self {
             disk,
             quota_bytes,
-            state: Mutex::new(state),
+            state: Mutex::new(State { index, busy: BTreeSet::new() }),
             turn_over: Condvar::new(),
             directories: Mutex::new(directories),
             next_temporary: AtomicU64::new(0),
@@ -213,12 +210,11 @@ impl<D: Disk> PartStore<D> {
         let mut state = locked(&self.state);
         match written {
             Ok(()) => {
-                let key = part.key;
-                state.index.entry((key.group, key.slot)).or_default().insert(key.object, needed);
+                state.index.insert(part.key, needed);
                 Ok(())
             }
             Err(error) => {
-                state.used_bytes -= needed;
+                state.index.used_bytes -= needed;
                 Err(if is_full(&error) {
                     PutError::DiskFull { needed, free: self.disk.free_bytes().unwrap_or(0) }
                 } else {
@@ -253,7 +249,7 @@ impl<D: Disk> PartStore<D> {
 
     /// Whether the part is here, by the index alone.
     pub fn contains(&self, key: &PartKey) -> bool {
-        locked(&self.state).length(key).is_some()
+        locked(&self.state).index.contains(key)
     }
 
     /// The objects held for a slot in ascending order, at most `limit`, those after `after` only.
@@ -264,26 +260,20 @@ impl<D: Disk> PartStore<D> {
         after: Option<ObjectId>,
         limit: usize,
     ) -> Vec<ObjectId> {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let state = locked(&self.state);
-        let held = state.index.get(&(group, slot)).into_iter();
-        held.flat_map(|objects| objects.range((start, Bound::Unbounded)))
-            .map(|(object, _)| *object)
-            .take(limit)
-            .collect()
+        locked(&self.state).index.objects((group, slot), after).take(limit).collect()
     }
 
     /// The slots that hold any part, in ascending order.
     pub fn slots(&self) -> Vec<(GroupId, Slot)> {
-        locked(&self.state).index.keys().copied().collect()
+        locked(&self.state).index.slots().collect()
     }
 
     /// How much is held.
     pub fn usage(&self) -> Usage {
         let state = locked(&self.state);
         Usage {
-            objects: state.index.values().map(|objects| objects.len() as u64).sum(),
-            bytes: state.used_bytes,
+            objects: state.index.len(),
+            bytes: state.index.used_bytes,
             quota_bytes: self.quota_bytes,
         }
     }
@@ -299,7 +289,7 @@ impl<D: Disk> PartStore<D> {
         }
         let path = part_path(key);
         if_found(self.disk.remove(&path))?;
-        locked(&self.state).forget(key);
+        locked(&self.state).index.forget(key);
         if_found(self.disk.sync_directory(parent(&path)))?;
         Ok(())
     }
@@ -364,17 +354,17 @@ impl<D: Disk> PartStore<D> {
     /// Needs no sync: a part that a power cut puts back is found damaged again.
     fn move_aside(&self, key: &PartKey) -> io::Result<()> {
         if_found(self.disk.rename(&part_path(key), &damaged_path(key)))?;
-        locked(&self.state).forget(key);
+        locked(&self.state).index.forget(key);
         Ok(())
     }
 
     fn reserve(&self, needed: u64) -> Result<(), PutError> {
         let mut state = locked(&self.state);
-        let available = self.quota_bytes.saturating_sub(state.used_bytes);
+        let available = self.quota_bytes.saturating_sub(state.index.used_bytes);
         if needed > available {
             return Err(PutError::QuotaExceeded { needed, available });
         }
-        state.used_bytes += needed;
+        state.index.used_bytes += needed;
         Ok(())
     }
 
@@ -449,22 +439,6 @@ impl Drop for Turn<'_> {
     }
 }
 
-impl State {
-    fn length(&self, key: &PartKey) -> Option<u64> {
-        self.index.get(&(key.group, key.slot))?.get(&key.object).copied()
-    }
-
-    fn forget(&mut self, key: &PartKey) {
-        let slot = (key.group, key.slot);
-        if let Some(objects) = self.index.get_mut(&slot) {
-            self.used_bytes -= objects.remove(&key.object).unwrap_or(0);
-            if objects.is_empty() {
-                self.index.remove(&slot);
-            }
-        }
-    }
-}
-
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -482,56 +456,5 @@ fn create_directory<D: Disk>(disk: &D, path: &str) -> io::Result<()> {
     match disk.create_directory(path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
-    }
-}
-
-/// Fills the index from the names under `parts/`; returns how many of them are not the store's.
-fn list_parts<D: Disk>(
-    disk: &D,
-    state: &mut State,
-    directories: &mut BTreeSet<String>,
-) -> io::Result<u64> {
-    let mut foreign = 0;
-    for group in disk.list(PARTS)? {
-        let Some(group_id) = directory_number(&group).map(GroupId) else {
-            foreign += 1;
-            continue;
-        };
-        let group_path = format!("{PARTS}/{group_id}");
-        for slot in disk.list(&group_path)? {
-            let point = directory_number(&slot).and_then(|number| u8::try_from(number).ok());
-            let Some(slot_id) = point.and_then(Slot::new) else {
-                foreign += 1;
-                continue;
-            };
-            let slot_path = format!("{group_path}/{slot_id}");
-            let entries = disk.list(&slot_path)?;
-            let names = entries.len() as u64;
-            let objects: BTreeMap<_, _> = entries.iter().filter_map(object_file).collect();
-            foreign += names - objects.len() as u64;
-            state.used_bytes += objects.values().sum::<u64>();
-            if !objects.is_empty() {
-                state.index.insert((group_id, slot_id), objects);
-            }
-            directories.insert(slot_path);
-        }
-        directories.insert(group_path);
-    }
-    Ok(foreign)
-}
-
-/// The number that names a directory, in the only form the store writes.
-fn directory_number(entry: &Entry) -> Option<u32> {
-    let number: u32 = entry.name.parse().ok()?;
-    let ours = entry.kind == EntryKind::Directory && number.to_string() == entry.name;
-    ours.then_some(number)
-}
-
-/// The object and length of a part's file.
-fn object_file(entry: &Entry) -> Option<(ObjectId, u64)> {
-    let object = ObjectId::from_hex(&entry.name)?;
-    match entry.kind {
-        EntryKind::File(length) if object.to_string() == entry.name => Some((object, length)),
-        _ => None,
     }
 }

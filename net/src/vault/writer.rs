@@ -136,7 +136,9 @@ struct Packer {
     permits: Arc<Semaphore>,
     progress: Arc<dyn Progress>,
     random: SystemRandom,
-    builder: Option<(ObjectBuilder, OwnedSemaphorePermit)>,
+    builder: ObjectBuilder,
+    /// Held while the builder holds an object, then sent with it.
+    permit: Option<OwnedSemaphorePermit>,
     objects: Vec<ObjectReference>,
 }
 
@@ -149,15 +151,17 @@ impl Packer {
         progress: Arc<dyn Progress>,
     ) -> Result<Self, ClientError> {
         let codes: Result<Vec<Code>, _> = groups.iter().map(|group| group.code.build()).collect();
+        let mut random = system_random();
         Ok(Self {
+            builder: ObjectBuilder::new(Suite::preferred(), &mut random),
+            permit: None,
             root,
             codes: codes.map_err(|error| ClientError::integrity(error.to_string()))?,
             groups,
             sender,
             permits,
             progress,
-            random: system_random(),
-            builder: None,
+            random,
             objects: Vec::new(),
         })
     }
@@ -208,7 +212,7 @@ impl Packer {
             .ok()
             .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
             .map_or(0, |elapsed| elapsed.as_secs());
-        if metadata.len() <= UNCUT_LEN_MAX && metadata.len() > self.builder()?.remaining() {
+        if metadata.len() <= UNCUT_LEN_MAX && metadata.len() > self.builder.remaining() {
             self.finish_object()?;
         }
         let secret = self.root.compartment(compartment).record(record_id);
@@ -252,8 +256,9 @@ impl Packer {
             let room = usize::try_from(self.room()?).unwrap_or(usize::MAX).min(bytes.len());
             let (piece, rest) = bytes.split_at(room);
             let object = self.objects.len() as u32;
+            self.take_permit()?;
             let extent: Extent = self
-                .builder()?
+                .builder
                 .push(secret, version, piece)
                 .map_err(|error| ClientError::integrity(error.to_string()))?;
             extents.push(PlacedExtent { object, extent });
@@ -264,30 +269,24 @@ impl Packer {
 
     /// How much the open object still takes, at least one byte: a full one is finished first.
     fn room(&mut self) -> Result<u64, ClientError> {
-        if self.builder()?.remaining() == 0 {
+        if self.builder.remaining() == 0 {
             self.finish_object()?;
         }
-        Ok(self.builder()?.remaining())
+        Ok(self.builder.remaining())
     }
 
-    fn builder(&mut self) -> Result<&mut ObjectBuilder, ClientError> {
-        if self.builder.is_none() {
+    /// Waits until another object may be begun, if none is.
+    fn take_permit(&mut self) -> Result<(), ClientError> {
+        if self.permit.is_none() {
             let permits = Arc::clone(&self.permits);
-            let permit = tokio::runtime::Handle::current()
-                .block_on(permits.acquire_owned())
-                .map_err(|_| ClientError::cancelled())?;
-            let builder = ObjectBuilder::new(Suite::preferred(), &mut self.random);
-            self.builder = Some((builder, permit));
+            let permit = tokio::runtime::Handle::current().block_on(permits.acquire_owned());
+            self.permit = Some(permit.map_err(|_| ClientError::cancelled())?);
         }
-        match &mut self.builder {
-            Some((builder, _)) => Ok(builder),
-            None => unreachable!("made above"),
-        }
+        Ok(())
     }
 
     fn finish_object(&mut self) -> Result<(), ClientError> {
-        let Some((builder, permit)) = self.builder.take().filter(|(open, _)| !open.is_empty())
-        else {
+        let Some(permit) = self.permit.take() else {
             return Ok(());
         };
         let choice = self.random.next_u32() as usize % self.groups.len();
@@ -298,7 +297,8 @@ impl Packer {
             code: &self.codes[choice],
             key: group.key,
         };
-        let object = builder
+        let object = self
+            .builder
             .finish(&placement, &self.root, &mut self.random)
             .map_err(|error| ClientError::integrity(error.to_string()))?;
         self.objects.push(object.reference());

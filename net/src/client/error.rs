@@ -1,0 +1,170 @@
+//! Failures of a client, sorted by what the user can do.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use kakera_engine::names::NodeId;
+use kakera_engine::peer::{AskFailure, GetError, PutError};
+use kakera_engine::wire::{Refusal, RefusalKind, Response};
+use thiserror::Error;
+
+/// Why a client's operation failed. Whether anything changed is said by the operation.
+#[derive(Debug, Error)]
+pub struct ClientError {
+    kind: ErrorKind,
+    message: String,
+    advice: &'static str,
+}
+
+/// What kind of failure; each has an exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The call cannot mean anything.
+    Usage,
+    /// No such record, group or node.
+    NotFound,
+    /// Too few holders answer.
+    BelowThreshold,
+    /// Something was changed or forged.
+    Integrity,
+    /// Not allowed.
+    Denied,
+    /// Not now.
+    Unavailable,
+    /// Anything else.
+    Other,
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl ClientError {
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What to try.
+    pub fn advice(&self) -> &'static str {
+        self.advice
+    }
+
+    fn new(kind: ErrorKind, message: impl Into<String>, advice: &'static str) -> Self {
+        Self { kind, message: message.into(), advice }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Usage, message, "correct the call; --help shows examples")
+    }
+
+    pub(crate) fn integrity(message: impl Into<String>) -> Self {
+        Self::new(
+            ErrorKind::Integrity,
+            message,
+            "keep the data folder and report this: a peer or this program is at fault",
+        )
+    }
+
+    pub(crate) fn no_record() -> Self {
+        Self::new(ErrorKind::NotFound, "there is no such record", "kakera ls lists the records")
+    }
+
+    pub(crate) fn not_registered(what: impl fmt::Display) -> Self {
+        Self::new(
+            ErrorKind::NotFound,
+            format!("{what} is not registered on the ledger"),
+            "kakera status shows the network",
+        )
+    }
+
+    pub(crate) fn no_groups() -> Self {
+        Self::new(
+            ErrorKind::Unavailable,
+            "the network has no placement group with members yet",
+            "add storage nodes: a group of n slots needs n of them",
+        )
+    }
+
+    pub(crate) fn cancelled() -> Self {
+        Self::new(ErrorKind::Other, "the put was given up", "run it again")
+    }
+
+    pub(crate) fn socket(error: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Other, format!("cannot open a socket: {error}"), "check the network")
+    }
+
+    pub(crate) fn output(error: io::Error) -> Self {
+        Self::new(
+            ErrorKind::Other,
+            format!("cannot write the output: {error}"),
+            "check the free space and the permissions of the output",
+        )
+    }
+
+    /// The name of a file is a secret, but it is the user's own and goes to the user's terminal.
+    pub(crate) fn source_file(path: &Path, error: io::Error) -> Self {
+        Self::new(
+            ErrorKind::Usage,
+            format!("cannot read {}: {error}", path.display()),
+            "check that the file exists and may be read",
+        )
+    }
+
+    pub(crate) fn peer(node: &NodeId, failure: &AskFailure) -> Self {
+        match failure {
+            AskFailure::Misbehaved(what) => Self::integrity(format!("node {node:?}: {what}")),
+            _ => Self::new(
+                ErrorKind::Unavailable,
+                format!("node {node:?}: {failure}"),
+                "check that it runs and can be reached, then try again",
+            ),
+        }
+    }
+
+    pub(crate) fn refused(refusal: Refusal) -> Self {
+        let (kind, advice) = match refusal.kind {
+            RefusalKind::Invalid => (ErrorKind::Other, "check that all programs are of one version"),
+            RefusalKind::Denied => (ErrorKind::Denied, "ask the network's operator"),
+            RefusalKind::NotFound => (ErrorKind::NotFound, "kakera status shows the network"),
+            RefusalKind::Full => (ErrorKind::Unavailable, "add nodes or raise their quotas"),
+            RefusalKind::Unavailable => (ErrorKind::Unavailable, "try again in a moment"),
+            RefusalKind::Damaged => (ErrorKind::Integrity, "run kakera repair"),
+        };
+        Self::new(kind, refusal.message, advice)
+    }
+
+    pub(crate) fn unfitting(node: &NodeId, response: &Response) -> Self {
+        let _ = response;
+        Self::integrity(format!("node {node:?} answered another question"))
+    }
+}
+
+impl From<GetError> for ClientError {
+    fn from(error: GetError) -> Self {
+        let message = error.to_string();
+        match error {
+            GetError::BelowThreshold { wrong: true, .. } => Self::integrity(message),
+            GetError::BelowThreshold { .. } => Self::new(
+                ErrorKind::BelowThreshold,
+                message,
+                "bring holders back, then try again; kakera status shows which are missing",
+            ),
+            GetError::IllFormed | GetError::UnexpectedCodes => Self::integrity(message),
+        }
+    }
+}
+
+impl From<PutError> for ClientError {
+    fn from(error: PutError) -> Self {
+        let advice = if error.full {
+            "add nodes or raise their quotas"
+        } else {
+            "bring holders back, then put again; nothing was changed"
+        };
+        Self::new(ErrorKind::BelowThreshold, error.to_string(), advice)
+    }
+}

@@ -1,0 +1,268 @@
+//! Reads of the ledger's state with proofs, and submission of entries.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use kakera_engine::ledger::{
+    Body, Counts, Entry, Group, Node, Pointer, PostedPointer, SignedHeader, StateKey, VerifiedHead,
+};
+use kakera_engine::names::{GroupId, NodeId, Slot, Tag};
+use kakera_engine::peer::{Answer, Member};
+use kakera_engine::wire::{
+    BODY_LEN_MAX, Operation, ProvenValue, RefusalKind, Response, canonical,
+};
+use minicbor::{Decode, Encode};
+use rand_core::Rng;
+
+use super::{Client, ClientError, GroupPlace};
+use crate::clock::unix_milliseconds;
+use crate::random::system_random;
+
+/// How long to wait for a validator or for a node's figures.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
+/// Keys proven by one request.
+const KEYS_AT_ONCE: usize = 256;
+/// Groups a put chooses from. A client of a large network does not read the whole registry.
+const GROUPS_CHOSEN: usize = 8;
+/// The head moves between two requests only while others write.
+const HEAD_ATTEMPTS: usize = 8;
+
+/// Where a final entry stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Submitted {
+    /// The block.
+    pub height: u64,
+    /// The place in the log of all entries.
+    pub index: u64,
+}
+
+impl Client {
+    /// The newest final header, certified and attested now.
+    pub async fn head(&self) -> Result<VerifiedHead, ClientError> {
+        self.head_and_certificate().await.map(|(head, _)| head)
+    }
+
+    /// Puts an entry on the ledger and returns when it is final.
+    pub async fn submit(&self, body: Body) -> Result<Submitted, ClientError> {
+        // One entry of this author at a time: their sequence numbers have no gaps.
+        let mut next = self.next_sequence.lock().await;
+        let known = next.take();
+        let sequence = match known {
+            Some(sequence) => sequence,
+            None => self.next_sequence_on_ledger().await?,
+        };
+        let entry = Entry::sign(self.network(), self.signing_key(), sequence, body);
+        let submitted = match self.ask_validator(&Operation::Submit(Box::new(entry))).await?.response
+        {
+            Response::Submitted { height, index } => Submitted { height, index },
+            other => return Err(self.unfitting(&other)),
+        };
+        *next = Some(sequence + 1);
+        Ok(submitted)
+    }
+
+    /// The live pointers of each tag, in ledger order.
+    pub async fn pointers(&self, tags: &[Tag]) -> Result<Vec<Vec<Pointer>>, ClientError> {
+        let keys = tags.iter().map(|tag| StateKey::PointersOf(*tag)).collect();
+        let posted: Vec<Option<Vec<PostedPointer>>> = self.values(keys).await?;
+        Ok(posted
+            .into_iter()
+            .map(|posted| {
+                posted.unwrap_or_default().into_iter().filter_map(|posted| posted.pointer).collect()
+            })
+            .collect())
+    }
+
+    /// How many machines and groups there are.
+    pub async fn counts(&self) -> Result<Counts, ClientError> {
+        let counts: Vec<Option<Counts>> = self.values(vec![StateKey::Counts]).await?;
+        Ok(counts.into_iter().flatten().next().unwrap_or_default())
+    }
+
+    /// Every machine ever enrolled.
+    pub async fn nodes(&self) -> Result<Vec<Node>, ClientError> {
+        let count = self.counts().await?.nodes;
+        let ids: Vec<Option<NodeId>> =
+            self.values((0..count).map(StateKey::NodeAt).collect()).await?;
+        let keys = ids.into_iter().flatten().map(StateKey::Node).collect();
+        let nodes: Vec<Option<Node>> = self.values(keys).await?;
+        Ok(nodes.into_iter().flatten().collect())
+    }
+
+    /// Every group with members.
+    pub async fn groups(&self) -> Result<Vec<GroupPlace>, ClientError> {
+        let count = self.counts().await?.groups;
+        self.load_groups((0..count).map(GroupId).collect()).await
+    }
+
+    /// One group.
+    pub async fn group(&self, id: GroupId) -> Result<GroupPlace, ClientError> {
+        let known = self.known_group(id);
+        match known {
+            Some(group) => Ok(group),
+            None => self
+                .load_groups(vec![id])
+                .await?
+                .pop()
+                .ok_or_else(|| ClientError::not_registered(format!("group {id}"))),
+        }
+    }
+
+    /// Some groups with members, chosen at random: where a put may go.
+    pub(crate) async fn open_groups(&self) -> Result<std::sync::Arc<[GroupPlace]>, ClientError> {
+        let mut candidates: Vec<u32> = (0..self.counts().await?.groups).collect();
+        let mut random = system_random();
+        let chosen = GROUPS_CHOSEN.min(candidates.len());
+        for place in 0..chosen {
+            let other = place + random.next_u64() as usize % (candidates.len() - place);
+            candidates.swap(place, other);
+        }
+        candidates.truncate(chosen);
+        let groups = self.load_groups(candidates.into_iter().map(GroupId).collect()).await?;
+        if groups.is_empty() { Err(ClientError::no_groups()) } else { Ok(groups.into()) }
+    }
+
+    /// Forgets what is known of groups, to see newcomers.
+    pub fn forget_groups(&self) {
+        self.lock_groups().clear();
+    }
+
+    pub(super) async fn learn_nodes(&self, nodes: &[NodeId]) -> Result<(), ClientError> {
+        let keys = nodes.iter().map(|node| StateKey::Node(*node)).collect();
+        let found: Vec<Option<Node>> = self.values(keys).await?;
+        for node in found.into_iter().flatten() {
+            // An address that cannot be parsed is one that cannot be reached.
+            if let Ok(address) = node.join.address.parse() {
+                self.addresses.learn(node.join.node, address);
+            }
+        }
+        Ok(())
+    }
+
+    async fn load_groups(&self, ids: Vec<GroupId>) -> Result<Vec<GroupPlace>, ClientError> {
+        let keys = ids.iter().map(|id| StateKey::Group(*id)).collect();
+        let groups: Vec<Option<Group>> = self.values(keys).await?;
+        let drawn: Vec<GroupPlace> = ids
+            .into_iter()
+            .zip(groups)
+            .filter_map(|(id, group)| Some(place_of(id, &group?)))
+            .filter(|group| !group.members.is_empty())
+            .collect();
+        let mut nodes: Vec<NodeId> =
+            drawn.iter().flat_map(|group| &group.members).map(|member| member.node).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        self.learn_nodes(&nodes).await?;
+        let mut known = self.lock_groups();
+        for group in &drawn {
+            known.insert(group.id, group.clone());
+        }
+        Ok(drawn)
+    }
+
+    fn known_group(&self, id: GroupId) -> Option<GroupPlace> {
+        self.lock_groups().get(&id).cloned()
+    }
+
+    fn lock_groups(
+        &self,
+    ) -> std::sync::MutexGuard<'_, std::collections::BTreeMap<GroupId, GroupPlace>> {
+        self.groups.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    async fn next_sequence_on_ledger(&self) -> Result<u64, ClientError> {
+        let author = NodeId(self.signing_key().verifying_key().to_bytes());
+        let last: Vec<Option<u64>> = self.values(vec![StateKey::Sequence(author)]).await?;
+        Ok(last.into_iter().flatten().next().unwrap_or(0) + 1)
+    }
+
+    /// The proven values under the keys, decoded.
+    async fn values<T>(&self, keys: Vec<StateKey>) -> Result<Vec<Option<T>>, ClientError>
+    where
+        T: Encode<()> + for<'b> Decode<'b, ()>,
+    {
+        let mut values = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(KEYS_AT_ONCE) {
+            for value in self.prove(keys).await? {
+                values.push(match value {
+                    None => None,
+                    Some(bytes) => Some(canonical::decode(&bytes, BODY_LEN_MAX).map_err(|error| {
+                        ClientError::integrity(format!("a value of the ledger: {error}"))
+                    })?),
+                });
+            }
+        }
+        Ok(values)
+    }
+
+    async fn prove(&self, keys: &[StateKey]) -> Result<Vec<Option<Vec<u8>>>, ClientError> {
+        let operation = Operation::Prove(keys.to_vec());
+        for _ in 0..HEAD_ATTEMPTS {
+            let Answer { response, body } = self.ask_validator(&operation).await?;
+            let Response::Proven { height } = response else {
+                return Err(self.unfitting(&response));
+            };
+            let (head, _) = self.head_and_certificate().await?;
+            if head.header().height != height {
+                continue;
+            }
+            let proven: Vec<ProvenValue> = canonical::decode(&body, BODY_LEN_MAX)
+                .map_err(|error| ClientError::integrity(error.to_string()))?;
+            let holds = proven.len() == keys.len()
+                && keys.iter().zip(&proven).all(|(key, proven)| {
+                    head.verify_state(key, proven.value.as_deref(), &proven.proof)
+                });
+            if !holds {
+                return Err(ClientError::integrity("a validator sent a value without its proof"));
+            }
+            return Ok(proven.into_iter().map(|proven| proven.value).collect());
+        }
+        Err(ClientError::refused(kakera_engine::wire::Refusal::new(
+            RefusalKind::Unavailable,
+            "the ledger moves too fast to read it consistently",
+        )))
+    }
+
+    async fn head_and_certificate(&self) -> Result<(VerifiedHead, SignedHeader), ClientError> {
+        let mut nonce = [0; 32];
+        system_random().fill_bytes(&mut nonce);
+        let response = self.ask_validator(&Operation::Head { nonce }).await?.response;
+        let Response::Head { head, attestation } = response else {
+            return Err(self.unfitting(&response));
+        };
+        let now = unix_milliseconds();
+        let mut light = self.light.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let verified = light
+            .accept_head(&head, &[attestation], &nonce, now)
+            .map_err(|error| ClientError::integrity(format!("the ledger's head: {error}")))?;
+        Ok((verified, *head))
+    }
+
+    /// Asks the validators in turn until one answers.
+    async fn ask_validator(&self, operation: &Operation) -> Result<Answer, ClientError> {
+        let mut last = None;
+        for validator in self.network.addresses.keys() {
+            match self.exchange.ask(*validator, operation, Bytes::new(), TIMEOUT, None).await {
+                Ok(Answer { response: Response::Refused(refusal), .. }) => {
+                    return Err(ClientError::refused(refusal));
+                }
+                Ok(answer) => return Ok(answer),
+                Err(failure) => last = Some(ClientError::peer(validator, &failure)),
+            }
+        }
+        Err(last.unwrap_or_else(|| ClientError::usage("the network file names no validator")))
+    }
+
+    fn unfitting(&self, response: &Response) -> ClientError {
+        let validator = self.network.addresses.keys().next().copied();
+        ClientError::unfitting(&validator.unwrap_or(NodeId([0; 32])), response)
+    }
+}
+
+fn place_of(id: GroupId, group: &Group) -> GroupPlace {
+    let members = Slot::all(group.code.n)
+        .zip(&group.holders)
+        .map(|(slot, holder)| Member { slot, node: holder.node })
+        .collect();
+    GroupPlace { id, code: group.code, key: group.key, epoch: group.epoch, members }
+}

@@ -1,0 +1,257 @@
+//! Accepting connections and answering their requests.
+//!
+//! A first packet passes, in this order: Retry, the bucket of its network, the number of
+//! handshakes and connections, the handshake with the registry's check, the connections of its
+//! node. Then every stream is a task that the peer can hold only as long as it makes progress.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use kakera_engine::names::NodeId;
+use quinn::{Connection, RecvStream, SendStream};
+use rustls::pki_types::CertificateDer;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use super::error::close_code;
+use super::throttle::Throttle;
+use super::{Exporter, Shared, exporter};
+use crate::rpc::{Abort, Budget, Fault, Message, Outgoing, Receiver, Sender};
+use crate::tls;
+
+/// A request that arrived.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Who asks, proven by TLS.
+    pub peer: NodeId,
+    /// The connection's exporter, under which the peer may have signed the request.
+    pub exporter: Exporter,
+    /// At most 64 KiB, unparsed.
+    pub header: Bytes,
+    /// At most 8 MiB; counts against the byte budget until its last slice is dropped.
+    pub body: Bytes,
+}
+
+/// The accepting side of one `serve`.
+pub(super) struct Listener<H> {
+    shared: Arc<Shared>,
+    handler: H,
+    handshakes: Arc<Semaphore>,
+    throttle: Mutex<Throttle>,
+    guests: Mutex<BTreeMap<NodeId, Guest>>,
+}
+
+/// A peer with accepted connections.
+struct Guest {
+    memory: Budget,
+    connections: VecDeque<Connection>,
+}
+
+impl<H, F> Listener<H>
+where
+    H: Fn(Incoming) -> F + Send + Sync + 'static,
+    F: Future + Send + 'static,
+    F::Output: Into<Outgoing> + Send,
+{
+    pub(super) fn new(shared: Arc<Shared>, handler: H) -> Arc<Self> {
+        let limits = &shared.limits;
+        Arc::new(Self {
+            handshakes: Arc::new(Semaphore::new(limits.handshakes)),
+            throttle: Mutex::new(Throttle::new(limits.handshake_rate, limits.handshake_burst)),
+            guests: Mutex::default(),
+            handler,
+            shared,
+        })
+    }
+
+    /// Accepts until the endpoint is closed; dropping it drops every handler.
+    pub(super) async fn run(self: Arc<Self>) {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                incoming = self.shared.endpoint.accept() => match incoming {
+                    None => return,
+                    Some(incoming) => if let Some((incoming, permit)) = self.screen(incoming) {
+                        connections.spawn(self.clone().converse(incoming, permit));
+                    },
+                },
+                Some(_) = connections.join_next() => {}
+            }
+        }
+    }
+
+    /// The checks that cost less than a handshake.
+    fn screen(&self, incoming: quinn::Incoming) -> Option<(quinn::Incoming, OwnedSemaphorePermit)> {
+        let counters = &self.shared.counters;
+        if !incoming.remote_address_validated() && incoming.may_retry() {
+            counters.retried.add(1);
+            // Fails only where a retry is not allowed, which was asked before.
+            let _ = incoming.retry();
+            return None;
+        }
+        let address = incoming.remote_address().ip();
+        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        if !throttle.admit(address, Instant::now()) {
+            counters.throttled.add(1);
+            incoming.refuse();
+            return None;
+        }
+        let full = self.shared.endpoint.open_connections() >= self.shared.limits.connections;
+        match self.handshakes.clone().try_acquire_owned() {
+            Ok(permit) if !full => Some((incoming, permit)),
+            _ => {
+                counters.crowded.add(1);
+                incoming.refuse();
+                None
+            }
+        }
+    }
+
+    /// One connection, from its handshake to its end.
+    async fn converse(self: Arc<Self>, incoming: quinn::Incoming, permit: OwnedSemaphorePermit) {
+        let handshake = timeout(self.shared.limits.handshake_timeout, incoming.into_future());
+        let Ok(Ok(connection)) = handshake.await else {
+            return self.shared.counters.handshake_failed.add(1);
+        };
+        drop(permit);
+        let (Some(peer), Ok(exporter)) = (peer_of(&connection), exporter(&connection)) else {
+            return self.shared.counters.handshake_failed.add(1);
+        };
+        let memory = self.welcome(peer, &connection);
+        let mut streams = JoinSet::new();
+        loop {
+            tokio::select! {
+                stream = connection.accept_bi() => match stream {
+                    Ok((send, receive)) => {
+                        let (listener, memory) = (self.clone(), memory.clone());
+                        streams.spawn(async move {
+                            listener.answer(peer, exporter, memory, send, receive).await;
+                        });
+                    }
+                    Err(_) => break,
+                },
+                Some(_) = streams.join_next() => {}
+            }
+        }
+        self.see_off(peer, &connection);
+    }
+
+    /// Adds a connection to its peer's; above the limit the oldest goes, so that a peer that
+    /// restarts often is never locked out by its own dead connections.
+    fn welcome(&self, peer: NodeId, connection: &Connection) -> Budget {
+        let limits = &self.shared.limits;
+        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        let guest = guests.entry(peer).or_insert_with(|| Guest {
+            memory: self.shared.budget.part(limits.memory_per_peer),
+            connections: VecDeque::new(),
+        });
+        guest.connections.push_back(connection.clone());
+        while guest.connections.len() > limits.connections_per_peer.max(1) {
+            if let Some(oldest) = guest.connections.pop_front() {
+                self.shared.counters.surplus.add(1);
+                oldest.close(close_code::SURPLUS, b"");
+            }
+        }
+        guest.memory.clone()
+    }
+
+    fn see_off(&self, peer: NodeId, connection: &Connection) {
+        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(guest) = guests.get_mut(&peer) {
+            guest.connections.retain(|kept| kept.stable_id() != connection.stable_id());
+            if guest.connections.is_empty() {
+                guests.remove(&peer);
+            }
+        }
+    }
+
+    /// One request and its reply.
+    async fn answer(
+        &self,
+        peer: NodeId,
+        exporter: Exporter,
+        memory: Budget,
+        send: SendStream,
+        receive: RecvStream,
+    ) {
+        let sender = Sender::new(send, Abort::Failed);
+        let mut receiver = Receiver::new(receive);
+        let request = match self.read(&mut receiver, &memory).await {
+            Ok(request) => request,
+            Err(Some(reason)) => {
+                receiver.abort(reason);
+                return sender.abort(reason);
+            }
+            Err(None) => return,
+        };
+        let counters = &self.shared.counters;
+        counters.requests_served.add(1);
+        counters.stream_bytes_received.add(request.encoded_len());
+        let Message { header, body } = request;
+        let reply = tokio::select! {
+            biased;
+            () = sender.unwanted() => return,
+            reply = (self.handler)(Incoming { peer, exporter, header, body }) => reply.into(),
+        };
+        self.reply(sender, reply).await;
+    }
+
+    /// Reads a request in bounded time and memory; `Err(None)` if the peer gave up.
+    async fn read(
+        &self,
+        receiver: &mut Receiver,
+        memory: &Budget,
+    ) -> Result<Message, Option<Abort>> {
+        let patience = self.shared.limits.patience;
+        let (header, length) = self.in_time(patience, receiver.head()).await?;
+        let Ok(reservation) = timeout(patience, memory.reserve(length)).await else {
+            self.shared.counters.busy.add(1);
+            return Err(Some(Abort::Busy));
+        };
+        let time = self.shared.limits.time_for(length as u64);
+        let body = self.in_time(time, receiver.body(length, reservation)).await?;
+        Ok(Message { header, body })
+    }
+
+    async fn reply(&self, mut sender: Sender, reply: Outgoing) {
+        let length = reply.encoded_len();
+        if !reply.fits() {
+            tracing::error!(length, "a handler's reply is longer than the protocol allows");
+            return sender.abort(Abort::Failed);
+        }
+        match self.in_time(self.shared.limits.time_for(length), sender.send(reply)).await {
+            Ok(()) => self.shared.counters.stream_bytes_sent.add(length),
+            Err(Some(reason)) => sender.abort(reason),
+            Err(None) => {}
+        }
+    }
+
+    /// Counts and names what the peer did wrong; `Err(None)` if it only gave up.
+    async fn in_time<T>(
+        &self,
+        time: Duration,
+        step: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Option<Abort>> {
+        match timeout(time, step).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(Fault::Malformed(_))) => {
+                self.shared.counters.malformed.add(1);
+                Err(Some(Abort::Malformed))
+            }
+            Ok(Err(Fault::Aborted(_) | Fault::Lost(_))) => Err(None),
+            Err(_) => {
+                self.shared.counters.too_slow.add(1);
+                Err(Some(Abort::TooSlow))
+            }
+        }
+    }
+}
+
+/// The key that the peer proved to hold in its handshake.
+fn peer_of(connection: &Connection) -> Option<NodeId> {
+    let shown = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    tls::node_id(shown.first()?)
+}

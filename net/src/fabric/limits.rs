@@ -1,0 +1,135 @@
+//! What a peer may cost, and how much is in flight.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+
+/// Bounds on what peers may cost and on what is in flight. `default()` is for a small node.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes that received bodies may occupy together; at least one longest body counts.
+    pub memory: usize,
+    /// Bytes of `memory` that requests of one peer may occupy; at least one longest body counts.
+    pub memory_per_peer: usize,
+    /// Open connections, in and out, above which new ones are refused.
+    pub connections: usize,
+    /// Accepted connections of one peer; a further one closes the oldest.
+    pub connections_per_peer: usize,
+    /// Requests of one connection under way at a time, in either role; further ones wait.
+    pub streams_per_connection: u32,
+    /// Accepted handshakes in progress above which new ones are refused.
+    pub handshakes: usize,
+    /// Handshakes a second that one /24 (IPv4) or /48 (IPv6) may start, once its burst is used.
+    pub handshake_rate: u32,
+    /// Handshakes that one /24 or /48 may start at once.
+    pub handshake_burst: u32,
+    /// A handshake that takes longer, in or out, is given up.
+    pub handshake_timeout: Duration,
+    /// Time a peer has to send a request's header, and this node to find memory for its body.
+    pub patience: Duration,
+    /// Bytes a second at which a peer must send a body or take a reply, after `patience`.
+    pub rate_min: u32,
+    /// A connection without traffic for this long is dropped.
+    pub idle_timeout: Duration,
+    /// Interval of keep-alives on connections that this endpoint opens; none by default.
+    pub keep_alive: Option<Duration>,
+    /// Bytes a peer may send on one stream ahead of the reader. A connection may hold this times
+    /// `streams_per_connection`.
+    pub stream_window: u32,
+    /// Unacknowledged bytes kept per connection.
+    pub send_window: u32,
+    /// UDP payload of the first packets, 1200 to `mtu_max`.
+    pub mtu_initial: u16,
+    /// Largest UDP payload that path MTU discovery tries; 1452 fits Ethernet under IPv6.
+    pub mtu_max: u16,
+    /// Kernel buffer of the socket, bytes each way, as far as the kernel allows.
+    pub socket_buffer: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 32 << 20,
+            memory_per_peer: 8 << 20,
+            connections: 1024,
+            connections_per_peer: 3,
+            streams_per_connection: 32,
+            handshakes: 128,
+            handshake_rate: 32,
+            handshake_burst: 256,
+            handshake_timeout: Duration::from_secs(5),
+            patience: Duration::from_secs(10),
+            rate_min: 64 << 10,
+            idle_timeout: Duration::from_secs(30),
+            keep_alive: None,
+            stream_window: 256 << 10,
+            send_window: 1 << 20,
+            mtu_initial: 1200,
+            mtu_max: 1452,
+            socket_buffer: 2 << 20,
+        }
+    }
+}
+
+impl Limits {
+    /// For a client that reads and writes through many nodes at once: wider windows.
+    pub fn client() -> Self {
+        Self { stream_window: 1 << 20, send_window: 4 << 20, ..Self::default() }
+    }
+
+    /// Packets up to the size of the loopback interface; for nodes on one machine.
+    pub fn on_loopback(self) -> Self {
+        Self { mtu_max: LOOPBACK_MTU, ..self }
+    }
+
+    /// How long a body of `length` bytes may take.
+    pub(super) fn time_for(&self, length: u64) -> Duration {
+        self.patience + Duration::from_secs(length) / self.rate_min.max(1)
+    }
+
+    /// QUIC parameters of connections that this endpoint opens; the peer may open no streams.
+    pub(super) fn outbound_transport(&self) -> Arc<TransportConfig> {
+        let mut transport = self.transport();
+        transport.max_concurrent_bidi_streams(VarInt::from_u32(0));
+        transport.keep_alive_interval(self.keep_alive);
+        Arc::new(transport)
+    }
+
+    /// QUIC parameters of accepted connections.
+    pub(super) fn inbound_transport(&self) -> Arc<TransportConfig> {
+        let mut transport = self.transport();
+        transport.max_concurrent_bidi_streams(VarInt::from_u32(self.streams_per_connection));
+        Arc::new(transport)
+    }
+
+    /// Room for every stream to wait with a full window, and a quarter more.
+    ///
+    /// With less, streams that wait for the byte budget could use up the credit of those that hold
+    /// it. The rest is more than the eighth that quinn keeps back before it grants credit again.
+    fn connection_window(&self) -> VarInt {
+        let waiting = u64::from(self.stream_window) * u64::from(self.streams_per_connection.max(1));
+        let window = waiting + waiting / 4;
+        VarInt::try_from(window).unwrap_or(VarInt::MAX)
+    }
+
+    fn transport(&self) -> TransportConfig {
+        let mut discovery = MtuDiscoveryConfig::default();
+        discovery.upper_bound(self.mtu_max);
+        let idle_timeout = IdleTimeout::try_from(self.idle_timeout).ok();
+        let mut transport = TransportConfig::default();
+        transport
+            .max_concurrent_uni_streams(VarInt::from_u32(0))
+            .datagram_receive_buffer_size(None)
+            .max_idle_timeout(idle_timeout)
+            .stream_receive_window(VarInt::from_u32(self.stream_window))
+            .receive_window(self.connection_window())
+            .send_window(u64::from(self.send_window))
+            .initial_mtu(self.mtu_initial)
+            .mtu_discovery_config(Some(discovery));
+        transport
+    }
+}
+
+/// Six segments fill one 64 KiB GSO batch.
+const LOOPBACK_MTU: u16 = 8900;

@@ -1,0 +1,258 @@
+//! Requests to peers by their node id, over one QUIC endpoint (RFC 9000).
+//!
+//! Rules and numbers: `engine/spec/transport.md` §4–6.
+
+mod error;
+mod inbound;
+mod limits;
+mod outbound;
+mod statistics;
+mod throttle;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use kakera_engine::names::NodeId;
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{
+    BloomTokenLog, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime,
+    ValidationTokenConfig,
+};
+use quinn_proto::HashedConnectionIdGenerator;
+use tokio::time::timeout;
+
+pub use self::error::{Refusal, RequestError};
+pub use self::inbound::Incoming;
+pub use self::limits::Limits;
+pub use self::statistics::{Refusals, Statistics};
+
+use self::error::close_code;
+use self::inbound::Listener;
+use self::outbound::{Dialer, Line};
+use self::statistics::Counters;
+use crate::id::Identity;
+use crate::rpc::{Abort, Budget, Message, Outgoing, Receiver, Sender};
+use crate::sock::CountedSocket;
+use crate::tls;
+
+/// 32 bytes that only the two ends of one connection know (RFC 8446 §7.5), the same at both: what
+/// is signed over them cannot be replayed on another connection.
+pub type Exporter = [u8; 32];
+
+const EXPORTER_LABEL: &[u8] = b"EXPORTER-kakera-request";
+
+/// One QUIC endpoint, its connections and its byte budget. Clones share them; when the last one is
+/// dropped the connections are closed.
+#[derive(Clone)]
+pub struct Fabric {
+    shared: Arc<Shared>,
+    dialer: Arc<Dialer>,
+}
+
+struct Shared {
+    identity: Arc<Identity>,
+    endpoint: Endpoint,
+    socket: Arc<CountedSocket>,
+    local_address: SocketAddr,
+    limits: Limits,
+    budget: Budget,
+    counters: Arc<Counters>,
+    server: ServerConfig,
+}
+
+impl Fabric {
+    /// Opens the socket at `address` (port 0: any free one). Must be called inside a tokio runtime.
+    ///
+    /// `admission` says whether the registry knows a node; it is asked in every accepted handshake
+    /// and must not block.
+    pub fn bind(
+        identity: Arc<Identity>,
+        address: SocketAddr,
+        limits: Limits,
+        admission: impl Fn(&NodeId) -> bool + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let counters = Arc::new(Counters::default());
+        let counted = counters.clone();
+        let server = server_config(&identity, &limits, move |id| {
+            let admitted = admission(id);
+            counted.not_admitted.add(u64::from(!admitted));
+            admitted
+        })?;
+        let socket = Arc::new(CountedSocket::bind(address, limits.socket_buffer)?);
+        let endpoint = Endpoint::new_with_abstract_socket(
+            endpoint_config(&identity, &limits)?,
+            None,
+            socket.clone(),
+            Arc::new(TokioRuntime),
+        )?;
+        let dialer = Dialer::new(identity.clone(), endpoint.clone(), limits.clone());
+        let shared = Shared {
+            local_address: endpoint.local_addr()?,
+            budget: Budget::new(limits.memory),
+            identity,
+            endpoint,
+            socket,
+            limits,
+            counters,
+            server,
+        };
+        Ok(Self { shared: Arc::new(shared), dialer: Arc::new(dialer) })
+    }
+
+    /// The socket's own address.
+    pub fn local_address(&self) -> SocketAddr {
+        self.shared.local_address
+    }
+
+    /// The node that speaks here.
+    pub fn local_id(&self) -> NodeId {
+        self.shared.identity.node_id()
+    }
+
+    /// The bytes that received bodies, and whatever a handler reserves, may occupy together.
+    pub fn budget(&self) -> &Budget {
+        &self.shared.budget
+    }
+
+    /// Sends one request to `peer` and waits for its reply, both within `deadline`.
+    ///
+    /// All requests to a peer share one connection, which is opened at `address` when there is
+    /// none. `make` gets the connection's exporter, so that the request can be signed over it.
+    /// Dropping the future cancels the request at the peer.
+    pub async fn request<M: Into<Outgoing>>(
+        &self,
+        peer: NodeId,
+        address: SocketAddr,
+        deadline: Duration,
+        make: impl FnOnce(&Exporter) -> M,
+    ) -> Result<Message, RequestError> {
+        timeout(deadline, self.exchange(peer, address, make))
+            .await
+            .unwrap_or(Err(RequestError::Timeout(deadline)))
+    }
+
+    async fn exchange<M: Into<Outgoing>>(
+        &self,
+        peer: NodeId,
+        address: SocketAddr,
+        make: impl FnOnce(&Exporter) -> M,
+    ) -> Result<Message, RequestError> {
+        let Line { exporter, send, receive, turn: _turn } = self.dialer.open(peer, address).await?;
+        let mut sender = Sender::new(send, Abort::Cancelled);
+        let mut receiver = Receiver::new(receive);
+        let request = make(&exporter).into();
+        if !request.fits() {
+            return Err(RequestError::TooLong);
+        }
+        let counters = &self.shared.counters;
+        let length = request.encoded_len();
+        sender.send(request).await?;
+        counters.stream_bytes_sent.add(length);
+        let (header, length) = receiver.head().await?;
+        let reservation = self.shared.budget.reserve(length).await;
+        let reply = Message { header, body: receiver.body(length, reservation).await? };
+        counters.stream_bytes_received.add(reply.encoded_len());
+        Ok(reply)
+    }
+
+    /// Accepts connections and answers their requests until the fabric is closed.
+    ///
+    /// Every request runs in a task of its own, which is dropped when the peer cancels the request
+    /// or its connection ends; all are dropped with this future. A handler that panics fails its
+    /// request only.
+    pub async fn serve<H, F>(&self, handler: H)
+    where
+        H: Fn(Incoming) -> F + Send + Sync + 'static,
+        F: Future + Send + 'static,
+        F::Output: Into<Outgoing> + Send,
+    {
+        // Not before: nobody would answer, and first packets would pile up.
+        self.shared.endpoint.set_server_config(Some(self.shared.server.clone()));
+        let _accepting = Accepting(&self.shared.endpoint);
+        Listener::new(self.shared.clone(), handler).run().await;
+    }
+
+    /// Closes every connection and waits until the peers have been told.
+    ///
+    /// Requests under way end with [`RequestError::Closed`], and so do later ones.
+    pub async fn close(&self) {
+        self.shared.endpoint.close(close_code::SHUTDOWN, b"");
+        self.shared.endpoint.wait_idle().await;
+    }
+
+    /// What was sent, received and refused so far.
+    pub fn statistics(&self) -> Statistics {
+        let shared = &self.shared;
+        shared.counters.snapshot(shared.socket.bytes(), shared.endpoint.open_connections())
+    }
+}
+
+/// Accepts first packets as long as it lives.
+struct Accepting<'a>(&'a Endpoint);
+
+impl Drop for Accepting<'_> {
+    fn drop(&mut self) {
+        self.0.set_server_config(None);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.endpoint.close(close_code::SHUTDOWN, b"");
+    }
+}
+
+/// Keys that outlive a restart let peers of the previous run know at once that it is gone:
+/// their packets carry recognisable connection ids and are answered with a stateless reset.
+fn endpoint_config(identity: &Identity, limits: &Limits) -> io::Result<EndpointConfig> {
+    let reset_key = identity.derive("transport stateless reset");
+    let mut id_key = [0; 8];
+    id_key.copy_from_slice(&identity.derive("transport connection id")[..8]);
+    let id_key = u64::from_le_bytes(id_key);
+    let mut config =
+        EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset_key.as_ref())));
+    config
+        .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)))
+        .max_udp_payload_size(limits.mtu_max.max(1472))
+        .map_err(io::Error::other)?;
+    Ok(config)
+}
+
+fn server_config(
+    identity: &Arc<Identity>,
+    limits: &Limits,
+    admission: impl Fn(&NodeId) -> bool + Send + Sync + 'static,
+) -> io::Result<ServerConfig> {
+    let tls = tls::server_config(identity, Arc::new(admission)).map_err(io::Error::other)?;
+    let initial = tls::initial_suite().map_err(io::Error::other)?;
+    let crypto =
+        QuicServerConfig::with_initial(Arc::new(tls), initial).map_err(io::Error::other)?;
+    let mut tokens = ValidationTokenConfig::default();
+    tokens.log(Arc::new(BloomTokenLog::new_expected_items(TOKEN_LOG_LEN, TOKENS_EXPECTED)));
+    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+    config
+        .transport_config(limits.inbound_transport())
+        .validation_token_config(tokens)
+        .max_incoming(limits.handshakes)
+        .incoming_buffer_size(INCOMING_LEN_MAX)
+        .incoming_buffer_size_total(INCOMING_LEN_MAX * limits.handshakes as u64);
+    Ok(config)
+}
+
+/// Memory against reuse of validation tokens, bytes, and the reuses it is meant for.
+const TOKEN_LOG_LEN: usize = 256 << 10;
+const TOKENS_EXPECTED: u64 = 50_000;
+
+/// Bytes kept of a handshake that was not yet accepted; its first flight has about 2.5 KiB.
+const INCOMING_LEN_MAX: u64 = 8 << 10;
+
+fn exporter(connection: &Connection) -> Result<Exporter, RequestError> {
+    let mut exporter = [0; 32];
+    connection
+        .export_keying_material(&mut exporter, EXPORTER_LABEL, b"")
+        .map_err(|_| RequestError::Closed("no exporter".into()))?;
+    Ok(exporter)
+}

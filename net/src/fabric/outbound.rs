@@ -1,0 +1,186 @@
+//! One connection per peer, opened when first needed and shared by all requests to it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kakera_engine::names::NodeId;
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, TokenMemoryCache};
+use quinn::{TokenStore, TransportConfig};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
+
+use super::{Exporter, Limits, Refusal, RequestError, exporter};
+use crate::id::Identity;
+use crate::tls;
+
+/// Validation tokens kept for peers, so that a reconnection needs no Retry.
+const TOKENS_FOR_PEERS: u32 = 256;
+const TOKENS_PER_PEER: usize = 2;
+
+/// A fresh stream to a peer.
+pub(super) struct Line {
+    pub(super) exporter: Exporter,
+    pub(super) send: SendStream,
+    pub(super) receive: RecvStream,
+    /// Held as long as the stream is in use.
+    pub(super) turn: OwnedSemaphorePermit,
+}
+
+/// An open connection, its exporter, and the streams that this side may still open: the receive
+/// window has room for so many, however many the peer allows.
+#[derive(Clone)]
+struct Link {
+    connection: Connection,
+    exporter: Exporter,
+    turns: Arc<Semaphore>,
+}
+
+impl Link {
+    async fn open(self) -> Result<Line, RequestError> {
+        let Ok(turn) = self.turns.acquire_owned().await else {
+            unreachable!("the turns of a link are never closed")
+        };
+        let (send, receive) = self.connection.open_bi().await?;
+        Ok(Line { exporter: self.exporter, send, receive, turn })
+    }
+}
+
+/// An attempt to connect, under way (`None`) or settled.
+type Attempt = watch::Receiver<Option<Result<Link, RequestError>>>;
+
+/// Opens connections and remembers them by peer.
+pub(super) struct Dialer {
+    identity: Arc<Identity>,
+    endpoint: Endpoint,
+    transport: Arc<TransportConfig>,
+    tokens: Arc<dyn TokenStore>,
+    limits: Limits,
+    /// Attempts under way and connections that live, as far as known.
+    attempts: Mutex<BTreeMap<NodeId, (SocketAddr, Attempt)>>,
+}
+
+impl Dialer {
+    pub(super) fn new(identity: Arc<Identity>, endpoint: Endpoint, limits: Limits) -> Self {
+        Self {
+            identity,
+            endpoint,
+            transport: limits.outbound_transport(),
+            tokens: Arc::new(TokenMemoryCache::new(TOKENS_FOR_PEERS, TOKENS_PER_PEER)),
+            limits,
+            attempts: Mutex::default(),
+        }
+    }
+
+    /// A fresh stream to `peer`, on the connection at hand or on a new one to `address`.
+    ///
+    /// A remembered connection that turns out dead is replaced once: nothing was sent on it.
+    pub(super) async fn open(
+        self: &Arc<Self>,
+        peer: NodeId,
+        address: SocketAddr,
+    ) -> Result<Line, RequestError> {
+        match self.link(peer, address).await?.open().await {
+            Err(RequestError::Closed(_)) => self.link(peer, address).await?.open().await,
+            opened => opened,
+        }
+    }
+
+    /// Joins the attempt or connection at hand, or starts one.
+    async fn link(
+        self: &Arc<Self>,
+        peer: NodeId,
+        address: SocketAddr,
+    ) -> Result<Link, RequestError> {
+        let mut attempt = self.attempt(peer, address);
+        let settled = attempt.wait_for(Option::is_some).await;
+        match settled.as_deref() {
+            Ok(Some(outcome)) => outcome.clone(),
+            Ok(None) | Err(_) => Err(RequestError::Closed("closed by this node".into())),
+        }
+    }
+
+    fn attempt(self: &Arc<Self>, peer: NodeId, address: SocketAddr) -> Attempt {
+        let mut attempts = self.attempts();
+        if let Some((tried, attempt)) = attempts.get(&peer)
+            && is_usable(attempt, *tried == address)
+        {
+            return attempt.clone();
+        }
+        let (outcome, attempt) = watch::channel(None);
+        attempts.insert(peer, (address, attempt.clone()));
+        // A task of its own: the request that started it may be cancelled, others wait for it.
+        tokio::spawn(self.clone().keep_connected(peer, address, outcome));
+        attempt
+    }
+
+    /// Connects, tells those who wait, and forgets the connection when it has ended.
+    async fn keep_connected(
+        self: Arc<Self>,
+        peer: NodeId,
+        address: SocketAddr,
+        outcome: watch::Sender<Option<Result<Link, RequestError>>>,
+    ) {
+        let connected = self.connect(peer, address).await;
+        let connection = connected.as_ref().ok().map(|link| link.connection.clone());
+        outcome.send_replace(Some(connected));
+        if let Some(connection) = connection {
+            connection.closed().await;
+        }
+        let mut attempts = self.attempts();
+        if attempts.get(&peer).is_some_and(|(_, kept)| kept.same_channel(&outcome.subscribe())) {
+            attempts.remove(&peer);
+        }
+    }
+
+    async fn connect(&self, peer: NodeId, address: SocketAddr) -> Result<Link, RequestError> {
+        let unreachable = |reason: String| RequestError::Unreachable { address, reason };
+        let incompatible = |error: rustls::Error| Refusal::Incompatible(error.to_string());
+        let (tls, pin) = tls::client_config(&self.identity, peer).map_err(incompatible)?;
+        let initial = tls::initial_suite().map_err(incompatible)?;
+        let crypto = QuicClientConfig::with_initial(Arc::new(tls), initial)
+            .map_err(|error| Refusal::Incompatible(error.to_string()))?;
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        config.transport_config(self.transport.clone()).token_store(self.tokens.clone());
+        let connecting = self
+            .endpoint
+            .connect_with(config, address, &token_name(peer))
+            .map_err(|error| unreachable(error.to_string()))?;
+        let connection = match timeout(self.limits.handshake_timeout, connecting).await {
+            Err(_) | Ok(Err(quinn::ConnectionError::TimedOut)) => {
+                return Err(unreachable("the handshake took too long".into()));
+            }
+            Ok(Err(error)) => {
+                return Err(match pin.found_instead() {
+                    Some(found) => Refusal::WrongKey { expected: peer, found }.into(),
+                    None => error.into(),
+                });
+            }
+            Ok(Ok(connection)) => connection,
+        };
+        let exporter = exporter(&connection)?;
+        let turns = Semaphore::new(self.limits.streams_per_connection.max(1) as usize);
+        Ok(Link { connection, exporter, turns: Arc::new(turns) })
+    }
+
+    fn attempts(&self) -> MutexGuard<'_, BTreeMap<NodeId, (SocketAddr, Attempt)>> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Live connections are good wherever the peer is said to be; attempts only at the same address.
+fn is_usable(attempt: &Attempt, same_address: bool) -> bool {
+    match &*attempt.borrow() {
+        None => same_address && attempt.has_changed().is_ok(),
+        Some(Ok(link)) => link.connection.close_reason().is_none(),
+        Some(Err(_)) => false,
+    }
+}
+
+/// The DNS-shaped name under which quinn keeps a peer's validation tokens. It is never sent.
+fn token_name(peer: NodeId) -> String {
+    let hex = peer.to_string();
+    let (first, second) = hex.split_at(hex.len() / 2);
+    format!("{first}.{second}.kakera")
+}

@@ -1,0 +1,39 @@
+//! Where a process listens: the same port as last time, told in a file.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+
+use crate::fabric::Limits;
+use crate::store::disk::Disk;
+use crate::store::file::{read_file, write_atomic};
+
+/// The file in a node's or validator's folder that tells its address while it runs, and the port
+/// to prefer next time.
+pub const ADDRESS_FILE: &str = "address";
+const ADDRESS_LEN_MAX: usize = 128;
+
+/// `listen`, with the port of the last run in place of port 0 if that port is free.
+pub fn preferred<D: Disk>(disk: &D, listen: SocketAddr) -> io::Result<SocketAddr> {
+    if listen.port() != 0 {
+        return Ok(listen);
+    }
+    let last = read_file(disk, ADDRESS_FILE, ADDRESS_LEN_MAX)?
+        .and_then(|bytes| String::from_utf8(bytes).ok()?.trim().parse::<SocketAddr>().ok());
+    Ok(match last {
+        Some(last) => {
+            let same = SocketAddr::new(listen.ip(), last.port());
+            if UdpSocket::bind(same).is_ok() { same } else { listen }
+        }
+        None => listen,
+    })
+}
+
+/// Tells where the process listens.
+pub fn announce<D: Disk>(disk: &D, address: SocketAddr) -> io::Result<()> {
+    write_atomic(disk, ADDRESS_FILE, format!("{address}\n").as_bytes())
+}
+
+/// The limits, with larger packets where nothing but the loopback interface is reached.
+pub fn limits(listen: SocketAddr, limits: Limits) -> Limits {
+    if listen.ip().is_loopback() { limits.on_loopback() } else { limits }
+}

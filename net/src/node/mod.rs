@@ -1,0 +1,115 @@
+//! The storage node: holds parts, follows the ledger, repairs what it should hold.
+
+mod disk;
+mod follower;
+mod repairs;
+mod service;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kakera_engine::names::NetworkId;
+use kakera_engine::peer::Holder;
+use thiserror::Error;
+use tracing::info;
+
+use self::follower::FollowedLedger;
+use self::repairs::Repairs;
+use crate::exchange::{AddressBook, Exchange};
+use crate::fabric::{Fabric, Limits};
+use crate::id::{Identity, IdentityError};
+use crate::listening::{self, ADDRESS_FILE};
+use crate::network_file::NetworkFile;
+use crate::store::disk::{OpenDiskError, OsDisk};
+use crate::store::parts::PartStore;
+
+/// The identity's file in the node's folder.
+pub const IDENTITY_FILE: &str = "identity.key";
+
+/// What a storage node needs to run.
+pub struct NodeSettings {
+    /// Its folder: identity, chain, parts. One process at a time.
+    pub folder: PathBuf,
+    /// Where to listen; port 0 takes the port of the last run if it is free, else any.
+    pub listen: SocketAddr,
+    /// The network.
+    pub network: NetworkFile,
+    /// Bytes that parts may use.
+    pub quota_bytes: u64,
+}
+
+/// Why a node does not run.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// The folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] OpenDiskError),
+    /// The identity cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The chain kept here cannot be used.
+    #[error("the chain in the node's folder: {0}; try: move chain.log away and start again")]
+    Chain(#[from] crate::chain_store::ChainStoreError),
+    /// The disk or the socket failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// A running node's parts.
+struct Node {
+    network: NetworkId,
+    holder: Holder,
+    store: PartStore<OsDisk>,
+    ledger: Arc<FollowedLedger>,
+    exchange: Exchange,
+    repairs: Repairs,
+}
+
+/// Runs a storage node until `shutdown` completes. The folder's `address` file tells where it
+/// listens once it does.
+pub async fn run(
+    settings: NodeSettings,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), NodeError> {
+    let NodeSettings { folder, listen, network, quota_bytes } = settings;
+    let disk = OsDisk::open(&folder)?;
+    let identity = Arc::new(Identity::load(&folder.join(IDENTITY_FILE))?);
+    let network_id = network.network_id();
+    let ledger = Arc::new(FollowedLedger::open(&disk, network)?);
+    let (store, recovery) = PartStore::open(disk.clone(), quota_bytes)?;
+    info!(?recovery, "part store opened");
+
+    let listen = listening::preferred(&disk, listen)?;
+    let limits = listening::limits(listen, Limits::default());
+    let admitted = Arc::clone(&ledger);
+    let admission = move |peer: &_| {
+        use kakera_engine::policy::LedgerView;
+        admitted.view().is_enrolled(peer)
+    };
+    let fabric = Fabric::bind(Arc::clone(&identity), listen, limits, admission)?;
+    listening::announce(&disk, fabric.local_address())?;
+
+    let book = Arc::clone(&ledger) as Arc<dyn AddressBook>;
+    let exchange = Exchange::new(fabric.clone(), network_id, Arc::clone(&identity), book);
+    let following =
+        tokio::spawn(Arc::clone(&ledger).follow(exchange.clone(), Arc::clone(&identity)));
+    let node = Arc::new(Node {
+        network: network_id,
+        holder: Holder::new(network_id, identity.signing_key().clone()),
+        store,
+        ledger,
+        exchange,
+        repairs: Repairs::default(),
+    });
+    info!(address = %fabric.local_address(), file = ADDRESS_FILE, "listening");
+    let serving = fabric.serve(move |incoming| Arc::clone(&node).serve(incoming));
+    tokio::select! {
+        () = serving => {}
+        () = shutdown => {}
+    }
+    following.abort();
+    fabric.close().await;
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! The UDP socket under the endpoint: large kernel buffers, and every byte counted.
+//!
+//! The only file that touches quinn's socket traits, which its next version changes.
+
+use std::io::{self, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use quinn::udp::{RecvMeta, Transmit};
+use quinn::{AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
+
+/// A UDP socket that counts the payload bytes it carries.
+#[derive(Debug)]
+pub(crate) struct CountedSocket {
+    inner: Arc<dyn AsyncUdpSocket>,
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl CountedSocket {
+    /// Binds `address` and asks the kernel for buffers of `buffer_len` bytes each way; the kernel
+    /// grants what its own limits allow.
+    pub(crate) fn bind(address: SocketAddr, buffer_len: usize) -> io::Result<Self> {
+        let socket = UdpSocket::bind(address)?;
+        set_socket_recv_buffer_size(&socket, buffer_len)?;
+        set_socket_send_buffer_size(&socket, buffer_len)?;
+        Ok(Self {
+            inner: TokioRuntime.wrap_udp_socket(socket)?,
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+        })
+    }
+
+    /// UDP payload bytes sent and received so far.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed))
+    }
+}
+
+impl AsyncUdpSocket for CountedSocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        self.inner.clone().create_io_poller()
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.inner.try_send(transmit)?;
+        self.sent.fetch_add(transmit.contents.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn poll_recv(
+        &self,
+        context: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let polled = self.inner.poll_recv(context, buffers, metas);
+        if let Poll::Ready(Ok(count)) = polled {
+            let bytes: usize = metas[..count].iter().map(|meta| meta.len).sum();
+            self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+        polled
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.inner.may_fragment()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.inner.max_transmit_segments()
+    }
+
+    // Not forwarding this cuts GRO batches: packets vanish.
+    fn max_receive_segments(&self) -> usize {
+        self.inner.max_receive_segments()
+    }
+}
