@@ -22,12 +22,14 @@ macro_rules! identifier {
 
             /// Reads the hexadecimal form that `Display` writes; `None` if it is not one.
             pub fn from_hex(text: &str) -> Option<Self> {
-                if text.len() != 2 * $length || !text.is_ascii() {
+                let digits = text.as_bytes();
+                if digits.len() != 2 * $length {
                     return None;
                 }
+                let value = |digit: u8| char::from(digit).to_digit(16);
                 let mut bytes = [0; $length];
-                for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-                    *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+                for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+                    *byte = (value(pair[0])? << 4 | value(pair[1])?) as u8;
                 }
                 Some(Self(bytes))
             }

@@ -87,7 +87,7 @@ impl Exchange {
 
 fn ask_failure(error: RequestError) -> AskFailure {
     match error {
-        RequestError::Timeout => AskFailure::TimedOut,
+        RequestError::Timeout(_) => AskFailure::TimedOut,
         RequestError::Unreachable { .. } | RequestError::Closed { .. } => AskFailure::Unreachable,
         other => AskFailure::Misbehaved(other.to_string()),
     }
@@ -128,10 +128,11 @@ impl Asking {
         &mut self,
         wake: Option<Duration>,
     ) -> Option<(u64, Result<Answer, AskFailure>)> {
+        let (start, idle) = (self.start, self.tasks.is_empty());
         let sleep = async {
             match wake {
-                Some(wake) => tokio::time::sleep(wake.saturating_sub(self.start.elapsed())).await,
-                None if self.tasks.is_empty() => {}
+                Some(wake) => tokio::time::sleep(wake.saturating_sub(start.elapsed())).await,
+                None if idle => {}
                 None => std::future::pending().await,
             }
         };

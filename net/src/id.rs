@@ -77,6 +77,11 @@ impl Identity {
         NodeId(self.key.verifying_key().to_bytes())
     }
 
+    /// The key itself, for the engine's signatures.
+    pub(crate) fn signing_key(&self) -> &SigningKey {
+        &self.key
+    }
+
     /// The Ed25519 signature of `message`.
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.key.sign(message).to_bytes()

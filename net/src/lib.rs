@@ -1,11 +1,21 @@
 //! The thin driver: bytes, disk and time for the machines of `kakera-engine`.
 //!
-//! Nothing here decides a policy. Layout: `id` and `tls` (who speaks), `rpc` and `fabric` (how),
-//! `store` (fragments, shares and blocks on disk), `node`, `validator` and `client` (drivers).
+//! Nothing here decides a policy. `id` and `tls` say who speaks, `rpc` and `fabric` how, `exchange`
+//! asks what the engine's machines want asked; `store` keeps parts and blocks on disk; `node`,
+//! `validator`, `client` and `vault` are the machines' drivers.
 
+pub mod chain_store;
+pub mod client;
+pub mod clock;
+pub mod exchange;
 pub mod fabric;
 pub mod id;
+pub mod listening;
+pub mod network_file;
+pub mod node;
+mod random;
 pub mod rpc;
 mod sock;
 pub mod store;
 pub mod tls;
+pub mod vault;

@@ -5,10 +5,11 @@ use std::os::unix::fs::symlink;
 use std::sync::Barrier;
 
 use kakera_engine::names::{GroupId, ObjectId, Slot};
+use kakera_engine::wire::PartReference;
 use kakera_net::store::disk::{Disk, DiskFile, OpenDiskError, OsDisk};
 use kakera_net::store::file::{read_file, write_atomic};
 use kakera_net::store::parts::{
-    FRAGMENT_LENGTH_MAX, Part, PartKey, PartStore, PutError, ReadError, Recovery,
+    FRAGMENT_LENGTH_MAX, Part, PartStore, PutError, ReadError, Recovery,
 };
 use kakera_net::store::simulated::SimulatedDisk;
 
@@ -18,8 +19,8 @@ const SHARE: &[u8] = b"a key share";
 const FRAGMENT: &[&[u8]] = &[b"first piece, ", b"second piece"];
 const FILE_LENGTH: u64 = 24 + 10 + 11 + 32 + 25;
 
-fn key(object: u8) -> PartKey {
-    PartKey { group: GroupId(7), slot: Slot::new(3).unwrap(), object: ObjectId([object; 32]) }
+fn key(object: u8) -> PartReference {
+    PartReference { group: GroupId(7), slot: Slot::new(3).unwrap(), object: ObjectId([object; 32]) }
 }
 
 fn part(object: u8) -> Part<'static> {

@@ -76,7 +76,7 @@ pub enum GenesisError {
 }
 
 /// Why a data code and a key code make no placement group.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum GroupParametersError {
     /// There is no such data code.
     #[error(transparent)]

@@ -33,7 +33,7 @@ pub struct State {
 }
 
 /// Why an entry is refused: its author is to blame. The state did not change.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum EntryError {
     /// Longer than [`ENTRY_LEN_MAX`].
     #[error("the entry has {0} bytes; at most {ENTRY_LEN_MAX} are allowed")]

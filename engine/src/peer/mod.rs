@@ -11,12 +11,14 @@
 //! - [`GetObject`] gathers V and fragment groups.
 //! - [`RepairSlot`] fills a slot from helpers, one [`RepairObject`] an object. No type in the repair
 //!   modules can hold V: they see pair symbols, shares and ciphertext only.
+//! - [`Validator`] orders the ledger's entries.
 
 mod get;
 mod holder;
 mod put;
 mod repair_object;
 mod repair_slot;
+mod validator;
 
 use std::time::Duration;
 
@@ -31,6 +33,9 @@ pub use holder::{DiskError, DiskRequest, DiskResult, Holder, Pending, Step, Stor
 pub use put::{PutError, PutObject, PutReport};
 pub use repair_object::{RepairError, RepairObject, RepairTraffic, RepairedPart};
 pub use repair_slot::{RepairAction, RepairSlot};
+pub use validator::{
+    AckError, Place, SetupError, SubmitError, Validator, WAITING_MAX, WAITING_PER_AUTHOR_MAX,
+};
 
 /// A slot of a group and the node that holds it now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -286,6 +286,8 @@ struct Capability {
 pub struct VerifiedRequest {
     /// The machine that asks.
     pub author: NodeId,
+    /// Until when the asker waits, Unix milliseconds.
+    pub deadline: u64,
     /// The capability key that signed, if any.
     pub capability: Option<[u8; 32]>,
     /// What it asks.
@@ -360,6 +362,7 @@ impl Request {
         }
         Ok(VerifiedRequest {
             author: request.author,
+            deadline: request.deadline,
             capability: request.capability.map(|capability| capability.key),
             operation: canonical::decode(&request.operation, HEADER_LEN_MAX)?,
         })

@@ -127,7 +127,9 @@ impl ClientError {
 
     pub(crate) fn refused(refusal: Refusal) -> Self {
         let (kind, advice) = match refusal.kind {
-            RefusalKind::Invalid => (ErrorKind::Other, "check that all programs are of one version"),
+            RefusalKind::Invalid => {
+                (ErrorKind::Other, "check that all programs are of one version")
+            }
             RefusalKind::Denied => (ErrorKind::Denied, "ask the network's operator"),
             RefusalKind::NotFound => (ErrorKind::NotFound, "kakera status shows the network"),
             RefusalKind::Full => (ErrorKind::Unavailable, "add nodes or raise their quotas"),

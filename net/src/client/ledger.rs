@@ -8,9 +8,7 @@ use kakera_engine::ledger::{
 };
 use kakera_engine::names::{GroupId, NodeId, Slot, Tag};
 use kakera_engine::peer::{Answer, Member};
-use kakera_engine::wire::{
-    BODY_LEN_MAX, Operation, ProvenValue, RefusalKind, Response, canonical,
-};
+use kakera_engine::wire::{BODY_LEN_MAX, Operation, ProvenValue, RefusalKind, Response, canonical};
 use minicbor::{Decode, Encode};
 use rand_core::Rng;
 
@@ -52,11 +50,11 @@ impl Client {
             None => self.next_sequence_on_ledger().await?,
         };
         let entry = Entry::sign(self.network(), self.signing_key(), sequence, body);
-        let submitted = match self.ask_validator(&Operation::Submit(Box::new(entry))).await?.response
-        {
-            Response::Submitted { height, index } => Submitted { height, index },
-            other => return Err(self.unfitting(&other)),
-        };
+        let submitted =
+            match self.ask_validator(&Operation::Submit(Box::new(entry))).await?.response {
+                Response::Submitted { height, index } => Submitted { height, index },
+                other => return Err(self.unfitting(&other)),
+            };
         *next = Some(sequence + 1);
         Ok(submitted)
     }
@@ -186,9 +184,11 @@ impl Client {
             for value in self.prove(keys).await? {
                 values.push(match value {
                     None => None,
-                    Some(bytes) => Some(canonical::decode(&bytes, BODY_LEN_MAX).map_err(|error| {
-                        ClientError::integrity(format!("a value of the ledger: {error}"))
-                    })?),
+                    Some(bytes) => {
+                        Some(canonical::decode(&bytes, BODY_LEN_MAX).map_err(|error| {
+                            ClientError::integrity(format!("a value of the ledger: {error}"))
+                        })?)
+                    }
                 });
             }
         }

@@ -39,8 +39,7 @@ pub(super) fn write_repaired(
     store: &PartStore<OsDisk>,
     repaired: &RepairedPart,
 ) -> Result<(), DiskError> {
-    let stored =
-        StoredPart { object: repaired.object.clone(), share: repaired.share.clone() };
+    let stored = StoredPart { object: repaired.object.clone(), share: repaired.share.clone() };
     write(store, repaired.part, &stored, &repaired.fragment)
 }
 
@@ -52,8 +51,7 @@ fn write(
 ) -> Result<(), DiskError> {
     let descriptor = canonical::encode(&stored.object);
     let share = Zeroizing::new(canonical::encode(&stored.share));
-    let part =
-        Part { key: part, descriptor: &descriptor, share: &share, fragment: &[fragment] };
+    let part = Part { key: part, descriptor: &descriptor, share: &share, fragment: &[fragment] };
     store.put(&part).map_err(|error| match error {
         PutError::QuotaExceeded { .. } | PutError::DiskFull { .. } => {
             DiskError::Full(error.to_string())

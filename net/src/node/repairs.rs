@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kakera_engine::names::{GroupId, ObjectId, Slot};
 use kakera_engine::peer::{RepairAction, RepairSlot};
+use kakera_engine::policy::LedgerView;
 use kakera_engine::wire::RepairProgress;
 use tracing::{info, warn};
 
@@ -42,9 +43,11 @@ impl Node {
         let publish = |latest: RepairProgress| {
             *progress.lock().unwrap_or_else(PoisonError::into_inner) = latest;
         };
-        let (Some(codes), members) = self.ledger.group(group) else {
+        let view = self.ledger.view();
+        let Some(codes) = view.group_codes(group) else {
             return publish(RepairProgress { finished: true, ..RepairProgress::default() });
         };
+        let members = view.members(group);
         let held = self.held(group, slot);
         let mut machine = RepairSlot::new(self.network, group, slot, codes, &members, held);
         let mut asking = Asking::new(self.exchange.clone(), None);

@@ -45,12 +45,7 @@ impl Node {
         }
     }
 
-    fn run(
-        &self,
-        now: u64,
-        request: kakera_engine::wire::VerifiedRequest,
-        body: Bytes,
-    ) -> Step {
+    fn run(&self, now: u64, request: kakera_engine::wire::VerifiedRequest, body: Bytes) -> Step {
         let view = self.ledger.view();
         let mut step = self.holder.handle_request(&*view, now, request, body);
         while let Step::Disk(wanted, pending) = step {

@@ -3,11 +3,12 @@
 use std::io;
 use std::ops::Range;
 
+use kakera_engine::wire::PartReference;
 use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::disk::DiskFile;
-use super::parts::{Part, PartKey};
+use super::parts::Part;
 
 const MAGIC: [u8; 8] = *b"KKRAPART";
 const VERSION: u32 = 1;
@@ -106,7 +107,7 @@ impl EncodedHeader {
 }
 
 impl StoredHeader {
-    pub(super) fn read(file: &impl DiskFile, key: &PartKey) -> Result<Self, FileError> {
+    pub(super) fn read(file: &impl DiskFile, key: &PartReference) -> Result<Self, FileError> {
         let file_length = file.length()?;
         if file_length < FIXED_LENGTH as u64 {
             return Err(FileError::Damaged("shorter than its header"));
@@ -174,7 +175,7 @@ fn lengths(fixed: &[u8; FIXED_LENGTH]) -> Result<[usize; 3], FileError> {
 }
 
 /// Covers the key too: a file under another part's name is damage. Compared in constant time.
-fn check(key: &PartKey, fixed: &[u8], descriptor: &[u8], share: &[u8]) -> blake3::Hash {
+fn check(key: &PartReference, fixed: &[u8], descriptor: &[u8], share: &[u8]) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new_derive_key(CHECK_CONTEXT);
     hasher.update(&key.group.0.to_le_bytes());
     hasher.update(&[key.slot.point()]);

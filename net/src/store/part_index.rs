@@ -5,9 +5,9 @@ use std::io;
 use std::ops::Bound;
 
 use kakera_engine::names::{GroupId, ObjectId, Slot};
+use kakera_engine::wire::PartReference;
 
 use super::disk::{Disk, Entry, EntryKind};
-use super::parts::PartKey;
 
 /// The parts that are there, and the room that they take.
 #[derive(Default)]
@@ -29,17 +29,17 @@ pub(super) struct Listing {
 }
 
 impl PartIndex {
-    pub(super) fn contains(&self, key: &PartKey) -> bool {
+    pub(super) fn contains(&self, key: &PartReference) -> bool {
         let objects = self.lengths.get(&(key.group, key.slot));
         objects.is_some_and(|objects| objects.contains_key(&key.object))
     }
 
     /// Adds a part whose bytes are counted already.
-    pub(super) fn insert(&mut self, key: PartKey, length: u64) {
+    pub(super) fn insert(&mut self, key: PartReference, length: u64) {
         self.lengths.entry((key.group, key.slot)).or_default().insert(key.object, length);
     }
 
-    pub(super) fn forget(&mut self, key: &PartKey) {
+    pub(super) fn forget(&mut self, key: &PartReference) {
         let slot = (key.group, key.slot);
         if let Some(objects) = self.lengths.get_mut(&slot) {
             self.used_bytes -= objects.remove(&key.object).unwrap_or(0);
@@ -80,7 +80,7 @@ impl Listing {
                 for entry in disk.list(&path)? {
                     match object_file(&entry) {
                         Some((object, length)) => {
-                            listing.index.insert(PartKey { group, slot, object }, length);
+                            listing.index.insert(PartReference { group, slot, object }, length);
                             listing.index.used_bytes += length;
                         }
                         None => listing.foreign_names += 1,

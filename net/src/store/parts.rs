@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use kakera_engine::names::{GroupId, ObjectId, Slot};
+use kakera_engine::wire::PartReference;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -20,21 +21,10 @@ const PARTS: &str = "parts";
 const INCOMING: &str = "incoming";
 const DAMAGED: &str = "damaged";
 
-/// The name of a part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PartKey {
-    /// The placement group the object lives in.
-    pub group: GroupId,
-    /// The slot this node holds it for.
-    pub slot: Slot,
-    /// The object.
-    pub object: ObjectId,
-}
-
 /// A part to be stored.
 pub struct Part<'a> {
     /// Its name.
-    pub key: PartKey,
+    pub key: PartReference,
     /// The object's descriptor, which commits to the fragment's BLAKE3 root.
     pub descriptor: &'a [u8],
     /// The key share, secret.
@@ -119,7 +109,7 @@ pub enum ReadError {
     #[error("the stored part of {object} is damaged: {reason}; it was moved aside and needs repair", object = .key.object)]
     Damaged {
         /// The part.
-        key: PartKey,
+        key: PartReference,
         /// What is wrong with its file.
         reason: &'static str,
     },
@@ -161,7 +151,7 @@ pub struct PartStore<D> {
 struct State {
     index: PartIndex,
     /// Parts that someone is changing.
-    busy: BTreeSet<PartKey>,
+    busy: BTreeSet<PartReference>,
 }
 
 impl<D: Disk> PartStore<D> {
@@ -225,7 +215,7 @@ impl<D: Disk> PartStore<D> {
     }
 
     /// A part's descriptor and share, verified against their checksum; `None` if it is not here.
-    pub fn meta(&self, key: &PartKey) -> Result<Option<Meta>, ReadError> {
+    pub fn meta(&self, key: &PartReference) -> Result<Option<Meta>, ReadError> {
         self.read(key, |_, stored| {
             let StoredHeader { descriptor, share, fragment_length, .. } = stored;
             Ok(Meta { descriptor, share, fragment_length })
@@ -236,7 +226,11 @@ impl<D: Disk> PartStore<D> {
     ///
     /// The bytes are as the disk returned them. The caller verifies them against the BLAKE3 groups
     /// under the descriptor's root, and calls [`set_aside`](Self::set_aside) if they do not match.
-    pub fn fragment(&self, key: &PartKey, range: Range<u64>) -> Result<Option<Vec<u8>>, ReadError> {
+    pub fn fragment(
+        &self,
+        key: &PartReference,
+        range: Range<u64>,
+    ) -> Result<Option<Vec<u8>>, ReadError> {
         let Range { start, end } = range;
         self.read(key, |file, stored| {
             let length = stored.fragment_length;
@@ -247,8 +241,16 @@ impl<D: Disk> PartStore<D> {
         })
     }
 
+    /// The whole fragment of a part, as [`fragment`](Self::fragment).
+    pub fn whole_fragment(&self, key: &PartReference) -> Result<Option<Vec<u8>>, ReadError> {
+        self.read(key, |file, stored| {
+            let length = stored.fragment_length;
+            Ok(stored.read_fragment(file, 0..length)?)
+        })
+    }
+
     /// Whether the part is here, by the index alone.
-    pub fn contains(&self, key: &PartKey) -> bool {
+    pub fn contains(&self, key: &PartReference) -> bool {
         locked(&self.state).index.contains(key)
     }
 
@@ -282,7 +284,7 @@ impl<D: Disk> PartStore<D> {
     ///
     /// To remove what is not here is no error. The bytes may stay on the medium until it reuses
     /// them: what must be unreadable after theft has to be encrypted below the file system.
-    pub fn remove(&self, key: &PartKey) -> io::Result<()> {
+    pub fn remove(&self, key: &PartReference) -> io::Result<()> {
         let _turn = self.take_turn(*key);
         if if_found(self.disk.remove(&damaged_path(key)))?.is_some() {
             self.disk.sync_directory(DAMAGED)?;
@@ -295,7 +297,7 @@ impl<D: Disk> PartStore<D> {
     }
 
     /// Moves a part that the caller found damaged to `damaged/`, so that it can be repaired.
-    pub fn set_aside(&self, key: &PartKey) -> io::Result<()> {
+    pub fn set_aside(&self, key: &PartReference) -> io::Result<()> {
         let _turn = self.take_turn(*key);
         self.move_aside(key)
     }
@@ -304,7 +306,7 @@ impl<D: Disk> PartStore<D> {
     /// the part, and then moved aside.
     fn read<T>(
         &self,
-        key: &PartKey,
+        key: &PartReference,
         read: impl FnOnce(&D::File, StoredHeader) -> Result<T, ReadError>,
     ) -> Result<Option<T>, ReadError> {
         if !self.contains(key) {
@@ -327,7 +329,7 @@ impl<D: Disk> PartStore<D> {
         }
     }
 
-    fn open_part(&self, key: &PartKey) -> Result<Option<(D::File, StoredHeader)>, FileError> {
+    fn open_part(&self, key: &PartReference) -> Result<Option<(D::File, StoredHeader)>, FileError> {
         let Some(file) = if_found(self.disk.open(&part_path(key)))? else {
             return Ok(None);
         };
@@ -352,7 +354,7 @@ impl<D: Disk> PartStore<D> {
     }
 
     /// Needs no sync: a part that a power cut puts back is found damaged again.
-    fn move_aside(&self, key: &PartKey) -> io::Result<()> {
+    fn move_aside(&self, key: &PartReference) -> io::Result<()> {
         if_found(self.disk.rename(&part_path(key), &damaged_path(key)))?;
         locked(&self.state).index.forget(key);
         Ok(())
@@ -416,7 +418,7 @@ impl<D: Disk> PartStore<D> {
     }
 
     /// Waits until no one else changes this part.
-    fn take_turn(&self, key: PartKey) -> Turn<'_> {
+    fn take_turn(&self, key: PartReference) -> Turn<'_> {
         let mut state = locked(&self.state);
         while !state.busy.insert(key) {
             state = self.turn_over.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -429,7 +431,7 @@ impl<D: Disk> PartStore<D> {
 struct Turn<'s> {
     state: &'s Mutex<State>,
     turn_over: &'s Condvar,
-    key: PartKey,
+    key: PartReference,
 }
 
 impl Drop for Turn<'_> {
@@ -443,11 +445,11 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn part_path(key: &PartKey) -> String {
+fn part_path(key: &PartReference) -> String {
     format!("{PARTS}/{}/{}/{}", key.group, key.slot, key.object)
 }
 
-fn damaged_path(key: &PartKey) -> String {
+fn damaged_path(key: &PartReference) -> String {
     format!("{DAMAGED}/{}-{}-{}", key.group, key.slot, key.object)
 }
 

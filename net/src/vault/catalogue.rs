@@ -5,9 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use kakera_engine::ledger::Pointer;
-use kakera_engine::object::{
-    Manifest, ObjectReference, PlacedExtent, PointerBody, RecordEntry,
-};
+use kakera_engine::object::{Manifest, ObjectReference, PlacedExtent, PointerBody, RecordEntry};
 use kakera_engine::seal::{VaultRoot, pointer_tag};
 
 use super::reader::Reader;
@@ -66,10 +64,7 @@ impl Catalogue {
         self.records.get(name)
     }
 
-    pub(super) fn records<'a>(
-        &'a self,
-        prefix: &'a str,
-    ) -> impl Iterator<Item = &'a StoredRecord> {
+    pub(super) fn records<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a StoredRecord> {
         self.records
             .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
             .take_while(move |(name, _)| name.starts_with(prefix))
@@ -82,7 +77,11 @@ impl Catalogue {
         self.merge(records);
     }
 
-    async fn take(&mut self, reader: &mut Reader<'_>, pointer: &Pointer) -> Result<(), ClientError> {
+    async fn take(
+        &mut self,
+        reader: &mut Reader<'_>,
+        pointer: &Pointer,
+    ) -> Result<(), ClientError> {
         let counter = self.next_pointer;
         let body = PointerBody::open(&reader.root().pointer_key(counter), &pointer.sealed)
             .map_err(|error| ClientError::integrity(format!("pointer {counter}: {error}")))?;

@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use kakera_engine::seal::VaultRoot;
 
-pub use catalogue::StoredRecord;
 use catalogue::Catalogue;
+pub use catalogue::StoredRecord;
 pub use reader::Reader;
 
 use crate::client::{Client, ClientError};
@@ -110,7 +110,9 @@ impl Vault {
         output: &mut (dyn Write + Send),
         progress: &dyn Progress,
     ) -> Result<u64, ClientError> {
-        Reader::new(&self.client, &self.root, false).read(self.record(name)?, range, output, progress).await
+        Reader::new(&self.client, &self.root, false)
+            .read(self.record(name)?, range, output, progress)
+            .await
     }
 
     /// A reader for many records in the order of [`Vault::list`]: records packed together are

@@ -187,9 +187,8 @@ impl<'a> Reader<'a> {
             let wanted = wanted(object, &group, None);
             let read_key = Arc::new(self.root.read_key(&object.salt));
             let transfers = Arc::clone(self.client.transfers());
-            let task = tokio::spawn(async move {
-                transfers.get(wanted, read_key, &group.members).await
-            });
+            let task =
+                tokio::spawn(async move { transfers.get(wanted, read_key, &group.members).await });
             if self.kept.len() == OBJECTS_KEPT {
                 self.kept.pop_front();
             }
@@ -236,10 +235,7 @@ fn wanted(object: &ObjectReference, group: &GroupPlace, groups: Option<GroupRang
 
 /// The groups that hold the coded bytes, and the object's byte with which they begin. The length
 /// of the object does not matter: only its last group is shorter.
-fn groups_of(
-    code: CodeParameters,
-    coded: &Range<u64>,
-) -> Result<(GroupRange, u64), ClientError> {
+fn groups_of(code: CodeParameters, coded: &Range<u64>) -> Result<(GroupRange, u64), ClientError> {
     let code = code.build().map_err(|error| ClientError::integrity(error.to_string()))?;
     let layout = code.layout(OBJECT_LEN_MAX);
     let groups = layout.groups_covering(coded.clone());

@@ -80,9 +80,7 @@ pub(super) async fn write(
 /// The id, compartment and version of the record that a put of `name` writes.
 fn next_version(catalogue: &Catalogue, name: &str) -> (RecordId, Compartment, u64) {
     match catalogue.record(name) {
-        Some(known) => {
-            (known.entry.record_id, known.entry.compartment, known.entry.version + 1)
-        }
+        Some(known) => (known.entry.record_id, known.entry.compartment, known.entry.version + 1),
         None => {
             let mut id = [0; 16];
             system_random().fill_bytes(&mut id);

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kakera_engine::names::{GroupId, ObjectId, Slot};
+use kakera_engine::wire::PartReference;
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
 use super::{below, drawn_bytes, unless_off};
 use crate::store::disk::Disk;
-use crate::store::parts::{Part, PartKey, PartStore, PutError, ReadError};
+use crate::store::parts::{Part, PartStore, PutError, ReadError};
 use crate::store::simulated::SimulatedDisk;
 
 type Store = PartStore<SimulatedDisk>;
@@ -20,9 +21,9 @@ const PIECE_LENGTH: usize = 1000;
 
 pub(super) struct Model {
     seed: u64,
-    parts: BTreeMap<PartKey, Expectation>,
+    parts: BTreeMap<PartReference, Expectation>,
     /// Parts whose last removal was acknowledged: no copy may be anywhere.
-    erased: BTreeSet<PartKey>,
+    erased: BTreeSet<PartReference>,
     /// Number of the next contents put under a name.
     next_version: u64,
 }
@@ -57,7 +58,7 @@ impl super::Model for Model {
         let Some((store, _)) = unless_off(disk, "open", opened)? else {
             return Ok(None);
         };
-        let keys: Vec<PartKey> = self.parts.keys().copied().collect();
+        let keys: Vec<PartReference> = self.parts.keys().copied().collect();
         for key in keys {
             let Some(found) = self.observe(&store, disk, &key)? else {
                 return Ok(None);
@@ -68,7 +69,7 @@ impl super::Model for Model {
         let Some(damaged) = unless_off(disk, "list", disk.list("damaged"))? else {
             return Ok(None);
         };
-        let name = |key: &PartKey| format!("{}-{}-{}", key.group, key.slot, key.object);
+        let name = |key: &PartReference| format!("{}-{}-{}", key.group, key.slot, key.object);
         let erased: BTreeSet<String> = self.erased.iter().map(name).collect();
         match damaged.iter().find(|entry| erased.contains(&entry.name)) {
             Some(entry) => Err(format!("damaged/{} is back after its removal", entry.name)),
@@ -82,7 +83,7 @@ impl super::Model for Model {
         disk: &SimulatedDisk,
         rng: &mut ChaCha8Rng,
     ) -> Result<(), String> {
-        let keys: Vec<PartKey> = self.parts.keys().copied().collect();
+        let keys: Vec<PartReference> = self.parts.keys().copied().collect();
         let key = keys[below(rng, keys.len() as u32) as usize];
         let shown = self.expect(&key).shown;
         let done = match (below(rng, 10), shown) {
@@ -107,7 +108,7 @@ impl Model {
             for slot in Slot::all(SLOTS) {
                 for object in (0..OBJECTS).map(|object| ObjectId([object; 32])) {
                     let possible = vec![Contents::Absent];
-                    let key = PartKey { group, slot, object };
+                    let key = PartReference { group, slot, object };
                     parts.insert(key, Expectation { shown: Contents::Absent, possible });
                 }
             }
@@ -115,7 +116,7 @@ impl Model {
         Self { seed, parts, erased: BTreeSet::new(), next_version: 0 }
     }
 
-    fn expect(&mut self, key: &PartKey) -> &mut Expectation {
+    fn expect(&mut self, key: &PartReference) -> &mut Expectation {
         match self.parts.get_mut(key) {
             Some(expectation) => expectation,
             None => unreachable!("keys are drawn from the map"),
@@ -126,7 +127,7 @@ impl Model {
         &mut self,
         store: &Store,
         disk: &SimulatedDisk,
-        key: &PartKey,
+        key: &PartReference,
     ) -> Result<(), String> {
         let version = self.next_version;
         self.next_version += 1;
@@ -143,7 +144,7 @@ impl Model {
         &mut self,
         store: &Store,
         disk: &SimulatedDisk,
-        key: &PartKey,
+        key: &PartReference,
         version: u64,
     ) -> Result<(), String> {
         unless_off(disk, "put again", self.put(store, key, version)).map(drop)
@@ -153,7 +154,7 @@ impl Model {
         &mut self,
         store: &Store,
         disk: &SimulatedDisk,
-        key: &PartKey,
+        key: &PartReference,
     ) -> Result<(), String> {
         match self.put(store, key, u64::MAX) {
             Err(PutError::AlreadyThere) => Ok(()),
@@ -162,7 +163,12 @@ impl Model {
         }
     }
 
-    fn remove(&mut self, store: &Store, disk: &SimulatedDisk, key: &PartKey) -> Result<(), String> {
+    fn remove(
+        &mut self,
+        store: &Store,
+        disk: &SimulatedDisk,
+        key: &PartReference,
+    ) -> Result<(), String> {
         self.expect(key).possible.push(Contents::Absent);
         if unless_off(disk, "remove", store.remove(key))?.is_some() {
             self.expect(key).settle(Contents::Absent);
@@ -176,7 +182,7 @@ impl Model {
         &mut self,
         store: &Store,
         disk: &SimulatedDisk,
-        key: &PartKey,
+        key: &PartReference,
         version: u64,
         rng: &mut ChaCha8Rng,
     ) -> Result<(), String> {
@@ -197,7 +203,7 @@ impl Model {
         Ok(())
     }
 
-    fn put(&self, store: &Store, key: &PartKey, version: u64) -> Result<(), PutError> {
+    fn put(&self, store: &Store, key: &PartReference, version: u64) -> Result<(), PutError> {
         let Bytes { descriptor, share, fragment } = self.bytes(key, version);
         let pieces: Vec<&[u8]> = fragment.chunks(PIECE_LENGTH).collect();
         store.put(&Part { key: *key, descriptor: &descriptor, share: &share, fragment: &pieces })
@@ -208,7 +214,7 @@ impl Model {
         &self,
         store: &Store,
         disk: &SimulatedDisk,
-        key: &PartKey,
+        key: &PartReference,
     ) -> Result<Option<Contents>, String> {
         let meta = match store.meta(key) {
             Err(ReadError::Damaged { .. }) => return Ok(Some(Contents::Damaged)),
@@ -258,7 +264,7 @@ impl Model {
     }
 
     /// The contents that a version stands for.
-    fn bytes(&self, key: &PartKey, version: u64) -> Bytes {
+    fn bytes(&self, key: &PartReference, version: u64) -> Bytes {
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&self.seed.to_le_bytes());
         seed[8..16].copy_from_slice(&version.to_le_bytes());

@@ -1,0 +1,379 @@
+//! A single validator: orders entries, and calls them final when the storage nodes have them too.
+//!
+//! At any time there is the *final* chain and at most one *pending* block after it: signed, perhaps
+//! durable here, perhaps on some followers, not yet on enough of them. A pending block is never
+//! replaced. Before it is durable it leaves this machine for nobody, so a crash forgets a block that
+//! nobody has seen; once durable it stays pending after a restart. Hence there is never a second
+//! block at a height, and what was called final is on as many disks as
+//! [`final_height`] asks for. Rules: `engine/spec/validator.md`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use ed25519_dalek::SigningKey;
+use rand_core::CryptoRng;
+use thiserror::Error;
+
+use crate::hash::hash;
+use crate::ledger::{
+    BlockError, Body, Certificate, CertifiedBlock, Chain, Entry, EntryError, FollowAck, Node,
+    State, final_height, node_id,
+};
+use crate::names::NodeId;
+
+/// Most entries that wait for a block.
+pub const WAITING_MAX: usize = 4096;
+/// Most entries of one author that wait for a block.
+pub const WAITING_PER_AUTHOR_MAX: usize = 256;
+/// Most submissions of one entry that wait for its outcome.
+const TICKETS_PER_ENTRY_MAX: usize = 16;
+/// Entries whose place is remembered after they became final.
+const PLACES_MAX: usize = 4096;
+
+type Digest32 = [u8; 32];
+
+/// Orders entries alone. See the module for its promise.
+pub struct Validator {
+    key: SigningKey,
+    chain: Chain,
+    pending: Option<Pending>,
+    waiting: VecDeque<Entry>,
+    /// The state after everything pending and waiting: what the next entry is checked against.
+    ahead: State,
+    /// Storage nodes of the final state, without those that are about to be retired.
+    followers: BTreeSet<NodeId>,
+    /// Who has the pending block on its disk.
+    acknowledged: BTreeMap<NodeId, u64>,
+    tickets: BTreeMap<(NodeId, u64), Vec<u64>>,
+    places: Places,
+    outcomes: VecDeque<(u64, Result<Place, SubmitError>)>,
+}
+
+struct Pending {
+    block: CertifiedBlock,
+    hash: Digest32,
+    durable: bool,
+}
+
+/// Where a final entry stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The block.
+    pub height: u64,
+    /// Its place in the log of all entries, from 0.
+    pub index: u64,
+}
+
+/// Why an entry does not become final. Unless said otherwise the submitter is to blame.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum SubmitError {
+    /// It breaks a rule.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    /// Another entry of this author has this sequence number and waits already.
+    #[error("another entry with sequence number {0} is on its way; sign this one with the next")]
+    SequenceTaken(u64),
+    /// Nobody is to blame: many entries wait.
+    #[error("{WAITING_MAX} entries wait already; try again")]
+    Full,
+    /// The author has many entries waiting.
+    #[error("{WAITING_PER_AUTHOR_MAX} entries of this author wait already; try again")]
+    AuthorFull,
+}
+
+/// Why an acknowledgement does not count. Unless said otherwise the follower is to blame.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum AckError {
+    /// The signature does not hold.
+    #[error("the acknowledgement's signature does not hold")]
+    Signature,
+    /// It has a block that this validator has not: one of the two lost or invented something.
+    #[error(
+        "{follower} has the chain up to height {height}, this validator only to {own}; \
+         if this validator's folder was restored from a backup, recover it from the storage nodes"
+    )]
+    Ahead {
+        /// Who says so.
+        follower: NodeId,
+        /// The height it says.
+        height: u64,
+        /// Ours.
+        own: u64,
+    },
+    /// It has another block at this height.
+    #[error("{follower} has another block at height {height}: the chain is forked")]
+    Fork {
+        /// Who says so.
+        follower: NodeId,
+        /// The height.
+        height: u64,
+    },
+}
+
+/// Why there can be no such validator. Nothing was changed.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum SetupError {
+    /// The genesis names others.
+    #[error("{0} is no validator of this network")]
+    NotAValidator(NodeId),
+    /// Its signature alone decides nothing.
+    #[error("{0} does not decide alone; this version orders entries with one validator")]
+    NotAlone(NodeId),
+    /// The pending block does not follow the final chain.
+    #[error("the pending block: {0}")]
+    Pending(#[from] BlockError),
+}
+
+impl Validator {
+    /// A validator with a final chain and a durable block after it that may not be final.
+    pub fn new(
+        key: SigningKey,
+        chain: Chain,
+        pending: Option<CertifiedBlock>,
+    ) -> Result<Self, SetupError> {
+        let id = node_id(&key);
+        let validators = &chain.genesis().validators;
+        if !validators.contains(&id) {
+            return Err(SetupError::NotAValidator(id));
+        }
+        if !validators.decides(&BTreeSet::from([id])) {
+            return Err(SetupError::NotAlone(id));
+        }
+        if let Some(block) = &pending {
+            chain.clone().apply(block, None)?;
+        }
+        let mut validator = Self {
+            key,
+            ahead: chain.state().clone(),
+            chain,
+            pending: pending.map(|block| Pending::new(block, true)),
+            waiting: VecDeque::new(),
+            followers: BTreeSet::new(),
+            acknowledged: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            places: Places::default(),
+            outcomes: VecDeque::new(),
+        };
+        validator.look_ahead();
+        validator.settle();
+        Ok(validator)
+    }
+
+    /// The final chain: all that may be shown to readers.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// The newest durable height: final, or one more.
+    pub fn durable_height(&self) -> u64 {
+        let pending = self.pending.iter().filter(|pending| pending.durable).count();
+        self.chain.head().header.height + pending as u64
+    }
+
+    /// Takes an entry; [`Validator::poll_outcome`] tells under `ticket` what became of it.
+    ///
+    /// An entry that waits, is pending or became final recently may be submitted again: it gets
+    /// the same outcome.
+    pub fn handle_submit(&mut self, ticket: u64, entry: Entry) {
+        let known = (entry.author, entry.sequence);
+        if let Some(place) = self.places.find(&entry) {
+            return self.outcomes.push_back((ticket, Ok(place)));
+        }
+        if let Err(refusal) = self.admit(entry) {
+            return self.outcomes.push_back((ticket, Err(refusal)));
+        }
+        let tickets = self.tickets.entry(known).or_default();
+        if tickets.len() < TICKETS_PER_ENTRY_MAX {
+            tickets.push(ticket);
+        } else {
+            self.outcomes.push_back((ticket, Err(SubmitError::Full)));
+        }
+        self.settle();
+    }
+
+    /// A new block, to be made durable before anything else happens to it. `now` is Unix
+    /// milliseconds; `rng` salts the leaves.
+    ///
+    /// None while a block is pending, or when there is nothing to order.
+    pub fn poll_block(&mut self, now: u64, rng: &mut impl CryptoRng) -> Option<CertifiedBlock> {
+        let draws = self.chain.state().has_pending();
+        if self.pending.is_some() || (self.waiting.is_empty() && !draws) {
+            return None;
+        }
+        let waiting = self.waiting.drain(..).collect();
+        let proposal = self.chain.propose(waiting, now, &self.key, rng);
+        self.waiting = proposal.deferred.into();
+        let block = proposal.block;
+        if draws || !block.entries.is_empty() {
+            let certificate = Certificate::solo(&block.header, &self.key);
+            self.pending = Some(Pending::new(CertifiedBlock { block, certificate }, false));
+        }
+        if !proposal.refused.is_empty() {
+            for (entry, error) in proposal.refused {
+                self.answer(&(entry.author, entry.sequence), Err(error.into()));
+            }
+            self.look_ahead();
+        }
+        self.pending.as_ref().map(|pending| pending.block.clone())
+    }
+
+    /// The block of [`Validator::poll_block`] is durable: followers may have it.
+    pub fn handle_durable(&mut self) {
+        if let Some(pending) = &mut self.pending {
+            pending.durable = true;
+        }
+        self.settle();
+    }
+
+    /// A follower's word that it has the chain up to a height on its disk.
+    ///
+    /// Others than the storage nodes of the final state may say so too; it does not count.
+    pub fn handle_ack(&mut self, ack: &FollowAck) -> Result<(), AckError> {
+        if !ack.verifies(&self.chain.network()) {
+            return Err(AckError::Signature);
+        }
+        let (follower, height, own) = (ack.follower, ack.height, self.durable_height());
+        if height > own {
+            return Err(AckError::Ahead { follower, height, own });
+        }
+        let head = &self.chain.head().header;
+        let ours = match &self.pending {
+            Some(pending) if height > head.height => pending.hash,
+            _ if height == head.height => head.hash(),
+            // Of older blocks only their successors matter.
+            _ => return Ok(()),
+        };
+        if ack.hash != ours {
+            return Err(AckError::Fork { follower, height });
+        }
+        if self.followers.contains(&follower) {
+            self.acknowledged.insert(follower, height);
+            self.settle();
+        }
+        Ok(())
+    }
+
+    /// What became of a submission.
+    pub fn poll_outcome(&mut self) -> Option<(u64, Result<Place, SubmitError>)> {
+        self.outcomes.pop_front()
+    }
+
+    /// Puts an entry in the queue, unless it is there or in the pending block already.
+    fn admit(&mut self, entry: Entry) -> Result<(), SubmitError> {
+        let known = (entry.author, entry.sequence);
+        if self.tickets.contains_key(&known) || entry.sequence < self.ahead.next_sequence(&known.0)
+        {
+            let pending = self.pending.iter().flat_map(|pending| &pending.block.block.entries);
+            let mut under_way = pending.map(|salted| &salted.entry).chain(&self.waiting);
+            return match under_way.find(|other| (other.author, other.sequence) == known) {
+                Some(same) if *same == entry => Ok(()),
+                Some(_) => Err(SubmitError::SequenceTaken(entry.sequence)),
+                None => {
+                    Err(self.ahead.clone().apply(&entry).map_or_else(SubmitError::from, |()| {
+                        SubmitError::SequenceTaken(entry.sequence)
+                    }))
+                }
+            };
+        }
+        if self.waiting.len() >= WAITING_MAX {
+            return Err(SubmitError::Full);
+        }
+        let by_author = self.waiting.iter().filter(|other| other.author == entry.author).count();
+        if by_author >= WAITING_PER_AUTHOR_MAX {
+            return Err(SubmitError::AuthorFull);
+        }
+        self.ahead.apply(&entry)?;
+        self.discount(&entry);
+        self.waiting.push_back(entry);
+        Ok(())
+    }
+
+    /// Makes the pending block final if it is on enough disks.
+    fn settle(&mut self) {
+        let own = self.durable_height();
+        if final_height(own, &self.followers, &self.acknowledged) < own {
+            return;
+        }
+        let Some(pending) = self.pending.take_if(|pending| pending.durable) else { return };
+        let first = self.chain.head().header.log_size;
+        if let Err(error) = self.chain.apply(&pending.block, None) {
+            unreachable!(
+                "the pending block was made from this chain, or checked against it: {error}"
+            );
+        }
+        self.acknowledged.clear();
+        for (index, salted) in (first..).zip(&pending.block.block.entries) {
+            let place = Place { height: own, index };
+            self.places.insert(&salted.entry, place);
+            self.answer(&(salted.entry.author, salted.entry.sequence), Ok(place));
+        }
+        self.look_ahead();
+    }
+
+    /// Computes anew what the next entry is checked against and whose word counts.
+    ///
+    /// Entries that wait and no longer fit are refused when the block is made.
+    fn look_ahead(&mut self) {
+        let state = self.chain.state();
+        let storage = state.nodes().filter(Node::takes_slots).map(|node| node.join.node);
+        self.followers = storage.collect();
+        self.ahead = state.clone();
+        let mut on_their_way = Vec::new();
+        if let Some(Pending { block: CertifiedBlock { block, .. }, .. }) = &self.pending {
+            self.ahead.begin_block(block.header.height, &block.header.beacon);
+            on_their_way.extend(block.entries.iter().map(|salted| salted.entry.clone()));
+        }
+        on_their_way.extend(self.waiting.iter().cloned());
+        for entry in on_their_way {
+            if self.ahead.apply(&entry).is_ok() {
+                self.discount(&entry);
+            }
+        }
+    }
+
+    /// A follower that someone entitled declares gone is not waited for: else its loss would stop
+    /// the very entry that retires it.
+    fn discount(&mut self, entry: &Entry) {
+        if let Body::NodeRetire(retire) = &entry.body {
+            self.followers.remove(&retire.node);
+        }
+    }
+
+    fn answer(&mut self, entry: &(NodeId, u64), outcome: Result<Place, SubmitError>) {
+        let tickets = self.tickets.remove(entry).unwrap_or_default();
+        self.outcomes.extend(tickets.into_iter().map(|ticket| (ticket, outcome.clone())));
+    }
+}
+
+impl Pending {
+    fn new(block: CertifiedBlock, durable: bool) -> Self {
+        Self { hash: block.block.header.hash(), block, durable }
+    }
+}
+
+/// Where the newest final entries stand.
+#[derive(Default)]
+struct Places {
+    by_entry: BTreeMap<Digest32, Place>,
+    oldest_first: VecDeque<Digest32>,
+}
+
+impl Places {
+    fn find(&self, entry: &Entry) -> Option<Place> {
+        self.by_entry.get(&Self::name(entry)).copied()
+    }
+
+    fn insert(&mut self, entry: &Entry, place: Place) {
+        let name = Self::name(entry);
+        self.by_entry.insert(name, place);
+        self.oldest_first.push_back(name);
+        if self.oldest_first.len() > PLACES_MAX
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            self.by_entry.remove(&oldest);
+        }
+    }
+
+    fn name(entry: &Entry) -> Digest32 {
+        hash("submission", &[&entry.to_bytes()])
+    }
+}

@@ -1,0 +1,157 @@
+//! Put, get, repair over real QUIC, with machines that die.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use kakera_engine::code::{CodeKind, CodeParameters};
+use kakera_engine::keyshare::KeyParameters;
+use kakera_engine::names::{GroupId, NodeId, Slot};
+use kakera_engine::seal::VaultRoot;
+use kakera_engine::wire::RepairProgress;
+use kakera_net::client::{Client, ErrorKind};
+use kakera_net::vault::{NoProgress, Source, Vault};
+use support::{Network, eventually};
+use zeroize::Zeroizing;
+
+const ROOT: [u8; 32] = [7; 32];
+
+fn mbr() -> (CodeParameters, KeyParameters) {
+    let code = CodeParameters { kind: CodeKind::Mbr, n: 5, k: 3, d: 3 };
+    (code, KeyParameters::new(5, 2, 3).unwrap())
+}
+
+/// Deterministic bytes that do not repeat.
+fn bytes(length: usize, seed: u64) -> Vec<u8> {
+    let mut output = vec![0; length];
+    blake3::Hasher::new_keyed(&[seed as u8; 32]).finalize_xof().fill(&mut output);
+    output
+}
+
+/// Writes files and names them as sources.
+fn sources(folder: &Path, files: &[(&str, Vec<u8>)]) -> Vec<Source> {
+    files
+        .iter()
+        .enumerate()
+        .map(|(number, (name, content))| {
+            let path = folder.join(format!("source-{number}"));
+            std::fs::write(&path, content).unwrap();
+            Source { name: (*name).to_owned(), path }
+        })
+        .collect()
+}
+
+async fn open(client: Arc<Client>) -> Vault {
+    Vault::open(client, VaultRoot::from_bytes(Zeroizing::new(ROOT))).await.unwrap()
+}
+
+async fn read(vault: &Vault, name: &str) -> Vec<u8> {
+    let mut output = Vec::new();
+    vault.get(name, None, &mut output, &NoProgress).await.unwrap();
+    output
+}
+
+async fn repair(network: &Network, holder: NodeId, slot: Slot) -> RepairProgress {
+    let client = network.client().await;
+    // Refused until the newcomer has seen the block that made it the holder.
+    eventually(async || {
+        let progress = client.repair(holder, GroupId(0), slot).await.ok()?;
+        progress.finished.then_some(progress)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_survive_the_machines_they_were_put_on() {
+    let (code, key) = mbr();
+    let mut network = Network::start(code, key).await;
+    let files = [
+        ("charts/1.hl7", bytes(1100, 1)),
+        ("charts/2.hl7", bytes(900, 2)),
+        ("empty", Vec::new()),
+        ("scan.dcm", bytes(9 << 20, 3)),
+    ];
+    let writer = Arc::new(network.client().await);
+    let mut vault = open(Arc::clone(&writer)).await;
+    let sources = sources(network.folder.path(), &files);
+    let summary = vault.put(sources, Arc::new(NoProgress)).await.unwrap();
+    assert_eq!((summary.records, summary.bytes), (4, 2000 + (9 << 20)));
+    assert_eq!(summary.objects, summary.objects_complete);
+
+    // Two slots are lost for good and rebuilt by newcomers, without the writer.
+    for lost in [0, 3] {
+        network.nodes[lost].kill();
+    }
+    let gone: Vec<NodeId> = [0, 3].iter().map(|lost| network.nodes[*lost].id).collect();
+    for node in &gone {
+        network.retire(*node).await;
+    }
+    network.add_node().await;
+    network.add_node().await;
+    for member in network.group().await.members {
+        if gone.contains(&member.node) {
+            let newcomer = network.reassign(member.slot).await;
+            let progress = repair(&network, newcomer, member.slot).await;
+            assert_eq!(progress.objects_failed, 0, "{progress:?}");
+            assert_eq!(progress.objects_held, summary.objects);
+            assert_eq!(progress.symbol_bytes, progress.symbol_bytes_theory);
+            assert!(progress.liars.is_empty());
+        }
+    }
+
+    // n - k others die; a fresh client reads everything.
+    for lost in [1, 2] {
+        network.nodes[lost].kill();
+    }
+    let reader = Arc::new(network.client().await);
+    let vault = open(Arc::clone(&reader)).await;
+    assert_eq!(vault.list("charts/").count(), 2);
+    for (name, content) in &files {
+        assert!(read(&vault, name).await == *content, "{name} differs");
+    }
+    let mut part = Vec::new();
+    vault.get("scan.dcm", Some(5_000_000..5_000_100), &mut part, &NoProgress).await.unwrap();
+    assert_eq!(part, files[3].1[5_000_000..5_000_100]);
+
+    // One more, and nothing can be read: the error says how many are missing.
+    network.nodes[4].kill();
+    let error = vault.get("scan.dcm", None, &mut Vec::new(), &NoProgress).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BelowThreshold, "{error}");
+    assert!(error.to_string().contains("2 of the 3 holders needed"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_put_below_its_quorum_changes_nothing() {
+    let (code, key) = mbr();
+    let mut network = Network::start(code, key).await;
+    network.group().await;
+    let client = Arc::new(network.client().await);
+    let mut vault = open(Arc::clone(&client)).await;
+    for lost in [0, 1] {
+        network.nodes[lost].kill();
+    }
+    let files = sources(network.folder.path(), &[("a", bytes(100, 1))]);
+    let error = vault.put(files, Arc::new(NoProgress)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BelowThreshold, "{error}");
+    assert_eq!(vault.list("").count(), 0);
+    assert_eq!(open(client).await.list("").count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_later_put_of_a_name_is_its_next_version() {
+    let (code, key) = mbr();
+    let network = Network::start(code, key).await;
+    network.group().await;
+    let client = Arc::new(network.client().await);
+    let mut vault = open(Arc::clone(&client)).await;
+    for version in 1..=6 {
+        let files = sources(network.folder.path(), &[("chart", bytes(100, version))]);
+        vault.put(files, Arc::new(NoProgress)).await.unwrap();
+    }
+    let reopened = open(client).await;
+    assert_eq!(reopened.record("chart").unwrap().entry.version, 6);
+    assert_eq!(read(&reopened, "chart").await, bytes(100, 6));
+    assert_eq!(reopened.record("other").unwrap_err().kind(), ErrorKind::NotFound);
+}

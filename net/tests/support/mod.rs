@@ -1,0 +1,198 @@
+//! A whole network in one process: real QUIC on loopback, real folders, one task a machine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kakera_engine::code::CodeParameters;
+use kakera_engine::keyshare::KeyParameters;
+use kakera_engine::ledger::{
+    Body, Genesis, GroupCreate, NodeJoin, NodeRetire, Roles, SlotReassign, Suite, ValidatorSet,
+};
+use kakera_engine::names::{GroupId, NodeId, Slot};
+use kakera_net::client::{Client, ClientSettings, GroupPlace};
+use kakera_net::id::Identity;
+use kakera_net::network_file::NetworkFile;
+use kakera_net::node::{self, NodeSettings};
+use kakera_net::validator::{self, ValidatorSettings};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+const QUOTA: u64 = 1 << 30;
+
+/// A running network; everything ends with it.
+pub struct Network {
+    pub folder: TempDir,
+    pub file: NetworkFile,
+    operator: Arc<Identity>,
+    pub nodes: Vec<Machine>,
+    _validator: Machine,
+}
+
+/// A machine and its task.
+pub struct Machine {
+    pub id: NodeId,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Machine {
+    /// Ends the task at once, as if the machine lost its power.
+    pub fn kill(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Network {
+    /// A validator, as many nodes as the codes have slots, and one group.
+    pub async fn start(code: CodeParameters, key: KeyParameters) -> Self {
+        let folder = TempDir::new().unwrap();
+        let operator = Arc::new(Identity::generate().unwrap());
+        let validator = Identity::generate().unwrap();
+        let genesis = Genesis {
+            suite: Suite,
+            name: "test".to_owned(),
+            created: 1_700_000_000_000,
+            validators: ValidatorSet::from_iter([(validator.node_id(), 1)]),
+            operators: BTreeSet::from([operator.node_id()]),
+            code,
+            key,
+            pointers_per_author_max: 1_000_000,
+        };
+        let mut file = NetworkFile { genesis, addresses: BTreeMap::new() };
+        let home = folder.path().join("validator");
+        std::fs::create_dir(&home).unwrap();
+        validator.store(&home.join("identity.key")).unwrap();
+        let id = validator.node_id();
+        let settings =
+            ValidatorSettings { folder: home.clone(), listen: loopback(), network: file.clone() };
+        let task = tokio::spawn(async move {
+            validator::run(settings, std::future::pending()).await.unwrap();
+        });
+        file.addresses.insert(id, address_of(&home).await);
+        let validator = Machine { id, task: Some(task) };
+        let mut network = Self { folder, file, operator, nodes: Vec::new(), _validator: validator };
+        for _ in 0..code.n {
+            network.add_node().await;
+        }
+        let client = network.operator_client();
+        client.submit(Body::GroupCreate(GroupCreate { code, key })).await.unwrap();
+        network
+    }
+
+    /// Starts a node and enrols it.
+    pub async fn add_node(&mut self) -> NodeId {
+        let identity = Identity::generate().unwrap();
+        let id = identity.node_id();
+        let home = self.folder.path().join(format!("node-{}", self.nodes.len()));
+        std::fs::create_dir(&home).unwrap();
+        identity.store(&home.join("identity.key")).unwrap();
+        let task = self.spawn_node(&home);
+        self.nodes.push(Machine { id, task: Some(task) });
+        let roles = Roles { storage: true, submitter: false };
+        self.enrol(id, roles, address_of(&home).await.to_string()).await;
+        id
+    }
+
+    /// Brings a killed node back on its old folder.
+    pub async fn restart_node(&mut self, index: usize) {
+        let home = self.folder.path().join(format!("node-{index}"));
+        self.nodes[index].task = Some(self.spawn_node(&home));
+    }
+
+    /// A client of a new submitter.
+    pub async fn client(&self) -> Client {
+        let identity = Arc::new(Identity::generate().unwrap());
+        let roles = Roles { storage: false, submitter: true };
+        self.enrol(identity.node_id(), roles, String::new()).await;
+        self.client_of(identity)
+    }
+
+    /// The group, once its members are drawn.
+    pub async fn group(&self) -> GroupPlace {
+        let client = self.operator_client();
+        eventually(async || client.group(GroupId(0)).await.ok()).await
+    }
+
+    /// Tells the ledger that a node is gone.
+    pub async fn retire(&self, node: NodeId) {
+        self.operator_client().submit(Body::NodeRetire(NodeRetire { node })).await.unwrap();
+    }
+
+    /// Gives a slot to another node and tells which.
+    pub async fn reassign(&self, slot: Slot) -> NodeId {
+        let before = self.group().await.members[slot.index()].node;
+        let client = self.operator_client();
+        let body = Body::SlotReassign(SlotReassign { group: GroupId(0), slot });
+        client.submit(body).await.unwrap();
+        eventually(async || {
+            let now = self.group().await.members[slot.index()].node;
+            (now != before).then_some(now)
+        })
+        .await
+    }
+
+    fn spawn_node(&self, home: &Path) -> JoinHandle<()> {
+        let settings = NodeSettings {
+            folder: home.to_owned(),
+            listen: loopback(),
+            network: self.file.clone(),
+            quota_bytes: QUOTA,
+        };
+        tokio::spawn(async move {
+            node::run(settings, std::future::pending()).await.unwrap();
+        })
+    }
+
+    async fn enrol(&self, node: NodeId, roles: Roles, address: String) {
+        let join = NodeJoin {
+            node,
+            roles,
+            address,
+            zone: "test".to_owned(),
+            operator: self.operator.node_id(),
+            quota_bytes: QUOTA,
+            generation: 1,
+        };
+        self.operator_client().submit(Body::NodeJoin(join)).await.unwrap();
+    }
+
+    pub fn operator_client(&self) -> Client {
+        self.client_of(Arc::clone(&self.operator))
+    }
+
+    fn client_of(&self, identity: Arc<Identity>) -> Client {
+        Client::new(ClientSettings { network: self.file.clone(), identity, seen: None }).unwrap()
+    }
+}
+
+fn loopback() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+async fn address_of(home: &Path) -> SocketAddr {
+    eventually(async || std::fs::read_to_string(home.join("address")).ok()?.trim().parse().ok())
+        .await
+}
+
+/// Asks until there is an answer; a minute without one is a failure.
+pub async fn eventually<T>(ask: impl AsyncFn() -> Option<T>) -> T {
+    let patience = tokio::time::timeout(Duration::from_secs(60), async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    patience.await.expect("it did not happen within a minute")
+}
