@@ -1,0 +1,381 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use kakera_engine::code::CodeParameters;
+use kakera_engine::names::NodeId;
+
+use crate::quantity::{ByteRange, parse_range, parse_size};
+
+/// Secret-sharing storage for patient files on small, unreliable, partly untrusted machines.
+#[derive(Debug, Parser)]
+#[command(name = "kakera", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  kakera demo                          the guided tour, on a temporary network
+  kakera local up                      a network of ten nodes on this machine
+  kakera vault create                  the key from which everything else follows
+  kakera put charts/                   store a folder
+  kakera get charts/0001.hl7 -o a.hl7  read a record back
+
+Exit codes: 0 done, 1 failure, 2 usage, 3 not found, 4 too few holders, 5 integrity, 6 denied,
+75 try again later. Settings come from flags, then the environment, then config.toml in the data
+folder.")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) general: General,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct General {
+    /// The data folder [default: ~/.kakera]
+    #[arg(long, global = true, env = "KAKERA_DATA", value_name = "DIR", hide_env_values = true)]
+    pub(crate) data: Option<PathBuf>,
+    /// The network file [default: network.toml in the data folder, then that of `local`]
+    #[arg(long, global = true, env = "KAKERA_NETWORK", value_name = "FILE", hide_env_values = true)]
+    pub(crate) network: Option<PathBuf>,
+    /// Print one JSON object on standard output, errors too
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Log lines on standard error, as in `info` or `kakera_net=debug`
+    #[arg(long, global = true, env = "KAKERA_LOG", value_name = "FILTER", hide_env_values = true)]
+    pub(crate) log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show on a temporary network how a folder survives the loss of machines
+    #[command(after_help = "\
+Examples:
+  kakera demo
+  kakera demo --nodes 25
+  kakera demo --files ~/charts --json")]
+    Demo(DemoOptions),
+    /// Run a persistent network of separate processes on this machine
+    #[command(subcommand, after_help = "\
+Examples:
+  kakera local up --nodes 10
+  kakera local kill 3
+  kakera local add
+  kakera repair")]
+    Local(LocalCommand),
+    /// Be a storage node, or enrol one
+    #[command(subcommand, after_help = "\
+Examples:
+  kakera node init                     on the new machine: make its key
+  kakera node enrol ID --address 192.0.2.7:7400    where the operator's key is
+  kakera node run --listen 0.0.0.0:7400            on the new machine")]
+    Node(NodeCommand),
+    /// Be a validator
+    #[command(subcommand, after_help = "\
+Examples:
+  kakera validator init --address 192.0.2.1:7400 --nodes 10
+  kakera validator run
+  kakera validator init --recover      rebuild a lost validator from the nodes")]
+    Validator(ValidatorCommand),
+    /// Make or open the vault that owns your records
+    #[command(subcommand, after_help = "\
+Examples:
+  kakera vault create
+  kakera vault open
+  kakera vault open /media/usb/vault.key")]
+    Vault(VaultCommand),
+    /// Store files and folders
+    #[command(after_help = "\
+Examples:
+  kakera put letter.pdf                the record 'letter.pdf'
+  kakera put ~/charts                  records 'charts/…', one a file
+  kakera put a.dcm b.dcm --json")]
+    Put(PutOptions),
+    /// Read records back
+    #[command(after_help = "\
+Examples:
+  kakera get charts/0001.hl7 -o 0001.hl7
+  kakera get scan.dcm --range 0-132 | xxd    bytes 0 to 131
+  kakera get --all -o restored/")]
+    Get(GetOptions),
+    /// List records
+    #[command(after_help = "\
+Examples:
+  kakera ls
+  kakera ls charts/2026/")]
+    Ls {
+        /// Only records whose names begin so
+        prefix: Option<String>,
+    },
+    /// Show how many losses the records, or one record, can take
+    #[command(after_help = "\
+Examples:
+  kakera status
+  kakera status charts/0001.hl7")]
+    Status {
+        /// One record instead of all
+        name: Option<String>,
+    },
+    /// Rebuild what lost nodes held
+    #[command(after_help = "\
+Examples:
+  kakera repair                        fill every slot that misses something
+  kakera repair --lost ID              first give that node's slots to others
+
+In a network of `kakera local`, nodes killed with `kakera local kill` are taken as lost.")]
+    Repair(RepairOptions),
+    /// Look at the ledger and check it
+    #[command(subcommand, after_help = "\
+Examples:
+  kakera ledger head
+  kakera ledger verify
+  kakera ledger show --from 1 --count 20")]
+    Ledger(LedgerCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoOptions {
+    /// Storage nodes at the start; they decide the codes
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u8).range(3..=100))]
+    pub(crate) nodes: u8,
+    /// Store this folder instead of a made-up one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) files: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LocalCommand {
+    /// Start what is not running; make the network if there is none
+    Up {
+        #[command(flatten)]
+        codes: CodeOptions,
+    },
+    /// Stop every process; the data stays
+    Down,
+    /// Show every process
+    Status,
+    /// Kill a node for good, as a machine that burns down; its data stays, should you want it back
+    Kill {
+        /// The node's number
+        #[arg(value_name = "I")]
+        node: u16,
+    },
+    /// Bring a killed or stopped node back
+    Start {
+        /// The node's number
+        #[arg(value_name = "I")]
+        node: u16,
+    },
+    /// Add an empty node
+    Add,
+}
+
+/// How large a network is, and the codes of its groups.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CodeOptions {
+    /// Storage nodes to be expected; they decide the codes unless these are given
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u8).range(3..=100))]
+    pub(crate) nodes: u8,
+    /// The data code, as in mbr(10,5,7)
+    #[arg(long, value_name = "CODE", requires = "key_code")]
+    pub(crate) code: Option<CodeParameters>,
+    /// The key code: read threshold and helpers, as in 5,6
+    #[arg(long, value_name = "K,D", requires = "code", value_parser = parse_key_code)]
+    pub(crate) key_code: Option<KeyCode>,
+}
+
+/// k and d of a key code; it shares its n with the data code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyCode {
+    pub(crate) k: u8,
+    pub(crate) d: u8,
+}
+
+fn parse_key_code(text: &str) -> Result<KeyCode, String> {
+    let parsed = text
+        .split_once(',')
+        .and_then(|(k, d)| Some(KeyCode { k: k.parse().ok()?, d: d.parse().ok()? }));
+    parsed.ok_or_else(|| format!("'{text}' is not K,D such as 5,6"))
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// Make this machine's key
+    Init,
+    /// Store parts for others until stopped
+    Run {
+        #[command(flatten)]
+        listening: Listening,
+        /// The most to store [default: 1TB]
+        #[arg(long, env = "KAKERA_QUOTA", value_name = "SIZE", value_parser = parse_size, hide_env_values = true)]
+        quota: Option<u64>,
+    },
+    /// Let a machine into the network; needs the operator's key
+    Enrol(EnrolOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnrolOptions {
+    /// The machine's key, as `node init` or `vault create` printed it
+    #[arg(value_name = "ID", value_parser = parse_node_id)]
+    pub(crate) node: NodeId,
+    /// Where it listens
+    #[arg(long, required_unless_present = "submitter")]
+    pub(crate) address: Option<SocketAddr>,
+    /// It stores nothing and owns a vault: a client
+    #[arg(long)]
+    pub(crate) submitter: bool,
+    /// What it shares its fate with: a site, a power line
+    #[arg(long, default_value = "default")]
+    pub(crate) zone: String,
+    /// The most it stores
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "1TB")]
+    pub(crate) quota: u64,
+    #[command(flatten)]
+    pub(crate) operator: OperatorKey,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OperatorKey {
+    /// The operator's key [default: operator.key in the data folder, then that of `local`]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) operator_key: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ValidatorCommand {
+    /// Found a network with this machine as its validator, or rebuild a lost one
+    Init {
+        /// Where others reach it
+        #[arg(long, required_unless_present = "recover")]
+        address: Option<SocketAddr>,
+        /// The network's name
+        #[arg(long, default_value = "kakera")]
+        name: String,
+        #[command(flatten)]
+        codes: CodeOptions,
+        /// Rebuild the chain of this machine's key from the nodes that follow it
+        #[arg(long, conflicts_with_all = ["address", "name", "code", "nodes"])]
+        recover: bool,
+    },
+    /// Order entries until stopped
+    Run {
+        #[command(flatten)]
+        listening: Listening,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Listening {
+    /// Where to listen [default: 0.0.0.0:7400]
+    #[arg(long, env = "KAKERA_LISTEN", value_name = "ADDRESS", hide_env_values = true)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Die with the process of this number, which must be the parent
+    #[arg(long, value_name = "PID", hide = true)]
+    pub(crate) die_with_parent: Option<u32>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum VaultCommand {
+    /// Make a vault under a new passphrase
+    Create {
+        #[command(flatten)]
+        passphrase: PassphraseOptions,
+        /// What one try of a passphrase costs whoever guesses
+        #[arg(long, value_enum, default_value_t = Profile::Standard)]
+        profile: Profile,
+    },
+    /// Check the passphrase; with a file, bring a vault here from another machine
+    Open {
+        /// A vault file of another machine
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        passphrase: PassphraseOptions,
+    },
+}
+
+/// What Argon2id spends on one passphrase.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Profile {
+    /// 256 MiB of memory
+    Standard,
+    /// 64 MiB of memory
+    Small,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PassphraseOptions {
+    /// The first line of this file is the passphrase; without it KAKERA_PASSPHRASE, then a prompt
+    #[arg(long, env = "KAKERA_PASSPHRASE_FILE", value_name = "FILE", hide_env_values = true)]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PutOptions {
+    /// Files and folders; a record is named by its path from the folder that holds PATH
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GetOptions {
+    /// The record; with --all, only records whose names begin so
+    #[arg(required_unless_present = "all")]
+    pub(crate) name: Option<String>,
+    /// Write here instead of standard output; with --all, a folder
+    #[arg(short, long, value_name = "FILE", required_if_eq("all", "true"), required_if_eq("json", "true"))]
+    pub(crate) output: Option<PathBuf>,
+    /// Only the bytes from A up to, not including, B; to the end without B
+    #[arg(long, value_name = "A-B", value_parser = parse_range, conflicts_with = "all")]
+    pub(crate) range: Option<ByteRange>,
+    /// Every record
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RepairOptions {
+    /// A node that is gone for good: its slots go to others first; needs the operator's key
+    #[arg(long, value_name = "ID", value_parser = parse_node_id)]
+    pub(crate) lost: Vec<NodeId>,
+    #[command(flatten)]
+    pub(crate) operator: OperatorKey,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LedgerCommand {
+    /// Show the newest final block's header
+    Head,
+    /// Check every block from the genesis on
+    Verify,
+    /// Show what the entries say, as far as it is not sealed
+    Show {
+        /// The first block
+        #[arg(long, value_name = "HEIGHT", default_value_t = 1)]
+        from: u64,
+        /// How many blocks at most
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        count: u64,
+    },
+}
+
+fn parse_node_id(text: &str) -> Result<NodeId, String> {
+    NodeId::from_hex(text).ok_or_else(|| format!("'{text}' is not a machine's key of 64 hexadecimal digits"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,109 @@
+//! `config.toml` in the data folder. A flag beats the environment, which beats this file.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::failure::{Failure, Kind};
+use crate::quantity::parse_size;
+
+/// The keys, in the order of the documentation.
+const KEYS: [&str; 5] = ["network", "log", "passphrase_file", "listen", "quota"];
+
+/// What the file may say; every key may be left out.
+#[derive(Debug, Default, Deserialize, PartialEq)]
+pub(crate) struct Configuration {
+    /// The network file.
+    pub(crate) network: Option<PathBuf>,
+    /// Which log lines are written, in the syntax of `RUST_LOG`.
+    pub(crate) log: Option<String>,
+    /// The file whose first line is the vault's passphrase.
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Where a node or validator listens.
+    pub(crate) listen: Option<SocketAddr>,
+    /// The most a node stores, in bytes or with a unit.
+    #[serde(default, deserialize_with = "size")]
+    pub(crate) quota: Option<u64>,
+}
+
+impl Configuration {
+    /// Reads `config.toml` of a data folder; no file is no configuration.
+    pub(crate) fn load(data: &Path) -> Result<Self, Failure> {
+        let path = data.join("config.toml");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&text, &path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(Failure::file(&path, &error)),
+        }
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
+        let malformed = |error: toml::de::Error| {
+            let message = format!("{}: {}", path.display(), error.to_string().trim_end());
+            Failure::new(Kind::Usage, message, format!("correct {}", path.display()))
+        };
+        let table: toml::Table = text.parse().map_err(malformed)?;
+        if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
+            return Err(unknown_key(key, path));
+        }
+        toml::from_str(text).map_err(malformed)
+    }
+}
+
+fn unknown_key(key: &str, path: &Path) -> Failure {
+    let likeness = |known: &&str| (strsim::jaro_winkler(key, known) * 1000.0) as u32;
+    let nearest = KEYS.into_iter().max_by_key(likeness).unwrap_or(KEYS[0]);
+    Failure::new(
+        Kind::Usage,
+        format!("{}: there is no key '{key}'", path.display()),
+        format!("the key '{nearest}'; all keys are {}", KEYS.join(", ")),
+    )
+}
+
+fn size<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Size {
+        Bytes(u64),
+        Text(String),
+    }
+    match Size::deserialize(deserializer)? {
+        Size::Bytes(bytes) => Ok(Some(bytes)),
+        Size::Text(text) => parse_size(&text).map(Some).map_err(serde::de::Error::custom),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Configuration, Failure> {
+        Configuration::parse(text, Path::new("config.toml"))
+    }
+
+    #[test]
+    fn reads_every_key() {
+        let text = "network = 'n.toml'\nlog = 'info'\npassphrase_file = 'p'\n\
+                    listen = '127.0.0.1:7000'\nquota = '10GB'";
+        let configuration = parse(text).unwrap();
+        assert_eq!(configuration.quota, Some(10_000_000_000));
+        assert_eq!(configuration.listen, "127.0.0.1:7000".parse().ok());
+        assert_eq!(parse("").unwrap(), Configuration::default());
+        assert_eq!(parse("quota = 5").unwrap().quota, Some(5));
+        for key in KEYS {
+            let Err(failure) = parse(&format!("{key} = []")) else { panic!("{key} took a list") };
+            assert!(failure.message.contains(key), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_the_nearest_one() {
+        let failure = parse("quotas = 5").unwrap_err();
+        assert_eq!(failure.kind, Kind::Usage);
+        assert_eq!(failure.message, "config.toml: there is no key 'quotas'");
+        assert!(failure.advice.starts_with("the key 'quota';"), "{}", failure.advice);
+        assert!(parse("netwrok = 'x'").unwrap_err().advice.starts_with("the key 'network';"));
+    }
+}

@@ -1,0 +1,1 @@
+mod patients; mod scan; mod tree;

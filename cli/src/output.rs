@@ -1,0 +1,106 @@
+//! What a command says: a report on standard output, as text for people or as one JSON object.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// The result of a command. Its `Serialize` form is the JSON object.
+pub(crate) trait Report: Serialize {
+    /// Writes the form for people.
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()>;
+}
+
+/// Where and in which form a command speaks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    /// JSON or text.
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Whether standard output carries one JSON object and standard error nothing but logs.
+    pub(crate) fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// The command's result, printed once at its end.
+    pub(crate) fn report(self, report: &impl Report) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        let written = if self.json {
+            serde_json::to_writer(&mut out, report)
+                .map_err(io::Error::from)
+                .and_then(|()| writeln!(out))
+        } else {
+            report.write_text(&mut out)
+        };
+        written.and_then(|()| out.flush()).map_err(|error| Failure::standard_output(&error))
+    }
+
+    /// A line on what is going on, for people only.
+    pub(crate) fn narrate(self, line: &str) {
+        if !self.json {
+            eprintln!("{line}");
+        }
+    }
+}
+
+/// Prints a line when nothing can be done any more about an output that refuses it.
+pub(crate) fn print_last_words(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Which side of a column its cells stand on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Align {
+    /// Text.
+    Left,
+    /// Figures.
+    Right,
+}
+
+/// Writes rows under headings, two spaces between columns, no trailing blanks.
+pub(crate) fn write_table<const COLUMNS: usize>(
+    out: &mut dyn Write,
+    headings: [(&str, Align); COLUMNS],
+    rows: &[[String; COLUMNS]],
+) -> io::Result<()> {
+    let width = |text: &str| text.chars().count();
+    let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
+        let cells = rows.iter().map(|row| width(&row[column]));
+        cells.chain([width(headings[column].0)]).max().unwrap_or(0)
+    });
+    let mut write_row = |cells: [&str; COLUMNS]| {
+        let mut line = String::new();
+        for (column, cell) in cells.iter().enumerate() {
+            let fill = " ".repeat(widths[column] - width(cell));
+            match headings[column].1 {
+                Align::Left => line.extend([cell, fill.as_str(), "  "]),
+                Align::Right => line.extend([fill.as_str(), cell, "  "]),
+            }
+        }
+        writeln!(out, "{}", line.trim_end())
+    };
+    write_row(headings.map(|(heading, _)| heading))?;
+    rows.iter().try_for_each(|row| write_row(std::array::from_fn(|column| row[column].as_str())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_line_up_and_end_clean() {
+        let mut out = Vec::new();
+        let rows = [["太郎".into(), "7".into(), "x".into()], ["a".into(), "1234".into(), String::new()]];
+        let headings = [("name", Align::Left), ("n", Align::Right), ("note", Align::Left)];
+        write_table(&mut out, headings, &rows).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text, "name     n  note\n太郎       7  x\na     1234\n");
+    }
+}

@@ -1,0 +1,113 @@
+//! Amounts of bytes and ranges of them, as people write and read them.
+
+use std::ops::Range;
+
+/// Units by their factor, the longer spelling first.
+const UNITS: [(&str, u64); 9] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+    ("KB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("B", 1),
+];
+
+/// Bytes from `65536`, `64KiB` or `10GB`.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    let malformed = || format!("'{text}' is not an amount of bytes such as 65536, 64KiB or 10GB");
+    let (digits, factor) = UNITS
+        .iter()
+        .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)))
+        .unwrap_or((text, 1));
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(malformed());
+    }
+    let number: u64 = digits.parse().map_err(|_| malformed())?;
+    number.checked_mul(factor).ok_or_else(|| format!("'{text}' is more than 2^64 bytes"))
+}
+
+/// The bytes from A up to, not including, B; to the end where B is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ByteRange {
+    start: u64,
+    end: Option<u64>,
+}
+
+impl ByteRange {
+    /// As a range whose open end is as far as it can be.
+    pub(crate) fn to_range(self) -> Range<u64> {
+        self.start..self.end.unwrap_or(u64::MAX)
+    }
+}
+
+/// A range from `A-B` or `A-`, both amounts of bytes.
+pub(crate) fn parse_range(text: &str) -> Result<ByteRange, String> {
+    let (start, end) =
+        text.split_once('-').ok_or_else(|| format!("'{text}' is not a range such as 0-64KiB or 1MiB-"))?;
+    let start = parse_size(start)?;
+    let end = if end.is_empty() { None } else { Some(parse_size(end)?) };
+    match end {
+        Some(end) if end <= start => {
+            Err(format!("'{text}' is empty: it goes from A up to, not including, B"))
+        }
+        _ => Ok(ByteRange { start, end }),
+    }
+}
+
+/// `1.4 GB`: three significant digits and a decimal unit.
+pub(crate) fn show_size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "KB", "MB", "GB", "TB"] {
+        if value < 999.5 || unit == "TB" {
+            let decimals = if unit == "B" || value >= 99.95 {
+                0
+            } else if value >= 9.995 {
+                1
+            } else {
+                2
+            };
+            return format!("{value:.decimals$} {unit}");
+        }
+        value /= 1000.0;
+    }
+    unreachable!("the last unit takes every value")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_take_binary_and_decimal_units() {
+        assert_eq!(parse_size("0"), Ok(0));
+        assert_eq!(parse_size("65536"), Ok(65536));
+        assert_eq!(parse_size("12B"), Ok(12));
+        assert_eq!(parse_size("64KiB"), Ok(65536));
+        assert_eq!(parse_size("10GB"), Ok(10_000_000_000));
+        for text in ["", "KiB", "-1", "+1", "1.5MB", "1 KB", "64kib", "1PB", "99999999999999999999", "99999999TiB"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_half_open() {
+        assert_eq!(parse_range("0-100").unwrap().to_range(), 0..100);
+        assert_eq!(parse_range("1MiB-").unwrap().to_range(), (1 << 20)..u64::MAX);
+        assert_eq!(parse_range("1KiB-1MiB").unwrap().to_range(), 1024..(1 << 20));
+        for text in ["", "5", "-", "-5", "5-5", "9-5", "a-b", "1-2-3"] {
+            assert!(parse_range(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_shown_with_three_digits() {
+        let shown = [0, 999, 1000, 99_949, 999_499, 999_500, 200_000_000, u64::MAX].map(show_size);
+        assert_eq!(
+            shown,
+            ["0 B", "999 B", "1.00 KB", "99.9 KB", "999 KB", "1.00 MB", "200 MB", "18446744 TB"]
+        );
+    }
+}
