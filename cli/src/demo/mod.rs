@@ -1,1 +1,3 @@
-mod patients; mod scan; mod tree;
+mod patients;
+mod scan;
+mod tree;
