@@ -106,7 +106,10 @@ Examples:
   kakera ls charts/2026/")]
     Ls {
         /// Only records whose names begin so
-        prefix: Option<String>,
+        #[arg(default_value = "", hide_default_value = true)]
+        prefix: String,
+        #[command(flatten)]
+        passphrase: PassphraseOptions,
     },
     /// Show how many losses the records, or one record, can take
     #[command(after_help = "\
@@ -116,6 +119,8 @@ Examples:
     Status {
         /// One record instead of all
         name: Option<String>,
+        #[command(flatten)]
+        passphrase: PassphraseOptions,
     },
     /// Rebuild what lost nodes held
     #[command(after_help = "\
