@@ -37,7 +37,13 @@ pub(crate) struct General {
     #[arg(long, global = true, env = "KAKERA_DATA", value_name = "DIR", hide_env_values = true)]
     pub(crate) data: Option<PathBuf>,
     /// The network file [default: network.toml in the data folder, then that of `local`]
-    #[arg(long, global = true, env = "KAKERA_NETWORK", value_name = "FILE", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "KAKERA_NETWORK",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
     pub(crate) network: Option<PathBuf>,
     /// Print one JSON object on standard output, errors too
     #[arg(long, global = true)]
@@ -57,33 +63,45 @@ Examples:
   kakera demo --files ~/charts --json")]
     Demo(DemoOptions),
     /// Run a persistent network of separate processes on this machine
-    #[command(subcommand, after_help = "\
+    #[command(
+        subcommand,
+        after_help = "\
 Examples:
   kakera local up --nodes 10
   kakera local kill 3
   kakera local add
-  kakera repair")]
+  kakera repair"
+    )]
     Local(LocalCommand),
     /// Be a storage node, or enrol one
-    #[command(subcommand, after_help = "\
+    #[command(
+        subcommand,
+        after_help = "\
 Examples:
   kakera node init                     on the new machine: make its key
   kakera node enrol ID --address 192.0.2.7:7400    where the operator's key is
-  kakera node run --listen 0.0.0.0:7400            on the new machine")]
+  kakera node run --listen 0.0.0.0:7400            on the new machine"
+    )]
     Node(NodeCommand),
     /// Be a validator
-    #[command(subcommand, after_help = "\
+    #[command(
+        subcommand,
+        after_help = "\
 Examples:
   kakera validator init --address 192.0.2.1:7400 --nodes 10
   kakera validator run
-  kakera validator init --recover      rebuild a lost validator from the nodes")]
+  kakera validator init --recover      rebuild a lost validator from the nodes"
+    )]
     Validator(ValidatorCommand),
     /// Make or open the vault that owns your records
-    #[command(subcommand, after_help = "\
+    #[command(
+        subcommand,
+        after_help = "\
 Examples:
   kakera vault create
   kakera vault open
-  kakera vault open /media/usb/vault.key")]
+  kakera vault open /media/usb/vault.key"
+    )]
     Vault(VaultCommand),
     /// Store files and folders
     #[command(after_help = "\
@@ -131,11 +149,14 @@ Examples:
 In a network of `kakera local`, nodes killed with `kakera local kill` are taken as lost.")]
     Repair(RepairOptions),
     /// Look at the ledger and check it
-    #[command(subcommand, after_help = "\
+    #[command(
+        subcommand,
+        after_help = "\
 Examples:
   kakera ledger head
   kakera ledger verify
-  kakera ledger show --from 1 --count 20")]
+  kakera ledger show --from 1 --count 20"
+    )]
     Ledger(LedgerCommand),
 }
 
@@ -331,7 +352,13 @@ pub(crate) struct GetOptions {
     #[arg(required_unless_present = "all")]
     pub(crate) name: Option<String>,
     /// Write here instead of standard output; with --all, a folder
-    #[arg(short, long, value_name = "FILE", required_if_eq("all", "true"), required_if_eq("json", "true"))]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        required_if_eq("all", "true"),
+        required_if_eq("json", "true")
+    )]
     pub(crate) output: Option<PathBuf>,
     /// Only the bytes from A up to, not including, B; to the end without B
     #[arg(long, value_name = "A-B", value_parser = parse_range, conflicts_with = "all")]
@@ -370,7 +397,8 @@ pub(crate) enum LedgerCommand {
 }
 
 fn parse_node_id(text: &str) -> Result<NodeId, String> {
-    NodeId::from_hex(text).ok_or_else(|| format!("'{text}' is not a machine's key of 64 hexadecimal digits"))
+    NodeId::from_hex(text)
+        .ok_or_else(|| format!("'{text}' is not a machine's key of 64 hexadecimal digits"))
 }
 
 #[cfg(test)]

@@ -121,8 +121,7 @@ impl Failure {
             return ExitCode::SUCCESS;
         }
         if json {
-            let error =
-                json!({ "kind": self.kind, "message": self.message, "try": self.advice });
+            let error = json!({ "kind": self.kind, "message": self.message, "try": self.advice });
             crate::output::print_last_words(&json!({ "error": error }).to_string());
         } else {
             eprintln!("error: {}\ntry: {}", self.message, self.advice);

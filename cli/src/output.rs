@@ -97,7 +97,8 @@ mod tests {
     #[test]
     fn tables_line_up_and_end_clean() {
         let mut out = Vec::new();
-        let rows = [["太郎".into(), "7".into(), "x".into()], ["a".into(), "1234".into(), String::new()]];
+        let rows =
+            [["太郎".into(), "7".into(), "x".into()], ["a".into(), "1234".into(), String::new()]];
         let headings = [("name", Align::Left), ("n", Align::Right), ("note", Align::Left)];
         write_table(&mut out, headings, &rows).unwrap();
         let text = String::from_utf8(out).unwrap();

@@ -19,7 +19,8 @@ pub(crate) fn objects(output: Output, what: &'static str) -> ProgressBar {
 fn bar(output: Output, what: &'static str, template: &str) -> ProgressBar {
     // Standard error that is no terminal hides the bar by indicatif's own rule.
     let bar = if output.is_json() { ProgressBar::hidden() } else { ProgressBar::new(0) };
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style.progress_chars("=> "));
     bar.set_message(what);
     bar.enable_steady_tick(Duration::from_millis(200));

@@ -54,8 +54,9 @@ impl ByteRange {
 
 /// A range from `A-B` or `A-`, both amounts of bytes.
 pub(crate) fn parse_range(text: &str) -> Result<ByteRange, String> {
-    let (start, end) =
-        text.split_once('-').ok_or_else(|| format!("'{text}' is not a range such as 0-64KiB or 1MiB-"))?;
+    let (start, end) = text
+        .split_once('-')
+        .ok_or_else(|| format!("'{text}' is not a range such as 0-64KiB or 1MiB-"))?;
     let start = parse_size(start)?;
     let end = if end.is_empty() { None } else { Some(parse_size(end)?) };
     match end {
@@ -116,7 +117,18 @@ mod tests {
         assert_eq!(parse_size("12B"), Ok(12));
         assert_eq!(parse_size("64KiB"), Ok(65536));
         assert_eq!(parse_size("10GB"), Ok(10_000_000_000));
-        for text in ["", "KiB", "-1", "+1", "1.5MB", "1 KB", "64kib", "1PB", "99999999999999999999", "99999999TiB"] {
+        for text in [
+            "",
+            "KiB",
+            "-1",
+            "+1",
+            "1.5MB",
+            "1 KB",
+            "64kib",
+            "1PB",
+            "99999999999999999999",
+            "99999999TiB",
+        ] {
             assert!(parse_size(text).is_err(), "{text}");
         }
     }

@@ -4,7 +4,9 @@
 //! asks what the engine's machines want asked; `store` keeps parts and blocks on disk; `node`,
 //! `validator`, `client` and `vault` are the machines' drivers.
 
+mod blocking;
 pub mod chain_store;
+pub mod chain_view;
 pub mod client;
 pub mod clock;
 pub mod exchange;
@@ -18,4 +20,5 @@ pub mod rpc;
 mod sock;
 pub mod store;
 pub mod tls;
+pub mod validator;
 pub mod vault;

@@ -5,9 +5,9 @@ use rand_core::UnwrapErr;
 
 /// Cannot be seeded or repeated. Panics if the operating system has no randomness: nothing safe can
 /// be done without.
-pub type SystemRandom = UnwrapErr<SysRng>;
+pub(crate) type SystemRandom = UnwrapErr<SysRng>;
 
 /// The operating system's generator.
-pub fn system_random() -> SystemRandom {
+pub(crate) fn system_random() -> SystemRandom {
     UnwrapErr(SysRng)
 }

@@ -65,7 +65,13 @@ pub(crate) fn write(folder: &Path, extent: Extent) -> io::Result<Vec<String>> {
     let patients: Vec<Patient> = (0..PATIENTS).map(|_| Patient::draw(&mut random)).collect();
     for (number, patient) in patients.iter().enumerate() {
         for visit in 0..MESSAGES_PER_PATIENT {
-            write_message(folder, patient, number as u64 * MESSAGES_PER_PATIENT + visit, visit, &mut random)?;
+            write_message(
+                folder,
+                patient,
+                number as u64 * MESSAGES_PER_PATIENT + visit,
+                visit,
+                &mut random,
+            )?;
         }
     }
     for (image, patient) in (0..extent.images).zip(patients.iter().cycle()) {
@@ -118,7 +124,13 @@ fn write_message(
     random: &mut Random,
 ) -> io::Result<()> {
     let day = date(2021 + visit / 10, random);
-    let time = format!("{:02}{:02}{:02}{:03}", 8 + random.below(10), random.below(60), random.below(60), random.below(1000));
+    let time = format!(
+        "{:02}{:02}{:02}{:03}",
+        8 + random.below(10),
+        random.below(60),
+        random.below(60),
+        random.below(1000)
+    );
     let folder = patient.folder(root).join(&day).join("OML-11");
     fs::create_dir_all(&folder)?;
     let name = format!("{}_{day}_OML-11_{order:015}_{day}{time}_01_1", patient.id);
@@ -128,7 +140,12 @@ fn write_message(
          ISO 2022-1994|SS-MIX2_1.20^SS-MIX2^1.2.392.200250.2.1.100.1.2.120^ISO\r\
          PID|0001||{id}^^^^PI||{}^{}^^^^^L^I~{}^{}^^^^^L^P||{born}|{sex}|||^^^^1000001^JPN^H^\
          \x1b$BEl5~ET@iBeED6h@iBeED\x1b(B{}-{}\rSPM|1|||023^\x1b$B7l@6\x1b(B^JC10\r",
-        surname.0, given_name.0, surname.1, given_name.1, random.below(99), random.below(9),
+        surname.0,
+        given_name.0,
+        surname.1,
+        given_name.1,
+        random.below(99),
+        random.below(9),
     );
     for (index, (code, test, unit)) in TESTS.into_iter().enumerate().take(3 + visit as usize % 3) {
         let number = index + 1;
@@ -187,7 +204,12 @@ fn write_element(out: &mut Vec<u8>, (group, element): (u16, u16), kind: &[u8; 2]
     out.extend_from_slice(value);
 }
 
-fn write_large_file(root: &Path, patient: &Patient, bytes: u64, random: &mut Random) -> io::Result<()> {
+fn write_large_file(
+    root: &Path,
+    patient: &Patient,
+    bytes: u64,
+    random: &mut Random,
+) -> io::Result<()> {
     let folder = patient.folder(root).join("pathology");
     fs::create_dir_all(&folder)?;
     let mut out = BufWriter::new(fs::File::create(folder.join("whole-slide.tif"))?);
@@ -244,7 +266,10 @@ mod tests {
         assert_eq!(words[0].len() as u64, 3 * PATIENTS);
         let files = tree::files(folders[0].path()).unwrap();
         assert_eq!(files.len() as u64, PATIENTS * MESSAGES_PER_PATIENT + 2 + 1);
-        assert_eq!(tree::differences(folders[0].path(), folders[1].path()).unwrap(), Vec::<String>::new());
+        assert_eq!(
+            tree::differences(folders[0].path(), folders[1].path()).unwrap(),
+            Vec::<String>::new()
+        );
     }
 
     #[test]
@@ -257,8 +282,14 @@ mod tests {
             let bytes = fs::read(folder.path().join(&file.name)).unwrap();
             if file.name.contains("OML-11") {
                 lengths.push(bytes.len());
-                assert!(bytes.is_ascii() && bytes.starts_with(b"MSH|^~\\&|") && bytes.ends_with(b"\r"));
-                assert!(words.iter().any(|word| bytes.windows(word.len()).any(|w| w == word.as_bytes())));
+                assert!(
+                    bytes.is_ascii() && bytes.starts_with(b"MSH|^~\\&|") && bytes.ends_with(b"\r")
+                );
+                assert!(
+                    words
+                        .iter()
+                        .any(|word| bytes.windows(word.len()).any(|w| w == word.as_bytes()))
+                );
             } else if file.name.ends_with(".dcm") {
                 assert!(bytes[..128].iter().all(|byte| *byte == 0) && &bytes[128..132] == b"DICM");
                 assert!((524_288..526_000).contains(&bytes.len()));

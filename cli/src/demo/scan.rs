@@ -51,7 +51,8 @@ impl Samples {
                 insert(name.as_bytes());
             }
             let mut open = File::open(folder.join(&file.name))?;
-            let pieces = if file.len < LARGE_FILE { PIECES_PER_FILE } else { PIECES_PER_LARGE_FILE };
+            let pieces =
+                if file.len < LARGE_FILE { PIECES_PER_FILE } else { PIECES_PER_LARGE_FILE };
             for _ in 0..pieces.min(file.len / PIECE_LEN as u64) {
                 let mut piece = [0; PIECE_LEN];
                 open.seek(SeekFrom::Start(random.below(file.len - PIECE_LEN as u64 + 1)))?;

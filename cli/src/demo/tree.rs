@@ -58,7 +58,8 @@ fn same_bytes(left: &Path, right: &Path) -> io::Result<bool> {
     let (mut left, mut right) = (File::open(left)?, File::open(right)?);
     let (mut left_block, mut right_block) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {
-        let (left_len, right_len) = (fill(&mut left, &mut left_block)?, fill(&mut right, &mut right_block)?);
+        let (left_len, right_len) =
+            (fill(&mut left, &mut left_block)?, fill(&mut right, &mut right_block)?);
         if left_block[..left_len] != right_block[..right_len] {
             return Ok(false);
         }
@@ -99,6 +100,9 @@ mod tests {
         fs::write(right.path().join("a/changed"), &changed).unwrap();
         fs::write(right.path().join("extra"), b"").unwrap();
         fs::write(left.path().join("missing"), b"").unwrap();
-        assert_eq!(differences(left.path(), right.path()).unwrap(), ["a/changed", "extra", "missing"]);
+        assert_eq!(
+            differences(left.path(), right.path()).unwrap(),
+            ["a/changed", "extra", "missing"]
+        );
     }
 }

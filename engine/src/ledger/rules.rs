@@ -212,7 +212,8 @@ impl State {
         Ok(node)
     }
 
-    fn submits(&self, author: &NodeId) -> bool {
+    /// Whether it may submit pointers and identity records.
+    pub fn submits(&self, author: &NodeId) -> bool {
         self.is_validator(author)
             || self.is_operator(author)
             || self.node(author).is_some_and(|node| node.submits())

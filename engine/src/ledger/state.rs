@@ -284,7 +284,8 @@ impl State {
         self.genesis.operators.contains(author)
     }
 
-    fn is_enrolled(&self, author: &NodeId) -> bool {
+    /// Whether it is a validator, an operator or a live machine.
+    pub fn is_enrolled(&self, author: &NodeId) -> bool {
         self.is_validator(author)
             || self.is_operator(author)
             || self.node(author).is_some_and(|node| !node.retired)

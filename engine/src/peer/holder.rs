@@ -108,6 +108,8 @@ pub enum Step {
     Repair(GroupId, Slot),
     /// Reply with the node's figures.
     Status,
+    /// Reply with the blocks kept here, from this height on.
+    Follow(u64),
 }
 
 /// A request that waits for the disk.
@@ -158,6 +160,7 @@ impl Holder {
             }
             Operation::Repair { group, slot } => return Step::Repair(*group, *slot),
             Operation::Status => return Step::Status,
+            Operation::Follow { from, .. } => return Step::Follow(*from),
             _ => {
                 return refuse(Refusal::new(
                     RefusalKind::Invalid,

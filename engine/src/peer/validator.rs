@@ -165,8 +165,8 @@ impl Validator {
 
     /// The newest durable height: final, or one more.
     pub fn durable_height(&self) -> u64 {
-        let pending = self.pending.iter().filter(|pending| pending.durable).count();
-        self.chain.head().header.height + pending as u64
+        let durable = self.pending.as_ref().is_some_and(|pending| pending.durable);
+        self.chain.head().header.height + u64::from(durable)
     }
 
     /// Takes an entry; [`Validator::poll_outcome`] tells under `ticket` what became of it.
@@ -231,7 +231,9 @@ impl Validator {
         if !ack.verifies(&self.chain.network()) {
             return Err(AckError::Signature);
         }
-        let (follower, height, own) = (ack.follower, ack.height, self.durable_height());
+        let (follower, height) = (ack.follower, ack.height);
+        // The word of its durability here may still be on its way to us.
+        let own = self.chain.head().header.height + u64::from(self.pending.is_some());
         if height > own {
             return Err(AckError::Ahead { follower, height, own });
         }

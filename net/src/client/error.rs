@@ -6,7 +6,7 @@ use std::path::Path;
 
 use kakera_engine::names::NodeId;
 use kakera_engine::peer::{AskFailure, GetError, PutError};
-use kakera_engine::wire::{Refusal, RefusalKind, Response};
+use kakera_engine::wire::{Refusal, RefusalKind};
 use thiserror::Error;
 
 /// Why a client's operation failed. Whether anything changed is said by the operation.
@@ -139,8 +139,7 @@ impl ClientError {
         Self::new(kind, refusal.message, advice)
     }
 
-    pub(crate) fn unfitting(node: &NodeId, response: &Response) -> Self {
-        let _ = response;
+    pub(crate) fn unfitting(node: &NodeId) -> Self {
         Self::integrity(format!("node {node:?} answered another question"))
     }
 }

@@ -53,7 +53,7 @@ impl Client {
         let submitted =
             match self.ask_validator(&Operation::Submit(Box::new(entry))).await?.response {
                 Response::Submitted { height, index } => Submitted { height, index },
-                other => return Err(self.unfitting(&other)),
+                _ => return Err(self.unfitting()),
             };
         *next = Some(sequence + 1);
         Ok(submitted)
@@ -200,7 +200,7 @@ impl Client {
         for _ in 0..HEAD_ATTEMPTS {
             let Answer { response, body } = self.ask_validator(&operation).await?;
             let Response::Proven { height } = response else {
-                return Err(self.unfitting(&response));
+                return Err(self.unfitting());
             };
             let (head, _) = self.head_and_certificate().await?;
             if head.header().height != height {
@@ -228,7 +228,7 @@ impl Client {
         system_random().fill_bytes(&mut nonce);
         let response = self.ask_validator(&Operation::Head { nonce }).await?.response;
         let Response::Head { head, attestation } = response else {
-            return Err(self.unfitting(&response));
+            return Err(self.unfitting());
         };
         let now = unix_milliseconds();
         let mut light = self.light.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -253,9 +253,9 @@ impl Client {
         Err(last.unwrap_or_else(|| ClientError::usage("the network file names no validator")))
     }
 
-    fn unfitting(&self, response: &Response) -> ClientError {
+    fn unfitting(&self) -> ClientError {
         let validator = self.network.addresses.keys().next().copied();
-        ClientError::unfitting(&validator.unwrap_or(NodeId([0; 32])), response)
+        ClientError::unfitting(&validator.unwrap_or(NodeId([0; 32])))
     }
 }
 

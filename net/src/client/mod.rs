@@ -143,7 +143,7 @@ impl Client {
     pub async fn node_status(&self, node: NodeId) -> Result<NodeStatus, ClientError> {
         match self.ask_node(node, Operation::Status).await? {
             Response::Status(status) => Ok(status),
-            other => Err(ClientError::unfitting(&node, &other)),
+            _ => Err(ClientError::unfitting(&node)),
         }
     }
 
@@ -156,7 +156,7 @@ impl Client {
     ) -> Result<RepairProgress, ClientError> {
         match self.ask_node(node, Operation::Repair { group, slot }).await? {
             Response::Repair(progress) => Ok(progress),
-            other => Err(ClientError::unfitting(&node, &other)),
+            _ => Err(ClientError::unfitting(&node)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
 use kakera_engine::names::{NetworkId, NodeId};
@@ -25,13 +25,34 @@ pub struct Transfers {
     exchange: Exchange,
     network: NetworkId,
     latencies: Arc<Mutex<LatencyBook>>,
-    stragglers: Mutex<VecDeque<JoinHandle<PutReport>>>,
+    stragglers: Mutex<VecDeque<JoinHandle<()>>>,
+    delivered: Arc<Mutex<Delivered>>,
+}
+
+/// What finished puts have reached since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Delivered {
+    /// Objects of which every slot has its part.
+    pub objects_complete: u64,
+    /// Bytes of fragments with receipts.
+    pub bytes: u64,
 }
 
 impl Transfers {
     /// Transfers over `exchange`.
     pub fn new(exchange: Exchange, network: NetworkId) -> Self {
-        Self { exchange, network, latencies: Arc::default(), stragglers: Mutex::default() }
+        Self {
+            exchange,
+            network,
+            latencies: Arc::default(),
+            stragglers: Mutex::default(),
+            delivered: Arc::default(),
+        }
+    }
+
+    /// What finished puts have reached; those that [`Transfers::settle`] gave up do not count.
+    pub fn delivered(&self) -> Delivered {
+        *lock(&self.delivered)
     }
 
     /// Gives an object to the holders of its group and returns when enough have made it durable.
@@ -41,7 +62,8 @@ impl Transfers {
         object: SealedObject,
         authorisation: Authorisation,
         members: &[Member],
-    ) -> Result<PutReport, PutError> {
+    ) -> Result<(), PutError> {
+        let fragment_len = object.fragments.first().map_or(0, Vec::len) as u64;
         let mut machine = PutObject::new(self.network, object, authorisation, members);
         let mut asking = Asking::new(self.exchange.clone(), None);
         loop {
@@ -53,23 +75,26 @@ impl Transfers {
                 break;
             }
         }
-        let report = machine.report();
-        if !machine.is_finished() {
-            self.finish_in_background(machine, asking);
+        if machine.is_finished() {
+            lock(&self.delivered).add(&machine.report(), fragment_len);
+        } else {
+            self.finish_in_background(machine, asking, fragment_len);
         }
-        Ok(report)
+        Ok(())
     }
 
-    /// Waits until every put has been answered by all holders or they were given up.
-    pub async fn settle(&self) {
-        loop {
-            let straggler = lock(&self.stragglers).pop_front();
-            match straggler {
+    /// Waits until every put has been answered by all holders, but no longer than `patience`: what
+    /// a holder misses it gets by repair.
+    pub async fn settle(&self, patience: Duration) {
+        let stragglers = std::mem::take(&mut *lock(&self.stragglers));
+        let all = async {
+            for task in stragglers {
                 // A cancelled straggler was not waited for on purpose.
-                Some(task) => drop(task.await),
-                None => return,
+                drop(task.await);
             }
-        }
+        };
+        // Too slow is no failure: the put is durable.
+        let _ = tokio::time::timeout(patience, all).await;
     }
 
     /// Reads an object or a range of it. `read_key` is the object's capability.
@@ -88,10 +113,10 @@ impl Transfers {
         };
         let mut machine = GetObject::new(wanted, members, hedge_delay);
         let mut asking = Asking::new(self.exchange.clone(), Some(read_key));
-        let mut asked: Vec<(NodeId, Instant)> = Vec::new();
+        let mut asked: Vec<Option<(NodeId, Instant)>> = Vec::new();
         let outcome = loop {
             while let Some(ask) = machine.poll_ask(asking.now()) {
-                asked.push((ask.to.node, Instant::now()));
+                asked.push(Some((ask.to.node, Instant::now())));
                 asking.send(ask);
             }
             if let Some(outcome) = machine.poll_outcome() {
@@ -99,25 +124,30 @@ impl Transfers {
             }
             if let Some((id, answer)) = asking.next(machine.poll_timeout()).await {
                 // The machine numbers its questions from 0 in the order asked.
-                if let Some((node, at)) = asked.get(id as usize) {
+                if let Some((node, at)) = asked.get_mut(id as usize).and_then(Option::take) {
                     match &answer {
-                        Ok(_) => lock(&self.latencies).record(*node, at.elapsed()),
-                        Err(_) => lock(&self.latencies).record_failure(*node),
+                        Ok(_) => lock(&self.latencies).record(node, at.elapsed()),
+                        Err(_) => lock(&self.latencies).record_failure(node),
                     }
                 }
                 machine.handle_answer(id, answer);
             }
         };
+        // Who has not answered yet takes at least this long.
+        for (node, at) in asked.into_iter().flatten() {
+            lock(&self.latencies).record(node, at.elapsed());
+        }
         warn_of(machine.faults());
         outcome
     }
 
-    fn finish_in_background(&self, mut machine: PutObject, mut asking: Asking) {
+    fn finish_in_background(&self, mut machine: PutObject, mut asking: Asking, fragment_len: u64) {
+        let delivered = Arc::clone(&self.delivered);
         let task = tokio::spawn(async move {
             while !machine.is_finished() {
                 drive_put(&mut machine, &mut asking).await;
             }
-            machine.report()
+            lock(&delivered).add(&machine.report(), fragment_len);
         });
         let mut stragglers = lock(&self.stragglers);
         stragglers.retain(|task| !task.is_finished());
@@ -127,6 +157,13 @@ impl Transfers {
         {
             oldest.abort();
         }
+    }
+}
+
+impl Delivered {
+    fn add(&mut self, report: &PutReport, fragment_len: u64) {
+        self.objects_complete += u64::from(report.stored == report.slots);
+        self.bytes += report.stored as u64 * fragment_len;
     }
 }
 

@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
+/// Largest UDP payload of a packet. quinn hands the kernel ten packets at a time (GSO), which together
+/// must fit one datagram of 65,507 bytes: with larger packets whole batches vanish silently.
+pub const MTU_MAX: u16 = 6550;
+
 /// Bounds on what peers may cost and on what is in flight. `default()` is for a small node.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -41,7 +45,8 @@ pub struct Limits {
     pub send_window: u32,
     /// UDP payload of the first packets, 1200 to `mtu_max`.
     pub mtu_initial: u16,
-    /// Largest UDP payload that path MTU discovery tries; 1452 fits Ethernet under IPv6.
+    /// Largest UDP payload that path MTU discovery tries, at most [`MTU_MAX`]; 1452 fits Ethernet
+    /// under IPv6.
     pub mtu_max: u16,
     /// Kernel buffer of the socket, bytes each way, as far as the kernel allows.
     pub socket_buffer: usize,
@@ -78,9 +83,9 @@ impl Limits {
         Self { stream_window: 1 << 20, send_window: 4 << 20, ..Self::default() }
     }
 
-    /// Packets up to the size of the loopback interface; for nodes on one machine.
+    /// Larger packets, for nodes on one machine.
     pub fn on_loopback(self) -> Self {
-        Self { mtu_max: LOOPBACK_MTU, ..self }
+        Self { mtu_max: MTU_MAX, ..self }
     }
 
     /// How long a body of `length` bytes may take.
@@ -115,7 +120,7 @@ impl Limits {
 
     fn transport(&self) -> TransportConfig {
         let mut discovery = MtuDiscoveryConfig::default();
-        discovery.upper_bound(self.mtu_max);
+        discovery.upper_bound(self.mtu_max.min(MTU_MAX));
         let idle_timeout = IdleTimeout::try_from(self.idle_timeout).ok();
         let mut transport = TransportConfig::default();
         transport
@@ -125,11 +130,8 @@ impl Limits {
             .stream_receive_window(VarInt::from_u32(self.stream_window))
             .receive_window(self.connection_window())
             .send_window(u64::from(self.send_window))
-            .initial_mtu(self.mtu_initial)
+            .initial_mtu(self.mtu_initial.min(MTU_MAX))
             .mtu_discovery_config(Some(discovery));
         transport
     }
 }
-
-/// Six segments fill one 64 KiB GSO batch.
-const LOOPBACK_MTU: u16 = 8900;

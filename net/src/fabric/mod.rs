@@ -26,7 +26,7 @@ use tokio::time::timeout;
 
 pub use self::error::{Refusal, RequestError};
 pub use self::inbound::Incoming;
-pub use self::limits::Limits;
+pub use self::limits::{Limits, MTU_MAX};
 pub use self::statistics::{Refusals, Statistics};
 
 use self::error::close_code;
@@ -216,7 +216,7 @@ fn endpoint_config(identity: &Identity, limits: &Limits) -> io::Result<EndpointC
         EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset_key.as_ref())));
     config
         .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)))
-        .max_udp_payload_size(limits.mtu_max.max(1472))
+        .max_udp_payload_size(limits.mtu_max.clamp(1472, MTU_MAX))
         .map_err(io::Error::other)?;
     Ok(config)
 }

@@ -1,58 +1,279 @@
-//! stub
-use crate::{
-    chain_store::ChainStoreError,
-    exchange::{AddressBook, Exchange},
-    id::Identity,
-    network_file::NetworkFile,
-    store::disk::OsDisk,
-};
-use kakera_engine::code::CodeParameters;
-use kakera_engine::keyshare::KeyParameters;
-use kakera_engine::names::*;
-use kakera_engine::peer::Member;
+//! Follows the ledger: fetches blocks from a validator, checks and keeps every one, and tells the
+//! validator so, which is what makes entries final (`engine/spec/validator.md`).
+
 use std::net::SocketAddr;
-use std::sync::Arc;
-pub(super) struct FollowedLedger;
-pub(super) struct ChainView;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use kakera_engine::ledger::{
+    BlockError, CertifiedBlock, Chain, FollowAck, GenesisError, HeadError, LightClient, Seen,
+};
+use kakera_engine::names::NodeId;
+use kakera_engine::peer::{Answer, AskFailure};
+use kakera_engine::policy::LedgerView;
+use kakera_engine::wire::{Operation, Refusal, Response};
+use rand_core::Rng;
+use thiserror::Error;
+use tracing::{error, info, warn};
+
+use crate::blocking::blocking;
+use crate::chain_store::{CHAIN_FILE, ChainStore, ChainStoreError, answer_follow, split_blocks};
+use crate::chain_view::ChainView;
+use crate::clock::unix_milliseconds;
+use crate::exchange::{AddressBook, Exchange};
+use crate::id::Identity;
+use crate::network_file::NetworkFile;
+use crate::random::system_random;
+use crate::store::disk::OsDisk;
+
+/// How long a poll lasts at most; also how long the silent death of a validator goes unnoticed.
+const POLL_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long to wait for a head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(8);
+/// A tenth of the age at which a view proves nothing any more.
+const ATTESTATION_INTERVAL_MILLIS: u64 = 60_000;
+/// Between attempts, doubling from the least to the most, each shortened by up to a half at random.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// The ledger as this node follows it. Readers get the newest [`ChainView`] and never wait for the
+/// disk.
+pub struct FollowedLedger {
+    network: NetworkFile,
+    store: ChainStore<OsDisk>,
+    chain: Mutex<Chain>,
+    view: RwLock<Arc<ChainView>>,
+    last_failure: Mutex<Option<String>>,
+}
+
+/// Why following stopped for the moment. Unless said otherwise the validator is to blame; the
+/// chain kept here is unchanged but for the good blocks that came before.
+#[derive(Debug, Error)]
+enum FollowError {
+    #[error("{0}")]
+    Ask(#[from] AskFailure),
+    #[error("it refused: {} ({:?})", .0.message, .0.kind)]
+    Refused(Refusal),
+    #[error("its answer does not fit the question")]
+    Unfitting,
+    #[error("block {height}: {error}")]
+    Block { height: u64, error: BlockError },
+    #[error(
+        "it certified a second block at height {0}: THE CHAIN IS FORKED; keep both machines' files and call the operator"
+    )]
+    Fork(u64),
+    #[error("{0}")]
+    Head(#[from] HeadError),
+    #[error("our own network file: {0}")]
+    Genesis(#[from] GenesisError),
+    #[error("our own disk: {0}")]
+    Store(#[from] ChainStoreError),
+}
+
 impl FollowedLedger {
-    pub(super) fn open(_: &OsDisk, _: NetworkFile) -> Result<Self, ChainStoreError> {
-        Err(ChainStoreError)
+    /// Opens the chain kept in the folder and verifies all of it.
+    pub fn open(disk: &OsDisk, network: NetworkFile) -> Result<Self, ChainStoreError> {
+        let store = ChainStore::open(disk, CHAIN_FILE)?;
+        let chain = store.replay(network.genesis.clone(), u64::MAX)?;
+        let view = ChainView::new(&chain, Arc::new(network.addresses.clone()), 0);
+        info!(height = view.height(), "chain verified");
+        Ok(Self {
+            network,
+            store,
+            chain: Mutex::new(chain),
+            view: RwLock::new(Arc::new(view)),
+            last_failure: Mutex::default(),
+        })
     }
-    pub(super) fn view(&self) -> Arc<ChainView> {
-        Arc::new(ChainView)
+
+    /// The newest view. What it shows is durable here.
+    pub fn view(&self) -> Arc<ChainView> {
+        Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
     }
-    pub(super) fn height(&self) -> u64 {
-        0
+
+    /// The newest height.
+    pub fn height(&self) -> u64 {
+        self.view().height()
     }
-    pub(super) async fn follow(self: Arc<Self>, _: Exchange, _: Arc<Identity>) {}
+
+    /// Why the last attempt to follow failed; `None` while following goes well.
+    pub fn last_failure(&self) -> Option<String> {
+        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Answers another's `Follow` from what is kept here. Blocks on the disk.
+    pub fn answer_follow(&self, from: u64) -> Answer {
+        let (response, body) = answer_follow(&self.store, from);
+        Answer { response, body: body.into() }
+    }
+
+    /// Follows until dropped: one validator as long as it answers well, then the next.
+    pub async fn follow(self: Arc<Self>, exchange: Exchange, identity: Arc<Identity>) {
+        let mut pause = PAUSE_MIN;
+        for validator in self.network.addresses.keys().cycle() {
+            let failure = self.follow_one(*validator, &exchange, &identity, &mut pause).await;
+            let told = format!("validator {validator}: {failure}");
+            match failure {
+                FollowError::Block { .. } | FollowError::Fork(_) | FollowError::Store(_) => {
+                    error!("{told}");
+                }
+                _ => warn!("{told}"),
+            }
+            *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+            let shortened = system_random().next_u32() % 500;
+            tokio::time::sleep(pause * (1000 - shortened) / 1000).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Follows one validator until it fails.
+    async fn follow_one(
+        self: &Arc<Self>,
+        validator: NodeId,
+        exchange: &Exchange,
+        identity: &Identity,
+        pause: &mut Duration,
+    ) -> FollowError {
+        let mut attested = None;
+        loop {
+            let step = self.step(validator, exchange, identity, &mut attested);
+            if let Err(failure) = step.await {
+                return failure;
+            }
+            *pause = PAUSE_MIN;
+            *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
+    /// One poll; before it, when it is time, the validator attests its head.
+    async fn step(
+        self: &Arc<Self>,
+        validator: NodeId,
+        exchange: &Exchange,
+        identity: &Identity,
+        attested: &mut Option<(Seen, u64)>,
+    ) -> Result<(), FollowError> {
+        let age = unix_milliseconds().saturating_sub(self.view().attested_at());
+        if attested.is_none() && age > ATTESTATION_INTERVAL_MILLIS {
+            *attested = Some(ask_head(&self.network, validator, exchange).await?);
+        }
+        if let Some((head, time)) = attested.take_if(|(head, _)| head.height <= self.height()) {
+            self.check_head(head).await?;
+            self.publish(|view| view.attested(time));
+        }
+        self.poll(validator, exchange, identity).await
+    }
+
+    /// Acknowledges what is durable here and takes the blocks after it.
+    async fn poll(
+        self: &Arc<Self>,
+        validator: NodeId,
+        exchange: &Exchange,
+        identity: &Identity,
+    ) -> Result<(), FollowError> {
+        let view = self.view();
+        let head = &view.head().header;
+        let acknowledged = (head.height > 0).then(|| FollowAck::sign(head, identity.signing_key()));
+        let operation = Operation::Follow { from: head.height + 1, acknowledged };
+        let answer = exchange.ask(validator, &operation, Bytes::new(), POLL_TIMEOUT, None).await?;
+        match answer.response {
+            Response::Blocks { .. } => {}
+            Response::Refused(refusal) => return Err(FollowError::Refused(refusal)),
+            _ => return Err(FollowError::Unfitting),
+        }
+        if answer.body.is_empty() {
+            return Ok(());
+        }
+        let ledger = Arc::clone(self);
+        blocking(move || {
+            let blocks = split_blocks(&answer.body).ok_or(FollowError::Unfitting)?;
+            ledger.append(&blocks)
+        })
+        .await
+    }
+
+    /// Checks blocks, makes the good ones durable and shows them.
+    fn append(&self, blocks: &[CertifiedBlock]) -> Result<(), FollowError> {
+        let mut chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Some(unix_milliseconds());
+        let refused = blocks.iter().position(|block| chain.apply(block, now).is_err());
+        let good = &blocks[..refused.unwrap_or(blocks.len())];
+        if !good.is_empty() {
+            if let Err(error) = self.store.append(good) {
+                *chain = self.store.replay(self.network.genesis.clone(), u64::MAX)?;
+                return Err(error.into());
+            }
+            self.publish(|view| view.at(&chain));
+        }
+        match refused {
+            None => Ok(()),
+            Some(place) => Err(blame(&mut chain, &blocks[place], now)),
+        }
+    }
+
+    /// That what a validator calls its head is in the chain kept here.
+    async fn check_head(self: &Arc<Self>, head: Seen) -> Result<(), FollowError> {
+        let ledger = Arc::clone(self);
+        let ours = blocking(move || {
+            let newest = ledger.view();
+            Ok::<_, ChainStoreError>(match head.height {
+                0 => Some(ledger.network.genesis.head().header.hash()),
+                height if height == newest.height() => Some(newest.head().header.hash()),
+                height => ledger.store.block(height)?.map(|block| block.block.header.hash()),
+            })
+        })
+        .await?;
+        if ours == Some(head.hash) { Ok(()) } else { Err(FollowError::Fork(head.height)) }
+    }
+
+    fn publish(&self, change: impl FnOnce(&ChainView) -> ChainView) {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        *view = Arc::new(change(&view));
+    }
 }
+
 impl AddressBook for FollowedLedger {
-    fn address(&self, _: &NodeId) -> Option<SocketAddr> {
-        None
+    fn address(&self, node: &NodeId) -> Option<SocketAddr> {
+        self.view().address(node)
     }
 }
-impl ChainView {
-    pub(super) fn members(&self, _: GroupId) -> Vec<Member> {
-        vec![]
-    }
-    pub(super) fn codes(&self, _: GroupId) -> Option<(CodeParameters, KeyParameters)> {
-        None
-    }
+
+/// The validator's final head, certified and attested now, and when that was by its clock or ours,
+/// whichever is earlier.
+async fn ask_head(
+    network: &NetworkFile,
+    validator: NodeId,
+    exchange: &Exchange,
+) -> Result<(Seen, u64), FollowError> {
+    let mut nonce = [0; 32];
+    system_random().fill_bytes(&mut nonce);
+    let operation = Operation::Head { nonce };
+    let answer = exchange.ask(validator, &operation, Bytes::new(), HEAD_TIMEOUT, None).await?;
+    let (head, attestation) = match answer.response {
+        Response::Head { head, attestation } => (head, attestation),
+        Response::Refused(refusal) => return Err(FollowError::Refused(refusal)),
+        _ => return Err(FollowError::Unfitting),
+    };
+    let now = unix_milliseconds();
+    // A new one each time: against an older head stands the chain kept here.
+    let mut light = LightClient::new(network.genesis.clone())?;
+    let time = attestation.time.min(now);
+    light.accept_head(&head, &[attestation], &nonce, now)?;
+    Ok((light.seen(), time))
 }
-impl kakera_engine::policy::LedgerView for ChainView {
-    fn holder(&self, _: GroupId, _: Slot) -> Option<NodeId> {
-        None
-    }
-    fn group_codes(&self, _: GroupId) -> Option<(CodeParameters, KeyParameters)> {
-        None
-    }
-    fn is_enrolled(&self, _: &NodeId) -> bool {
-        true
-    }
-    fn is_submitter(&self, _: &NodeId) -> bool {
-        true
-    }
-    fn attested_at(&self) -> u64 {
-        0
+
+/// Why a block is refused: a fork if the validators certified it all the same.
+fn blame(chain: &mut Chain, block: &CertifiedBlock, now: Option<u64>) -> FollowError {
+    let header = &block.block.header;
+    let height = header.height;
+    match chain.apply(block, now) {
+        Err(BlockError::Unlinked("previous hash"))
+            if block.certificate.certifies(header, &chain.genesis().validators) =>
+        {
+            FollowError::Fork(height.saturating_sub(1))
+        }
+        Err(error) => FollowError::Block { height, error },
+        Ok(()) => unreachable!("the same block was refused by the same chain"),
     }
 }

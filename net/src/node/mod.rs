@@ -15,7 +15,7 @@ use kakera_engine::peer::Holder;
 use thiserror::Error;
 use tracing::info;
 
-use self::follower::FollowedLedger;
+pub use self::follower::FollowedLedger;
 use self::repairs::Repairs;
 use crate::exchange::{AddressBook, Exchange};
 use crate::fabric::{Fabric, Limits};

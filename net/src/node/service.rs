@@ -37,7 +37,7 @@ impl Node {
                 Answer::bare(Response::Repair(self.repair(group, slot)))
             }
             Ok(Step::Status) => Answer::bare(Response::Status(self.status())),
-            Ok(Step::Disk(..)) => unreachable!("run ends with the disk's last answer"),
+            Ok(Step::Disk(..) | Step::Follow(_)) => unreachable!("run ends with the disk's answer"),
             Err(panic) => {
                 warn!(%panic, "a request could not be served");
                 refused(RefusalKind::Unavailable, "an internal error; see the node's log")
@@ -51,6 +51,9 @@ impl Node {
         while let Step::Disk(wanted, pending) = step {
             let result = disk::perform(&self.store, wanted);
             step = self.holder.handle_disk(&*view, now, pending, result);
+        }
+        if let Step::Follow(from) = step {
+            step = Step::Reply(self.ledger.answer_follow(from));
         }
         step
     }

@@ -83,7 +83,7 @@ impl Vault {
 
     /// The newest version of a record.
     pub fn record(&self, name: &str) -> Result<&StoredRecord, ClientError> {
-        self.catalogue.record(name).ok_or_else(|| ClientError::no_record())
+        self.catalogue.record(name).ok_or_else(ClientError::no_record)
     }
 
     /// Stores the sources as new records, or as new versions of records of the same name.

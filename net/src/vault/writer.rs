@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use kakera_engine::code::Code;
 use kakera_engine::ledger::{Body, Pointer};
@@ -16,7 +16,7 @@ use kakera_engine::seal::{Compartment, RecordSecret, Suite, VaultRoot};
 use kakera_engine::wire::Authorisation;
 use rand_core::Rng;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::catalogue::{Catalogue, resolve};
 use super::{Progress, PutSummary, Source, StoredRecord};
@@ -27,6 +27,9 @@ use crate::random::{SystemRandom, system_random};
 const OBJECTS_AT_ONCE: usize = 3;
 /// A record up to this size is not cut to fill an object.
 const UNCUT_LEN_MAX: u64 = 64 * 1024;
+
+/// How long a durable put waits for the holders beyond its quorum.
+const STRAGGLER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What was written.
 pub(super) struct Written {
@@ -50,21 +53,19 @@ pub(super) async fn write(
     let packer = Packer::new(Arc::clone(root), groups.clone(), sender, permits, progress)?;
     let packing = tokio::task::spawn_blocking(move || packer.pack(sources, versions, counter));
 
+    let before = client.transfers().delivered();
     let mut summary = PutSummary::default();
     let mut sending = JoinSet::new();
     while let Some((object, permit)) = packed.recv().await {
         summary.objects += 1;
         sending.spawn(send(Arc::clone(client), Arc::clone(root), groups.clone(), object, permit));
         while let Some(sent) = sending.try_join_next() {
-            count(&mut summary, sent)?;
+            joined(sent)?;
         }
     }
-    let (manifest, pointer) = match packing.await {
-        Ok(packed) => packed?,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    };
+    let (manifest, pointer) = joined(packing.await)?;
     while let Some(sent) = sending.join_next().await {
-        count(&mut summary, sent)?;
+        joined(sent)?;
     }
     summary.records = manifest.records.len() as u64;
     summary.bytes = manifest.records.iter().map(|record| record.len).sum();
@@ -73,7 +74,10 @@ pub(super) async fn write(
         .map_err(|error| ClientError::usage(format!("too much for one put: {error}")))?;
     let signed = Pointer::sign(client.network(), &root.pointer_signing_key(counter), sealed);
     summary.height = client.submit(Body::Pointer(signed)).await?.height;
-    client.transfers().settle().await;
+    client.transfers().settle(STRAGGLER_PATIENCE).await;
+    let after = client.transfers().delivered();
+    summary.objects_complete = after.objects_complete - before.objects_complete;
+    summary.stored_bytes = after.bytes - before.bytes;
     Ok(Written { records: resolve(manifest, &pointer.objects)?, summary })
 }
 
@@ -95,7 +99,7 @@ async fn send(
     groups: Arc<[GroupPlace]>,
     object: SealedObject,
     permit: OwnedSemaphorePermit,
-) -> Result<(u64, bool), ClientError> {
+) -> Result<(), ClientError> {
     let group = groups
         .iter()
         .find(|group| group.id == object.descriptor.group)
@@ -106,23 +110,13 @@ async fn send(
         client.signing_key(),
         &root.write_key(&object.descriptor.salt),
     );
-    let fragment_len = object.fragments.first().map_or(0, Vec::len) as u64;
-    let report = client.transfers().put(object, authorisation, &group.members).await?;
+    client.transfers().put(object, authorisation, &group.members).await?;
     drop(permit);
-    Ok((fragment_len * report.stored as u64, report.stored == report.slots))
+    Ok(())
 }
 
-fn count(
-    summary: &mut PutSummary,
-    sent: Result<Result<(u64, bool), ClientError>, tokio::task::JoinError>,
-) -> Result<(), ClientError> {
-    let (stored_bytes, complete) = match sent {
-        Ok(sent) => sent?,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    };
-    summary.stored_bytes += stored_bytes;
-    summary.objects_complete += u64::from(complete);
-    Ok(())
+fn joined<T>(outcome: Result<T, JoinError>) -> T {
+    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 /// Packs sources into objects, one after the other; blocks on files and on the sending.

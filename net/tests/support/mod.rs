@@ -23,23 +23,23 @@ use tokio::task::JoinHandle;
 const QUOTA: u64 = 1 << 30;
 
 /// A running network; everything ends with it.
-pub struct Network {
-    pub folder: TempDir,
-    pub file: NetworkFile,
+pub(crate) struct Network {
+    pub(crate) folder: TempDir,
+    pub(crate) file: NetworkFile,
     operator: Arc<Identity>,
-    pub nodes: Vec<Machine>,
+    pub(crate) nodes: Vec<Machine>,
     _validator: Machine,
 }
 
 /// A machine and its task.
-pub struct Machine {
-    pub id: NodeId,
+pub(crate) struct Machine {
+    pub(crate) id: NodeId,
     task: Option<JoinHandle<()>>,
 }
 
 impl Machine {
     /// Ends the task at once, as if the machine lost its power.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(task) = self.task.take() {
             task.abort();
         }
@@ -54,7 +54,7 @@ impl Drop for Machine {
 
 impl Network {
     /// A validator, as many nodes as the codes have slots, and one group.
-    pub async fn start(code: CodeParameters, key: KeyParameters) -> Self {
+    pub(crate) async fn start(code: CodeParameters, key: KeyParameters) -> Self {
         let folder = TempDir::new().unwrap();
         let operator = Arc::new(Identity::generate().unwrap());
         let validator = Identity::generate().unwrap();
@@ -90,7 +90,7 @@ impl Network {
     }
 
     /// Starts a node and enrols it.
-    pub async fn add_node(&mut self) -> NodeId {
+    pub(crate) async fn add_node(&mut self) -> NodeId {
         let identity = Identity::generate().unwrap();
         let id = identity.node_id();
         let home = self.folder.path().join(format!("node-{}", self.nodes.len()));
@@ -103,14 +103,8 @@ impl Network {
         id
     }
 
-    /// Brings a killed node back on its old folder.
-    pub async fn restart_node(&mut self, index: usize) {
-        let home = self.folder.path().join(format!("node-{index}"));
-        self.nodes[index].task = Some(self.spawn_node(&home));
-    }
-
     /// A client of a new submitter.
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         let identity = Arc::new(Identity::generate().unwrap());
         let roles = Roles { storage: false, submitter: true };
         self.enrol(identity.node_id(), roles, String::new()).await;
@@ -118,18 +112,18 @@ impl Network {
     }
 
     /// The group, once its members are drawn.
-    pub async fn group(&self) -> GroupPlace {
+    pub(crate) async fn group(&self) -> GroupPlace {
         let client = self.operator_client();
         eventually(async || client.group(GroupId(0)).await.ok()).await
     }
 
     /// Tells the ledger that a node is gone.
-    pub async fn retire(&self, node: NodeId) {
+    pub(crate) async fn retire(&self, node: NodeId) {
         self.operator_client().submit(Body::NodeRetire(NodeRetire { node })).await.unwrap();
     }
 
     /// Gives a slot to another node and tells which.
-    pub async fn reassign(&self, slot: Slot) -> NodeId {
+    pub(crate) async fn reassign(&self, slot: Slot) -> NodeId {
         let before = self.group().await.members[slot.index()].node;
         let client = self.operator_client();
         let body = Body::SlotReassign(SlotReassign { group: GroupId(0), slot });
@@ -166,7 +160,7 @@ impl Network {
         self.operator_client().submit(Body::NodeJoin(join)).await.unwrap();
     }
 
-    pub fn operator_client(&self) -> Client {
+    pub(crate) fn operator_client(&self) -> Client {
         self.client_of(Arc::clone(&self.operator))
     }
 
@@ -185,7 +179,7 @@ async fn address_of(home: &Path) -> SocketAddr {
 }
 
 /// Asks until there is an answer; a minute without one is a failure.
-pub async fn eventually<T>(ask: impl AsyncFn() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(ask: impl AsyncFn() -> Option<T>) -> T {
     let patience = tokio::time::timeout(Duration::from_secs(60), async {
         loop {
             if let Some(answer) = ask().await {

@@ -1,0 +1,168 @@
+//! The decoders, each with the limits of the place that receives the bytes.
+
+use kakera_engine::code::CodeParameters;
+use kakera_engine::keyshare::{ProvenPart, ProvenSymbol, RowHash, Share};
+use kakera_engine::ledger::{
+    CertifiedBlock, Chain, Entry, Genesis, LogProof, SignedHeader, StateKey, StateProof,
+};
+use kakera_engine::object::{Descriptor, GroupHashes, Manifest, PointerBody};
+use kakera_engine::seal::{VaultFileError, open_vault_file};
+use kakera_engine::wire::{
+    BODY_LEN_MAX, HEADER_LEN_MAX, InventoryPage, Operation, ProvenValue, Request, RequestError,
+    Response, canonical,
+};
+use minicbor::{Decode, Encode};
+
+use crate::samples;
+
+pub(crate) fn request(bytes: &[u8]) -> bool {
+    // A mutated request never has valid signatures; all before them counts.
+    matches!(
+        Request::verify(bytes, &samples::wire::session(), samples::NOW),
+        Ok(_) | Err(RequestError::Signature)
+    )
+}
+
+pub(crate) fn operation(bytes: &[u8]) -> bool {
+    match canonical::decode::<Operation>(bytes, HEADER_LEN_MAX) {
+        Ok(Operation::Store(store)) => {
+            store.object.verify(&samples::ledger::network());
+            true
+        }
+        decoded => decoded.is_ok(),
+    }
+}
+
+pub(crate) fn response(bytes: &[u8]) -> bool {
+    Response::from_header(bytes).is_ok()
+}
+
+pub(crate) fn proven_values(bytes: &[u8]) -> bool {
+    decodes::<Vec<ProvenValue>>(bytes, BODY_LEN_MAX)
+}
+
+pub(crate) fn inventory_page(bytes: &[u8]) -> bool {
+    decodes::<InventoryPage>(bytes, BODY_LEN_MAX)
+}
+
+pub(crate) fn genesis(bytes: &[u8]) -> bool {
+    canonical::decode::<Genesis>(bytes, BODY_LEN_MAX)
+        .is_ok_and(|genesis| Chain::new(genesis).is_ok())
+}
+
+pub(crate) fn entry(bytes: &[u8]) -> bool {
+    let Ok(entry) = Entry::from_bytes(bytes) else { return false };
+    assert_eq!(entry.to_bytes(), bytes);
+    entry.verifies(&samples::ledger::network());
+    true
+}
+
+pub(crate) fn block(bytes: &[u8]) -> bool {
+    let Ok(block) = CertifiedBlock::from_bytes(bytes) else { return false };
+    let mut chain = samples::ledger::chain_before_blocks();
+    if chain.apply(&block, None).is_ok() {
+        assert_eq!(block.to_bytes(), bytes);
+    }
+    true
+}
+
+pub(crate) fn signed_header(bytes: &[u8]) -> bool {
+    let Ok(signed) = SignedHeader::from_bytes(bytes) else { return false };
+    signed.certificate.certifies(&signed.header, &samples::ledger::genesis().validators);
+    true
+}
+
+pub(crate) fn state_proof(bytes: &[u8]) -> bool {
+    let Ok(proof) = canonical::decode::<StateProof>(bytes, HEADER_LEN_MAX) else { return false };
+    let key = StateKey::Counts.to_bytes();
+    proof.verifies(&[0; 32], &key, None);
+    proof.verifies(&[0; 32], &key, Some(&key));
+    true
+}
+
+pub(crate) fn log_proof(bytes: &[u8]) -> bool {
+    let Ok(proof) = canonical::decode::<LogProof>(bytes, HEADER_LEN_MAX) else { return false };
+    for size in [0, 1, 5, u64::MAX] {
+        proof.verifies(size, &[0; 32], [0; 32]);
+    }
+    true
+}
+
+pub(crate) fn descriptor(bytes: &[u8]) -> bool {
+    let Ok(descriptor) = Descriptor::decode(bytes) else { return false };
+    assert_eq!(descriptor.encode(), bytes);
+    // What is accepted can be used: there is such a code, and its sizes are computed.
+    assert!(descriptor.code.build().is_ok_and(|code| {
+        code.layout(descriptor.coded_len);
+        true
+    }));
+    true
+}
+
+pub(crate) fn manifest(bytes: &[u8]) -> bool {
+    Manifest::decode(bytes).is_ok_and(|manifest| manifest.encode() == bytes)
+}
+
+pub(crate) fn pointer_body(bytes: &[u8]) -> bool {
+    // Sealed, so that the checks after decoding run too.
+    let key = samples::object::pointer_key();
+    let sealed = key.seal(bytes, &mut samples::rng());
+    sealed.is_ok_and(|sealed| PointerBody::open(&key, &sealed).is_ok())
+}
+
+pub(crate) fn group_hashes(bytes: &[u8]) -> bool {
+    let Ok(hashes) = GroupHashes::decode(bytes) else { return false };
+    hashes.verify(&hashes.root(), 1);
+    hashes.check_group(hashes.count(), bytes);
+    true
+}
+
+pub(crate) fn share(bytes: &[u8]) -> bool {
+    let Ok(share) = canonical::decode::<Share>(bytes, HEADER_LEN_MAX) else { return false };
+    let descriptor = samples::object::descriptor();
+    share.row(&descriptor.binding());
+    true
+}
+
+pub(crate) fn proven_part(bytes: &[u8]) -> bool {
+    let Ok(part) = canonical::decode::<ProvenPart>(bytes, HEADER_LEN_MAX) else { return false };
+    let descriptor = samples::object::descriptor();
+    let row = descriptor.rows.get(part.slot().index()).unwrap_or(&RowHash([0; 32]));
+    let _ = part.verify(&descriptor.binding(), row);
+    true
+}
+
+pub(crate) fn proven_symbol(bytes: &[u8]) -> bool {
+    let Ok(symbol) = canonical::decode::<ProvenSymbol>(bytes, HEADER_LEN_MAX) else { return false };
+    let descriptor = samples::object::descriptor();
+    let row = descriptor.rows.get(symbol.helper().index()).unwrap_or(&RowHash([0; 32]));
+    let _ = symbol.verify(&descriptor.binding(), samples::object::lost_slot(), row);
+    true
+}
+
+pub(crate) fn code_name(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(parameters) = text.parse::<CodeParameters>() else { return false };
+    let _ = parameters.check();
+    true
+}
+
+pub(crate) fn vault_file(bytes: &[u8]) -> bool {
+    // An empty passphrase is refused after the format was checked and before memory is filled.
+    matches!(open_vault_file(bytes, ""), Err(VaultFileError::PassphraseLength))
+}
+
+pub(crate) fn part_file(bytes: &[u8]) -> bool {
+    samples::store::opens_part(bytes)
+}
+
+pub(crate) fn block_log(bytes: &[u8]) -> bool {
+    samples::store::opens_log(bytes)
+}
+
+fn decodes<T>(bytes: &[u8], limit: usize) -> bool
+where
+    T: Encode<()> + for<'b> Decode<'b, ()>,
+{
+    canonical::decode::<T>(bytes, limit).is_ok()
+}

@@ -1,0 +1,54 @@
+//! Every decoder of bytes from outside as a fuzz target.
+//!
+//! A target takes any bytes and must return: no panic, no memory beyond a small multiple of the
+//! input, and what it accepts must be the canonical encoding of what was understood. Each target
+//! brings valid samples, from which libFuzzer starts and which `tests/replay.rs` mutates in every
+//! ordinary test run. Inputs that once broke something are kept in `regressions/TARGET/`.
+
+mod decoders;
+mod samples;
+
+/// A decoder, and valid inputs for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Also the folder of its regressions.
+    pub name: &'static str,
+    /// Whether the decoder accepts these bytes.
+    pub accepts: fn(&[u8]) -> bool,
+    /// Inputs that the decoder accepts.
+    pub samples: fn() -> Vec<Vec<u8>>,
+}
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    target("request", decoders::request, samples::wire::requests),
+    target("operation", decoders::operation, samples::wire::operations),
+    target("response", decoders::response, samples::wire::responses),
+    target("proven-values", decoders::proven_values, samples::wire::proven_values),
+    target("inventory-page", decoders::inventory_page, samples::wire::inventory_pages),
+    target("genesis", decoders::genesis, samples::ledger::geneses),
+    target("entry", decoders::entry, samples::ledger::entries),
+    target("block", decoders::block, samples::ledger::blocks),
+    target("signed-header", decoders::signed_header, samples::ledger::signed_headers),
+    target("state-proof", decoders::state_proof, samples::ledger::state_proofs),
+    target("log-proof", decoders::log_proof, samples::ledger::log_proofs),
+    target("descriptor", decoders::descriptor, samples::object::descriptors),
+    target("manifest", decoders::manifest, samples::object::manifests),
+    target("pointer-body", decoders::pointer_body, samples::object::pointer_bodies),
+    target("group-hashes", decoders::group_hashes, samples::object::group_hashes),
+    target("share", decoders::share, samples::object::shares),
+    target("proven-part", decoders::proven_part, samples::object::proven_parts),
+    target("proven-symbol", decoders::proven_symbol, samples::object::proven_symbols),
+    target("code-name", decoders::code_name, samples::object::code_names),
+    target("vault-file", decoders::vault_file, samples::object::vault_files),
+    target("part-file", decoders::part_file, samples::store::part_files),
+    target("block-log", decoders::block_log, samples::store::block_logs),
+];
+
+const fn target(
+    name: &'static str,
+    accepts: fn(&[u8]) -> bool,
+    samples: fn() -> Vec<Vec<u8>>,
+) -> Target {
+    Target { name, accepts, samples }
+}

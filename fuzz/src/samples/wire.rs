@@ -1,0 +1,162 @@
+//! A message of every kind.
+
+use kakera_engine::ledger::{FollowAck, HeadAttestation, StateKey, node_id};
+use kakera_engine::names::{GroupId, ObjectId};
+use kakera_engine::object::GroupHashes;
+use kakera_engine::wire::{
+    Authorisation, GroupRange, Inventory, InventoryPage, NodeStatus, Operation, PartReference,
+    ProvenValue, Read, Receipt, Refusal, RefusalKind, RepairProgress, Request, RequestKeys,
+    Response, Session, Store, SymbolStatement, Symbols, VouchedDescriptor, canonical,
+};
+
+use super::{NOW, ledger, object, signing_key};
+
+const HOLDER: u8 = 10;
+
+/// The connection over which the sample requests came.
+pub(crate) fn session() -> Session {
+    Session {
+        network: ledger::network(),
+        receiver: node_id(&signing_key(HOLDER)),
+        exporter: [6; 32],
+    }
+}
+
+pub(crate) fn requests() -> Vec<Vec<u8>> {
+    let (author, capability) = (signing_key(11), signing_key(12));
+    let keys = RequestKeys { author: &author, capability: Some(&capability) };
+    all_operations().iter().map(|op| Request::sign(op, &session(), NOW + 1000, &keys)).collect()
+}
+
+pub(crate) fn operations() -> Vec<Vec<u8>> {
+    all_operations().iter().map(canonical::encode).collect()
+}
+
+pub(crate) fn responses() -> Vec<Vec<u8>> {
+    all_responses().iter().map(Response::to_header).collect()
+}
+
+pub(crate) fn proven_values() -> Vec<Vec<u8>> {
+    let (chain, _) = ledger::chain();
+    let (value, proof) = chain.state_proof(&StateKey::Counts);
+    let (_, absence) = chain.state_proof(&StateKey::NodeAt(99));
+    vec![canonical::encode(&vec![
+        ProvenValue { value, proof },
+        ProvenValue { value: None, proof: absence },
+    ])]
+}
+
+pub(crate) fn inventory_pages() -> Vec<Vec<u8>> {
+    let objects = vec![ObjectId([1; 32]), ObjectId([2; 32])];
+    vec![canonical::encode(&InventoryPage { objects, more: true })]
+}
+
+fn part() -> PartReference {
+    PartReference {
+        group: GroupId(0),
+        slot: object::slots()[0],
+        object: object::sealed().object_id,
+    }
+}
+
+fn vouched() -> VouchedDescriptor {
+    let sealed = object::sealed();
+    let write_key = object::root().write_key(&sealed.descriptor.salt);
+    VouchedDescriptor {
+        descriptor: sealed.descriptor.encode(),
+        authorisation: Authorisation::sign(
+            &ledger::network(),
+            &sealed.object_id,
+            &signing_key(11),
+            &write_key,
+        ),
+    }
+}
+
+fn all_operations() -> Vec<Operation> {
+    let (chain, _) = ledger::chain();
+    let (group, slot, lost) = (GroupId(0), object::slots()[0], object::lost_slot());
+    let header = &chain.head().header;
+    let mut operations = vec![
+        Operation::Store(Box::new(Store {
+            object: vouched(),
+            share: object::sealed().shares[0].clone(),
+        })),
+        Operation::Read(Read {
+            part: part(),
+            groups: Some(GroupRange { first: 0, count: 1 }),
+            descriptor: true,
+            key_part: true,
+        }),
+        Operation::Inventory(Inventory {
+            group,
+            slot,
+            lost,
+            after: Some(ObjectId([1; 32])),
+            limit: 100,
+        }),
+        Operation::Symbols(Symbols { part: part(), lost, describe: true }),
+        Operation::Witness { part: part(), lost },
+        Operation::Repair { group, slot },
+        Operation::Status,
+        Operation::Head { nonce: [1; 32] },
+        Operation::Prove(vec![StateKey::Counts, StateKey::Group(group)]),
+        Operation::Follow {
+            from: 1,
+            acknowledged: Some(FollowAck::sign(header, &signing_key(HOLDER))),
+        },
+    ];
+    let submissions = ledger::first_entries().into_iter().map(Box::new).map(Operation::Submit);
+    operations.extend(submissions);
+    operations
+}
+
+fn all_responses() -> Vec<Response> {
+    let (chain, _) = ledger::chain();
+    let (head, holder, network) = (chain.head(), signing_key(HOLDER), ledger::network());
+    let descriptor = object::descriptor();
+    let share = &object::sealed().shares[0];
+    let mut responses = vec![
+        Response::Refused(Refusal::new(RefusalKind::Denied, "not for you")),
+        Response::Stored(Receipt::sign(&network, part(), descriptor.epoch, &holder)),
+        Response::Read {
+            descriptor: Some(descriptor.encode()),
+            key_part: Some(share.prove_part(&descriptor.binding())),
+            hashes: Some(GroupHashes::of(&[1; 40_000])),
+        },
+        Response::Inventory,
+        Response::Witness,
+        Response::Repair(RepairProgress {
+            objects_found: 5,
+            liars: vec![node_id(&holder)],
+            last_failure: Some("too few helpers".to_owned()),
+            ..RepairProgress::default()
+        }),
+        Response::Status(NodeStatus {
+            version: "0.1.0".to_owned(),
+            objects: 1,
+            bytes: 2,
+            quota: 3,
+            height: 4,
+        }),
+        Response::Submitted { height: 1, index: 2 },
+        Response::Head {
+            head: Box::new(head.clone()),
+            attestation: HeadAttestation::sign(&head.header, [1; 32], NOW, &holder),
+        },
+        Response::Proven { height: 1 },
+        Response::Blocks { head: 2 },
+    ];
+    if let Some(key_symbol) = share.prove_symbol(&descriptor.binding(), object::lost_slot()) {
+        let statement = SymbolStatement {
+            network: &network,
+            part: &part(),
+            lost: object::lost_slot(),
+            key_symbol: &key_symbol,
+            fragment_symbols: &[1, 2, 3],
+        };
+        let signature = statement.sign(&holder);
+        responses.push(Response::Symbols { key_symbol, signature, object: Some(vouched()) });
+    }
+    responses
+}

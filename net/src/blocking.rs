@@ -1,0 +1,9 @@
+//! Work that waits for the disk or takes long, off the threads that move packets.
+
+/// Runs `work` on a thread of its own; its panic is the caller's.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
