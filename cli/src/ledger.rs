@@ -1,8 +1,9 @@
 //! `kakera ledger`: look at the chain, and check it.
 
+use std::fmt;
 use std::io::{self, Write};
 
-use kakera_engine::ledger::{Body, CertifiedBlock, Header, verify_from_genesis};
+use kakera_engine::ledger::{Body, CertifiedBlock, Chain, Header};
 use kakera_net::client::Client;
 use serde::Serialize;
 
@@ -25,8 +26,8 @@ pub(crate) async fn run(session: &Session, command: &LedgerCommand) -> Result<()
         LedgerCommand::Show { from, count } => {
             let last = head.height.min(from.saturating_add(count).saturating_sub(1));
             let blocks = read_blocks(&connection.client, from.max(1), last).await?;
-            let blocks: Result<_, _> = blocks.iter().map(|bytes| BlockReport::read(bytes)).collect();
-            session.output.report(&ShowReport { blocks: blocks? })
+            let blocks = blocks.iter().map(BlockReport::new).collect();
+            session.output.report(&ShowReport { blocks })
         }
     };
     connection.close().await?;
@@ -35,22 +36,30 @@ pub(crate) async fn run(session: &Session, command: &LedgerCommand) -> Result<()
 
 /// Replays the chain from the genesis and compares its end with the head that was attested.
 async fn verify(session: &Session, client: &Client, head: &Header) -> Result<(), Failure> {
-    let blocks = read_blocks(client, 1, head.height).await?;
-    let chain = verify_from_genesis(session.network()?.genesis, blocks)
-        .map_err(|error| forged(&error.to_string()))?;
+    let mut chain = Chain::new(session.network()?.genesis).map_err(|error| forged(&error))?;
+    for block in read_blocks(client, 1, head.height).await? {
+        let height = block.block.header.height;
+        chain
+            .apply(&block, None)
+            .map_err(|error| forged(&error).during(format!("block {height}")))?;
+    }
     if chain.head().header.hash() != head.hash() {
-        return Err(forged("the chain does not lead to the head that the validator attests"));
+        return Err(forged(&"the chain does not lead to the head that the validator attests"));
     }
     Ok(())
 }
 
-async fn read_blocks(client: &Client, first: u64, last: u64) -> Result<Vec<Vec<u8>>, Failure> {
+async fn read_blocks(
+    client: &Client,
+    first: u64,
+    last: u64,
+) -> Result<Vec<CertifiedBlock>, Failure> {
     let mut blocks = Vec::new();
     let mut next = first;
     while next <= last {
         let page = client.blocks(next).await?;
         if page.is_empty() {
-            return Err(forged("the validator attests a head whose blocks it does not have"));
+            return Err(forged(&"the validator attests a head whose blocks it does not have"));
         }
         next += page.len() as u64;
         blocks.extend(page);
@@ -59,8 +68,12 @@ async fn read_blocks(client: &Client, first: u64, last: u64) -> Result<Vec<Vec<u
     Ok(blocks)
 }
 
-fn forged(message: &str) -> Failure {
-    Failure::new(Kind::Integrity, message, "keep the data folder and tell the other operators")
+fn forged(what: &dyn fmt::Display) -> Failure {
+    Failure::new(
+        Kind::Integrity,
+        what.to_string(),
+        "keep the data folder and tell the other operators",
+    )
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -146,15 +159,14 @@ struct EntryReport {
 }
 
 impl BlockReport {
-    fn read(bytes: &[u8]) -> Result<Self, Failure> {
-        let block = CertifiedBlock::from_bytes(bytes).map_err(|error| forged(&error.to_string()))?;
+    fn new(block: &CertifiedBlock) -> Self {
         let entries = block.block.entries.iter().map(|salted| {
             let entry = &salted.entry;
             let (kind, about) = describe(&entry.body);
             EntryReport { kind, author: entry.author.to_string(), sequence: entry.sequence, about }
         });
         let header = &block.block.header;
-        Ok(Self { height: header.height, time: header.time, entries: entries.collect() })
+        Self { height: header.height, time: header.time, entries: entries.collect() }
     }
 }
 
@@ -162,7 +174,9 @@ impl BlockReport {
 fn describe(body: &Body) -> (&'static str, String) {
     match body {
         Body::NodeJoin(join) => ("node joins", format!("{} at {}", join.node, join.address)),
-        Body::NodeUpdate(update) => ("node changes", format!("{} at {}", update.node, update.address)),
+        Body::NodeUpdate(update) => {
+            ("node changes", format!("{} at {}", update.node, update.address))
+        }
         Body::NodeRetire(retire) => ("node retires", retire.node.to_string()),
         Body::GroupCreate(create) => ("new group", create.code.to_string()),
         Body::SlotReassign(reassign) => {

@@ -92,8 +92,8 @@ pub(crate) async fn status(
     let mut groups = connection.client.groups().await?;
     if let Some(name) = name {
         let vault = session.open_vault(&connection, passphrase).await?;
-        let record = vault.record(name)?;
-        groups.retain(|group| record.groups().any(|id| id == group.id));
+        let holding = vault.record(name)?.groups();
+        groups.retain(|group| holding.contains(&group.id));
     }
     let mut reports = Vec::with_capacity(groups.len());
     for group in &groups {
@@ -175,13 +175,17 @@ impl Report for StatusReport {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         for group in &self.groups {
             let GroupReport { group: id, code, n, needed, answering, losses_tolerated, .. } = group;
-            write!(out, "Group {id}, {code}: {answering} of {n} holders answer, {needed} needed; ")?;
+            write!(
+                out,
+                "Group {id}, {code}: {answering} of {n} holders answer, {needed} needed; "
+            )?;
             if *losses_tolerated < 0 {
                 writeln!(out, "not readable until {} come back.", -losses_tolerated)?;
             } else {
                 writeln!(out, "{losses_tolerated} more may be lost.")?;
             }
-            let shown = |figure: Option<u64>, show: fn(u64) -> String| figure.map_or("-".into(), show);
+            let shown =
+                |figure: Option<u64>, show: fn(u64) -> String| figure.map_or("-".into(), show);
             let rows: Vec<[String; 5]> = group
                 .holders
                 .iter()

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::arguments::{EnrolOptions, Listening, NodeCommand, ValidatorCommand};
+use crate::arguments::{EnrolOptions, Listening, NodeCommand, Source, ValidatorCommand};
 use crate::codes::Codes;
 use crate::failure::{Failure, Kind};
 use crate::operator;
@@ -55,10 +55,11 @@ pub(crate) async fn run_validator(
     command: &ValidatorCommand,
 ) -> Result<(), Failure> {
     match command {
-        ValidatorCommand::Init { recover: true, .. } => recover(session).await,
+        ValidatorCommand::Init { recover: true, sources, .. } => recover(session, sources).await,
         ValidatorCommand::Init { address, name, codes, .. } => {
             let address = address.unwrap_or(LISTEN);
-            let network = found(session.data(), session.data(), name, address, Codes::choose(codes)?)?;
+            let network =
+                found(session.data(), session.data(), name, address, Codes::choose(codes)?)?;
             let network_file = session.data().join("network.toml");
             let id = network.network_id().to_string();
             session.output.report(&FoundReport { network: id, network_file })
@@ -125,13 +126,23 @@ async fn enrol(session: &Session, options: &EnrolOptions) -> Result<(), Failure>
     operator::enrol(&connection.client, join).await?;
     let has_group = operator::make_first_group(&connection.client, codes).await?;
     connection.close().await?;
-    session.output.report(&EnrolReport { node: options.node.to_string(), has_group, needed: codes.data.n })
+    session.output.report(&EnrolReport {
+        node: options.node.to_string(),
+        has_group,
+        needed: codes.data.n,
+    })
 }
 
-async fn recover(session: &Session) -> Result<(), Failure> {
+async fn recover(session: &Session, sources: &[Source]) -> Result<(), Failure> {
     let settings = validator_settings(session, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))?;
-    let height = validator::recover(settings).await.map_err(stopped_working)?;
-    session.output.report(&RecoverReport { height })
+    let recovered =
+        validator::recover(settings, sources.to_vec()).await.map_err(stopped_working)?;
+    let faults = recovered.faults.iter().map(|fault| format!("{}: {}", fault.node, fault.reason));
+    session.output.report(&RecoverReport {
+        height: recovered.height,
+        sources: recovered.sources.iter().map(ToString::to_string).collect(),
+        faults: faults.collect(),
+    })
 }
 
 fn listen(session: &Session, listening: &Listening) -> Result<SocketAddr, Failure> {
@@ -188,7 +199,10 @@ struct InitReport {
 impl Report for InitReport {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "This machine's key is {}.", self.node)?;
-        writeln!(out, "Put the network's network.toml into this data folder. The operator enrols it with")?;
+        writeln!(
+            out,
+            "Put the network's network.toml into this data folder. The operator enrols it with"
+        )?;
         writeln!(out, "  kakera node enrol {} --address ADDRESS:7400", self.node)
     }
 }
@@ -220,7 +234,11 @@ struct FoundReport {
 impl Report for FoundReport {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "Network {} was founded.", self.network)?;
-        writeln!(out, "Everybody who joins needs {}; it holds no secret.", self.network_file.display())?;
+        writeln!(
+            out,
+            "Everybody who joins needs {}; it holds no secret.",
+            self.network_file.display()
+        )?;
         writeln!(out, "Keep operator.key beside it safe: it lets machines in.")
     }
 }
@@ -228,10 +246,14 @@ impl Report for FoundReport {
 #[derive(Serialize)]
 struct RecoverReport {
     height: u64,
+    sources: Vec<String>,
+    faults: Vec<String>,
 }
 
 impl Report for RecoverReport {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "The chain is back, up to block {}.", self.height)
+        let confirmed = self.sources.len();
+        writeln!(out, "The chain is back up to block {}, by {confirmed} nodes.", self.height)?;
+        self.faults.iter().try_for_each(|fault| writeln!(out, "  not by {fault}"))
     }
 }

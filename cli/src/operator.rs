@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kakera_engine::ledger::{Body, GroupCreate, Node, NodeJoin, NodeRetire, NodeUpdate, SlotReassign};
+use kakera_engine::ledger::{
+    Body, GroupCreate, Node, NodeJoin, NodeRetire, NodeUpdate, SlotReassign,
+};
 use kakera_engine::names::{GroupId, NodeId, Slot};
 use kakera_engine::peer::Member;
 use kakera_net::client::Client;
@@ -66,7 +68,10 @@ pub(crate) async fn make_first_group(client: &Client, codes: Codes) -> Result<bo
 /// Retires lost nodes and gives each of their slots to another; tells the slots' new holders.
 ///
 /// What was done before an error stays done; repeating it does the rest.
-pub(crate) async fn replace(client: &Client, lost: &BTreeSet<NodeId>) -> Result<Vec<Seat>, Failure> {
+pub(crate) async fn replace(
+    client: &Client,
+    lost: &BTreeSet<NodeId>,
+) -> Result<Vec<Seat>, Failure> {
     for node in client.nodes().await? {
         let node = (lost.contains(&node.join.node) && !node.retired).then_some(node.join.node);
         if let Some(node) = node {

@@ -115,7 +115,8 @@ struct PutReport {
 
 impl PutReport {
     fn new(summary: &PutSummary, seconds: f64) -> Self {
-        let PutSummary { records, bytes, objects, stored_bytes, objects_complete, height } = *summary;
+        let PutSummary { records, bytes, objects, stored_bytes, objects_complete, height } =
+            *summary;
         Self { records, bytes, objects, objects_complete, stored_bytes, height, seconds }
     }
 }

@@ -170,7 +170,10 @@ impl RepairReport {
         Some(Failure::new(
             Kind::TryAgain,
             format!("slot {slot} of group {group}: {}", failure.unwrap_or_default()),
-            format!("bring node {} or other holders back, or kakera repair --lost {node}", &node[..16]),
+            format!(
+                "bring node {} or other holders back, or kakera repair --lost {node}",
+                &node[..16]
+            ),
         ))
     }
 }

@@ -4,10 +4,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use kakera_engine::seal::{
-    Hardening, VaultFileError, VaultRoot, open_vault_file, seal_vault_file,
-};
 use getrandom::SysRng;
+use kakera_engine::seal::{Hardening, VaultFileError, VaultRoot, open_vault_file, seal_vault_file};
 use rand_core::UnwrapErr;
 use serde::Serialize;
 

@@ -61,8 +61,11 @@ impl ClientMachine {
 }
 
 fn said_no(kind: Kind, answer: &Value) -> Failure {
-    let text = |key: &str, otherwise: &str| {
-        answer["error"][key].as_str().unwrap_or(otherwise).to_owned()
-    };
-    Failure::new(kind, text("message", "a client process ended without a word"), text("try", "kakera demo"))
+    let text =
+        |key: &str, otherwise: &str| answer["error"][key].as_str().unwrap_or(otherwise).to_owned();
+    Failure::new(
+        kind,
+        text("message", "a client process ended without a word"),
+        text("try", "kakera demo"),
+    )
 }

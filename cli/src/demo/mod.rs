@@ -33,7 +33,12 @@ async fn go(output: Output, options: &DemoOptions) -> Result<report::DemoReport,
 
 /// Completes when someone wants the tour to end.
 async fn stopped() -> Failure {
-    let watch = || Ok::<_, std::io::Error>((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?));
+    let watch = || {
+        Ok::<_, std::io::Error>((
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        ))
+    };
     match watch() {
         Ok((mut terminate, mut interrupt)) => {
             tokio::select! {

@@ -94,9 +94,18 @@ impl DemoReport {
             self.nodes_lost_before_repair, self.nodes_lost_after_repair
         );
         vec![
-            row("network", format!("{} nodes, data {}, key ({},{})", self.nodes, self.code, self.key_k, self.key_d)),
+            row(
+                "network",
+                format!(
+                    "{} nodes, data {}, key ({},{})",
+                    self.nodes, self.code, self.key_k, self.key_d
+                ),
+            ),
             row("records", format!("{}, {}", self.records, show_size(self.bytes))),
-            row("stored", format!("{}, {expansion:.2} × the records", show_size(self.stored_bytes))),
+            row(
+                "stored",
+                format!("{}, {expansion:.2} × the records", show_size(self.stored_bytes)),
+            ),
             row("put", speed(self.put_seconds)),
             row("plaintext on nodes", found),
             row("nodes lost", lost),

@@ -77,7 +77,8 @@ impl Tour {
             .map_err(|error| Failure::file(&std::env::temp_dir(), &error))?;
         let (files, words) = match &options.files {
             Some(files) => {
-                let whole = fs::canonicalize(files).map_err(|error| Failure::file(files, &error))?;
+                let whole =
+                    fs::canonicalize(files).map_err(|error| Failure::file(files, &error))?;
                 (whole, Vec::new())
             }
             None => {
@@ -173,7 +174,8 @@ impl Tour {
     fn sample(&self) -> Result<Samples, Failure> {
         let file = |error| Failure::file(&self.files, &error);
         let samples = Samples::take(&self.files, &self.words).map_err(file)?;
-        let found = scan::search(std::slice::from_ref(&self.files), &samples).map_err(file)?.samples;
+        let found =
+            scan::search(std::slice::from_ref(&self.files), &samples).map_err(file)?.samples;
         if found != samples.len() {
             let message = format!("the search finds {found} of {} samples", samples.len());
             return Err(Failure::new(Kind::Failure, message, "leave the files alone meanwhile"));
@@ -265,7 +267,9 @@ impl Tour {
         let begun = Instant::now();
         let report = repair_seats(&operator.client, &seats, self.output).await;
         let seconds = begun.elapsed().as_secs_f64();
-        if let Some(slot) = report.slots.iter().find(|slot| slot.failure.is_some() || slot.objects_failed > 0) {
+        if let Some(slot) =
+            report.slots.iter().find(|slot| slot.failure.is_some() || slot.objects_failed > 0)
+        {
             let reason = slot.failure.as_deref().unwrap_or("not every object could be rebuilt");
             return Err(wrong(format!("the repair of slot {}: {reason}", slot.slot)));
         }
@@ -290,8 +294,7 @@ impl Tour {
         self.narrate("Reading everything back on a new machine, from its vault file alone.");
         let fresh = self.machine("fresh");
         let vault_file = owner.data().join("vault.key");
-        let (vault, _) =
-            fresh.run(&[Path::new("vault"), Path::new("open"), &vault_file]).await?;
+        let (vault, _) = fresh.run(&[Path::new("vault"), Path::new("open"), &vault_file]).await?;
         self.network.enrol_client(operator, client_id(&vault)?).await?;
         let restored = self.restored();
         fs::create_dir_all(&restored).map_err(|error| Failure::file(&restored, &error))?;

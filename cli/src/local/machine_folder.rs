@@ -143,9 +143,9 @@ impl MachineFolder {
         match lifetime {
             // Its own group: the terminal's ctrl-C is not for it.
             Lifetime::Persistent => command.process_group(0),
-            Lifetime::WithParent => {
-                command.args(["--die-with-parent", &std::process::id().to_string()]).process_group(0)
-            }
+            Lifetime::WithParent => command
+                .args(["--die-with-parent", &std::process::id().to_string()])
+                .process_group(0),
         };
         let child = command.spawn().map_err(failure)?;
         let process = Process::running(child.id()).map_err(|_| self.did_not_start())?;

@@ -32,7 +32,12 @@ pub(crate) async fn run(session: &Session, command: &LocalCommand) -> Result<(),
             } else {
                 let codes_of_groups = Codes::choose(codes)?;
                 session.output.narrate("Making a network …");
-                LocalNetwork::create(&folder, codes.nodes.into(), codes_of_groups, Lifetime::Persistent)?
+                LocalNetwork::create(
+                    &folder,
+                    codes.nodes.into(),
+                    codes_of_groups,
+                    Lifetime::Persistent,
+                )?
             };
             let operator = network.up().await?;
             network.enrol_client(&operator, session.client_identity()?.node_id()).await?;
@@ -45,7 +50,8 @@ pub(crate) async fn run(session: &Session, command: &LocalCommand) -> Result<(),
         }
         LocalCommand::Status => {
             let network = LocalNetwork::open(&folder, Lifetime::Persistent)?;
-            let operator = if network.validator().is_running() { Some(network.operator()?) } else { None };
+            let operator =
+                if network.validator().is_running() { Some(network.operator()?) } else { None };
             report(session, &network, operator).await
         }
         LocalCommand::Kill { node } => {
@@ -80,7 +86,9 @@ async fn report(
     if let Some(connection) = operator {
         connection.close().await?;
     }
-    session.output.report(&LocalReport { folder: network.folder().display().to_string(), processes })
+    session
+        .output
+        .report(&LocalReport { folder: network.folder().display().to_string(), processes })
 }
 
 async fn node_reports(
@@ -130,7 +138,10 @@ impl ProcessReport {
         Ok(Self {
             name,
             state: machine.state(),
-            pid: machine.process().filter(|process| process.is_running()).map(|process| process.pid()),
+            pid: machine
+                .process()
+                .filter(|process| process.is_running())
+                .map(|process| process.pid()),
             address: machine.address().map(|address| address.to_string()),
             id: machine.node_id()?.to_string(),
             objects: None,

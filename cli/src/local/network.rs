@@ -234,10 +234,12 @@ fn network_file(folder: &Path) -> PathBuf {
 
 /// A free port of the loopback interface, as long as nobody takes it in between.
 fn free_address() -> Result<SocketAddr, Failure> {
-    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr()).map_err(|error| {
-        let message = format!("no free port on 127.0.0.1: {error}");
-        Failure::new(Kind::TryAgain, message, "repeat the command")
-    })
+    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr()).map_err(
+        |error| {
+            let message = format!("no free port on 127.0.0.1: {error}");
+            Failure::new(Kind::TryAgain, message, "repeat the command")
+        },
+    )
 }
 
 async fn wait_until_listening(machine: &MachineFolder) -> Result<(), Failure> {
@@ -262,9 +264,9 @@ async fn wait_until_answering(
     loop {
         let figures = ask_nodes(&operator.client, &ids).await;
         let is_ready = |figures: &Option<_>| {
-            figures.as_ref().is_some_and(|figures: &kakera_engine::wire::NodeStatus| {
-                figures.height >= height
-            })
+            figures
+                .as_ref()
+                .is_some_and(|figures: &kakera_engine::wire::NodeStatus| figures.height >= height)
         };
         let Some(late) = figures.iter().position(|figures| !is_ready(figures)) else {
             return Ok(());
