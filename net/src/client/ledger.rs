@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kakera_engine::ledger::{
-    Body, Counts, Entry, Group, Node, Pointer, PostedPointer, SignedHeader, StateKey, VerifiedHead,
+    Body, CertifiedBlock, Counts, Entry, Group, Node, Pointer, PostedPointer, SignedHeader, StateKey, VerifiedHead,
 };
 use kakera_engine::names::{GroupId, NodeId, Slot, Tag};
 use kakera_engine::peer::{Answer, Member};
@@ -14,6 +14,7 @@ use minicbor::{Decode, Encode};
 use rand_core::Rng;
 
 use super::{Client, ClientError, GroupPlace};
+use crate::chain_store::split_blocks;
 use crate::clock::unix_milliseconds;
 use crate::random::system_random;
 
@@ -61,6 +62,17 @@ impl Client {
             };
         *next = Some(sequence + 1);
         Ok(submitted)
+    }
+
+    /// Some blocks in their order, from a height that exists on. They are not checked here, and
+    /// those above the head need not be final yet.
+    pub async fn blocks(&self, from: u64) -> Result<Vec<CertifiedBlock>, ClientError> {
+        let operation = Operation::Follow { from, acknowledged: None };
+        let Answer { response, body } = self.ask_validator(&operation).await?;
+        match (response, split_blocks(&body)) {
+            (Response::Blocks { .. }, Some(blocks)) => Ok(blocks),
+            _ => Err(self.unfitting()),
+        }
     }
 
     /// The live pointers of each tag, in ledger order.
