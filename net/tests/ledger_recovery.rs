@@ -4,6 +4,8 @@
 mod ledger_network;
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,8 +14,10 @@ use kakera_engine::names::NodeId;
 use kakera_engine::wire::{Operation, Request, Response, Session};
 use kakera_net::chain_store::{CHAIN_FILE, ChainStore, answer_follow};
 use kakera_net::clock::unix_milliseconds;
+use kakera_net::exchange::Exchange;
 use kakera_net::fabric::{Fabric, Incoming, Limits};
 use kakera_net::id::Identity;
+use kakera_net::node::FollowedLedger;
 use kakera_net::rpc::Message;
 use kakera_net::store::disk::OsDisk;
 use kakera_net::validator::{RecoverError, Recovered, ValidatorError, recover};
@@ -108,11 +112,11 @@ async fn without_its_key_a_validator_is_told_what_it_can_do() {
 async fn lying_source(
     network: &Network,
     number: u8,
+    folder: &Path,
     tamper: impl Fn(&mut CertifiedBlock) + Send + Sync + 'static,
 ) -> Fabric {
+    let (_, honest) = network.stored_chain(folder);
     let folder = network.root.path().join("liar");
-    std::fs::create_dir_all(&folder).unwrap();
-    let (_, honest) = network.stored_chain(&network.node_folder(number));
     let store = ChainStore::open(&OsDisk::open(&folder).unwrap(), CHAIN_FILE).unwrap();
     for height in 1..=honest.height() {
         let mut block = honest.block(height).unwrap().unwrap();
@@ -122,7 +126,7 @@ async fn lying_source(
     let limits = Limits::default().on_loopback();
     let fabric = Fabric::bind(identity(number), loopback(), limits, |_| true).unwrap();
     network.book.0.lock().unwrap().insert(id(number), fabric.local_address());
-    let (serving, store) = (fabric.clone(), std::sync::Arc::new(store));
+    let (serving, store) = (fabric.clone(), Arc::new(store));
     let network = network.file.network_id();
     tokio::spawn(async move {
         let handler = move |incoming: Incoming| {
@@ -141,7 +145,7 @@ async fn lying_source(
 async fn a_source_that_tampers_is_named_and_its_blocks_refused() {
     let (mut network, height) = lose_the_folder(6).await;
     network.stop_node(STORAGE).await;
-    let liar = lying_source(&network, STORAGE, |block| {
+    let liar = lying_source(&network, STORAGE, &network.node_folder(STORAGE), |block| {
         // The certificate covers the header only; the entries are changed.
         if block.block.header.height == 5 {
             block.block.entries[0].salt[0] ^= 1;
@@ -163,7 +167,7 @@ async fn a_source_that_tampers_is_named_and_its_blocks_refused() {
 async fn a_forger_without_the_validators_key_convinces_nobody() {
     let (mut network, _) = lose_the_folder(3).await;
     network.stop_node(STORAGE).await;
-    let _liar = lying_source(&network, STORAGE, |block| {
+    let _liar = lying_source(&network, STORAGE, &network.node_folder(STORAGE), |block| {
         let stranger: &Identity = &identity(66);
         block.block.header.time += 1;
         block.certificate = Certificate::solo(&block.block.header, stranger.signing_key());
@@ -173,4 +177,41 @@ async fn a_forger_without_the_validators_key_convinces_nobody() {
     let RecoverError::TooFewSources { faults, height: 0, .. } = &error else { panic!("{error}") };
     assert!(faults[0].reason.contains("certificate"), "{faults:?}");
     assert!(!network.validator_folder().join("chain.log").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_keeps_nothing_of_a_tampered_block_and_names_who_sent_it() {
+    let mut network = Network::new(0).await;
+    for number in 0..5 {
+        let body = network.pointer(number);
+        network.submit(OPERATOR, 1 + number, body, PATIENCE).await.unwrap();
+    }
+    network.kill_validator().await;
+    let liar = lying_source(&network, VALIDATOR, &network.validator_folder(), |block| {
+        if block.block.header.height == 4 {
+            block.block.entries[0].salt[0] ^= 1;
+        }
+    })
+    .await;
+    let mut file = network.file.clone();
+    file.addresses.insert(id(VALIDATOR), liar.local_address());
+    let disk = OsDisk::open(&network.root.path().join("follower")).unwrap();
+    let ledger = Arc::new(FollowedLedger::open(&disk, file.clone()).unwrap());
+    let follower = identity(OPERATOR);
+    let limits = Limits::default().on_loopback();
+    let fabric = Fabric::bind(follower.clone(), loopback(), limits, |_| false).unwrap();
+    let exchange = Exchange::new(fabric, file.network_id(), follower.clone(), ledger.clone());
+    let following = tokio::spawn(ledger.clone().follow(exchange, follower));
+    let mut told = None;
+    for _ in 0..1000 {
+        told = ledger.last_failure();
+        if told.as_ref().is_some_and(|told| told.contains("block 4")) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let told = told.unwrap();
+    assert!(told.contains(&id(VALIDATOR).to_string()) && told.contains("entries root"), "{told}");
+    assert_eq!(ledger.height(), 3, "the good blocks before it are kept");
+    following.abort();
 }

@@ -11,7 +11,6 @@ use kakera_engine::ledger::{
 };
 use kakera_engine::names::NodeId;
 use kakera_engine::peer::{Answer, AskFailure};
-use kakera_engine::policy::LedgerView;
 use kakera_engine::wire::{Operation, Refusal, Response};
 use rand_core::Rng;
 use thiserror::Error;
@@ -33,7 +32,7 @@ const POLL_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long to wait for a head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(8);
 /// A tenth of the age at which a view proves nothing any more.
-const ATTESTATION_INTERVAL_MILLIS: u64 = 60_000;
+const ATTESTATION_INTERVAL: Duration = Duration::from_secs(60);
 /// Between attempts, doubling from the least to the most, each shortened by up to a half at random.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
@@ -159,12 +158,8 @@ impl FollowedLedger {
         exchange: &Exchange,
     ) -> FollowError {
         loop {
-            let age = unix_milliseconds().saturating_sub(self.view().attested_at());
-            if let Some(rest) = ATTESTATION_INTERVAL_MILLIS.checked_sub(age) {
-                tokio::time::sleep(Duration::from_millis(rest + 1)).await;
-            }
             match self.attest(validator, exchange).await {
-                Ok(()) => {}
+                Ok(()) => tokio::time::sleep(ATTESTATION_INTERVAL).await,
                 // If it is gone, the polls tell.
                 Err(FollowError::Ask(_) | FollowError::Refused(_)) => {
                     tokio::time::sleep(PAUSE_MIN).await;
