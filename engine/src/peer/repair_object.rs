@@ -76,7 +76,7 @@ struct Known {
 
 struct SymbolsAnswer {
     key_symbol: ProvenSymbol,
-    signature: crate::names::Signature,
+    signature: crate::signature::Signature,
     body: Bytes,
 }
 
@@ -283,7 +283,7 @@ impl RepairObject {
         let key_bytes = canonical::encode(key_symbol).len() as u64;
         let described = object.map_or(0, |object| canonical::encode(object).len() as u64);
         self.traffic.key_bytes += key_bytes;
-        self.traffic.header_bytes += described + crate::names::Signature::LEN as u64;
+        self.traffic.header_bytes += described + crate::signature::Signature::LEN as u64;
         self.traffic.symbol_bytes += body.len() as u64;
     }
 
