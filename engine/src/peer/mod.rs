@@ -123,6 +123,9 @@ pub enum FaultKind {
     /// A receipt whose signature or content is wrong.
     #[error("the receipt is wrong")]
     Receipt,
+    /// An object listed that nobody has.
+    #[error("the inventory lists an object that nobody has")]
+    Inventory,
     /// An answer to another question, or of the wrong size.
     #[error("the answer does not fit the question")]
     Unfitting,
