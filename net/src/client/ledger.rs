@@ -1,6 +1,7 @@
 //! Reads of the ledger's state with proofs, and submission of entries.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kakera_engine::ledger::{
@@ -23,6 +24,9 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
 const KEYS_AT_ONCE: usize = 256;
 /// Groups a put chooses from. A client of a large network does not read the whole registry.
 const GROUPS_CHOSEN: usize = 8;
+/// How long a put may rely on the members of a group as read before. A holder that was replaced
+/// refuses, which counts as one loss.
+const OPEN_GROUPS_AGE_MAX: Duration = Duration::from_secs(60);
 /// The head moves between two requests only while others write.
 const HEAD_ATTEMPTS: usize = 8;
 
@@ -118,8 +122,21 @@ impl Client {
         }
     }
 
-    /// Some groups with members, chosen at random: where a put may go.
-    pub(crate) async fn open_groups(&self) -> Result<std::sync::Arc<[GroupPlace]>, ClientError> {
+    /// Some groups with members, chosen at random: where a put may go. The same ones for a while,
+    /// so that a run of puts does not read the registry again each time.
+    pub(crate) async fn open_groups(&self) -> Result<Arc<[GroupPlace]>, ClientError> {
+        let mut open = self.open_groups.lock().await;
+        if let Some((groups, chosen_at)) = &*open
+            && chosen_at.elapsed() < OPEN_GROUPS_AGE_MAX
+        {
+            return Ok(Arc::clone(groups));
+        }
+        let groups = self.choose_groups().await?;
+        *open = Some((Arc::clone(&groups), Instant::now()));
+        Ok(groups)
+    }
+
+    async fn choose_groups(&self) -> Result<Arc<[GroupPlace]>, ClientError> {
         let mut candidates: Vec<u32> = (0..self.counts().await?.groups).collect();
         let mut random = system_random();
         let chosen = GROUPS_CHOSEN.min(candidates.len());
