@@ -191,6 +191,7 @@ fn series<S: System>(
         get_cpu_seconds += system.cpu_seconds()? - cpu;
         ensure!(read == content(index, length), "record {index} came back changed");
     }
+    eprintln!("  {count} records of {length} bytes put and read back");
     puts.sort_by(f64::total_cmp);
     gets.sort_by(f64::total_cmp);
     let bytes = (count * length) as f64;

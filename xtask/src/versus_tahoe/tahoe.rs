@@ -78,13 +78,9 @@ impl System for Grid {
     }
 
     fn put_folder(&mut self, folder: &Path) -> Result<()> {
-        let directory = String::from_utf8(self.request("POST", "/uri?t=mkdir", &[])?)?;
         for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let name = entry.file_name().into_string().ok().context("a name is not UTF-8")?;
-            self.request("PUT", &format!("/uri/{directory}/{name}"), &fs::read(entry.path())?)?;
+            self.request("PUT", "/uri", &fs::read(entry?.path())?)?;
         }
-        self.repaired = Some(directory);
         Ok(())
     }
 
@@ -112,7 +108,13 @@ impl System for Grid {
         let shares: Vec<PathBuf> =
             self.storage_folders().iter().map(|node| node.join("storage/shares")).collect();
         shares.iter().try_for_each(|folder| empty(folder))?;
-        self.put_folder(records)?;
+        let directory = String::from_utf8(self.request("POST", "/uri?t=mkdir", &[])?)?;
+        for entry in fs::read_dir(records)? {
+            let entry = entry?;
+            let name = entry.file_name().into_string().ok().context("a name is not UTF-8")?;
+            self.request("PUT", &format!("/uri/{directory}/{name}"), &fs::read(entry.path())?)?;
+        }
+        self.repaired = Some(directory);
         let lost = disk_bytes(&shares[..1])?;
         empty(&shares[0])?;
         Ok(lost)
