@@ -19,6 +19,7 @@ pub(crate) struct Figure {
     value: f64,
     /// The same for the other system in the same run.
     peer: Option<f64>,
+    more_is_better: bool,
     goal: Option<Goal>,
 }
 
@@ -29,8 +30,8 @@ pub(crate) enum Goal {
     AtMost(f64),
     /// Not less.
     AtLeast(f64),
-    /// The peer's figure is so many times larger.
-    TimesLess(f64),
+    /// So many times better than the peer.
+    TimesBetter(f64),
 }
 
 impl Report {
@@ -46,7 +47,8 @@ impl Report {
 
     /// Adds a figure.
     pub(crate) fn add(&mut self, name: impl Into<String>, value: f64) -> &mut Figure {
-        let figure = Figure { name: name.into(), value, peer: None, goal: None };
+        let figure =
+            Figure { name: name.into(), value, peer: None, more_is_better: false, goal: None };
         self.figures.push_mut(figure)
     }
 
@@ -91,8 +93,16 @@ impl Figure {
         self
     }
 
-    fn times_less(&self) -> Option<f64> {
-        Some(self.peer? / self.value)
+    /// Says that a rate was measured, not a cost.
+    pub(crate) fn more_is_better(&mut self) -> &mut Self {
+        self.more_is_better = true;
+        self
+    }
+
+    /// How many times better than the peer.
+    fn times_better(&self) -> Option<f64> {
+        let times_less = self.peer? / self.value;
+        Some(if self.more_is_better { times_less.recip() } else { times_less })
     }
 
     /// `None` without a goal; what cannot be computed is missed.
@@ -100,7 +110,7 @@ impl Figure {
         Some(match self.goal? {
             Goal::AtMost(limit) => self.value <= limit,
             Goal::AtLeast(limit) => self.value >= limit,
-            Goal::TimesLess(times) => self.times_less().is_some_and(|ratio| ratio >= times),
+            Goal::TimesBetter(times) => self.times_better().is_some_and(|ratio| ratio >= times),
         })
     }
 }
@@ -111,7 +121,7 @@ impl fmt::Display for Report {
             vec![["".into(), self.command.into(), String::new(), String::new(), String::new()]];
         if let Some(peer) = self.peer {
             rows[0][2] = peer.into();
-            rows[0][3] = "ratio".into();
+            rows[0][3] = "times better".into();
         }
         rows.extend(self.figures.iter().map(|figure| {
             let optional = |value: Option<f64>| value.map(rounded).unwrap_or_default();
@@ -125,7 +135,7 @@ impl fmt::Display for Report {
                 figure.name.clone(),
                 rounded(figure.value),
                 optional(figure.peer),
-                optional(figure.times_less()),
+                optional(figure.times_better()),
                 goal + verdict,
             ]
         }));
@@ -147,7 +157,7 @@ impl fmt::Display for Goal {
         match self {
             Self::AtMost(limit) => write!(formatter, "≤ {}", rounded(*limit)),
             Self::AtLeast(limit) => write!(formatter, "≥ {}", rounded(*limit)),
-            Self::TimesLess(times) => write!(formatter, "≥ {} × less", rounded(*times)),
+            Self::TimesBetter(times) => write!(formatter, "≥ {} × better", rounded(*times)),
         }
     }
 }
@@ -173,22 +183,28 @@ mod tests {
     fn table_and_json_agree_on_what_is_missed() {
         let mut report = Report::beside("example", "tahoe");
         report.add("put_ms", 12.5).peer(72.0).goal(Goal::AtMost(10.0));
-        report.add("put_cpu_seconds", 0.004).peer(0.12).goal(Goal::TimesLess(25.0));
-        report.count("records", 3);
+        report.add("put_cpu_seconds", 0.004).peer(0.12).goal(Goal::TimesBetter(25.0));
+        report.add("mb_per_second", 50.0).peer(20.0).more_is_better().goal(Goal::TimesBetter(2.0));
         assert_eq!(report.goals_missed(), ["put_ms"]);
         let json = report.to_json();
         assert_eq!(json["put_ms"], 12.5);
-        assert_eq!(json["tahoe"], json!({ "put_ms": 72.0, "put_cpu_seconds": 0.12 }));
+        assert_eq!(
+            json["tahoe"],
+            json!({ "put_ms": 72.0, "put_cpu_seconds": 0.12, "mb_per_second": 20.0 })
+        );
         let table = report.to_string();
-        assert!(table.contains("put_ms              12.5     72   5.76  ≤ 10  MISSED"), "{table}");
-        assert!(table.contains("≥ 25 × less  ok"), "{table}");
+        assert!(
+            table.contains("put_ms              12.5     72          5.76  ≤ 10  MISSED"),
+            "{table}"
+        );
+        assert!(table.contains("≥ 25 × better  ok"), "{table}");
         assert_eq!(table.lines().count(), 4);
     }
 
     #[test]
     fn what_cannot_be_computed_is_missed() {
         let mut report = Report::new("example");
-        report.add("no_peer", 1.0).goal(Goal::TimesLess(2.0));
+        report.add("no_peer", 1.0).goal(Goal::TimesBetter(2.0));
         report.add("not_a_number", f64::NAN).goal(Goal::AtMost(2.0));
         assert_eq!(report.goals_missed().len(), 2);
     }
