@@ -124,7 +124,10 @@ Examples:
   kakera ls charts/2026/")]
     Ls {
         /// Only records whose names begin so
-        prefix: Option<String>,
+        #[arg(default_value = "", hide_default_value = true)]
+        prefix: String,
+        #[command(flatten)]
+        passphrase: PassphraseOptions,
     },
     /// Show how many losses the records, or one record, can take
     #[command(after_help = "\
@@ -134,6 +137,8 @@ Examples:
     Status {
         /// One record instead of all
         name: Option<String>,
+        #[command(flatten)]
+        passphrase: PassphraseOptions,
     },
     /// Rebuild what lost nodes held
     #[command(after_help = "\
@@ -277,8 +282,11 @@ pub(crate) enum ValidatorCommand {
         #[command(flatten)]
         codes: CodeOptions,
         /// Rebuild the chain of this machine's key from the nodes that follow it
-        #[arg(long, conflicts_with_all = ["address", "name", "code", "nodes"])]
+        #[arg(long, requires = "sources", conflicts_with_all = ["address", "name", "code", "nodes"])]
         recover: bool,
+        /// A storage node that followed the chain; name as many as there are
+        #[arg(long = "source", value_name = "ID@ADDRESS", requires = "recover", value_parser = parse_source)]
+        sources: Vec<Source>,
     },
     /// Order entries until stopped
     Run {
@@ -389,6 +397,16 @@ pub(crate) enum LedgerCommand {
         #[arg(long, value_name = "N", default_value_t = 100)]
         count: u64,
     },
+}
+
+/// A storage node and where it listens.
+pub(crate) type Source = (NodeId, SocketAddr);
+
+fn parse_source(text: &str) -> Result<Source, String> {
+    let parsed = text
+        .split_once('@')
+        .and_then(|(id, address)| Some((NodeId::from_hex(id)?, address.parse().ok()?)));
+    parsed.ok_or_else(|| format!("'{text}' is not a node's key and address, ID@192.0.2.7:7400"))
 }
 
 fn parse_node_id(text: &str) -> Result<NodeId, String> {

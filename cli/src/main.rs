@@ -1,11 +1,99 @@
-//! The `kakera` command.
+//! The `kakera` command: secret-sharing storage for patient files.
+//!
+//! Every command is a function from a [`Session`](session::Session) and its options to a report or
+//! a [`Failure`](failure::Failure); only this file knows about the process.
 
 mod arguments;
+mod codes;
 mod configuration;
 mod demo;
 mod failure;
+mod get;
+mod ledger;
+mod listing;
+mod local;
+mod machine;
+mod operator;
 mod output;
+mod passphrase;
 mod progress;
+mod put;
 mod quantity;
+mod repair;
+mod session;
 mod usage;
-fn main() {}
+mod vault;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::arguments::{Arguments, Command};
+use crate::failure::{Failure, Kind};
+use crate::session::Session;
+use crate::usage::Refusal;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(error),
+    };
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.show(arguments.general.json),
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let session = Session::new(&arguments.general)?;
+    start_log(arguments.general.log.as_deref().or(session.configuration.log.as_deref()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Failure::new(Kind::Failure, format!("cannot start threads: {error}"), "raise ulimit -u")
+    })?;
+    runtime.block_on(dispatch(&session, &arguments.command))
+}
+
+async fn dispatch(session: &Session, command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Demo(options) => demo::run(session.output, options).await,
+        Command::Local(command) => local::run(session, command).await,
+        Command::Node(command) => machine::run_node(session, command).await,
+        Command::Validator(command) => machine::run_validator(session, command).await,
+        Command::Vault(command) => vault::run(session, command),
+        Command::Put(options) => put::run(session, options).await,
+        Command::Get(options) => get::run(session, options).await,
+        Command::Ls { prefix, passphrase } => listing::list(session, prefix, passphrase).await,
+        Command::Status { name, passphrase } => {
+            listing::status(session, name.as_deref(), passphrase).await
+        }
+        Command::Repair(options) => repair::run(session, options).await,
+        Command::Ledger(command) => ledger::run(session, command).await,
+    }
+}
+
+/// Log lines go to standard error; a client is silent unless asked.
+fn start_log(filter: Option<&str>) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(filter.unwrap_or("off")).map_err(|error| {
+        Failure::new(Kind::Usage, format!("the log filter: {error}"), "--log info")
+    })?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
+}
+
+/// Clap's answers are printed as they are. Its refusals come before any option is known, so
+/// `--json` is looked for among the words.
+fn refuse(error: clap::Error) -> ExitCode {
+    match Refusal::of(error) {
+        Refusal::Answer(answer) => {
+            // Standard output may be closed; there is nobody to tell then.
+            let _ = answer.print();
+            ExitCode::SUCCESS
+        }
+        Refusal::Failure(failure) => {
+            let words = std::env::args_os().skip(1).take_while(|word| word != "--");
+            failure.show(words.into_iter().any(|word| word == "--json"))
+        }
+    }
+}

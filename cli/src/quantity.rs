@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::failure::{Failure, Kind};
+
 /// Units by their factor, the longer spelling first.
 const UNITS: [(&str, u64); 9] = [
     ("KiB", 1 << 10),
@@ -37,9 +39,16 @@ pub(crate) struct ByteRange {
 }
 
 impl ByteRange {
-    /// As a range whose open end is as far as it can be.
-    pub(crate) fn to_range(self) -> Range<u64> {
-        self.start..self.end.unwrap_or(u64::MAX)
+    /// The bytes of a record of `len` bytes that it means; a record that is shorter ends it.
+    pub(crate) fn within(self, len: u64) -> Result<Range<u64>, Failure> {
+        if self.start >= len {
+            return Err(Failure::new(
+                Kind::Usage,
+                format!("the range begins at byte {} of a record of {len} bytes", self.start),
+                "a range inside the record; kakera ls shows its length",
+            ));
+        }
+        Ok(self.start..self.end.map_or(len, |end| end.min(len)))
     }
 }
 
@@ -77,6 +86,26 @@ pub(crate) fn show_size(bytes: u64) -> String {
     unreachable!("the last unit takes every value")
 }
 
+/// `12.3 MB/s`.
+pub(crate) fn show_rate(bytes: u64, seconds: f64) -> String {
+    format!("{}/s", show_size((bytes as f64 / seconds.max(1e-6)) as u64))
+}
+
+/// `2026-11-22 22:10` in UTC, by the days-to-civil algorithm of Howard Hinnant.
+pub(crate) fn show_time(unix_seconds: u64) -> String {
+    let (days, seconds) = (unix_seconds / 86_400, unix_seconds % 86_400);
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", seconds / 3600, seconds / 60 % 60)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,9 +135,13 @@ mod tests {
 
     #[test]
     fn ranges_are_half_open() {
-        assert_eq!(parse_range("0-100").unwrap().to_range(), 0..100);
-        assert_eq!(parse_range("1MiB-").unwrap().to_range(), (1 << 20)..u64::MAX);
-        assert_eq!(parse_range("1KiB-1MiB").unwrap().to_range(), 1024..(1 << 20));
+        let within = |text, len| parse_range(text).unwrap().within(len).ok();
+        assert_eq!(within("0-100", 1000), Some(0..100));
+        assert_eq!(within("0-100", 100), Some(0..100));
+        assert_eq!(within("0-100", 99), Some(0..99));
+        assert_eq!(within("1KiB-1MiB", 1 << 30), Some(1024..1 << 20));
+        assert_eq!(within("1KiB-", 2000), Some(1024..2000));
+        assert_eq!(within("5-", 5), None);
         for text in ["", "5", "-", "-5", "5-5", "9-5", "a-b", "1-2-3"] {
             assert!(parse_range(text).is_err(), "{text}");
         }
@@ -121,5 +154,13 @@ mod tests {
             shown,
             ["0 B", "999 B", "1.00 KB", "99.9 KB", "999 KB", "1.00 MB", "200 MB", "18446744 TB"]
         );
+    }
+
+    #[test]
+    fn times_are_shown_in_utc() {
+        assert_eq!(show_time(0), "1970-01-01 00:00");
+        assert_eq!(show_time(951_782_399), "2000-02-28 23:59");
+        assert_eq!(show_time(951_782_400), "2000-02-29 00:00");
+        assert_eq!(show_time(1_795_385_400), "2026-11-22 22:10");
     }
 }

@@ -180,7 +180,9 @@ pub(crate) fn load_identity(path: &Path, advice: &str) -> Result<Arc<Identity>, 
 
 fn identity_failure(error: IdentityError, advice: &str) -> Failure {
     let kind = match &error {
-        IdentityError::Io { error, .. } if error.kind() == io::ErrorKind::NotFound => Kind::NotFound,
+        IdentityError::Io { error, .. } if error.kind() == io::ErrorKind::NotFound => {
+            Kind::NotFound
+        }
         IdentityError::Io { .. } => Kind::Failure,
         IdentityError::Exposed { .. } => Kind::Denied,
         IdentityError::Damaged { .. } => Kind::Integrity,
@@ -212,9 +214,9 @@ pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 fn home() -> Result<PathBuf, Failure> {
-    std::env::home_dir().filter(|home| home.is_absolute()).ok_or_else(|| {
-        Failure::new(Kind::Usage, "this user has no home folder", "--data DIR")
-    })
+    std::env::home_dir()
+        .filter(|home| home.is_absolute())
+        .ok_or_else(|| Failure::new(Kind::Usage, "this user has no home folder", "--data DIR"))
 }
 
 /// One file a network: a data folder may meet several.

@@ -4,10 +4,9 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use kakera_engine::seal::{
-    Hardening, VaultFileError, VaultRoot, open_vault_file, seal_vault_file,
-};
-use kakera_net::random::system_random;
+use getrandom::SysRng;
+use kakera_engine::seal::{Hardening, VaultFileError, VaultRoot, open_vault_file, seal_vault_file};
+use rand_core::UnwrapErr;
 use serde::Serialize;
 
 use crate::arguments::{PassphraseOptions, Profile, VaultCommand};
@@ -57,7 +56,7 @@ fn create(
         Profile::Small => Hardening::SmallMachine,
     };
     let passphrase = session.passphrase(passphrase).read_new()?;
-    let random = &mut system_random();
+    let random = &mut UnwrapErr(SysRng);
     let root = VaultRoot::generate(random);
     let file = seal_vault_file(&root, &passphrase, hardening, random).map_err(failure)?;
     replace_file(&path, &file)?;

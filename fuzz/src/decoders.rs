@@ -11,6 +11,7 @@ use kakera_engine::wire::{
     BODY_LEN_MAX, HEADER_LEN_MAX, InventoryPage, Operation, ProvenValue, Request, RequestError,
     Response, canonical,
 };
+use kakera_net::network_file::NetworkFile;
 use minicbor::{Decode, Encode};
 
 use crate::samples;
@@ -142,9 +143,25 @@ pub(crate) fn proven_symbol(bytes: &[u8]) -> bool {
 
 pub(crate) fn code_name(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
-    let Ok(parameters) = text.parse::<CodeParameters>() else { return false };
-    let _ = parameters.check();
+    let parameters = match text.parse::<CodeParameters>() {
+        Ok(parameters) => parameters,
+        Err(error) => return error.to_string().is_empty(),
+    };
+    if let Err(error) = parameters.check() {
+        assert!(!error.to_string().is_empty());
+    }
     true
+}
+
+pub(crate) fn network_file(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    match NetworkFile::parse(text) {
+        Ok(file) => {
+            assert!(NetworkFile::parse(&file.to_text()).is_ok_and(|again| again == file));
+            true
+        }
+        Err(error) => error.to_string().is_empty(),
+    }
 }
 
 pub(crate) fn vault_file(bytes: &[u8]) -> bool {

@@ -39,6 +39,7 @@ pub const TARGETS: &[Target] = &[
     target("share", decoders::share, samples::object::shares),
     target("proven-part", decoders::proven_part, samples::object::proven_parts),
     target("proven-symbol", decoders::proven_symbol, samples::object::proven_symbols),
+    target("network-file", decoders::network_file, samples::ledger::network_files),
     target("code-name", decoders::code_name, samples::object::code_names),
     target("vault-file", decoders::vault_file, samples::object::vault_files),
     target("part-file", decoders::part_file, samples::store::part_files),

@@ -78,7 +78,7 @@ impl Identity {
     }
 
     /// The key itself, for the engine's signatures.
-    pub(crate) fn signing_key(&self) -> &SigningKey {
+    pub fn signing_key(&self) -> &SigningKey {
         &self.key
     }
 

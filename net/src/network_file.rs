@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(NetworkFile::parse(&moved).unwrap().network_id(), file.network_id());
         assert_eq!(
             file.network_id().to_string(),
-            "0000000000000000000000000000000000000000000000000000000000000000"
+            "01057d2df631c6cab36231454783f66e8d7c70b4361fa90cbdb44bfe3f9576b7"
         );
         let renamed = text().replace("north", "south");
         assert_ne!(NetworkFile::parse(&renamed).unwrap().network_id(), file.network_id());

@@ -1,1 +1,55 @@
-fn main() {}
+//! Named commands for those who build Kakera: `cargo xtask` lists them.
+//!
+//! Every command measures something and gives a [`report::Report`], printed as a table or, with
+//! `--json`, as one JSON object of the same figures. A missed goal is a failure.
+
+mod crash;
+mod footprint;
+mod fuzz;
+mod process;
+mod product;
+mod report;
+mod versus_tahoe;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Named commands for those who build Kakera
+#[derive(Parser)]
+#[command(name = "cargo xtask", arg_required_else_help = true, disable_help_subcommand = true)]
+struct Arguments {
+    /// Print one JSON object on standard output
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Kill nodes and cut the power of a simulated disk; nothing acknowledged may be lost
+    Crash(crash::Options),
+    /// Memory of every process and CPU time a megabyte, for a put, a get and a repair
+    Footprint(footprint::Options),
+    /// Run libFuzzer on every decoder
+    Fuzz(fuzz::Options),
+    /// Side by side with a Tahoe-LAFS grid on this machine
+    VersusTahoe(versus_tahoe::Options),
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let Arguments { json, command } = Arguments::parse();
+    let report = match command {
+        Command::Crash(options) => crash::run(&options),
+        Command::Footprint(options) => footprint::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
+        Command::VersusTahoe(options) => versus_tahoe::run(&options),
+    }?;
+    if json {
+        println!("{}", report.to_json());
+    } else {
+        print!("{report}");
+    }
+    Ok(if report.goals_missed().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,6 +1,7 @@
 //! A chain of two blocks with an entry of every kind that a young network has.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::LazyLock;
 
 use kakera_engine::code::{CodeKind, CodeParameters};
@@ -8,10 +9,12 @@ use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::{
     Block, Body, Certificate, CertifiedBlock, Chain, Entry, EpochAdvance, Genesis, GroupCreate,
     IdentityRecord, NodeJoin, NodeRetire, NodeUpdate, Pointer, PointerRetire, Roles, SlotReassign,
-    StateKey, Suite, ValidatorChange, ValidatorSet, node_id,
+    StateKey, Suite, ValidatorChange, ValidatorSet,
 };
 use kakera_engine::names::{Epoch, GroupId, NetworkId, Slot};
+use kakera_engine::signature::node_id;
 use kakera_engine::wire::canonical;
+use kakera_net::network_file::NetworkFile;
 
 use super::{NOW, rng, signing_key};
 
@@ -59,6 +62,13 @@ pub(crate) fn chain_before_blocks() -> Chain {
 
 pub(crate) fn geneses() -> Vec<Vec<u8>> {
     vec![canonical::encode(genesis())]
+}
+
+pub(crate) fn network_files() -> Vec<Vec<u8>> {
+    let genesis = genesis().clone();
+    let address = SocketAddr::from(([127, 0, 0, 1], 7400));
+    let addresses = genesis.validators.0.keys().map(|validator| (*validator, address)).collect();
+    vec![NetworkFile { genesis, addresses }.to_text().into_bytes()]
 }
 
 pub(crate) fn entries() -> Vec<Vec<u8>> {

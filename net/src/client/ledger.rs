@@ -1,10 +1,12 @@
 //! Reads of the ledger's state with proofs, and submission of entries.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kakera_engine::ledger::{
-    Body, Counts, Entry, Group, Node, Pointer, PostedPointer, SignedHeader, StateKey, VerifiedHead,
+    Body, CertifiedBlock, Counts, Entry, Group, Node, Pointer, PostedPointer, SignedHeader,
+    StateKey, VerifiedHead,
 };
 use kakera_engine::names::{GroupId, NodeId, Slot, Tag};
 use kakera_engine::peer::{Answer, Member};
@@ -12,7 +14,8 @@ use kakera_engine::wire::{BODY_LEN_MAX, Operation, ProvenValue, RefusalKind, Res
 use minicbor::{Decode, Encode};
 use rand_core::Rng;
 
-use super::{Client, ClientError, GroupPlace};
+use super::{Client, ClientError, ErrorKind, GroupPlace};
+use crate::chain_store::split_blocks;
 use crate::clock::unix_milliseconds;
 use crate::random::system_random;
 
@@ -22,6 +25,9 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
 const KEYS_AT_ONCE: usize = 256;
 /// Groups a put chooses from. A client of a large network does not read the whole registry.
 const GROUPS_CHOSEN: usize = 8;
+/// How long a put may rely on the members of a group as read before. A holder that was replaced
+/// refuses, which counts as one loss.
+const OPEN_GROUPS_AGE_MAX: Duration = Duration::from_secs(60);
 /// The head moves between two requests only while others write.
 const HEAD_ATTEMPTS: usize = 8;
 
@@ -44,19 +50,40 @@ impl Client {
     pub async fn submit(&self, body: Body) -> Result<Submitted, ClientError> {
         // One entry of this author at a time: their sequence numbers have no gaps.
         let mut next = self.next_sequence.lock().await;
-        let known = next.take();
-        let sequence = match known {
-            Some(sequence) => sequence,
-            None => self.next_sequence_on_ledger().await?,
-        };
-        let entry = Entry::sign(self.network(), self.signing_key(), sequence, body);
-        let submitted =
-            match self.ask_validator(&Operation::Submit(Box::new(entry))).await?.response {
-                Response::Submitted { height, index } => Submitted { height, index },
-                _ => return Err(self.unfitting()),
-            };
+        if let Some(sequence) = next.take() {
+            match self.submit_as(sequence, body.clone()).await {
+                // Refused: another program of this author may have submitted meanwhile.
+                Err(error) if error.kind() == ErrorKind::Other => {}
+                Err(error) => return Err(error),
+                Ok(submitted) => {
+                    *next = Some(sequence + 1);
+                    return Ok(submitted);
+                }
+            }
+        }
+        let sequence = self.next_sequence_on_ledger().await?;
+        let submitted = self.submit_as(sequence, body).await?;
         *next = Some(sequence + 1);
         Ok(submitted)
+    }
+
+    async fn submit_as(&self, sequence: u64, body: Body) -> Result<Submitted, ClientError> {
+        let entry = Entry::sign(self.network(), self.signing_key(), sequence, body);
+        match self.ask_validator(&Operation::Submit(Box::new(entry))).await?.response {
+            Response::Submitted { height, index } => Ok(Submitted { height, index }),
+            _ => Err(self.unfitting()),
+        }
+    }
+
+    /// Some blocks in their order, from a height that exists on. They are not checked here, and
+    /// those above the head need not be final yet.
+    pub async fn blocks(&self, from: u64) -> Result<Vec<CertifiedBlock>, ClientError> {
+        let operation = Operation::Follow { from, acknowledged: None };
+        let Answer { response, body } = self.ask_validator(&operation).await?;
+        match (response, split_blocks(&body)) {
+            (Response::Blocks { .. }, Some(blocks)) => Ok(blocks),
+            _ => Err(self.unfitting()),
+        }
     }
 
     /// The live pointers of each tag, in ledger order.
@@ -106,8 +133,21 @@ impl Client {
         }
     }
 
-    /// Some groups with members, chosen at random: where a put may go.
-    pub(crate) async fn open_groups(&self) -> Result<std::sync::Arc<[GroupPlace]>, ClientError> {
+    /// Some groups with members, chosen at random: where a put may go. The same ones for a while,
+    /// so that a run of puts does not read the registry again each time.
+    pub(crate) async fn open_groups(&self) -> Result<Arc<[GroupPlace]>, ClientError> {
+        let mut open = self.open_groups.lock().await;
+        if let Some((groups, chosen_at)) = &*open
+            && chosen_at.elapsed() < OPEN_GROUPS_AGE_MAX
+        {
+            return Ok(Arc::clone(groups));
+        }
+        let groups = self.choose_groups().await?;
+        *open = Some((Arc::clone(&groups), Instant::now()));
+        Ok(groups)
+    }
+
+    async fn choose_groups(&self) -> Result<Arc<[GroupPlace]>, ClientError> {
         let mut candidates: Vec<u32> = (0..self.counts().await?.groups).collect();
         let mut random = system_random();
         let chosen = GROUPS_CHOSEN.min(candidates.len());

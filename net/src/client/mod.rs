@@ -10,6 +10,7 @@ mod transfer;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
@@ -48,6 +49,7 @@ pub struct Client {
     addresses: Arc<Addresses>,
     light: Mutex<LightClient>,
     groups: Mutex<BTreeMap<GroupId, GroupPlace>>,
+    open_groups: tokio::sync::Mutex<Option<(Arc<[GroupPlace]>, Instant)>>,
     next_sequence: tokio::sync::Mutex<Option<u64>>,
     transfers: Arc<Transfers>,
 }
@@ -109,6 +111,7 @@ impl Client {
             addresses,
             light: Mutex::new(light),
             groups: Mutex::default(),
+            open_groups: tokio::sync::Mutex::default(),
             next_sequence: tokio::sync::Mutex::default(),
             transfers,
         })

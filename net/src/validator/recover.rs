@@ -39,6 +39,9 @@ pub struct Recovered {
     pub sources: Vec<NodeId>,
     /// Who did not, and why.
     pub faults: Vec<SourceFault>,
+    /// Enrolled storage nodes that did not confirm it. One of them may have a block that was never
+    /// final and is replaced now; it will report a fork and must fetch the chain anew.
+    pub silent: Vec<NodeId>,
 }
 
 /// Why a source does not count.
@@ -128,20 +131,20 @@ pub async fn recover(
     }
     fabric.close().await;
     let height = gathering.chain.head().header.height;
-    check_sources(&gathering.chain, &agreeing, &faults)?;
+    let silent = check_sources(&gathering.chain, &agreeing, &faults)?;
     disk.rename(GATHERED_FILE, CHAIN_FILE)
         .and_then(|()| disk.sync_directory(""))
         .map_err(ValidatorError::from)?;
     info!(height, sources = agreeing.len(), "chain recovered");
-    Ok(Recovered { height, sources: agreeing, faults })
+    Ok(Recovered { height, sources: agreeing, faults, silent })
 }
 
-/// Whether among those who agree there is one of any min(2, n) followers.
+/// Among those who agree there must be one of any min(2, n) followers; names the others.
 fn check_sources(
     chain: &Chain,
     agreeing: &[NodeId],
     faults: &[SourceFault],
-) -> Result<(), RecoverError> {
+) -> Result<Vec<NodeId>, RecoverError> {
     let storage = chain.state().nodes().filter(Node::takes_slots);
     let followers: BTreeSet<NodeId> = storage.map(|node| node.join.node).collect();
     let needed = followers.len() - followers.len().min(FOLLOWERS_MIN) + 1;
@@ -149,7 +152,7 @@ fn check_sources(
         followers.iter().filter(|node| !agreeing.contains(node)).copied().collect();
     let answered = followers.len() - silent.len();
     if answered >= needed {
-        return Ok(());
+        return Ok(silent);
     }
     let height = chain.head().header.height;
     Err(RecoverError::TooFewSources { height, answered, needed, silent, faults: faults.to_vec() })

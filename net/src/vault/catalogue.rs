@@ -1,10 +1,11 @@
 //! The records of a vault, gathered from the manifests that its pointers lead to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use kakera_engine::ledger::Pointer;
+use kakera_engine::names::GroupId;
 use kakera_engine::object::{Manifest, ObjectReference, PlacedExtent, PointerBody, RecordEntry};
 use kakera_engine::seal::{VaultRoot, pointer_tag};
 
@@ -21,6 +22,14 @@ pub struct StoredRecord {
     /// The record.
     pub entry: RecordEntry,
     pub(super) objects: Arc<[ObjectReference]>,
+}
+
+impl StoredRecord {
+    /// The groups that hold it.
+    pub fn groups(&self) -> BTreeSet<GroupId> {
+        let held_by = |placed: &PlacedExtent| self.objects[placed.object as usize].group;
+        self.entry.extents.iter().map(held_by).collect()
+    }
 }
 
 /// The newest version of every record, by name, and where the next pointer goes.

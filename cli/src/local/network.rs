@@ -1,0 +1,279 @@
+//! A whole network on this machine: `network.toml`, `operator.key`, `validator/`, `node-01/` …
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use kakera_engine::ledger::{NodeJoin, Roles};
+use kakera_engine::names::NodeId;
+use kakera_net::network_file::NetworkFile;
+
+use super::machine_folder::{MachineFolder, Role, State};
+use super::no_node;
+use crate::codes::Codes;
+use crate::failure::{Failure, Kind};
+use crate::listing::ask_nodes;
+use crate::machine::{QUOTA_BYTES, found};
+use crate::operator;
+use crate::output::Output;
+use crate::session::{Connection, Session, load_identity, load_network};
+
+/// How long a process may take until it listens, and the network until it answers.
+const START_TIME: Duration = Duration::from_secs(30);
+const POLL_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long the processes live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lifetime {
+    /// Until `kakera local down`.
+    Persistent,
+    /// At most as long as this process.
+    WithParent,
+}
+
+/// A network of processes on this machine.
+pub(crate) struct LocalNetwork {
+    folder: PathBuf,
+    validator: MachineFolder,
+    lifetime: Lifetime,
+}
+
+impl LocalNetwork {
+    /// Whether there is a network in the folder.
+    pub(crate) fn exists(folder: &Path) -> bool {
+        network_file(folder).exists()
+    }
+
+    /// Founds a network with folders for this many nodes; starts nothing.
+    pub(crate) fn create(
+        folder: &Path,
+        nodes: u16,
+        codes: Codes,
+        lifetime: Lifetime,
+    ) -> Result<Self, Failure> {
+        let network = Self::at(folder, lifetime);
+        found(folder, network.validator.path(), "local", free_address()?, codes)?;
+        for _ in 0..nodes {
+            network.add_node()?;
+        }
+        Ok(network)
+    }
+
+    /// The network in the folder.
+    pub(crate) fn open(folder: &Path, lifetime: Lifetime) -> Result<Self, Failure> {
+        if !Self::exists(folder) {
+            let message = format!("there is no local network in {}", folder.display());
+            return Err(Failure::new(Kind::NotFound, message, "kakera local up"));
+        }
+        Ok(Self::at(folder, lifetime))
+    }
+
+    fn at(folder: &Path, lifetime: Lifetime) -> Self {
+        let validator = MachineFolder::new(folder.join("validator"), Role::Validator);
+        Self { folder: folder.to_owned(), validator, lifetime }
+    }
+
+    /// The nodes of the network in the folder, if there is one, that were killed for good.
+    pub(crate) fn killed_nodes(folder: &Path) -> Result<Vec<NodeId>, Failure> {
+        if !Self::exists(folder) {
+            return Ok(Vec::new());
+        }
+        let nodes = Self::at(folder, Lifetime::Persistent).nodes()?;
+        let killed = nodes.iter().filter(|(_, node)| node.state() == State::Killed);
+        killed.map(|(_, node)| node.node_id()).collect()
+    }
+
+    /// Where it is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The network file.
+    pub(crate) fn network_file(&self) -> PathBuf {
+        network_file(&self.folder)
+    }
+
+    /// The validator.
+    pub(crate) fn validator(&self) -> &MachineFolder {
+        &self.validator
+    }
+
+    /// The nodes by their numbers, from 1.
+    pub(crate) fn nodes(&self) -> Result<Vec<(u16, MachineFolder)>, Failure> {
+        let failure = |error| Failure::file(&self.folder, &error);
+        let mut nodes = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(failure)? {
+            let name = entry.map_err(failure)?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_prefix("node-")?.parse().ok());
+            nodes.extend(number.map(|number| (number, self.node_folder(number))));
+        }
+        nodes.sort_unstable_by_key(|(number, _)| *number);
+        Ok(nodes)
+    }
+
+    /// One node.
+    pub(crate) fn node(&self, number: u16) -> Result<MachineFolder, Failure> {
+        let node = self.node_folder(number);
+        if node.path().exists() { Ok(node) } else { Err(no_node(number)) }
+    }
+
+    /// Makes the folder of one more node; [`LocalNetwork::up`] starts it.
+    pub(crate) fn add_node(&self) -> Result<MachineFolder, Failure> {
+        let last = self.nodes()?.last().map_or(0, |(number, _)| *number);
+        let node = self.node_folder(last + 1);
+        node.create()?;
+        Ok(node)
+    }
+
+    fn node_folder(&self, number: u16) -> MachineFolder {
+        MachineFolder::new(self.folder.join(format!("node-{number:02}")), Role::Node)
+    }
+
+    /// Starts what does not run and was not killed, enrols whom the ledger does not know, and
+    /// returns when all of them answer.
+    pub(crate) async fn up(&self) -> Result<Connection, Failure> {
+        let network = load_network(&self.network_file())?;
+        let alive: Vec<MachineFolder> = self
+            .nodes()?
+            .into_iter()
+            .map(|(_, node)| node)
+            .filter(|node| node.state() != State::Killed)
+            .collect();
+        let validator_address = network.addresses.values().next().copied();
+        self.start(&self.validator, validator_address)?;
+        for node in &alive {
+            self.start(node, node.address())?;
+        }
+        for machine in alive.iter().chain([&self.validator]) {
+            wait_until_listening(machine).await?;
+        }
+        let operator = self.operator()?;
+        self.enrol(&operator, &network, &alive).await?;
+        wait_until_answering(&operator, &alive).await?;
+        Ok(operator)
+    }
+
+    fn start(&self, machine: &MachineFolder, listen: Option<SocketAddr>) -> Result<(), Failure> {
+        if machine.is_running() {
+            return Ok(());
+        }
+        let listen = listen.map_or_else(free_address, Ok)?;
+        machine.start(&self.network_file(), listen, self.lifetime)
+    }
+
+    /// A connection with the operator's key.
+    pub(crate) fn operator(&self) -> Result<Connection, Failure> {
+        let identity = load_identity(&self.folder.join("operator.key"), "kakera local up")?;
+        // Its own folder: the operator remembers its own newest head.
+        let session = Session::over(self.folder.clone(), self.network_file(), Output::new(true));
+        session.connect_as(identity)
+    }
+
+    async fn enrol(
+        &self,
+        operator: &Connection,
+        network: &NetworkFile,
+        nodes: &[MachineFolder],
+    ) -> Result<(), Failure> {
+        for node in nodes {
+            let address = node.address().map(|address| address.to_string()).unwrap_or_default();
+            let storage = Roles { storage: true, submitter: false };
+            let join = self.join(node.node_id()?, storage, address)?;
+            operator::enrol(&operator.client, join).await?;
+        }
+        let codes = Codes { data: network.genesis.code, key: network.genesis.key };
+        operator::make_first_group(&operator.client, codes).await?;
+        Ok(())
+    }
+
+    /// Lets a client store records.
+    pub(crate) async fn enrol_client(
+        &self,
+        operator: &Connection,
+        client: NodeId,
+    ) -> Result<(), Failure> {
+        let submitter = Roles { storage: false, submitter: true };
+        operator::enrol(&operator.client, self.join(client, submitter, String::new())?).await
+    }
+
+    fn join(&self, node: NodeId, roles: Roles, address: String) -> Result<NodeJoin, Failure> {
+        let operator = load_identity(&self.folder.join("operator.key"), "kakera local up")?;
+        Ok(NodeJoin {
+            node,
+            roles,
+            address,
+            zone: "local".into(),
+            operator: operator.node_id(),
+            quota_bytes: QUOTA_BYTES,
+            generation: 1,
+        })
+    }
+
+    /// Stops every process.
+    pub(crate) fn down(&self) -> Result<(), Failure> {
+        let nodes: Vec<MachineFolder> = self.nodes()?.into_iter().map(|(_, node)| node).collect();
+        let machines = || nodes.iter().chain([&self.validator]);
+        machines().try_for_each(MachineFolder::ask_to_end)?;
+        machines().try_for_each(MachineFolder::end)
+    }
+
+    /// Kills every process, whatever else fails.
+    pub(crate) fn kill(&self) {
+        let nodes = self.nodes().unwrap_or_default();
+        for machine in nodes.iter().map(|(_, node)| node).chain([&self.validator]) {
+            // The others are to be killed too; what is left dies with this process.
+            let _ = machine.kill();
+        }
+    }
+}
+
+fn network_file(folder: &Path) -> PathBuf {
+    folder.join("network.toml")
+}
+
+/// A free port of the loopback interface, as long as nobody takes it in between.
+fn free_address() -> Result<SocketAddr, Failure> {
+    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr()).map_err(
+        |error| {
+            let message = format!("no free port on 127.0.0.1: {error}");
+            Failure::new(Kind::TryAgain, message, "repeat the command")
+        },
+    )
+}
+
+async fn wait_until_listening(machine: &MachineFolder) -> Result<(), Failure> {
+    let deadline = Instant::now() + START_TIME;
+    while machine.address().is_none() {
+        if !machine.is_running() || Instant::now() >= deadline {
+            return Err(machine.did_not_start());
+        }
+        tokio::time::sleep(POLL_PAUSE).await;
+    }
+    Ok(())
+}
+
+/// A node answers once it has followed the ledger up to the entry that let it in.
+async fn wait_until_answering(
+    operator: &Connection,
+    nodes: &[MachineFolder],
+) -> Result<(), Failure> {
+    let ids = nodes.iter().map(MachineFolder::node_id).collect::<Result<Vec<_>, _>>()?;
+    let height = operator.client.head().await?.header().height;
+    let deadline = Instant::now() + START_TIME;
+    loop {
+        let figures = ask_nodes(&operator.client, &ids).await;
+        let is_ready = |figures: &Option<_>| {
+            figures
+                .as_ref()
+                .is_some_and(|figures: &kakera_engine::wire::NodeStatus| figures.height >= height)
+        };
+        let Some(late) = figures.iter().position(|figures| !is_ready(figures)) else {
+            return Ok(());
+        };
+        if Instant::now() >= deadline || !nodes[late].is_running() {
+            return Err(nodes[late].did_not_start());
+        }
+        tokio::time::sleep(POLL_PAUSE).await;
+    }
+}

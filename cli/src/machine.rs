@@ -1,0 +1,259 @@
+//! `kakera node` and `kakera validator`: be a machine of a network.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use kakera_engine::ledger::{Genesis, NodeJoin, Roles, Suite, ValidatorSet};
+use kakera_net::network_file::NetworkFile;
+use kakera_net::node::{self, IDENTITY_FILE, NodeSettings};
+use kakera_net::validator::{self, ValidatorSettings};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::arguments::{EnrolOptions, Listening, NodeCommand, Source, ValidatorCommand};
+use crate::codes::Codes;
+use crate::failure::{Failure, Kind};
+use crate::operator;
+use crate::output::Report;
+use crate::session::{Session, make_identity, make_private_folder, replace_file};
+
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7400);
+/// What a node stores at most unless told otherwise.
+pub(crate) const QUOTA_BYTES: u64 = 1_000_000_000_000;
+/// Pointers that one machine may keep on the ledger.
+const POINTERS_PER_AUTHOR_MAX: u64 = 1_000_000;
+
+/// Runs a node command.
+pub(crate) async fn run_node(session: &Session, command: &NodeCommand) -> Result<(), Failure> {
+    match command {
+        NodeCommand::Init => {
+            session.make_data_folder()?;
+            let node = make_identity(&session.data().join(IDENTITY_FILE))?.node_id().to_string();
+            session.output.report(&InitReport { node })
+        }
+        NodeCommand::Run { listening, quota } => {
+            let settings = NodeSettings {
+                folder: session.data().to_owned(),
+                listen: listen(session, listening)?,
+                network: session.network()?,
+                quota_bytes: quota.or(session.configuration.quota).unwrap_or(QUOTA_BYTES),
+            };
+            let stopped = stopped()?;
+            node::run(settings, stopped).await.map_err(stopped_working)
+        }
+        NodeCommand::Enrol(options) => enrol(session, options).await,
+    }
+}
+
+/// Runs a validator command.
+pub(crate) async fn run_validator(
+    session: &Session,
+    command: &ValidatorCommand,
+) -> Result<(), Failure> {
+    match command {
+        ValidatorCommand::Init { recover: true, sources, .. } => recover(session, sources).await,
+        ValidatorCommand::Init { address, name, codes, .. } => {
+            let address = address.unwrap_or(LISTEN);
+            let network =
+                found(session.data(), session.data(), name, address, Codes::choose(codes)?)?;
+            let network_file = session.data().join("network.toml");
+            let id = network.network_id().to_string();
+            session.output.report(&FoundReport { network: id, network_file })
+        }
+        ValidatorCommand::Run { listening } => {
+            let settings = validator_settings(session, listen(session, listening)?)?;
+            let stopped = stopped()?;
+            validator::run(settings, stopped).await.map_err(stopped_working)
+        }
+    }
+}
+
+fn validator_settings(session: &Session, listen: SocketAddr) -> Result<ValidatorSettings, Failure> {
+    let (folder, network) = (session.data().to_owned(), session.network()?);
+    Ok(ValidatorSettings { folder, listen, network })
+}
+
+/// Founds a network: the validator's key in its folder, the operator's key and the network file in
+/// `folder`.
+pub(crate) fn found(
+    folder: &Path,
+    validator_folder: &Path,
+    name: &str,
+    address: SocketAddr,
+    codes: Codes,
+) -> Result<NetworkFile, Failure> {
+    make_private_folder(folder)?;
+    make_private_folder(validator_folder)?;
+    let validator = make_identity(&validator_folder.join(IDENTITY_FILE))?.node_id();
+    let operator = make_identity(&folder.join("operator.key"))?.node_id();
+    let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let genesis = Genesis {
+        suite: Suite,
+        name: name.to_owned(),
+        created: created.as_millis() as u64,
+        validators: ValidatorSet::from_iter([(validator, 1)]),
+        operators: BTreeSet::from([operator]),
+        code: codes.data,
+        key: codes.key,
+        pointers_per_author_max: POINTERS_PER_AUTHOR_MAX,
+    };
+    genesis.check().map_err(|error| {
+        Failure::new(Kind::Usage, error.to_string(), "kakera validator init --help")
+    })?;
+    let network = NetworkFile { genesis, addresses: BTreeMap::from([(validator, address)]) };
+    replace_file(&folder.join("network.toml"), network.to_text().as_bytes())?;
+    Ok(network)
+}
+
+async fn enrol(session: &Session, options: &EnrolOptions) -> Result<(), Failure> {
+    let operator = session.operator(options.operator.operator_key.as_deref())?;
+    let genesis = session.network()?.genesis;
+    let codes = Codes { data: genesis.code, key: genesis.key };
+    let connection = session.connect_as(operator.clone())?;
+    let join = NodeJoin {
+        node: options.node,
+        roles: Roles { storage: !options.submitter, submitter: options.submitter },
+        address: options.address.map(|address| address.to_string()).unwrap_or_default(),
+        zone: options.zone.clone(),
+        operator: operator.node_id(),
+        quota_bytes: options.quota,
+        generation: 1,
+    };
+    operator::enrol(&connection.client, join).await?;
+    let has_group = operator::make_first_group(&connection.client, codes).await?;
+    connection.close().await?;
+    session.output.report(&EnrolReport {
+        node: options.node.to_string(),
+        has_group,
+        needed: codes.data.n,
+    })
+}
+
+async fn recover(session: &Session, sources: &[Source]) -> Result<(), Failure> {
+    let settings = validator_settings(session, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))?;
+    let recovered =
+        validator::recover(settings, sources.to_vec()).await.map_err(stopped_working)?;
+    let faults = recovered.faults.iter().map(|fault| format!("{}: {}", fault.node, fault.reason));
+    session.output.report(&RecoverReport {
+        height: recovered.height,
+        sources: recovered.sources.iter().map(ToString::to_string).collect(),
+        faults: faults.collect(),
+    })
+}
+
+fn listen(session: &Session, listening: &Listening) -> Result<SocketAddr, Failure> {
+    if let Some(parent) = listening.die_with_parent {
+        die_with(parent)?;
+    }
+    Ok(listening.listen.or(session.configuration.listen).unwrap_or(LISTEN))
+}
+
+/// Has the system kill this process when its parent ends, however that happens.
+fn die_with(parent: u32) -> Result<(), Failure> {
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| {
+        Failure::new(Kind::Failure, format!("cannot follow the parent: {error}"), "another kernel")
+    })?;
+    // The parent may have ended before the line above.
+    let present = getppid().map(Pid::as_raw_nonzero);
+    if present.is_some_and(|present| present.get() as u32 == parent) {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::Failure, "the parent process has ended", "start it again"))
+}
+
+/// Completes when the process is told to end.
+fn stopped() -> Result<impl Future<Output = ()>, Failure> {
+    let watch = |kind| {
+        signal(kind).map_err(|error| {
+            Failure::new(Kind::Failure, format!("cannot watch signals: {error}"), "start it again")
+        })
+    };
+    let (mut terminate, mut interrupt) =
+        (watch(SignalKind::terminate())?, watch(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// The errors of machines end in their own advice, where there is any.
+fn stopped_working(error: impl std::fmt::Display) -> Failure {
+    let message = error.to_string();
+    match message.rsplit_once("; try: ") {
+        Some((message, advice)) => Failure::new(Kind::Failure, message, advice),
+        None => Failure::new(Kind::Failure, message, "read the log above, then start it again"),
+    }
+}
+
+#[derive(Serialize)]
+struct InitReport {
+    node: String,
+}
+
+impl Report for InitReport {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "This machine's key is {}.", self.node)?;
+        writeln!(
+            out,
+            "Put the network's network.toml into this data folder. The operator enrols it with"
+        )?;
+        writeln!(out, "  kakera node enrol {} --address ADDRESS:7400", self.node)
+    }
+}
+
+#[derive(Serialize)]
+struct EnrolReport {
+    node: String,
+    has_group: bool,
+    #[serde(skip)]
+    needed: u8,
+}
+
+impl Report for EnrolReport {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{} is enrolled.", self.node)?;
+        if !self.has_group {
+            writeln!(out, "Records can be stored once {} storage nodes are.", self.needed)?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct FoundReport {
+    network: String,
+    network_file: PathBuf,
+}
+
+impl Report for FoundReport {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "Network {} was founded.", self.network)?;
+        writeln!(
+            out,
+            "Everybody who joins needs {}; it holds no secret.",
+            self.network_file.display()
+        )?;
+        writeln!(out, "Keep operator.key beside it safe: it lets machines in.")
+    }
+}
+
+#[derive(Serialize)]
+struct RecoverReport {
+    height: u64,
+    sources: Vec<String>,
+    faults: Vec<String>,
+}
+
+impl Report for RecoverReport {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let confirmed = self.sources.len();
+        writeln!(out, "The chain is back up to block {}, by {confirmed} nodes.", self.height)?;
+        self.faults.iter().try_for_each(|fault| writeln!(out, "  not by {fault}"))
+    }
+}

@@ -1,0 +1,124 @@
+//! What only the operator's key can do: let machines in, and give lost slots to others.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use kakera_engine::ledger::{
+    Body, GroupCreate, Node, NodeJoin, NodeRetire, NodeUpdate, SlotReassign,
+};
+use kakera_engine::names::{GroupId, NodeId, Slot};
+use kakera_engine::peer::Member;
+use kakera_net::client::Client;
+
+use crate::codes::Codes;
+use crate::failure::{Failure, Kind};
+
+/// How long the ledger may take to draw the members of a group or a newcomer.
+const DRAW_TIME: Duration = Duration::from_secs(20);
+const POLL_PAUSE: Duration = Duration::from_millis(50);
+
+/// A slot and its present holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Seat {
+    pub(crate) group: GroupId,
+    pub(crate) member: Member,
+}
+
+/// Lets a machine in, again if it had left; brings its address up to date if it is in.
+pub(crate) async fn enrol(client: &Client, join: NodeJoin) -> Result<(), Failure> {
+    let known = find(client, &join.node).await?;
+    let body = match known {
+        Some(Node { join: known, retired: false, .. }) if known.address == join.address => {
+            return Ok(());
+        }
+        Some(Node { join: known, retired: false, .. }) => Body::NodeUpdate(NodeUpdate {
+            node: join.node,
+            address: join.address,
+            quota_bytes: join.quota_bytes,
+            generation: known.generation,
+        }),
+        Some(Node { join: known, retired: true, .. }) => {
+            Body::NodeJoin(NodeJoin { generation: known.generation + 1, ..join })
+        }
+        None => Body::NodeJoin(join),
+    };
+    client.submit(body).await?;
+    Ok(())
+}
+
+async fn find(client: &Client, node: &NodeId) -> Result<Option<Node>, Failure> {
+    Ok(client.nodes().await?.into_iter().find(|known| known.join.node == *node))
+}
+
+/// Makes the first group as soon as there are as many storage nodes as it has slots; tells whether
+/// there is one now.
+pub(crate) async fn make_first_group(client: &Client, codes: Codes) -> Result<bool, Failure> {
+    let counts = client.counts().await?;
+    if counts.groups == 0 {
+        if counts.storage_nodes < u32::from(codes.data.n) {
+            return Ok(false);
+        }
+        let create = GroupCreate { code: codes.data, key: codes.key };
+        client.submit(Body::GroupCreate(create)).await?;
+    }
+    wait_for_draw(async || Ok(!client.groups().await?.is_empty())).await?;
+    Ok(true)
+}
+
+/// Retires lost nodes and gives each of their slots to another; tells the slots' new holders.
+///
+/// What was done before an error stays done; repeating it does the rest.
+pub(crate) async fn replace(
+    client: &Client,
+    lost: &BTreeSet<NodeId>,
+) -> Result<Vec<Seat>, Failure> {
+    for node in client.nodes().await? {
+        let node = (lost.contains(&node.join.node) && !node.retired).then_some(node.join.node);
+        if let Some(node) = node {
+            client.submit(Body::NodeRetire(NodeRetire { node })).await?;
+        }
+    }
+    let vacant: BTreeSet<(GroupId, Slot)> = seats(client)
+        .await?
+        .into_iter()
+        .filter(|seat| lost.contains(&seat.member.node))
+        .map(|seat| (seat.group, seat.member.slot))
+        .collect();
+    for (group, slot) in &vacant {
+        let reassign = SlotReassign { group: *group, slot: *slot };
+        client.submit(Body::SlotReassign(reassign)).await?;
+    }
+    wait_for_draw(async || {
+        let seats = seats(client).await?;
+        Ok(!seats.iter().any(|seat| lost.contains(&seat.member.node)))
+    })
+    .await?;
+    let seats = seats(client).await?.into_iter();
+    Ok(seats.filter(|seat| vacant.contains(&(seat.group, seat.member.slot))).collect())
+}
+
+/// Every slot of every group, from the ledger.
+pub(crate) async fn seats(client: &Client) -> Result<Vec<Seat>, Failure> {
+    client.forget_groups();
+    let groups = client.groups().await?;
+    let seats = groups.iter().flat_map(|group| {
+        group.members.iter().map(|member| Seat { group: group.id, member: *member })
+    });
+    Ok(seats.collect())
+}
+
+async fn wait_for_draw(is_done: impl AsyncFn() -> Result<bool, Failure>) -> Result<(), Failure> {
+    let wait = async {
+        while !is_done().await? {
+            tokio::time::sleep(POLL_PAUSE).await;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(DRAW_TIME, wait).await.unwrap_or_else(|_| {
+        Err(Failure::new(
+            Kind::TryAgain,
+            "the ledger has not drawn the new holders yet",
+            "check that the validator and at least two storage nodes run, then repeat the command",
+        ))
+    })
+}

@@ -1,0 +1,195 @@
+//! Figures with their goals, as a table and as JSON.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+/// What a command measured, in the order of measuring.
+#[derive(Debug)]
+pub(crate) struct Report {
+    command: &'static str,
+    peer: Option<&'static str>,
+    figures: Vec<Figure>,
+}
+
+/// A figure; its name ends with its unit.
+#[derive(Debug)]
+pub(crate) struct Figure {
+    name: String,
+    value: f64,
+    /// The same for the other system in the same run.
+    peer: Option<f64>,
+    goal: Option<Goal>,
+}
+
+/// What a figure should be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Goal {
+    /// Not more.
+    AtMost(f64),
+    /// Not less.
+    AtLeast(f64),
+    /// The peer's figure is so many times larger.
+    TimesLess(f64),
+}
+
+impl Report {
+    /// An empty report.
+    pub(crate) fn new(command: &'static str) -> Self {
+        Self { command, peer: None, figures: Vec::new() }
+    }
+
+    /// An empty report beside another system.
+    pub(crate) fn beside(command: &'static str, peer: &'static str) -> Self {
+        Self { peer: Some(peer), ..Self::new(command) }
+    }
+
+    /// Adds a figure.
+    pub(crate) fn add(&mut self, name: impl Into<String>, value: f64) -> &mut Figure {
+        let figure = Figure { name: name.into(), value, peer: None, goal: None };
+        self.figures.push_mut(figure)
+    }
+
+    /// Adds a number of things.
+    pub(crate) fn count(&mut self, name: impl Into<String>, count: usize) -> &mut Figure {
+        self.add(name, count as f64)
+    }
+
+    /// The names of the figures that miss their goals.
+    pub(crate) fn goals_missed(&self) -> Vec<&str> {
+        let missed = self.figures.iter().filter(|figure| figure.is_met() == Some(false));
+        missed.map(|figure| figure.name.as_str()).collect()
+    }
+
+    /// One JSON object: the figures by name, the peer's under its own name.
+    pub(crate) fn to_json(&self) -> Value {
+        let figures = self.figures.iter().map(|figure| (figure.name.clone(), json!(figure.value)));
+        let mut object = Map::from_iter(figures);
+        object.insert("command".into(), json!(self.command));
+        object.insert("goals_missed".into(), json!(self.goals_missed()));
+        if let Some(peer) = self.peer {
+            let theirs = |figure: &Figure| Some((figure.name.clone(), json!(figure.peer?)));
+            object.insert(
+                peer.into(),
+                Value::Object(self.figures.iter().filter_map(theirs).collect()),
+            );
+        }
+        Value::Object(object)
+    }
+}
+
+impl Figure {
+    /// Sets what the figure should be.
+    pub(crate) fn goal(&mut self, goal: Goal) -> &mut Self {
+        self.goal = Some(goal);
+        self
+    }
+
+    /// Sets the other system's figure.
+    pub(crate) fn peer(&mut self, value: f64) -> &mut Self {
+        self.peer = Some(value);
+        self
+    }
+
+    fn times_less(&self) -> Option<f64> {
+        Some(self.peer? / self.value)
+    }
+
+    /// `None` without a goal; what cannot be computed is missed.
+    fn is_met(&self) -> Option<bool> {
+        Some(match self.goal? {
+            Goal::AtMost(limit) => self.value <= limit,
+            Goal::AtLeast(limit) => self.value >= limit,
+            Goal::TimesLess(times) => self.times_less().is_some_and(|ratio| ratio >= times),
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rows =
+            vec![["".into(), self.command.into(), String::new(), String::new(), String::new()]];
+        if let Some(peer) = self.peer {
+            rows[0][2] = peer.into();
+            rows[0][3] = "ratio".into();
+        }
+        rows.extend(self.figures.iter().map(|figure| {
+            let optional = |value: Option<f64>| value.map(rounded).unwrap_or_default();
+            let verdict = match figure.is_met() {
+                None => "",
+                Some(true) => "  ok",
+                Some(false) => "  MISSED",
+            };
+            let goal = figure.goal.map(|goal| goal.to_string()).unwrap_or_default();
+            [
+                figure.name.clone(),
+                rounded(figure.value),
+                optional(figure.peer),
+                optional(figure.times_less()),
+                goal + verdict,
+            ]
+        }));
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+        let widths: [usize; 5] = std::array::from_fn(|column| width(column).unwrap_or(0));
+        for [name, value, peer, ratio, goal] in &rows {
+            let line = format!(
+                "{name:0$}  {value:>1$}  {peer:>2$}  {ratio:>3$}  {goal}",
+                widths[0], widths[1], widths[2], widths[3]
+            );
+            writeln!(formatter, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Goal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(limit) => write!(formatter, "≤ {}", rounded(*limit)),
+            Self::AtLeast(limit) => write!(formatter, "≥ {}", rounded(*limit)),
+            Self::TimesLess(times) => write!(formatter, "≥ {} × less", rounded(*times)),
+        }
+    }
+}
+
+/// Three or more significant digits.
+fn rounded(value: f64) -> String {
+    let decimals = match value.abs() {
+        _ if value.fract() == 0.0 => 0,
+        magnitude if magnitude >= 100.0 => 0,
+        magnitude if magnitude >= 10.0 => 1,
+        magnitude if magnitude >= 1.0 => 2,
+        magnitude if magnitude >= 0.1 => 3,
+        _ => 5,
+    };
+    format!("{value:.decimals$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_and_json_agree_on_what_is_missed() {
+        let mut report = Report::beside("example", "tahoe");
+        report.add("put_ms", 12.5).peer(72.0).goal(Goal::AtMost(10.0));
+        report.add("put_cpu_seconds", 0.004).peer(0.12).goal(Goal::TimesLess(25.0));
+        report.count("records", 3);
+        assert_eq!(report.goals_missed(), ["put_ms"]);
+        let json = report.to_json();
+        assert_eq!(json["put_ms"], 12.5);
+        assert_eq!(json["tahoe"], json!({ "put_ms": 72.0, "put_cpu_seconds": 0.12 }));
+        let table = report.to_string();
+        assert!(table.contains("put_ms              12.5     72   5.76  ≤ 10  MISSED"), "{table}");
+        assert!(table.contains("≥ 25 × less  ok"), "{table}");
+        assert_eq!(table.lines().count(), 4);
+    }
+
+    #[test]
+    fn what_cannot_be_computed_is_missed() {
+        let mut report = Report::new("example");
+        report.add("no_peer", 1.0).goal(Goal::TimesLess(2.0));
+        report.add("not_a_number", f64::NAN).goal(Goal::AtMost(2.0));
+        assert_eq!(report.goals_missed().len(), 2);
+    }
+}

@@ -1,0 +1,104 @@
+//! Kakera with this process as its resident client.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use kakera_engine::seal::VaultRoot;
+use kakera_net::client::{Client, ClientSettings};
+use kakera_net::id::Identity;
+use kakera_net::network_file::NetworkFile;
+use kakera_net::vault::{NoProgress, Source, Vault};
+use tokio::runtime::Runtime;
+use zeroize::Zeroizing;
+
+use super::{NODES, System, record_name};
+use crate::process::{CpuTimes, Process};
+use crate::product::{LocalNetwork, machines};
+
+/// A network of processes, and a client in this one.
+pub(super) struct Resident {
+    network: LocalNetwork,
+    runtime: Runtime,
+    vault: Vault,
+    start: CpuTimes,
+}
+
+impl System for Resident {
+    fn start(_: &Path) -> Result<Self> {
+        let network = LocalNetwork::start(NODES)?;
+        let runtime = Runtime::new()?;
+        let text = fs::read_to_string(network.machines().join("network.toml"))?;
+        let settings = ClientSettings {
+            network: NetworkFile::parse(&text)?,
+            identity: Arc::new(Identity::load(&network.data().join("client.key"))?),
+            seen: None,
+        };
+        let root = VaultRoot::from_bytes(Zeroizing::new([1; 32]));
+        let vault = runtime.block_on(async {
+            let client = Arc::new(Client::new(settings)?);
+            Vault::open(client, root).await
+        })?;
+        let start = CpuTimes::now(&network.processes()?)?;
+        Ok(Self { network, runtime, vault, start })
+    }
+
+    fn put(&mut self, file: &Path) -> Result<()> {
+        self.put_files(vec![file.to_owned()])
+    }
+
+    fn put_folder(&mut self, folder: &Path) -> Result<()> {
+        let files = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
+        self.put_files(files.collect::<Result<_>>()?)
+    }
+
+    fn get(&mut self, index: usize) -> Result<Vec<u8>> {
+        let (name, mut record) = (record_name(index), Vec::new());
+        let reading = self.vault.get(&name, None, &mut record, &NoProgress);
+        self.runtime.block_on(reading)?;
+        Ok(record)
+    }
+
+    fn cpu_seconds(&self) -> Result<f64> {
+        let now = CpuTimes::now(&self.network.processes()?)?;
+        Ok(now.since_with_this(&self.start))
+    }
+
+    fn storage_processes(&self) -> Result<Vec<Process>> {
+        self.network.nodes()
+    }
+
+    fn storage_folders(&self) -> Vec<PathBuf> {
+        let local = self.network.machines();
+        (1..=NODES).map(|number| local.join(format!("node-{number:02}"))).collect()
+    }
+
+    fn lose_node(&mut self, records: &Path) -> Result<u64> {
+        self.put_folder(records)?;
+        let status = self.network.run(&["local", "status"])?;
+        let node = machines(&status).find(|machine| machine["name"] == "1");
+        let lost = node.context("there is no node 1")?["bytes"].as_u64();
+        self.network.run(&["local", "kill", "1"])?;
+        self.network.run(&["local", "add"])?;
+        self.start = CpuTimes::now(&self.network.processes()?)?;
+        lost.context("`local status` does not say what node 1 holds")
+    }
+
+    fn repair(&mut self) -> Result<()> {
+        self.network.run(&["repair"]).map(drop)
+    }
+}
+
+impl Resident {
+    fn put_files(&mut self, files: Vec<PathBuf>) -> Result<()> {
+        let source = |path: PathBuf| {
+            let name = path.file_name()?.to_str()?.to_owned();
+            Some(Source { name, path })
+        };
+        let sources = files.into_iter().map(source).collect::<Option<_>>();
+        let sources = sources.context("a path is not UTF-8")?;
+        self.runtime.block_on(self.vault.put(sources, Arc::new(NoProgress)))?;
+        Ok(())
+    }
+}
