@@ -18,4 +18,5 @@ pub mod object;
 pub mod peer;
 pub mod policy;
 pub mod seal;
+pub mod signature;
 pub mod wire;

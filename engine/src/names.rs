@@ -75,11 +75,6 @@ identifier!(
     Tag,
     16
 );
-identifier!(
-    /// An Ed25519 signature (RFC 8032).
-    Signature,
-    64
-);
 
 /// A placement group: n slots held by n distinct nodes, registered on the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]

@@ -6,10 +6,11 @@ mod ledger_network;
 use kakera_engine::ledger::{
     BLOCK_LEN_MAX, Block, BlockError, Body, Certificate, CertifiedBlock, Chain, Entry, EntryError,
     EpochAdvance, FollowAck, HeadAttestation, HeadError, IdentityRecord, LightClient, NodeRetire,
-    NodeUpdate, PointerRetire, SlotReassign, StateKey, VerifyError, node_id, pointer_tag,
+    NodeUpdate, PointerRetire, SlotReassign, StateKey, VerifyError, pointer_tag,
     verify_from_genesis,
 };
 use kakera_engine::names::{Epoch, GroupId, NodeId, Slot};
+use kakera_engine::signature::node_id;
 use kakera_engine::wire::canonical;
 use ledger_network::*;
 

@@ -6,10 +6,11 @@ mod ledger_network;
 use kakera_engine::hash::hash;
 use kakera_engine::ledger::{
     Body, CertifiedBlock, Entry, EpochAdvance, HeadAttestation, IdentityRecord, NodeRetire,
-    NodeUpdate, PointerRetire, SignedHeader, SlotReassign, ValidatorChange, ValidatorSet, node_id,
+    NodeUpdate, PointerRetire, SignedHeader, SlotReassign, ValidatorChange, ValidatorSet,
     pointer_tag,
 };
 use kakera_engine::names::{Epoch, GroupId, NetworkId, Slot};
+use kakera_engine::signature::{Signature, node_id};
 use kakera_engine::wire::canonical::{self, CanonicalError};
 use ledger_network::*;
 use proptest::prelude::*;
@@ -122,7 +123,7 @@ fn entry_of_kind(network: &NetworkId, kind: u16, payload: &[u8]) -> Vec<u8> {
     unsigned.push(1);
     unsigned.extend(body.into_writer());
     let parts: [&[u8]; 2] = [network.as_bytes(), &unsigned];
-    let signature = kakera_engine::ledger::Signature::sign(&key(VALIDATOR), "entry", &parts);
+    let signature = Signature::sign(&key(VALIDATOR), "entry", &parts);
     unsigned[0] = 0x85;
     unsigned.extend(canonical::encode(&signature));
     unsigned

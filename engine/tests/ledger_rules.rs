@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 use kakera_engine::ledger::{
     Body, EntryError, EpochAdvance, Genesis, GroupCreate, GroupParametersError, IdentityRecord,
     NodeJoin, NodeRetire, NodeUpdate, PointerRetire, Roles, SlotReassign, ValidatorChange,
-    ValidatorSet, node_id,
+    ValidatorSet,
 };
 use kakera_engine::names::{Epoch, GroupId, NodeId, Slot};
+use kakera_engine::signature::node_id;
 use ledger_network::*;
 
 fn machine(number: u8) -> NodeId {

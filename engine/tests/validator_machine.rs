@@ -8,12 +8,13 @@ use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::{
     Body, CertifiedBlock, Chain, Entry, EntryError, FollowAck, Genesis, GroupCreate, NodeJoin,
-    NodeRetire, NodeUpdate, Roles, Suite, node_id,
+    NodeRetire, NodeUpdate, Roles, Suite,
 };
 use kakera_engine::names::{GroupId, NodeId};
 use kakera_engine::peer::{
     AckError, Place, SetupError, SubmitError, Validator, WAITING_PER_AUTHOR_MAX,
 };
+use kakera_engine::signature::node_id;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 

@@ -78,12 +78,12 @@ async fn slices_of_a_body_arrive_as_one() {
 #[tokio::test]
 async fn both_ends_know_the_peer_and_the_same_exporter() {
     let server = fabric(2, Limits::default());
-    let (seen, mut requests) = mpsc::unbounded_channel();
+    let (seen, mut requests) = mpsc::channel(64);
     let serving = server.clone();
     tokio::spawn(async move {
         serving
             .serve(move |request| {
-                seen.send((request.peer, request.exporter, request.header.clone())).unwrap();
+                seen.try_send((request.peer, request.exporter, request.header.clone())).unwrap();
                 echo(request)
             })
             .await;
@@ -212,10 +212,10 @@ async fn rebind(byte: u8, address: SocketAddr) -> Fabric {
 }
 
 /// A server in a runtime of its own, which can be killed without a goodbye.
-fn doomed_server() -> (tokio::runtime::Runtime, Fabric, mpsc::UnboundedReceiver<()>) {
+fn doomed_server() -> (tokio::runtime::Runtime, Fabric, mpsc::Receiver<()>) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let (arrived, arrivals) = mpsc::unbounded_channel();
+    let (arrived, arrivals) = mpsc::channel(64);
     let server = {
         let _inside = runtime.enter();
         fabric(2, Limits::default())
@@ -226,7 +226,7 @@ fn doomed_server() -> (tokio::runtime::Runtime, Fabric, mpsc::UnboundedReceiver<
             .serve(move |request| {
                 let arrived = arrived.clone();
                 async move {
-                    arrived.send(()).unwrap();
+                    arrived.try_send(()).unwrap();
                     if request.body == "never answer" {
                         std::future::pending::<()>().await;
                     }
@@ -280,21 +280,21 @@ async fn a_peer_that_closes_in_mid_request_is_noticed_at_once() {
 
 #[tokio::test]
 async fn dropping_a_request_drops_its_handler() {
-    struct Dropped(mpsc::UnboundedSender<&'static str>);
+    struct Dropped(mpsc::Sender<&'static str>);
     impl Drop for Dropped {
         fn drop(&mut self) {
-            self.0.send("dropped").unwrap();
+            self.0.try_send("dropped").unwrap();
         }
     }
     let server = fabric(2, Limits::default());
-    let (events, mut seen) = mpsc::unbounded_channel();
+    let (events, mut seen) = mpsc::channel(64);
     let serving = server.clone();
     tokio::spawn(async move {
         serving
             .serve(move |_| {
                 let dropped = Dropped(events.clone());
                 async move {
-                    dropped.0.send("started").unwrap();
+                    dropped.0.try_send("started").unwrap();
                     std::future::pending::<Message>().await
                 }
             })

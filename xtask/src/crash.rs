@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use serde_json::Value;
 
-use crate::product::{LocalNetwork, answer};
+use crate::product::{LocalNetwork, answer, machines};
 use crate::report::{Goal, Report};
 
 const NODES: u8 = 10;
@@ -151,12 +151,30 @@ impl Run {
         Ok(())
     }
 
-    /// kill -9 and a deleted folder: the chain comes back from the nodes that follow it.
+    /// kill -9 and a deleted folder but for a copy of the key: the chain comes back from the nodes
+    /// that follow it.
     fn lose_validator(&mut self) -> Result<()> {
+        let status = self.network.run(&["local", "status"])?;
         for validator in self.network.validators()? {
             validator.kill()?;
         }
-        self.network.run(&["validator", "init", "--recover"])?;
+        let folder = self.network.machines().join("validator");
+        let (key, network) =
+            (folder.join("identity.key"), self.network.machines().join("network.toml"));
+        let saved = self.network.scratch().join("identity.key");
+        fs::rename(&key, &saved)?;
+        fs::remove_dir_all(&folder)?;
+        fs::create_dir(&folder)?;
+        fs::rename(&saved, &key)?;
+        let sources = machines(&status).filter(|machine| machine["name"] != "validator");
+        let sources = sources.filter_map(|node| {
+            Some(format!("{}@{}", node["id"].as_str()?, node["address"].as_str()?))
+        });
+        let sources: Vec<String> = sources.collect();
+        let network = network.to_str().context("the path is not UTF-8")?;
+        let mut arguments = vec!["--network", network, "validator", "init", "--recover"];
+        arguments.extend(sources.iter().flat_map(|source| ["--source", source]));
+        self.network.run_over(&folder, &arguments)?;
         self.network.run(&["local", "up"])?;
         Ok(())
     }

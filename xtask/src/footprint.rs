@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::process::{CpuTimes, Process};
-use crate::product::{LocalNetwork, answer, figure};
+use crate::product::{LocalNetwork, answer, total};
 use crate::report::{Goal, Report};
 
 const MIB: f64 = (1 << 20) as f64;
@@ -109,7 +109,7 @@ fn repair(network: &LocalNetwork, report: &mut Report) -> Result<()> {
         .iter()
         .zip(before)
         .filter_map(|(node, idle)| Some(node.peak_bytes()?.saturating_sub(idle)));
-    let rebuilt = figure(&outcome, "fragment_bytes").unwrap_or(f64::NAN) / 1e6;
+    let rebuilt = total(&outcome, "fragment_bytes") / 1e6;
     report.add("repair_rebuilt_mb", rebuilt).goal(Goal::AtLeast(1.0));
     report.add("repair_mb_per_second", rebuilt / seconds);
     report.add("repair_cpu_seconds_per_mb", cpu_seconds / rebuilt);

@@ -46,6 +46,11 @@ impl LocalNetwork {
         Ok(network)
     }
 
+    /// The folder of the machines.
+    pub(crate) fn machines(&self) -> PathBuf {
+        self.data().join("local")
+    }
+
     /// A folder for files of the measurement.
     pub(crate) fn scratch(&self) -> &Path {
         self.folder.path()
@@ -56,13 +61,12 @@ impl LocalNetwork {
         self.folder.path().join("data")
     }
 
-    /// A command on this network, not yet started.
-    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+    fn command(&self, data: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command
             .arg("--json")
             .arg("--data")
-            .arg(self.data())
+            .arg(data)
             .args(arguments)
             .env("KAKERA_PASSPHRASE", PASSPHRASE)
             .stdin(Stdio::null())
@@ -73,13 +77,18 @@ impl LocalNetwork {
 
     /// Runs a command that must succeed; its answer.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<Value> {
-        let output = self.command(arguments).output()?;
+        self.run_over(&self.data(), arguments)
+    }
+
+    /// As [`Self::run`], with the data folder of another machine.
+    pub(crate) fn run_over(&self, data: &Path, arguments: &[&str]) -> Result<Value> {
+        let output = self.command(data, arguments).output()?;
         answer(&output).with_context(|| format!("kakera {}", arguments.join(" ")))
     }
 
     /// Starts a command.
     pub(crate) fn spawn(&self, arguments: &[&str]) -> Result<Child> {
-        Ok(self.command(arguments).spawn()?)
+        Ok(self.command(&self.data(), arguments).spawn()?)
     }
 
     /// The running nodes and validators.
@@ -127,14 +136,33 @@ pub(crate) fn answer(output: &Output) -> Result<Value> {
     Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
 }
 
-/// A figure of an answer, wherever in it.
-pub(crate) fn figure(answer: &Value, name: &str) -> Option<f64> {
+/// The sum of all figures of this name in an answer.
+pub(crate) fn total(answer: &Value, name: &str) -> f64 {
     match answer {
-        Value::Object(fields) => fields
-            .get(name)
-            .and_then(Value::as_f64)
-            .or_else(|| fields.values().find_map(|value| figure(value, name))),
-        Value::Array(items) => items.iter().find_map(|item| figure(item, name)),
-        _ => None,
+        Value::Object(fields) => {
+            let own = fields.get(name).and_then(Value::as_f64).unwrap_or(0.0);
+            own + fields.values().map(|value| total(value, name)).sum::<f64>()
+        }
+        Value::Array(items) => items.iter().map(|item| total(item, name)).sum(),
+        _ => 0.0,
+    }
+}
+
+/// The machines in the answer of a `local` command.
+pub(crate) fn machines(answer: &Value) -> impl Iterator<Item = &Value> {
+    answer["processes"].as_array().into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn figures_are_found_wherever_they_are() {
+        let answer = json!({ "slots": [{ "bytes": 1 }, { "bytes": 2.5 }], "bytes": 4, "n": 9 });
+        assert_eq!(total(&answer, "bytes"), 7.5);
+        assert_eq!(total(&answer, "absent"), 0.0);
     }
 }

@@ -8,9 +8,10 @@ use minicbor::{Decode, Encode};
 use super::entry::Entry;
 use super::genesis::ValidatorSet;
 use super::log::{Digest32, leaf_hash};
-use super::signature::{Signature, Suite, node_id};
+use super::suite::Suite;
 use crate::hash::hash;
 use crate::names::{NetworkId, NodeId};
+use crate::signature::{Signature, node_id};
 use crate::wire::canonical::{self, CanonicalError};
 
 /// Longest block, in bytes.

@@ -20,9 +20,10 @@ use super::genesis::{Genesis, GenesisError};
 use super::log::{Digest32, Log, LogProof, root_of};
 use super::map::StateProof;
 use super::registry::StateKey;
-use super::signature::{Suite, node_id};
 use super::state::{EntryError, State};
+use super::suite::Suite;
 use crate::names::{NetworkId, NodeId};
+use crate::signature::node_id;
 use crate::wire::canonical::{self, CanonicalError};
 
 /// How far a block's time may be ahead of our clock, in milliseconds.

@@ -5,10 +5,11 @@ use minicbor::{Decode, Encode};
 
 use super::genesis::ValidatorSet;
 use super::pointer::{Pointer, PointerRetire};
-use super::signature::{Signature, Suite, node_id};
+use super::suite::Suite;
 use crate::code::CodeParameters;
 use crate::keyshare::KeyParameters;
 use crate::names::{Epoch, GroupId, NetworkId, NodeId, Slot};
+use crate::signature::{Signature, node_id};
 use crate::wire::canonical::{self, CanonicalError};
 
 /// Longest entry, in bytes.

@@ -8,8 +8,8 @@ use minicbor::{Decode, Encode};
 
 use super::block::Header;
 use super::log::Digest32;
-use super::signature::{Signature, node_id};
 use crate::names::{NetworkId, NodeId};
+use crate::signature::{Signature, node_id};
 
 /// Followers that must have an entry on disk, where so many exist.
 pub const FOLLOWERS_MIN: usize = 2;

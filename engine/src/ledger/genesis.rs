@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::block::{Certificate, Header, SignedHeader};
 use super::log::Log;
 use super::map::AuthenticatedMap;
-use super::signature::Suite;
+use super::suite::Suite;
 use crate::code::CodeParameters;
 use crate::hash::hash;
 use crate::keyshare::KeyParameters;

@@ -11,8 +11,8 @@ use super::genesis::{Genesis, GenesisError};
 use super::log::{Digest32, LogProof};
 use super::map::StateProof;
 use super::registry::StateKey;
-use super::signature::{Signature, node_id};
 use crate::names::{NetworkId, NodeId};
+use crate::signature::{Signature, node_id};
 
 /// Oldest attestation that a client believes, in milliseconds.
 pub const HEAD_AGE_MAX_MILLIS: u64 = 10 * 60 * 1000;

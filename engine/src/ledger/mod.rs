@@ -18,8 +18,8 @@ mod map;
 mod pointer;
 mod registry;
 mod rules;
-mod signature;
 mod state;
+mod suite;
 
 pub use block::{
     BLOCK_ENTRIES_MAX, BLOCK_LEN_MAX, Block, Certificate, CertifiedBlock, Commit, Header,
@@ -46,5 +46,5 @@ pub use pointer::{POINTER_SEALED_LEN_MAX, Pointer, PointerRetire, pointer_tag};
 pub use registry::{
     Counts, Group, Holder, Identity, Node, PendingDraw, PostedPointer, StateKey, Vacated,
 };
-pub use signature::{Signature, Suite, node_id};
 pub use state::{EntryError, PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, State, VACATED_MAX};
+pub use suite::Suite;

@@ -6,9 +6,9 @@
 use ed25519_dalek::SigningKey;
 use minicbor::{Decode, Encode};
 
-use super::signature::Signature;
 use crate::hash::hash;
 use crate::names::{NetworkId, Tag};
+use crate::signature::Signature;
 
 /// Longest sealed body of a pointer, in bytes.
 pub const POINTER_SEALED_LEN_MAX: usize = 7168;

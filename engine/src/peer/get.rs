@@ -4,14 +4,14 @@
 //! asked instead. Slow holders are hedged. Memory: the fragments gathered, at most a few more than
 //! k, each at most the fragment length.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
 
 use super::{Answer, Ask, AskFailure, Fault, FaultKind, Member};
-use crate::code::{CodeParameters, GROUP_LEN};
+use crate::code::{Code, CodeParameters, GROUP_LEN, Layout};
 use crate::keyshare::{self, KeyParameters, ProvenPart, Secret};
 use crate::names::{GroupId, ObjectId, Slot};
 use crate::object::{Descriptor, FragmentRoot, GroupHashes};
@@ -46,9 +46,8 @@ pub struct GetObject {
     candidates: std::vec::IntoIter<Member>,
     asked: BTreeMap<u64, Question>,
     next_id: u64,
-    descriptor: Option<Descriptor>,
-    /// Answers that came before any descriptor.
-    unchecked: Vec<(Member, UncheckedAnswer)>,
+    known: Option<Known>,
+    unexpected_codes: bool,
     parts: BTreeMap<Slot, ProvenPart>,
     pieces: BTreeMap<Slot, Bytes>,
     faults: Vec<Fault>,
@@ -59,14 +58,15 @@ pub struct GetObject {
 
 struct Question {
     member: Member,
+    with_descriptor: bool,
     with_fragment: bool,
 }
 
-struct UncheckedAnswer {
-    key_part: Option<ProvenPart>,
-    hashes: Option<GroupHashes>,
-    body: Bytes,
-    with_fragment: bool,
+/// What the proven descriptor tells.
+struct Known {
+    descriptor: Descriptor,
+    code: Code,
+    layout: Layout,
 }
 
 /// What was gathered.
@@ -114,8 +114,8 @@ impl GetObject {
             candidates: members.into_iter(),
             asked: BTreeMap::new(),
             next_id: 0,
-            descriptor: None,
-            unchecked: Vec::new(),
+            known: None,
+            unexpected_codes: false,
             parts: BTreeMap::new(),
             pieces: BTreeMap::new(),
             faults: Vec::new(),
@@ -132,7 +132,7 @@ impl GetObject {
 
     /// The next question, if one should be asked now.
     pub fn poll_ask(&mut self, now: Duration) -> Option<Ask> {
-        if self.is_enough() {
+        if self.is_enough() || self.unexpected_codes {
             return None;
         }
         let hedge = self.hedge_at.is_some_and(|at| at <= now);
@@ -151,10 +151,11 @@ impl GetObject {
                 object: self.wanted.object,
             },
             groups: if with_fragment { self.wanted.groups } else { Some(NO_GROUPS) },
-            descriptor: self.descriptor.is_none(),
+            descriptor: self.known.is_none(),
             key_part: true,
         };
-        self.asked.insert(id, Question { member, with_fragment });
+        let question = Question { member, with_descriptor: read.descriptor, with_fragment };
+        self.asked.insert(id, question);
         Some(Ask {
             id,
             to: member,
@@ -171,125 +172,129 @@ impl GetObject {
 
     /// Takes the answer to a question.
     pub fn handle_answer(&mut self, id: u64, answer: Result<Answer, AskFailure>) {
-        let Some(Question { member, with_fragment }) = self.asked.remove(&id) else {
+        let Some(question) = self.asked.remove(&id) else {
             return;
         };
-        match answer {
-            Ok(Answer { response: Response::Read { descriptor, key_part, hashes }, body }) => {
-                if let Some(bytes) = descriptor {
-                    self.adopt_descriptor(member, &bytes);
-                }
-                let answer = UncheckedAnswer { key_part, hashes, body, with_fragment };
-                match self.descriptor.take() {
-                    Some(descriptor) => {
-                        self.check(&descriptor, member, answer);
-                        self.descriptor = Some(descriptor);
-                    }
-                    None => self.unchecked.push((member, answer)),
-                }
-            }
+        let member = question.member;
+        let checked = match answer {
+            Ok(Answer { response: Response::Read { descriptor, key_part, hashes }, body }) => self
+                .check_descriptor(&question, descriptor.as_deref())
+                .and_then(|()| self.check_key_part(member, key_part))
+                .and_then(|()| self.check_fragment(&question, hashes.as_ref(), body)),
             Ok(Answer { response: Response::Refused(refusal), .. }) => {
-                if refusal.kind == RefusalKind::Damaged {
-                    self.faults.push(Fault { member, kind: FaultKind::Fragment });
-                }
                 self.missing.insert(member.slot, refusal.message);
+                match refusal.kind {
+                    RefusalKind::Damaged => Err(FaultKind::Fragment),
+                    _ => Ok(()),
+                }
             }
-            Ok(_) => self.blame(member, FaultKind::Unfitting),
+            Ok(_) => Err(FaultKind::Unfitting),
             Err(failure) => {
                 self.missing.insert(member.slot, failure.to_string());
+                Ok(())
             }
+        };
+        if let Err(kind) = checked {
+            self.faults.push(Fault { member, kind });
+            self.missing.entry(member.slot).or_insert_with(|| kind.to_string());
         }
     }
 
     /// The result, once there is one. Ends the machine.
     pub fn poll_outcome(&mut self) -> Option<Result<Gathered, GetError>> {
-        if self.parts_and_pieces_suffice()
-            && let Some(descriptor) = self.descriptor.take()
+        if self.unexpected_codes {
+            return Some(Err(GetError::UnexpectedCodes));
+        }
+        if self.is_enough()
+            && let Some(known) = self.known.take()
         {
-            return Some(self.assemble(descriptor));
+            return Some(self.assemble(known));
         }
         if !self.asked.is_empty() || self.candidates.len() > 0 {
             return None;
         }
         let needed = durability::read_threshold(&self.wanted.code, &self.wanted.key);
-        let reached = self.parts.len().min(self.pieces.len()).min(needed);
+        let parts_missing = usize::from(self.wanted.key.k()).saturating_sub(self.parts.len());
+        let pieces_missing = usize::from(self.wanted.code.k).saturating_sub(self.pieces.len());
+        let reached = needed - parts_missing.max(pieces_missing);
+        let liars: BTreeSet<Slot> = self.faults.iter().map(|fault| fault.member.slot).collect();
         let reasons = self.missing.iter().map(|(slot, why)| format!("slot {slot}: {why}"));
         Some(Err(GetError::BelowThreshold {
             reached,
             needed,
             reasons: reasons.collect(),
-            wrong: reached + self.faults.len() >= needed,
+            wrong: reached + liars.len() >= needed,
         }))
     }
 
-    fn adopt_descriptor(&mut self, member: Member, bytes: &[u8]) {
-        if self.descriptor.is_some() {
-            return;
+    /// Every answer is asked for the descriptor until one has proved it, so that any answer can be
+    /// checked when it comes.
+    fn check_descriptor(
+        &mut self,
+        question: &Question,
+        bytes: Option<&[u8]>,
+    ) -> Result<(), FaultKind> {
+        if !question.with_descriptor {
+            return Ok(());
         }
-        let proven = |descriptor: &Descriptor| descriptor.object_id() == self.wanted.object;
-        let Some(descriptor) = Descriptor::decode(bytes).ok().filter(proven) else {
-            self.blame(member, FaultKind::Descriptor);
-            return;
-        };
-        for (member, answer) in std::mem::take(&mut self.unchecked) {
-            self.check(&descriptor, member, answer);
+        let descriptor = bytes
+            .and_then(|bytes| Descriptor::decode(bytes).ok())
+            .filter(|descriptor| descriptor.object_id() == self.wanted.object)
+            .ok_or(FaultKind::Descriptor)?;
+        if self.known.is_none() {
+            self.known = Known::new(descriptor, &self.wanted);
+            self.unexpected_codes = self.known.is_none();
         }
-        self.descriptor = Some(descriptor);
+        Ok(())
     }
 
-    fn check(&mut self, descriptor: &Descriptor, member: Member, answer: UncheckedAnswer) {
-        let index = member.slot.index();
-        let (Some(row), Some(root)) =
-            (descriptor.rows.get(index), descriptor.fragment_roots.get(index))
-        else {
-            return self.blame(member, FaultKind::Unfitting);
+    fn check_key_part(&mut self, from: Member, part: Option<ProvenPart>) -> Result<(), FaultKind> {
+        let Some(Known { descriptor, .. }) = &self.known else {
+            return Ok(());
         };
-        match answer.key_part {
-            Some(part)
-                if part.slot() == member.slot
-                    && part.verify(&descriptor.binding(), row).is_ok() =>
-            {
-                self.parts.insert(member.slot, part);
-            }
-            _ => return self.blame(member, FaultKind::KeyPart),
-        }
-        if !answer.with_fragment {
-            return;
-        }
-        let Ok(code) = descriptor.code.build() else {
-            return;
+        let row = descriptor.rows.get(from.slot.index()).ok_or(FaultKind::Unfitting)?;
+        let part = part.filter(|part| part.slot() == from.slot).ok_or(FaultKind::KeyPart)?;
+        part.verify(&descriptor.binding(), row).map_err(|_| FaultKind::KeyPart)?;
+        self.parts.insert(from.slot, part);
+        Ok(())
+    }
+
+    fn check_fragment(
+        &mut self,
+        question: &Question,
+        hashes: Option<&GroupHashes>,
+        body: Bytes,
+    ) -> Result<(), FaultKind> {
+        let (Some(known), true) = (&self.known, question.with_fragment) else {
+            return Ok(());
         };
-        let length = code.layout(descriptor.coded_len).fragment_len();
-        let good = match (self.wanted.groups, &answer.hashes) {
-            (None, _) => {
-                answer.body.len() as u64 == length && FragmentRoot::of(&answer.body) == *root
-            }
+        let slot = question.member.slot;
+        let root = known.descriptor.fragment_roots.get(slot.index()).ok_or(FaultKind::Unfitting)?;
+        let length = known.layout.fragment_len();
+        let proven = match (self.wanted.groups, hashes) {
+            (None, _) => body.len() as u64 == length && FragmentRoot::of(&body) == *root,
             (Some(range), Some(hashes)) => {
-                hashes.verify(root, length) && groups_match(hashes, range, length, &answer.body)
+                hashes.verify(root, length) && groups_match(hashes, range, length, &body)
             }
             (Some(_), None) => false,
         };
-        if good {
-            self.pieces.insert(member.slot, answer.body);
-        } else {
-            self.blame(member, FaultKind::Fragment);
+        if !proven {
+            return Err(FaultKind::Fragment);
         }
+        self.pieces.insert(slot, body);
+        Ok(())
     }
 
-    fn assemble(&mut self, descriptor: Descriptor) -> Result<Gathered, GetError> {
-        if (descriptor.code, descriptor.key) != (self.wanted.code, self.wanted.key) {
-            return Err(GetError::UnexpectedCodes);
-        }
+    fn assemble(&mut self, known: Known) -> Result<Gathered, GetError> {
+        let descriptor = &known.descriptor;
         let parts: Vec<ProvenPart> = std::mem::take(&mut self.parts).into_values().collect();
         let (secret, _) = keyshare::read(&descriptor.binding(), &descriptor.rows, &parts)
             .map_err(|_| GetError::IllFormed)?;
-        let coded = self.decode(&descriptor).ok_or(GetError::IllFormed)?;
-        Ok(Gathered { descriptor, secret, coded })
+        let coded = self.decode(&known).ok_or(GetError::IllFormed)?;
+        Ok(Gathered { descriptor: known.descriptor, secret, coded })
     }
 
-    fn decode(&self, descriptor: &Descriptor) -> Option<Vec<u8>> {
-        let code = descriptor.code.build().ok()?;
-        let layout = code.layout(descriptor.coded_len);
+    fn decode(&self, Known { descriptor, code, layout }: &Known) -> Option<Vec<u8>> {
         let pieces: Vec<(Slot, &[u8])> = self
             .pieces
             .iter()
@@ -297,38 +302,28 @@ impl GetObject {
             .map(|(slot, piece)| (*slot, piece.as_ref()))
             .collect();
         let decoded = match self.wanted.groups {
-            None => code.decode(&layout, &pieces),
+            None => code.decode(layout, &pieces),
             Some(range) => {
                 let end = range.first.saturating_add(range.count).min(layout.group_count());
-                code.decode_groups(&layout, range.first..end, &pieces)
+                code.decode_groups(layout, range.first..end, &pieces)
             }
         };
         decoded.ok()
     }
 
-    fn blame(&mut self, member: Member, kind: FaultKind) {
-        self.faults.push(Fault { member, kind });
-        self.missing.insert(member.slot, kind.to_string());
-    }
-
     fn is_enough(&self) -> bool {
-        self.descriptor.is_some() && self.parts_and_pieces_suffice()
-    }
-
-    fn parts_and_pieces_suffice(&self) -> bool {
         self.parts.len() >= usize::from(self.wanted.key.k())
             && self.pieces.len() >= usize::from(self.wanted.code.k)
     }
 
     /// Good answers, and questions under way.
     fn parts_in_hand(&self) -> usize {
-        self.parts.len() + self.unchecked.len() + self.asked.len()
+        self.parts.len() + self.asked.len()
     }
 
     fn pieces_in_hand(&self) -> usize {
         let asked = self.asked.values().filter(|question| question.with_fragment).count();
-        let unchecked = self.unchecked.iter().filter(|(_, answer)| answer.with_fragment).count();
-        self.pieces.len() + unchecked + asked
+        self.pieces.len() + asked
     }
 
     fn target_parts(&self) -> usize {
@@ -337,6 +332,16 @@ impl GetObject {
 
     fn target_pieces(&self) -> usize {
         initial_asks(usize::from(self.wanted.code.k), self.wanted.answer_len)
+    }
+}
+
+impl Known {
+    /// `None` when the descriptor's codes are not the group's.
+    fn new(descriptor: Descriptor, wanted: &Wanted) -> Option<Self> {
+        let expected = (descriptor.code, descriptor.key) == (wanted.code, wanted.key);
+        let code = descriptor.code.build().ok().filter(|_| expected)?;
+        let layout = code.layout(descriptor.coded_len);
+        Some(Self { descriptor, code, layout })
     }
 }
 

@@ -10,13 +10,12 @@ use ed25519_dalek::SigningKey;
 use super::Answer;
 use crate::code::GROUP_LEN;
 use crate::keyshare::Share;
-use crate::names::{GroupId, NetworkId, NodeId, ObjectId, Slot};
+use crate::names::{Epoch, GroupId, NetworkId, NodeId, ObjectId, Slot};
 use crate::object::{Descriptor, FragmentRoot, GroupHashes};
 use crate::policy::{LedgerView, authorise};
 use crate::wire::{
     GroupRange, Inventory, InventoryPage, Operation, PartReference, Read, Receipt, Refusal,
-    RefusalKind, Response, Store, SymbolStatement, Symbols, VerifiedRequest, VouchedDescriptor,
-    canonical,
+    RefusalKind, Response, SymbolStatement, Symbols, VerifiedRequest, VouchedDescriptor, canonical,
 };
 
 /// The most objects a page of an inventory lists.
@@ -113,9 +112,15 @@ pub enum Step {
 }
 
 /// A request that waits for the disk.
-pub struct Pending {
-    request: VerifiedRequest,
-    stored: Option<(Box<StoredPart>, Descriptor)>,
+pub struct Pending(Waiting);
+
+/// What the disk was asked for, and why.
+enum Waiting {
+    Write { part: PartReference, epoch: Epoch },
+    List { limit: usize },
+    Describe { request: VerifiedRequest, part: PartReference },
+    Fragment { request: VerifiedRequest, stored: Box<StoredPart>, descriptor: Descriptor },
+    SetAside,
 }
 
 impl Holder {
@@ -142,33 +147,28 @@ impl Holder {
             return self.store(view, now, request, body);
         }
         // A read's capability key stands in the descriptor, so it is decided once that is loaded.
-        if let Operation::Read(read) = &request.operation {
-            return Step::Disk(DiskRequest::Describe(read.part), Pending::new(request));
-        }
-        if let Err(refusal) = authorise(&request, view, &self.id, None, now) {
+        if !matches!(request.operation, Operation::Read(_))
+            && let Err(refusal) = authorise(&request, view, &self.id, None, now)
+        {
             return refuse(refusal);
         }
-        let disk = match &request.operation {
-            Operation::Inventory(inventory) => DiskRequest::List {
-                group: inventory.group,
-                slot: inventory.slot,
-                after: inventory.after,
-                limit: page_len(inventory) + 1,
-            },
-            Operation::Symbols(Symbols { part, .. }) | Operation::Witness { part, .. } => {
-                DiskRequest::Describe(*part)
+        match &request.operation {
+            Operation::Inventory(inventory) => list(inventory),
+            Operation::Read(Read { part, .. })
+            | Operation::Symbols(Symbols { part, .. })
+            | Operation::Witness { part, .. } => {
+                let part = *part;
+                let waiting = Waiting::Describe { request, part };
+                Step::Disk(DiskRequest::Describe(part), Pending(waiting))
             }
-            Operation::Repair { group, slot } => return Step::Repair(*group, *slot),
-            Operation::Status => return Step::Status,
-            Operation::Follow { from, .. } => return Step::Follow(*from),
-            _ => {
-                return refuse(Refusal::new(
-                    RefusalKind::Invalid,
-                    "this is a storage node; ask a validator",
-                ));
-            }
-        };
-        Step::Disk(disk, Pending::new(request))
+            Operation::Repair { group, slot } => Step::Repair(*group, *slot),
+            Operation::Status => Step::Status,
+            Operation::Follow { from, .. } => Step::Follow(*from),
+            _ => refuse(Refusal::new(
+                RefusalKind::Invalid,
+                "this is a storage node; ask a validator",
+            )),
+        }
     }
 
     /// Takes the disk's answer for a pending request.
@@ -179,13 +179,25 @@ impl Holder {
         pending: Pending,
         result: DiskResult,
     ) -> Step {
-        match result {
-            DiskResult::Failed(error) => refuse(disk_refusal(error)),
-            DiskResult::Written => self.receipt(&pending.request),
-            DiskResult::Listed(objects) => page(&pending.request, objects),
-            DiskResult::Described(found) => self.described(view, now, pending.request, found),
-            DiskResult::Fragment(None) => refuse(not_found()),
-            DiskResult::Fragment(Some(fragment)) => self.fragment(pending, fragment),
+        match (pending.0, result) {
+            (_, DiskResult::Failed(error)) => refuse(disk_refusal(error)),
+            (Waiting::Write { part, epoch }, DiskResult::Written) => {
+                let receipt = Receipt::sign(&self.network, part, epoch, &self.key);
+                Step::Reply(Answer::bare(Response::Stored(receipt)))
+            }
+            (Waiting::List { limit }, DiskResult::Listed(objects)) => page(limit, objects),
+            (Waiting::Describe { .. }, DiskResult::Described(None))
+            | (Waiting::Fragment { .. }, DiskResult::Fragment(None)) => refuse(not_found()),
+            (Waiting::Describe { request, part }, DiskResult::Described(Some(stored))) => {
+                self.described(view, now, request, part, stored)
+            }
+            (
+                Waiting::Fragment { request, stored, descriptor },
+                DiskResult::Fragment(Some(fragment)),
+            ) => self.fragment(&request, &stored, &descriptor, fragment),
+            _ => {
+                refuse(Refusal::new(RefusalKind::Unavailable, "the disk answered another question"))
+            }
         }
     }
 
@@ -209,79 +221,71 @@ impl Holder {
             return refuse(Refusal::new(RefusalKind::Invalid, "the descriptor is malformed"));
         };
         let slot = store.share.slot();
-        if let Err(message) = check_part(&descriptor, &store.share, &body) {
+        if let Err(message) = check_share(&descriptor, &store.share)
+            .and_then(|()| check_fragment(&descriptor, slot, &body))
+        {
             return refuse(Refusal::new(RefusalKind::Invalid, message));
         }
         let part = PartReference { group: descriptor.group, slot, object };
         let stored =
             Box::new(StoredPart { object: store.object.clone(), share: store.share.clone() });
-        Step::Disk(DiskRequest::Write { part, stored, fragment: body }, Pending::new(request))
+        let waiting = Waiting::Write { part, epoch: descriptor.epoch };
+        Step::Disk(DiskRequest::Write { part, stored, fragment: body }, Pending(waiting))
     }
 
-    fn receipt(&self, request: &VerifiedRequest) -> Step {
-        let Operation::Store(store) = &request.operation else {
-            return refuse(internal());
-        };
-        let Store { object, share } = &**store;
-        let Some((object, descriptor)) = object.verify(&self.network) else {
-            return refuse(internal());
-        };
-        let part = PartReference { group: descriptor.group, slot: share.slot(), object };
-        let receipt = Receipt::sign(&self.network, part, descriptor.epoch, &self.key);
-        Step::Reply(Answer::bare(Response::Stored(receipt)))
-    }
-
+    /// Decides a request on a part that is kept here. What the disk gave back is checked before it
+    /// is said: a helper with a rotten disk must not pass for a liar.
     fn described(
         &self,
         view: &impl LedgerView,
         now: u64,
         request: VerifiedRequest,
-        found: Option<Box<StoredPart>>,
+        part: PartReference,
+        stored: Box<StoredPart>,
     ) -> Step {
-        let Some(stored) = found else {
-            return refuse(not_found());
+        let kept = |descriptor: &Descriptor| {
+            descriptor.group == part.group
+                && descriptor.object_id() == part.object
+                && stored.share.slot() == part.slot
+                && check_share(descriptor, &stored.share).is_ok()
         };
-        let Ok(descriptor) = Descriptor::decode(&stored.object.descriptor) else {
-            return refuse(disk_refusal(DiskError::Damaged));
+        let descriptor = Descriptor::decode(&stored.object.descriptor).ok().filter(kept);
+        let Some(descriptor) = descriptor else {
+            return set_aside(part);
         };
         if let Err(refusal) = authorise(&request, view, &self.id, Some(&descriptor), now) {
             return refuse(refusal);
         }
-        let part = match &request.operation {
+        match &request.operation {
             Operation::Read(read) if read.groups.is_some_and(|range| range.count == 0) => {
-                return read_reply(read, &stored, &descriptor, None, Bytes::new());
+                read_reply(read, &stored, &descriptor, None, Bytes::new())
             }
-            Operation::Read(Read { part, .. })
-            | Operation::Symbols(Symbols { part, .. })
-            | Operation::Witness { part, .. } => *part,
-            _ => return refuse(internal()),
-        };
-        let pending = Pending { request, stored: Some((stored, descriptor)) };
-        Step::Disk(DiskRequest::Fragment(part), pending)
+            _ => {
+                let waiting = Waiting::Fragment { request, stored, descriptor };
+                Step::Disk(DiskRequest::Fragment(part), Pending(waiting))
+            }
+        }
     }
 
-    /// Answers from a fragment, after checking that the disk gave back what was stored: a helper
-    /// with a rotten disk must not pass for a liar.
-    fn fragment(&self, pending: Pending, fragment: Bytes) -> Step {
-        let Pending { request, stored: Some((stored, descriptor)) } = pending else {
-            return refuse(internal());
-        };
-        let root = descriptor.fragment_roots.get(stored.share.slot().index());
-        if root != Some(&FragmentRoot::of(&fragment)) {
-            let part = PartReference {
-                group: descriptor.group,
-                slot: stored.share.slot(),
-                object: descriptor.object_id(),
-            };
-            return Step::Disk(DiskRequest::SetAside(part), Pending::new(request));
+    fn fragment(
+        &self,
+        request: &VerifiedRequest,
+        stored: &StoredPart,
+        descriptor: &Descriptor,
+        fragment: Bytes,
+    ) -> Step {
+        let slot = stored.share.slot();
+        if check_fragment(descriptor, slot, &fragment).is_err() {
+            let (group, object) = (descriptor.group, descriptor.object_id());
+            return set_aside(PartReference { group, slot, object });
         }
         match &request.operation {
             Operation::Read(read) => match read.groups {
-                None => read_reply(read, &stored, &descriptor, None, fragment),
+                None => read_reply(read, stored, descriptor, None, fragment),
                 Some(range) => match groups_of(&fragment, range) {
                     Some(groups) => {
                         let hashes = Some(GroupHashes::of(&fragment));
-                        read_reply(read, &stored, &descriptor, hashes, groups)
+                        read_reply(read, stored, descriptor, hashes, groups)
                     }
                     None => refuse(Refusal::new(
                         RefusalKind::Invalid,
@@ -289,11 +293,11 @@ impl Holder {
                     )),
                 },
             },
-            Operation::Symbols(symbols) => self.symbols(symbols, &stored, &descriptor, &fragment),
+            Operation::Symbols(symbols) => self.symbols(symbols, stored, descriptor, &fragment),
             Operation::Witness { .. } => {
                 Step::Reply(Answer { response: Response::Witness, body: fragment })
             }
-            _ => refuse(internal()),
+            _ => unreachable!("no other operation loads a fragment"),
         }
     }
 
@@ -328,28 +332,26 @@ impl Holder {
     }
 }
 
-impl Pending {
-    fn new(request: VerifiedRequest) -> Self {
-        Self { request, stored: None }
+/// Checks the share against its row, as the receipt promises it.
+fn check_share(descriptor: &Descriptor, share: &Share) -> Result<(), &'static str> {
+    match descriptor.rows.get(share.slot().index()) {
+        Some(row) if share.row(&descriptor.binding()) == *row => Ok(()),
+        Some(_) => Err("the key share does not match its commitment"),
+        None => Err("the object has no such slot"),
     }
 }
 
-/// Checks a part as its receipt will promise it: the share against its row, the fragment against
-/// its root.
-fn check_part(descriptor: &Descriptor, share: &Share, fragment: &[u8]) -> Result<(), &'static str> {
-    let index = share.slot().index();
-    let (Some(row), Some(root)) =
-        (descriptor.rows.get(index), descriptor.fragment_roots.get(index))
-    else {
-        return Err("the object has no such slot");
-    };
-    if share.row(&descriptor.binding()) != *row {
-        return Err("the key share does not match its commitment");
+/// Checks the fragment against its root, as the receipt promises it.
+fn check_fragment(
+    descriptor: &Descriptor,
+    slot: Slot,
+    fragment: &[u8],
+) -> Result<(), &'static str> {
+    match descriptor.fragment_roots.get(slot.index()) {
+        Some(root) if FragmentRoot::of(fragment) == *root => Ok(()),
+        Some(_) => Err("the fragment does not match its root"),
+        None => Err("the object has no such slot"),
     }
-    if FragmentRoot::of(fragment) != *root {
-        return Err("the fragment does not match its root");
-    }
-    Ok(())
 }
 
 fn read_reply(
@@ -373,18 +375,23 @@ fn groups_of(fragment: &Bytes, range: GroupRange) -> Option<Bytes> {
     (start < end).then(|| fragment.slice(start as usize..end as usize))
 }
 
-fn page_len(inventory: &Inventory) -> usize {
-    usize::from(inventory.limit.clamp(1, INVENTORY_LIMIT_MAX))
+fn list(inventory: &Inventory) -> Step {
+    let limit = usize::from(inventory.limit.clamp(1, INVENTORY_LIMIT_MAX));
+    let Inventory { group, slot, after, .. } = *inventory;
+    // One more than the page has tells whether another page follows.
+    let disk = DiskRequest::List { group, slot, after, limit: limit + 1 };
+    Step::Disk(disk, Pending(Waiting::List { limit }))
 }
 
-fn page(request: &VerifiedRequest, mut objects: Vec<ObjectId>) -> Step {
-    let Operation::Inventory(inventory) = &request.operation else {
-        return refuse(internal());
-    };
-    let more = objects.len() > page_len(inventory);
-    objects.truncate(page_len(inventory));
+fn page(limit: usize, mut objects: Vec<ObjectId>) -> Step {
+    let more = objects.len() > limit;
+    objects.truncate(limit);
     let body = canonical::encode(&InventoryPage { objects, more });
     Step::Reply(Answer { response: Response::Inventory, body: body.into() })
+}
+
+fn set_aside(part: PartReference) -> Step {
+    Step::Disk(DiskRequest::SetAside(part), Pending(Waiting::SetAside))
 }
 
 fn refuse(refusal: Refusal) -> Step {
@@ -393,10 +400,6 @@ fn refuse(refusal: Refusal) -> Step {
 
 fn not_found() -> Refusal {
     Refusal::new(RefusalKind::NotFound, "this object is not kept here")
-}
-
-fn internal() -> Refusal {
-    Refusal::new(RefusalKind::Unavailable, "the disk answered another question")
 }
 
 fn disk_refusal(error: DiskError) -> Refusal {

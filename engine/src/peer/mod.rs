@@ -29,7 +29,9 @@ use crate::names::{NodeId, Slot};
 use crate::wire::{Operation, Response};
 
 pub use get::{Gathered, GetError, GetObject, Wanted};
-pub use holder::{DiskError, DiskRequest, DiskResult, Holder, Pending, Step, StoredPart};
+pub use holder::{
+    DiskError, DiskRequest, DiskResult, Holder, INVENTORY_LIMIT_MAX, Pending, Step, StoredPart,
+};
 pub use put::{PutError, PutObject, PutReport};
 pub use repair_object::{RepairError, RepairObject, RepairTraffic, RepairedPart};
 pub use repair_slot::{RepairAction, RepairSlot};
@@ -121,6 +123,9 @@ pub enum FaultKind {
     /// A receipt whose signature or content is wrong.
     #[error("the receipt is wrong")]
     Receipt,
+    /// An object listed that nobody has.
+    #[error("the inventory lists an object that nobody has")]
+    Inventory,
     /// An answer to another question, or of the wrong size.
     #[error("the answer does not fit the question")]
     Unfitting,

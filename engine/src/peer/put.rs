@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::{Answer, Ask, AskFailure, Fault, FaultKind, Member};
 use crate::keyshare::Share;
-use crate::names::{GroupId, NetworkId, ObjectId, Slot};
+use crate::names::{Epoch, GroupId, NetworkId, ObjectId, Slot};
 use crate::object::SealedObject;
 use crate::policy::durability;
 use crate::wire::{
@@ -27,6 +27,7 @@ pub struct PutObject {
     network: NetworkId,
     group: GroupId,
     object_id: ObjectId,
+    epoch: Epoch,
     object: VouchedDescriptor,
     quorum: usize,
     slots: BTreeMap<Slot, Placement>,
@@ -114,6 +115,7 @@ impl PutObject {
             network,
             group: object.descriptor.group,
             object_id: object.object_id,
+            epoch: object.descriptor.epoch,
             object: VouchedDescriptor { descriptor, authorisation },
             quorum,
             slots,
@@ -207,6 +209,7 @@ impl PutObject {
         match answer.map(|answer| answer.response) {
             Ok(Response::Stored(receipt))
                 if receipt.part == part
+                    && receipt.epoch == self.epoch
                     && receipt.holder == placement.member.node
                     && receipt.verify(&self.network) =>
             {

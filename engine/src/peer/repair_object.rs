@@ -2,15 +2,15 @@
 //!
 //! The newcomer asks as many helpers as the codes need, one round trip. Every pair symbol is checked
 //! against its commitment before use, the rebuilt share against its row and the rebuilt fragment
-//! against its root. When the fragment does not match, some helper sent wrong symbols: the helpers
-//! then *witness* with their whole fragments, which prove themselves; recomputing their symbols names
-//! the liar, and k good witnesses rebuild the fragment by decoding ciphertext. The same path serves
-//! when fewer than d, but at least k, helpers are left.
+//! against its root. When the fragment does not match, some helper sent wrong symbols: k helpers then
+//! *witness* with their whole fragments, which prove themselves; decoding gives the ciphertext, hence
+//! the lost fragment and what every helper should have sent, which names the liar. The same path
+//! serves when fewer than d, but at least k, helpers are left.
 //!
 //! Neither V nor anything that determines it ever exists here: this module has no access to the
 //! types of `keyshare` that hold it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,8 +22,10 @@ use crate::keyshare::{self, KeyParameters, ProvenSymbol, Share};
 use crate::names::{GroupId, NetworkId, ObjectId, Slot};
 use crate::object::{Descriptor, FragmentRoot};
 use crate::policy::durability;
+use crate::signature::Signature;
 use crate::wire::{
-    Operation, PartReference, Response, SymbolStatement, Symbols, VouchedDescriptor, canonical,
+    Operation, PartReference, RefusalKind, Response, SymbolStatement, Symbols, VouchedDescriptor,
+    canonical,
 };
 
 const SYMBOLS_TIMEOUT: Duration = Duration::from_secs(20);
@@ -37,12 +39,13 @@ pub struct RepairObject {
     group: GroupId,
     object: ObjectId,
     lost: Slot,
-    helpers_wanted: usize,
-    candidates: std::vec::IntoIter<Member>,
+    codes: (CodeParameters, KeyParameters),
+    candidates: VecDeque<Member>,
     asked: BTreeMap<u64, Question>,
     next_id: u64,
     known: Option<Known>,
-    unchecked: Vec<(Member, SymbolsAnswer)>,
+    /// Answers that came before any description.
+    unchecked: Vec<(Member, ProvenSymbol, Signature, Bytes)>,
     /// Helpers with a checked key symbol and fragment symbols of the right length.
     good: BTreeMap<Slot, Helper>,
     share: Option<Share>,
@@ -50,7 +53,8 @@ pub struct RepairObject {
     traffic: RepairTraffic,
     faults: Vec<Fault>,
     missing: BTreeMap<Slot, String>,
-    unanswered: usize,
+    /// Some helper has not said whether it has the object.
+    undecided: bool,
     outcome: Option<Result<RepairedPart, RepairError>>,
 }
 
@@ -74,12 +78,6 @@ struct Known {
     layout: Layout,
 }
 
-struct SymbolsAnswer {
-    key_symbol: ProvenSymbol,
-    signature: crate::names::Signature,
-    body: Bytes,
-}
-
 struct Helper {
     member: Member,
     key_symbol: ProvenSymbol,
@@ -87,9 +85,8 @@ struct Helper {
 }
 
 /// The second phase: whole fragments, which prove themselves.
-#[derive(Default)]
 struct Witnessing {
-    to_ask: Vec<Member>,
+    to_ask: VecDeque<Member>,
     fragments: BTreeMap<Slot, Bytes>,
 }
 
@@ -126,7 +123,7 @@ pub struct RepairedPart {
 /// The part cannot be rebuilt now. Nothing was changed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum RepairError {
-    /// Every helper answered, and none could prove that the object exists.
+    /// Every helper said that it has no such object, or lied.
     #[error("no helper could prove that the object was ever stored")]
     Unproven,
     /// Too few helpers for the key share.
@@ -169,8 +166,8 @@ impl RepairObject {
             group,
             object,
             lost,
-            helpers_wanted: durability::repair_helpers(&codes.0, &codes.1),
-            candidates: helpers.into_iter(),
+            codes,
+            candidates: helpers.into(),
             asked: BTreeMap::new(),
             next_id: 0,
             known: None,
@@ -181,7 +178,7 @@ impl RepairObject {
             traffic: RepairTraffic::default(),
             faults: Vec::new(),
             missing: BTreeMap::new(),
-            unanswered: 0,
+            undecided: false,
             outcome: None,
         }
     }
@@ -202,15 +199,19 @@ impl RepairObject {
             return None;
         }
         let (member, operation, kind) = if let Some(witnessing) = &mut self.witnessing {
-            let member = witnessing.to_ask.pop()?;
+            let in_hand = witnessing.fragments.len() + self.asked.len();
+            if in_hand >= usize::from(self.codes.0.k) {
+                return None;
+            }
+            let member = witnessing.to_ask.pop_front()?;
             let part = part_of(self.group, member, self.object);
             (member, Operation::Witness { part, lost: self.lost }, QuestionKind::Witness)
         } else {
             let in_hand = self.good.len() + self.unchecked.len() + self.asked.len();
-            if in_hand >= self.helpers_wanted {
+            if in_hand >= self.helpers_wanted() {
                 return None;
             }
-            let member = self.candidates.next()?;
+            let member = self.candidates.pop_front()?;
             let describe = self.known.is_none() && self.descriptions_asked() < DESCRIPTIONS;
             let part = part_of(self.group, member, self.object);
             let operation = Operation::Symbols(Symbols { part, lost: self.lost, describe });
@@ -229,40 +230,39 @@ impl RepairObject {
         let Some(Question { member, kind }) = self.asked.remove(&id) else {
             return;
         };
-        match answer {
+        let checked = match answer {
             Err(failure) => {
-                self.unanswered += 1;
+                self.undecided = true;
                 self.missing.insert(member.slot, failure.to_string());
+                Ok(())
             }
             Ok(Answer { response: Response::Refused(refusal), .. }) => {
+                self.undecided |= refusal.kind != RefusalKind::NotFound;
                 self.missing.insert(member.slot, refusal.message);
+                Ok(())
             }
             Ok(Answer { response: Response::Symbols { key_symbol, signature, object }, body })
                 if kind != QuestionKind::Witness =>
             {
                 self.count_symbols(&key_symbol, object.as_ref(), &body);
-                self.take_description(member, object);
-                let answer = SymbolsAnswer { key_symbol, signature, body };
-                match self.known.take() {
-                    Some(known) => {
-                        self.check_symbols(&known, member, answer);
-                        self.known = Some(known);
-                    }
-                    None => self.unchecked.push((member, answer)),
-                }
+                self.take_description(kind, object)
+                    .and_then(|()| self.take_symbols(member, key_symbol, signature, body))
             }
             Ok(Answer { response: Response::Witness, body }) if kind == QuestionKind::Witness => {
                 self.traffic.witness_bytes += body.len() as u64;
-                self.check_witness(member, body);
+                self.take_witness(member, body)
             }
-            Ok(_) => self.blame(member, FaultKind::Unfitting),
+            Ok(_) => Err(FaultKind::Unfitting),
+        };
+        if let Err(kind) = checked {
+            self.blame(member, kind);
         }
         self.advance();
     }
 
     /// The result, once there is one. Ends the machine.
     pub fn poll_outcome(&mut self) -> Option<Result<RepairedPart, RepairError>> {
-        if self.outcome.is_none() && self.asked.is_empty() && self.candidates.len() == 0 {
+        if self.outcome.is_none() && self.asked.is_empty() && self.candidates.is_empty() {
             self.advance();
         }
         self.outcome.take()
@@ -283,56 +283,74 @@ impl RepairObject {
         let key_bytes = canonical::encode(key_symbol).len() as u64;
         let described = object.map_or(0, |object| canonical::encode(object).len() as u64);
         self.traffic.key_bytes += key_bytes;
-        self.traffic.header_bytes += described + crate::names::Signature::LEN as u64;
+        self.traffic.header_bytes += described + Signature::LEN as u64;
         self.traffic.symbol_bytes += body.len() as u64;
     }
 
-    fn take_description(&mut self, member: Member, object: Option<VouchedDescriptor>) {
-        let Some(vouched) = object.filter(|_| self.known.is_none()) else {
-            return;
-        };
-        let known = match vouched.verify(&self.network) {
-            Some((object, descriptor)) if object == self.object => {
-                descriptor.code.build().ok().map(|code| {
-                    let layout = code.layout(descriptor.coded_len);
-                    Known { vouched, descriptor, code, layout }
-                })
-            }
-            _ => None,
-        };
-        let Some(known) = known else {
-            return self.blame(member, FaultKind::Descriptor);
-        };
-        for (member, answer) in std::mem::take(&mut self.unchecked) {
-            self.check_symbols(&known, member, answer);
+    /// An answer that was asked to describe and does not prove the object is worth nothing.
+    fn take_description(
+        &mut self,
+        kind: QuestionKind,
+        object: Option<VouchedDescriptor>,
+    ) -> Result<(), FaultKind> {
+        let same = self.known.as_ref().is_some_and(|known| object.as_ref() == Some(&known.vouched));
+        if kind != QuestionKind::SymbolsAndDescription || same {
+            return Ok(());
         }
-        self.known = Some(known);
+        let known = object.and_then(|vouched| self.prove(vouched)).ok_or(FaultKind::Descriptor)?;
+        self.known.get_or_insert(known);
+        for (member, key_symbol, signature, body) in std::mem::take(&mut self.unchecked) {
+            if let Err(kind) = self.take_symbols(member, key_symbol, signature, body) {
+                self.blame(member, kind);
+            }
+        }
+        Ok(())
     }
 
-    fn check_symbols(&mut self, known: &Known, member: Member, answer: SymbolsAnswer) {
-        let SymbolsAnswer { key_symbol, signature, body } = answer;
+    fn prove(&self, vouched: VouchedDescriptor) -> Option<Known> {
+        let (object, descriptor) = vouched.verify(&self.network)?;
+        let expected = object == self.object
+            && descriptor.group == self.group
+            && (descriptor.code, descriptor.key) == self.codes;
+        let code = descriptor.code.build().ok().filter(|_| expected)?;
+        let layout = code.layout(descriptor.coded_len);
+        Some(Known { vouched, descriptor, code, layout })
+    }
+
+    fn take_symbols(
+        &mut self,
+        member: Member,
+        key_symbol: ProvenSymbol,
+        signature: Signature,
+        symbols: Bytes,
+    ) -> Result<(), FaultKind> {
+        let Some(Known { descriptor, layout, .. }) = &self.known else {
+            self.unchecked.push((member, key_symbol, signature, symbols));
+            return Ok(());
+        };
         let statement = SymbolStatement {
             network: &self.network,
             part: &part_of(self.group, member, self.object),
             lost: self.lost,
             key_symbol: &key_symbol,
-            fragment_symbols: &body,
+            fragment_symbols: &symbols,
         };
         if !statement.verify(&member.node, &signature) {
-            return self.blame(member, FaultKind::Signature);
+            return Err(FaultKind::Signature);
         }
-        let row = known.descriptor.rows.get(member.slot.index());
+        let row = descriptor.rows.get(member.slot.index());
         let proven = row.is_some_and(|row| {
             key_symbol.helper() == member.slot
-                && key_symbol.verify(&known.descriptor.binding(), self.lost, row).is_ok()
+                && key_symbol.verify(&descriptor.binding(), self.lost, row).is_ok()
         });
         if !proven {
-            return self.blame(member, FaultKind::KeySymbol);
+            return Err(FaultKind::KeySymbol);
         }
-        if body.len() as u64 != known.layout.symbols_len() {
-            return self.blame(member, FaultKind::FragmentSymbols);
+        if symbols.len() as u64 != layout.symbols_len() {
+            return Err(FaultKind::FragmentSymbols);
         }
-        self.good.insert(member.slot, Helper { member, key_symbol, symbols: body });
+        self.good.insert(member.slot, Helper { member, key_symbol, symbols });
+        Ok(())
     }
 
     /// Does what the answers so far allow.
@@ -343,18 +361,12 @@ impl RepairObject {
         if self.witnessing.is_some() {
             return self.conclude_from_witnesses();
         }
-        let exhausted = self.asked.is_empty() && self.candidates.len() == 0;
-        if self.good.len() < self.helpers_wanted && !exhausted {
+        let exhausted = self.asked.is_empty() && self.candidates.is_empty();
+        if self.good.len() < self.helpers_wanted() && !exhausted {
             return;
         }
         let Some(known) = self.known.take() else {
-            if exhausted {
-                self.outcome = Some(Err(match self.unanswered {
-                    0 => RepairError::Unproven,
-                    _ => self.too_few_helpers(self.helpers_wanted),
-                }));
-            }
-            return;
+            return self.ask_again_or_give_up();
         };
         match self.rebuild_share(&known) {
             Err(error) => self.outcome = Some(Err(error)),
@@ -367,6 +379,22 @@ impl RepairObject {
             }
         }
         self.known = Some(known);
+    }
+
+    /// All helpers have answered and none has proved the object. One that was not asked to is asked
+    /// again; it is asked to describe now, so it is not asked a third time.
+    fn ask_again_or_give_up(&mut self) {
+        if let Some((member, ..)) = self.unchecked.pop() {
+            self.candidates.push_back(member);
+        } else if self.undecided {
+            self.outcome = Some(Err(self.too_few_helpers(self.helpers_wanted())));
+        } else {
+            self.outcome = Some(Err(RepairError::Unproven));
+        }
+    }
+
+    fn helpers_wanted(&self) -> usize {
+        durability::repair_helpers(&self.codes.0, &self.codes.1)
     }
 
     fn rebuild_share(&self, known: &Known) -> Result<Share, RepairError> {
@@ -396,73 +424,64 @@ impl RepairObject {
             .map(|(slot, helper)| (*slot, helper.symbols.as_ref()))
             .collect();
         let fragment = known.code.repair(&known.layout, self.lost, &symbols).ok()?;
-        self.is_lost_fragment(known, &fragment).then_some(fragment)
-    }
-
-    fn is_lost_fragment(&self, known: &Known, fragment: &[u8]) -> bool {
-        let root = known.descriptor.fragment_roots.get(self.lost.index());
-        root == Some(&FragmentRoot::of(fragment))
+        known.is_fragment(self.lost, &fragment).then_some(fragment)
     }
 
     fn start_witnessing(&mut self) {
         let helpers = self.good.values().map(|helper| helper.member);
-        let to_ask = self.candidates.by_ref().collect::<Vec<_>>().into_iter().chain(helpers);
-        self.witnessing = Some(Witnessing { to_ask: to_ask.collect(), ..Witnessing::default() });
+        let to_ask = helpers.chain(std::mem::take(&mut self.candidates)).collect();
+        self.witnessing = Some(Witnessing { to_ask, fragments: BTreeMap::new() });
     }
 
-    fn check_witness(&mut self, member: Member, fragment: Bytes) {
-        let Some(known) = &self.known else {
-            return;
+    fn take_witness(&mut self, member: Member, fragment: Bytes) -> Result<(), FaultKind> {
+        let (Some(known), Some(witnessing)) = (&self.known, &mut self.witnessing) else {
+            return Ok(());
         };
-        let root = known.descriptor.fragment_roots.get(member.slot.index());
-        if fragment.len() as u64 != known.layout.fragment_len()
-            || root != Some(&FragmentRoot::of(&fragment))
-        {
-            return self.blame(member, FaultKind::Fragment);
+        if !known.is_fragment(member.slot, &fragment) {
+            return Err(FaultKind::Fragment);
         }
-        let lied = self.good.get(&member.slot).is_some_and(|helper| {
-            let symbols = known.code.helper_symbols(&known.layout, self.lost, &fragment);
-            symbols.is_ok_and(|symbols| symbols != helper.symbols)
-        });
-        if lied {
-            self.blame(member, FaultKind::FragmentSymbols);
-        }
-        if let Some(witnessing) = &mut self.witnessing {
-            witnessing.fragments.insert(member.slot, fragment);
-        }
+        witnessing.fragments.insert(member.slot, fragment);
+        Ok(())
     }
 
-    /// Waits for every witness asked, so that every liar is named, then decodes.
     fn conclude_from_witnesses(&mut self) {
         let (Some(witnessing), Some(known)) = (&self.witnessing, &self.known) else {
             return;
         };
-        if !witnessing.to_ask.is_empty() || !self.asked.is_empty() {
+        let (good, needed) = (witnessing.fragments.len(), usize::from(self.codes.0.k));
+        if good < needed {
+            if witnessing.to_ask.is_empty() && self.asked.is_empty() {
+                self.outcome = Some(Err(RepairError::TooFewFragments { good, needed }));
+            }
             return;
         }
-        let needed = usize::from(known.descriptor.code.k);
-        let fragments: Vec<(Slot, &[u8])> = witnessing
-            .fragments
-            .iter()
-            .take(needed)
-            .map(|(slot, fragment)| (*slot, fragment.as_ref()))
-            .collect();
-        if fragments.len() < needed {
-            let good = fragments.len();
-            self.outcome = Some(Err(RepairError::TooFewFragments { good, needed }));
-            return;
-        }
-        let fragment = known
-            .code
-            .decode(&known.layout, &fragments)
-            .and_then(|coded| known.code.encode_slot(&known.layout, &coded, self.lost));
-        match fragment {
-            Ok(fragment) if self.is_lost_fragment(known, &fragment) => {
-                let Some(known) = self.known.take() else { return };
+        let fragments: Vec<(Slot, &[u8])> =
+            witnessing.fragments.iter().map(|(slot, bytes)| (*slot, bytes.as_ref())).collect();
+        let rebuilt = known.code.decode(&known.layout, &fragments).and_then(|coded| {
+            let fragment = known.code.encode_slot(&known.layout, &coded, self.lost)?;
+            Ok((coded, fragment))
+        });
+        let Some(known) = self.known.take() else { return };
+        match rebuilt {
+            Ok((coded, fragment)) if known.is_fragment(self.lost, &fragment) => {
+                self.name_liars(&known, &coded);
                 self.finish(&known, fragment);
-                self.known = Some(known);
             }
             _ => self.outcome = Some(Err(RepairError::IllFormed)),
+        }
+        self.known = Some(known);
+    }
+
+    /// Compares what the helpers sent with what the object's bytes say they should have sent.
+    fn name_liars(&mut self, Known { code, layout, .. }: &Known, coded: &[u8]) {
+        let lied = |helper: &&Helper| {
+            code.encode_slot(layout, coded, helper.member.slot)
+                .and_then(|fragment| code.helper_symbols(layout, self.lost, &fragment))
+                .is_ok_and(|symbols| symbols != helper.symbols)
+        };
+        let liars: Vec<Member> = self.good.values().filter(lied).map(|h| h.member).collect();
+        for liar in liars {
+            self.blame(liar, FaultKind::FragmentSymbols);
         }
     }
 
@@ -484,6 +503,13 @@ impl RepairObject {
     fn blame(&mut self, member: Member, kind: FaultKind) {
         self.faults.push(Fault { member, kind });
         self.missing.insert(member.slot, kind.to_string());
+    }
+}
+
+impl Known {
+    fn is_fragment(&self, slot: Slot, bytes: &[u8]) -> bool {
+        let root = self.descriptor.fragment_roots.get(slot.index());
+        bytes.len() as u64 == self.layout.fragment_len() && root == Some(&FragmentRoot::of(bytes))
     }
 }
 

@@ -1,8 +1,9 @@
 //! Filling a slot: the union of the helpers' inventories, one object after the other.
 //!
 //! Every helper's inventory is read, because any single one may be incomplete or lie; an object that
-//! nobody can prove is ignored. A few objects are rebuilt at once. Memory: 32 bytes an object listed,
-//! and d times the symbols of a fragment an object under way.
+//! nobody has is ignored, names the helper that listed it and ends its inventory, so that nobody can
+//! keep a newcomer busy by listing for ever. A few objects are rebuilt at once. Memory: 32 bytes an
+//! object of the slot, a page of every inventory, and d times the symbols of a fragment an object under way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,7 +17,9 @@ use crate::code::CodeParameters;
 use crate::keyshare::KeyParameters;
 use crate::names::{GroupId, NetworkId, ObjectId, Slot};
 use crate::policy::reading::LatencyBook;
-use crate::wire::{Inventory, InventoryPage, Operation, RepairProgress, Response, canonical};
+use crate::wire::{
+    Inventory, InventoryPage, Operation, RepairProgress, Response, canonical, presentable,
+};
 
 const INVENTORY_TIMEOUT: Duration = Duration::from_secs(10);
 const INVENTORY_PAGE: u16 = 1000;
@@ -30,7 +33,7 @@ pub enum RepairAction {
     /// Ask a helper.
     Ask(Ask),
     /// Make a rebuilt part durable, then call [`RepairSlot::handle_stored`].
-    Store(Box<RepairedPart>),
+    Store(RepairedPart),
 }
 
 /// The repair of a slot.
@@ -42,14 +45,14 @@ pub struct RepairSlot {
     helpers: Vec<Member>,
     latencies: LatencyBook,
     listings: Vec<Listing>,
-    /// Listed and not held yet, in the order of their ids.
-    waiting: BTreeSet<ObjectId>,
+    /// Listed and not held yet, each with the listing that has it.
+    waiting: BTreeMap<ObjectId, usize>,
     /// Held here, failed, or under way.
     settled: BTreeSet<ObjectId>,
-    under_way: BTreeMap<ObjectId, RepairObject>,
+    under_way: BTreeMap<ObjectId, UnderWay>,
     asked: BTreeMap<u64, Question>,
     next_id: u64,
-    rebuilt: Vec<Box<RepairedPart>>,
+    rebuilt: Vec<RepairedPart>,
     storing: usize,
     progress: RepairProgress,
     faults: Vec<Fault>,
@@ -67,6 +70,11 @@ enum ListingState {
     Due,
     Asked,
     Ended,
+}
+
+struct UnderWay {
+    machine: RepairObject,
+    listing: usize,
 }
 
 struct Question {
@@ -106,7 +114,7 @@ impl RepairSlot {
             helpers,
             latencies: LatencyBook::default(),
             listings,
-            waiting: BTreeSet::new(),
+            waiting: BTreeMap::new(),
             settled: held,
             under_way: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -152,13 +160,15 @@ impl RepairSlot {
             return;
         };
         match &answer {
-            Ok(_) => self.latencies.record(question.member.node, now - question.asked_at),
+            Ok(_) => {
+                self.latencies.record(question.member.node, now.saturating_sub(question.asked_at))
+            }
             Err(_) => self.latencies.record_failure(question.member.node),
         }
         match question.of {
             QuestionOf::Listing(index) => self.take_page(index, answer),
             QuestionOf::Object { object, id } => {
-                if let Some(machine) = self.under_way.get_mut(&object) {
+                if let Some(UnderWay { machine, .. }) = self.under_way.get_mut(&object) {
                     machine.handle_answer(id, answer);
                 }
                 self.settle(object);
@@ -176,11 +186,15 @@ impl RepairSlot {
                 self.progress.symbol_bytes_theory += part.symbol_bytes_theory;
                 self.progress.reed_solomon_bytes += part.reed_solomon_bytes;
             }
-            Err(message) => self.fail(message),
+            Err(message) => self.fail(&message),
         }
     }
 
+    /// Pages are asked for as the objects listed before run out.
     fn poll_listing(&mut self, now: Duration) -> Option<Ask> {
+        if self.waiting.len() >= OBJECTS_AT_ONCE {
+            return None;
+        }
         let index = self.listings.iter().position(|listing| listing.state == ListingState::Due)?;
         let listing = &mut self.listings[index];
         listing.state = ListingState::Asked;
@@ -204,15 +218,16 @@ impl RepairSlot {
 
     fn poll_object(&mut self, now: Duration) -> Option<Ask> {
         while self.under_way.len() + self.storing < OBJECTS_AT_ONCE {
-            let Some(object) = self.waiting.pop_first() else { break };
+            let Some((object, listing)) = self.waiting.pop_first() else { break };
             self.settled.insert(object);
-            self.under_way.insert(object, self.start(object));
+            let machine = self.start(object);
+            self.under_way.insert(object, UnderWay { machine, listing });
             self.settle(object);
         }
         let (object, mut ask) = self
             .under_way
             .iter_mut()
-            .find_map(|(object, machine)| Some((*object, machine.poll_ask()?)))?;
+            .find_map(|(object, on)| Some((*object, on.machine.poll_ask()?)))?;
         let of = QuestionOf::Object { object, id: ask.id };
         ask.id = self.next_id;
         self.remember(now, ask.to, of);
@@ -238,32 +253,36 @@ impl RepairSlot {
 
     fn take_page(&mut self, index: usize, answer: Result<Answer, AskFailure>) {
         let listing = &mut self.listings[index];
+        if listing.state == ListingState::Ended {
+            return; // it made up an object meanwhile
+        }
+        let member = listing.member;
         listing.state = ListingState::Ended;
-        let page = match answer {
+        let failure = match answer {
             Ok(Answer { response: Response::Inventory, body }) => {
                 self.progress.header_bytes += body.len() as u64;
-                canonical::decode::<InventoryPage>(&body, PAGE_LEN_MAX).ok()
+                let Some(page) = read_page(&body, listing.after) else {
+                    return self.blame(Fault { member, kind: FaultKind::Inventory });
+                };
+                if let (true, Some(last)) = (page.more, page.objects.last()) {
+                    listing.after = Some(*last);
+                    listing.state = ListingState::Due;
+                }
+                return self.take_objects(index, page.objects);
             }
-            Ok(Answer { response: Response::Refused(_), .. }) | Err(_) => return,
-            Ok(_) => None,
+            Ok(Answer { response: Response::Refused(refusal), .. }) => refusal.message,
+            Err(failure) => failure.to_string(),
+            Ok(_) => return self.blame(Fault { member, kind: FaultKind::Unfitting }),
         };
-        // Ascending beyond what was listed: a helper cannot make the newcomer read for ever.
-        let ascends = |page: &InventoryPage| {
-            page.objects.first().is_none_or(|first| Some(*first) > listing.after)
-                && page.objects.is_sorted_by(|a, b| a < b)
-        };
-        let Some(page) = page.filter(ascends) else {
-            let fault = Fault { member: listing.member, kind: FaultKind::Unfitting };
-            self.progress.liars.push(fault.member.node);
-            self.faults.push(fault);
-            return;
-        };
-        if let (true, Some(last)) = (page.more, page.objects.last()) {
-            listing.after = Some(*last);
-            listing.state = ListingState::Due;
-        }
-        for object in page.objects {
-            if !self.settled.contains(&object) && self.waiting.insert(object) {
+        let slot = member.slot;
+        let message = format!("slot {slot} did not list its objects: {failure}");
+        self.progress.last_failure = Some(presentable(&message));
+    }
+
+    fn take_objects(&mut self, listing: usize, objects: Vec<ObjectId>) {
+        for object in objects {
+            if !self.settled.contains(&object) && !self.waiting.contains_key(&object) {
+                self.waiting.insert(object, listing);
                 self.progress.objects_found += 1;
             }
         }
@@ -271,34 +290,52 @@ impl RepairSlot {
 
     /// Takes the outcome of an object's machine, if it has one.
     fn settle(&mut self, object: ObjectId) {
-        let Some(machine) = self.under_way.get_mut(&object) else {
+        let Some(UnderWay { machine, listing }) = self.under_way.get_mut(&object) else {
             return;
         };
         let Some(outcome) = machine.poll_outcome() else {
             return;
         };
-        let traffic = machine.traffic();
+        let (traffic, faults, listing) = (machine.traffic(), machine.faults().to_vec(), *listing);
+        self.under_way.remove(&object);
         self.progress.symbol_bytes += traffic.symbol_bytes;
         self.progress.key_bytes += traffic.key_bytes;
         self.progress.header_bytes += traffic.header_bytes;
         self.progress.witness_bytes += traffic.witness_bytes;
-        for fault in machine.faults() {
-            if !self.progress.liars.contains(&fault.member.node) {
-                self.progress.liars.push(fault.member.node);
-            }
-            self.faults.push(fault.clone());
-        }
-        self.under_way.remove(&object);
+        faults.into_iter().for_each(|fault| self.blame(fault));
         match outcome {
-            Ok(part) => self.rebuilt.push(Box::new(part)),
+            Ok(part) => self.rebuilt.push(part),
             // Whoever listed it made it up.
-            Err(RepairError::Unproven) => self.progress.objects_found -= 1,
-            Err(error) => self.fail(error.to_string()),
+            Err(RepairError::Unproven) => {
+                self.progress.objects_found -= 1;
+                let Listing { member, state, .. } = &mut self.listings[listing];
+                *state = ListingState::Ended;
+                let fault = Fault { member: *member, kind: FaultKind::Inventory };
+                self.blame(fault);
+            }
+            Err(error) => self.fail(&error.to_string()),
         }
     }
 
-    fn fail(&mut self, message: String) {
-        self.progress.objects_failed += 1;
-        self.progress.last_failure = Some(message);
+    fn blame(&mut self, fault: Fault) {
+        if !self.progress.liars.contains(&fault.member.node) {
+            self.progress.liars.push(fault.member.node);
+        }
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
     }
+
+    fn fail(&mut self, message: &str) {
+        self.progress.objects_failed += 1;
+        self.progress.last_failure = Some(presentable(message));
+    }
+}
+
+/// The page, if it is one: not longer than asked and ascending beyond `after`.
+fn read_page(body: &[u8], after: Option<ObjectId>) -> Option<InventoryPage> {
+    let page: InventoryPage = canonical::decode(body, PAGE_LEN_MAX).ok()?;
+    let ascends = page.objects.first().is_none_or(|first| Some(*first) > after)
+        && page.objects.is_sorted_by(|a, b| a < b);
+    (ascends && page.objects.len() <= usize::from(INVENTORY_PAGE)).then_some(page)
 }

@@ -16,9 +16,10 @@ use thiserror::Error;
 use crate::hash::hash;
 use crate::ledger::{
     BlockError, Body, Certificate, CertifiedBlock, Chain, Entry, EntryError, FollowAck, Node,
-    State, final_height, node_id,
+    State, final_height,
 };
 use crate::names::NodeId;
+use crate::signature::node_id;
 
 /// Most entries that wait for a block.
 pub const WAITING_MAX: usize = 4096;

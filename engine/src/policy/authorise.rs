@@ -25,6 +25,9 @@ pub trait LedgerView {
 
 /// Decides whether `receiver` answers `request` at `now` (Unix milliseconds).
 ///
+/// How many bytes a submitter may store is not limited yet: a store is bounded by the receiver's own
+/// quota only, and the submitter is named in the part's authorisation.
+///
 /// `stored` is the descriptor of the object: for a store the one offered, for a read the one kept;
 /// `None` where the operation names no object or it is not kept here.
 pub fn authorise(

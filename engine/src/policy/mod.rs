@@ -7,4 +7,4 @@ pub mod durability;
 pub mod placement;
 pub mod reading;
 
-pub use authorise::{LedgerView, authorise};
+pub use authorise::{LedgerView, VIEW_AGE_MAX_MS, authorise};

@@ -4,6 +4,9 @@
 //! not be written back as the very same bytes. Encoders that go through [`encode`] use definite
 //! lengths and shortest integers only, so equality after re-encoding is canonicity.
 
+use std::convert::Infallible;
+
+use minicbor::encode::Write;
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
@@ -29,11 +32,44 @@ pub enum CanonicalError {
     NotCanonical,
 }
 
-/// The canonical encoding of `value`.
+/// The canonical encoding of `value`, in memory of exactly its length: growing it would leave parts
+/// of it behind, and it may hold a secret.
 pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
-    match minicbor::to_vec(value) {
-        Ok(bytes) => bytes,
-        Err(never) => unreachable!("writing to memory cannot fail: {never}"),
+    let mut length = Length(0);
+    write(value, &mut length);
+    let mut bytes = Vec::with_capacity(length.0);
+    write(value, &mut bytes);
+    bytes
+}
+
+fn write<T: Encode<()>>(value: &T, target: impl Write<Error = Infallible>) {
+    match minicbor::encode(value, target) {
+        Ok(()) => {}
+        Err(never) => unreachable!("no encoder here refuses a value: {never}"),
+    }
+}
+
+/// Counts what is written.
+struct Length(usize);
+
+impl Write for Length {
+    type Error = Infallible;
+
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Infallible> {
+        self.0 += bytes.len();
+        Ok(())
+    }
+}
+
+/// Accepts what these bytes begin with, so that nothing is copied in order to compare it.
+struct Expected<'a>(&'a [u8]);
+
+impl Write for Expected<'_> {
+    type Error = ();
+
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), ()> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(())?;
+        Ok(())
     }
 }
 
@@ -52,10 +88,11 @@ where
     if rest != 0 {
         return Err(CanonicalError::Trailing(rest));
     }
-    if encode(&value) != bytes {
-        return Err(CanonicalError::NotCanonical);
+    let mut expected = Expected(bytes);
+    match minicbor::encode(&value, &mut expected) {
+        Ok(()) if expected.0.is_empty() => Ok(value),
+        _ => Err(CanonicalError::NotCanonical),
     }
-    Ok(value)
 }
 
 #[cfg(test)]

@@ -8,13 +8,16 @@ pub mod canonical;
 mod request;
 mod response;
 
+pub(crate) use response::presentable;
+
 pub use request::{
-    Authorisation, GroupRange, Inventory, Operation, PartReference, Read, Request, RequestError,
-    RequestKeys, Session, Store, Symbols, VerifiedRequest, VouchedDescriptor,
+    Authorisation, DEADLINE_AHEAD_MAX, GroupRange, Inventory, Operation, PartReference, Read,
+    Request, RequestError, RequestKeys, Session, Store, Symbols, VerifiedRequest,
+    VouchedDescriptor, WIRE_VERSION,
 };
 pub use response::{
     InventoryPage, NodeStatus, ProvenValue, Receipt, Refusal, RefusalKind, RepairProgress,
-    Response, SymbolStatement,
+    Response, SymbolStatement, TEXT_LEN_MAX,
 };
 
 /// The longest header of a request or response, in bytes.

@@ -2,20 +2,23 @@
 
 use std::time::Duration;
 
-use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::SigningKey;
 use minicbor::{Decode, Encode};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use super::HEADER_LEN_MAX;
 use super::canonical::{self, CanonicalError};
-use crate::hash::hash;
 use crate::keyshare::Share;
 use crate::ledger::{Entry, FollowAck, StateKey};
-use crate::names::{GroupId, NetworkId, NodeId, ObjectId, Signature, Slot};
+use crate::names::{GroupId, NetworkId, NodeId, ObjectId, Slot};
 use crate::object::Descriptor;
+use crate::signature::{Signature, node_id};
 
 /// The version of the request and response formats.
 pub const WIRE_VERSION: u8 = 1;
+const PUT_LABEL: &str = "put";
+const REQUEST_LABEL: &str = "request";
 /// How far ahead a deadline may lie; it bounds how long a request stays valid.
 pub const DEADLINE_AHEAD_MAX: Duration = Duration::from_secs(120);
 
@@ -153,23 +156,19 @@ impl Authorisation {
         submitter: &SigningKey,
         write_key: &SigningKey,
     ) -> Self {
-        let transcript = Self::transcript(network, object);
+        let parts = [network.as_bytes(), object.as_bytes()];
         Self {
-            submitter: NodeId(submitter.verifying_key().to_bytes()),
-            submitter_signature: Signature(submitter.sign(&transcript).to_bytes()),
-            write_signature: Signature(write_key.sign(&transcript).to_bytes()),
+            submitter: node_id(submitter),
+            submitter_signature: Signature::sign(submitter, PUT_LABEL, &parts),
+            write_signature: Signature::sign(write_key, PUT_LABEL, &parts),
         }
     }
 
     /// Whether both signatures hold for `object` under the descriptor's `write_key`.
     pub fn verify(&self, network: &NetworkId, object: &ObjectId, write_key: &[u8; 32]) -> bool {
-        let transcript = Self::transcript(network, object);
-        signature_holds(&self.submitter.0, &transcript, &self.submitter_signature)
-            && signature_holds(write_key, &transcript, &self.write_signature)
-    }
-
-    fn transcript(network: &NetworkId, object: &ObjectId) -> [u8; 32] {
-        hash("put", &[network.as_bytes(), object.as_bytes()])
+        let parts = [network.as_bytes(), object.as_bytes()];
+        self.submitter_signature.verifies(&self.submitter.0, PUT_LABEL, &parts)
+            && self.write_signature.verifies(write_key, PUT_LABEL, &parts)
     }
 }
 
@@ -255,8 +254,8 @@ pub struct RequestKeys<'a> {
     pub capability: Option<&'a SigningKey>,
 }
 
-/// A signed request, as sent.
-#[derive(Debug, Encode, Decode)]
+/// A signed request, as sent. Not for printing: a store's operation holds a key share.
+#[derive(Encode, Decode)]
 pub struct Request {
     #[n(0)]
     version: u8,
@@ -265,15 +264,15 @@ pub struct Request {
     /// Unix milliseconds.
     #[n(2)]
     deadline: u64,
-    #[cbor(n(3), with = "minicbor::bytes")]
-    operation: Vec<u8>,
+    #[cbor(n(3), with = "wiped_bytes")]
+    operation: Zeroizing<Vec<u8>>,
     #[n(4)]
     author_signature: Signature,
     #[n(5)]
     capability: Option<Capability>,
 }
 
-#[derive(Debug, Encode, Decode)]
+#[derive(Encode, Decode)]
 struct Capability {
     #[cbor(n(0), with = "minicbor::bytes")]
     key: [u8; 32],
@@ -320,14 +319,15 @@ impl Request {
         deadline: u64,
         keys: &RequestKeys<'_>,
     ) -> Vec<u8> {
-        let author = NodeId(keys.author.verifying_key().to_bytes());
-        let operation = canonical::encode(operation);
-        let transcript = transcript(session, &author, deadline, &operation);
+        let author = node_id(keys.author);
+        let operation = Zeroizing::new(canonical::encode(operation));
+        let deadline_bytes = deadline.to_be_bytes();
+        let parts = transcript(session, &author, &deadline_bytes, &operation);
         let capability = keys.capability.map(|key| Capability {
             key: key.verifying_key().to_bytes(),
-            signature: Signature(key.sign(&transcript).to_bytes()),
+            signature: Signature::sign(key, REQUEST_LABEL, &parts),
         });
-        let author_signature = Signature(keys.author.sign(&transcript).to_bytes());
+        let author_signature = Signature::sign(keys.author, REQUEST_LABEL, &parts);
         canonical::encode(&Self {
             version: WIRE_VERSION,
             author,
@@ -352,10 +352,11 @@ impl Request {
         {
             return Err(RequestError::Deadline);
         }
-        let transcript = transcript(session, &request.author, request.deadline, &request.operation);
-        let signed = signature_holds(&request.author.0, &transcript, &request.author_signature)
+        let deadline = request.deadline.to_be_bytes();
+        let parts = transcript(session, &request.author, &deadline, &request.operation);
+        let signed = request.author_signature.verifies(&request.author.0, REQUEST_LABEL, &parts)
             && request.capability.as_ref().is_none_or(|capability| {
-                signature_holds(&capability.key, &transcript, &capability.signature)
+                capability.signature.verifies(&capability.key, REQUEST_LABEL, &parts)
             });
         if !signed {
             return Err(RequestError::Signature);
@@ -369,23 +370,36 @@ impl Request {
     }
 }
 
-fn transcript(session: &Session, author: &NodeId, deadline: u64, operation: &[u8]) -> [u8; 32] {
-    hash(
-        "request",
-        &[
-            session.network.as_bytes(),
-            session.receiver.as_bytes(),
-            &session.exporter,
-            author.as_bytes(),
-            &deadline.to_be_bytes(),
-            operation,
-        ],
-    )
+/// What a request's signatures sign, under [`REQUEST_LABEL`].
+fn transcript<'a>(
+    session: &'a Session,
+    author: &'a NodeId,
+    deadline: &'a [u8; 8],
+    operation: &'a [u8],
+) -> [&'a [u8]; 6] {
+    let Session { network, receiver, exporter } = session;
+    let (network, receiver, author) = (network.as_bytes(), receiver.as_bytes(), author.as_bytes());
+    [network, receiver, exporter, author, deadline, operation]
 }
 
-/// Ed25519 `verify_strict`: no small-order keys, no malleable signatures.
-pub(super) fn signature_holds(key: &[u8; 32], message: &[u8], signature: &Signature) -> bool {
-    VerifyingKey::from_bytes(key).is_ok_and(|key| {
-        key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(&signature.0)).is_ok()
-    })
+/// A byte string that is wiped when dropped.
+mod wiped_bytes {
+    use minicbor::encode::{Error, Write};
+    use minicbor::{Decoder, Encoder};
+    use zeroize::Zeroizing;
+
+    pub(super) fn encode<C, W: Write>(
+        bytes: &[u8],
+        encoder: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), Error<W::Error>> {
+        encoder.bytes(bytes)?.ok()
+    }
+
+    pub(super) fn decode<C>(
+        decoder: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<Zeroizing<Vec<u8>>, minicbor::decode::Error> {
+        decoder.bytes().map(|bytes| Zeroizing::new(bytes.to_vec()))
+    }
 }

@@ -1,16 +1,22 @@
 //! Responses, and the statements in them that a third party can check.
 
-use ed25519_dalek::{Signer, SigningKey};
+use ed25519_dalek::SigningKey;
 use minicbor::{Decode, Encode};
+use zeroize::Zeroizing;
 
 use super::HEADER_LEN_MAX;
 use super::canonical::{self, CanonicalError};
-use super::request::{PartReference, VouchedDescriptor, signature_holds};
-use crate::hash::hash;
+use super::request::{PartReference, VouchedDescriptor};
 use crate::keyshare::{ProvenPart, ProvenSymbol};
 use crate::ledger::{HeadAttestation, SignedHeader, StateProof};
-use crate::names::{Epoch, NetworkId, NodeId, ObjectId, Signature, Slot};
+use crate::names::{Epoch, NetworkId, NodeId, ObjectId, Slot};
 use crate::object::GroupHashes;
+use crate::signature::{Signature, node_id};
+
+/// The longest text for people in a response, in bytes.
+pub const TEXT_LEN_MAX: usize = 512;
+const RECEIPT_LABEL: &str = "receipt";
+const SYMBOLS_LABEL: &str = "symbols";
 
 /// What a peer answers. Which variants answer which operation stands at each.
 #[derive(Debug, Encode, Decode)]
@@ -113,24 +119,15 @@ pub struct Refusal {
     /// What the asker can do about it follows from this.
     #[n(0)]
     pub kind: RefusalKind,
-    /// For people; at most [`Refusal::MESSAGE_LEN_MAX`] bytes, never a secret.
+    /// For people; at most [`TEXT_LEN_MAX`] bytes, never a secret.
     #[n(1)]
     pub message: String,
 }
 
 impl Refusal {
-    /// Longer messages are cut.
-    pub const MESSAGE_LEN_MAX: usize = 512;
-
-    /// A refusal with a message for people.
+    /// A refusal with a message for people, which is cut to [`TEXT_LEN_MAX`] bytes.
     pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        let end = (0..=Self::MESSAGE_LEN_MAX.min(message.len()))
-            .rev()
-            .find(|&end| message.is_char_boundary(end))
-            .unwrap_or(0);
-        message.truncate(end);
-        Self { kind, message }
+        Self { kind, message: presentable(&message.into()) }
     }
 }
 
@@ -182,32 +179,27 @@ impl Receipt {
         epoch: Epoch,
         holder: &SigningKey,
     ) -> Self {
-        let id = NodeId(holder.verifying_key().to_bytes());
-        let transcript = Self::transcript(network, &part, epoch, &id);
-        Self { part, epoch, holder: id, signature: Signature(holder.sign(&transcript).to_bytes()) }
+        let id = node_id(holder);
+        let parts = Self::parts(network, &part, epoch, &id);
+        let signature = Signature::sign(holder, RECEIPT_LABEL, &parts.each_ref().map(|p| &p[..]));
+        Self { part, epoch, holder: id, signature }
     }
 
     /// Whether the holder's signature holds.
     pub fn verify(&self, network: &NetworkId) -> bool {
-        let transcript = Self::transcript(network, &self.part, self.epoch, &self.holder);
-        signature_holds(&self.holder.0, &transcript, &self.signature)
+        let parts = Self::parts(network, &self.part, self.epoch, &self.holder);
+        let parts = parts.each_ref().map(|part| &part[..]);
+        self.signature.verifies(&self.holder.0, RECEIPT_LABEL, &parts)
     }
 
-    fn transcript(
+    fn parts(
         network: &NetworkId,
         part: &PartReference,
         epoch: Epoch,
         holder: &NodeId,
-    ) -> [u8; 32] {
-        hash(
-            "receipt",
-            &[
-                network.as_bytes(),
-                &canonical::encode(part),
-                &epoch.0.to_be_bytes(),
-                holder.as_bytes(),
-            ],
-        )
+    ) -> [Vec<u8>; 4] {
+        let epoch = epoch.0.to_be_bytes().to_vec();
+        [network.0.to_vec(), canonical::encode(part), epoch, holder.0.to_vec()]
     }
 }
 
@@ -228,25 +220,25 @@ pub struct SymbolStatement<'a> {
 impl SymbolStatement<'_> {
     /// Signed by the helper.
     pub fn sign(&self, helper: &SigningKey) -> Signature {
-        Signature(helper.sign(&self.transcript()).to_bytes())
+        Signature::sign(helper, SYMBOLS_LABEL, &self.parts().each_ref().map(|part| &part[..]))
     }
 
     /// Whether `helper` said so.
     pub fn verify(&self, helper: &NodeId, signature: &Signature) -> bool {
-        signature_holds(&helper.0, &self.transcript(), signature)
+        let parts = self.parts();
+        signature.verifies(&helper.0, SYMBOLS_LABEL, &parts.each_ref().map(|part| &part[..]))
     }
 
-    fn transcript(&self) -> [u8; 32] {
-        hash(
-            "symbols",
-            &[
-                self.network.as_bytes(),
-                &canonical::encode(self.part),
-                &[self.lost.point()],
-                &canonical::encode(self.key_symbol),
-                blake3::hash(self.fragment_symbols).as_bytes(),
-            ],
-        )
+    /// The fragment symbols, which are long, enter by their BLAKE3 hash.
+    fn parts(&self) -> [Zeroizing<Vec<u8>>; 5] {
+        [
+            self.network.0.to_vec(),
+            canonical::encode(self.part),
+            vec![self.lost.point()],
+            canonical::encode(self.key_symbol),
+            blake3::hash(self.fragment_symbols).as_bytes().to_vec(),
+        ]
+        .map(Zeroizing::new)
     }
 }
 
@@ -331,8 +323,30 @@ impl Response {
         canonical::encode(self)
     }
 
-    /// Reads a header as received.
+    /// Reads a header as received. Text in it is for people: short, without control characters.
     pub fn from_header(header: &[u8]) -> Result<Self, CanonicalError> {
-        canonical::decode(header, HEADER_LEN_MAX)
+        let response: Self = canonical::decode(header, HEADER_LEN_MAX)?;
+        let text = match &response {
+            Self::Refused(refusal) => Some(&refusal.message),
+            Self::Status(status) => Some(&status.version),
+            Self::Repair(progress) => progress.last_failure.as_ref(),
+            _ => None,
+        };
+        match text {
+            Some(text) if text.len() > TEXT_LEN_MAX => {
+                Err(CanonicalError::TooLong { length: text.len(), limit: TEXT_LEN_MAX })
+            }
+            Some(text) if text.chars().any(char::is_control) => {
+                Err(CanonicalError::Malformed("a control character in text".into()))
+            }
+            _ => Ok(response),
+        }
     }
+}
+
+/// `text` as it may be sent: cut to [`TEXT_LEN_MAX`] bytes, spaces for control characters.
+pub(crate) fn presentable(text: &str) -> String {
+    let mut presentable = text.replace(char::is_control, " ");
+    presentable.truncate(presentable.floor_char_boundary(TEXT_LEN_MAX));
+    presentable
 }

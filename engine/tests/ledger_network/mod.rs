@@ -8,9 +8,10 @@ use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::{
     Body, Certificate, CertifiedBlock, Chain, Entry, EntryError, Genesis, GroupCreate, NodeJoin,
-    Pointer, Roles, Suite, ValidatorSet, node_id,
+    Pointer, Roles, Suite, ValidatorSet,
 };
 use kakera_engine::names::{NetworkId, NodeId};
+use kakera_engine::signature::node_id;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 

@@ -9,9 +9,10 @@ use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::{
     Block, Body, Certificate, CertifiedBlock, Chain, Entry, EpochAdvance, Genesis, GroupCreate,
     IdentityRecord, NodeJoin, NodeRetire, NodeUpdate, Pointer, PointerRetire, Roles, SlotReassign,
-    StateKey, Suite, ValidatorChange, ValidatorSet, node_id,
+    StateKey, Suite, ValidatorChange, ValidatorSet,
 };
 use kakera_engine::names::{Epoch, GroupId, NetworkId, Slot};
+use kakera_engine::signature::node_id;
 use kakera_engine::wire::canonical;
 use kakera_net::network_file::NetworkFile;
 

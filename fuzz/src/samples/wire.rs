@@ -1,8 +1,9 @@
 //! A message of every kind.
 
-use kakera_engine::ledger::{FollowAck, HeadAttestation, StateKey, node_id};
+use kakera_engine::ledger::{FollowAck, HeadAttestation, StateKey};
 use kakera_engine::names::{GroupId, ObjectId};
 use kakera_engine::object::GroupHashes;
+use kakera_engine::signature::node_id;
 use kakera_engine::wire::{
     Authorisation, GroupRange, Inventory, InventoryPage, NodeStatus, Operation, PartReference,
     ProvenValue, Read, Receipt, Refusal, RefusalKind, RepairProgress, Request, RequestKeys,

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kakera_engine::ledger::{
-    Body, CertifiedBlock, Counts, Entry, Group, Node, Pointer, PostedPointer, SignedHeader, StateKey, VerifiedHead,
+    Body, CertifiedBlock, Counts, Entry, Group, Node, Pointer, PostedPointer, SignedHeader,
+    StateKey, VerifiedHead,
 };
 use kakera_engine::names::{GroupId, NodeId, Slot, Tag};
 use kakera_engine::peer::{Answer, Member};
@@ -13,7 +14,7 @@ use kakera_engine::wire::{BODY_LEN_MAX, Operation, ProvenValue, RefusalKind, Res
 use minicbor::{Decode, Encode};
 use rand_core::Rng;
 
-use super::{Client, ClientError, GroupPlace};
+use super::{Client, ClientError, ErrorKind, GroupPlace};
 use crate::chain_store::split_blocks;
 use crate::clock::unix_milliseconds;
 use crate::random::system_random;
@@ -49,19 +50,29 @@ impl Client {
     pub async fn submit(&self, body: Body) -> Result<Submitted, ClientError> {
         // One entry of this author at a time: their sequence numbers have no gaps.
         let mut next = self.next_sequence.lock().await;
-        let known = next.take();
-        let sequence = match known {
-            Some(sequence) => sequence,
-            None => self.next_sequence_on_ledger().await?,
-        };
-        let entry = Entry::sign(self.network(), self.signing_key(), sequence, body);
-        let submitted =
-            match self.ask_validator(&Operation::Submit(Box::new(entry))).await?.response {
-                Response::Submitted { height, index } => Submitted { height, index },
-                _ => return Err(self.unfitting()),
-            };
+        if let Some(sequence) = next.take() {
+            match self.submit_as(sequence, body.clone()).await {
+                // Refused: another program of this author may have submitted meanwhile.
+                Err(error) if error.kind() == ErrorKind::Other => {}
+                Err(error) => return Err(error),
+                Ok(submitted) => {
+                    *next = Some(sequence + 1);
+                    return Ok(submitted);
+                }
+            }
+        }
+        let sequence = self.next_sequence_on_ledger().await?;
+        let submitted = self.submit_as(sequence, body).await?;
         *next = Some(sequence + 1);
         Ok(submitted)
+    }
+
+    async fn submit_as(&self, sequence: u64, body: Body) -> Result<Submitted, ClientError> {
+        let entry = Entry::sign(self.network(), self.signing_key(), sequence, body);
+        match self.ask_validator(&Operation::Submit(Box::new(entry))).await?.response {
+            Response::Submitted { height, index } => Ok(Submitted { height, index }),
+            _ => Err(self.unfitting()),
+        }
     }
 
     /// Some blocks in their order, from a height that exists on. They are not checked here, and

@@ -2,7 +2,7 @@
 //! validator so, which is what makes entries final (`engine/spec/validator.md`).
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,10 +11,10 @@ use kakera_engine::ledger::{
 };
 use kakera_engine::names::NodeId;
 use kakera_engine::peer::{Answer, AskFailure};
-use kakera_engine::policy::LedgerView;
 use kakera_engine::wire::{Operation, Refusal, Response};
 use rand_core::Rng;
 use thiserror::Error;
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::blocking::blocking;
@@ -32,7 +32,7 @@ const POLL_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long to wait for a head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(8);
 /// A tenth of the age at which a view proves nothing any more.
-const ATTESTATION_INTERVAL_MILLIS: u64 = 60_000;
+const ATTESTATION_INTERVAL: Duration = Duration::from_secs(60);
 /// Between attempts, doubling from the least to the most, each shortened by up to a half at random.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
@@ -43,7 +43,7 @@ pub struct FollowedLedger {
     network: NetworkFile,
     store: ChainStore<OsDisk>,
     chain: Mutex<Chain>,
-    view: RwLock<Arc<ChainView>>,
+    view: watch::Sender<Arc<ChainView>>,
     last_failure: Mutex<Option<String>>,
 }
 
@@ -82,14 +82,14 @@ impl FollowedLedger {
             network,
             store,
             chain: Mutex::new(chain),
-            view: RwLock::new(Arc::new(view)),
+            view: watch::Sender::new(Arc::new(view)),
             last_failure: Mutex::default(),
         })
     }
 
     /// The newest view. What it shows is durable here.
     pub fn view(&self) -> Arc<ChainView> {
-        Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.view.borrow())
     }
 
     /// The newest height.
@@ -135,34 +135,52 @@ impl FollowedLedger {
         identity: &Identity,
         pause: &mut Duration,
     ) -> FollowError {
-        let mut attested = None;
-        loop {
-            let step = self.step(validator, exchange, identity, &mut attested);
-            if let Err(failure) = step.await {
-                return failure;
+        let polling = async {
+            loop {
+                if let Err(failure) = self.poll(validator, exchange, identity).await {
+                    return failure;
+                }
+                *pause = PAUSE_MIN;
+                *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
             }
-            *pause = PAUSE_MIN;
-            *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        };
+        // Beside the polls: a validator that restarted attests nothing before they let it.
+        tokio::select! {
+            failure = polling => failure,
+            failure = self.keep_attested(validator, exchange) => failure,
         }
     }
 
-    /// One poll; before it, when it is time, the validator attests its head.
-    async fn step(
+    /// Lets the validator attest its head from time to time, until it attests another chain.
+    async fn keep_attested(
         self: &Arc<Self>,
         validator: NodeId,
         exchange: &Exchange,
-        identity: &Identity,
-        attested: &mut Option<(Seen, u64)>,
+    ) -> FollowError {
+        loop {
+            match self.attest(validator, exchange).await {
+                Ok(()) => tokio::time::sleep(ATTESTATION_INTERVAL).await,
+                // If it is gone, the polls tell.
+                Err(FollowError::Ask(_) | FollowError::Refused(_)) => {
+                    tokio::time::sleep(PAUSE_MIN).await;
+                }
+                Err(failure) => return failure,
+            }
+        }
+    }
+
+    async fn attest(
+        self: &Arc<Self>,
+        validator: NodeId,
+        exchange: &Exchange,
     ) -> Result<(), FollowError> {
-        let age = unix_milliseconds().saturating_sub(self.view().attested_at());
-        if attested.is_none() && age > ATTESTATION_INTERVAL_MILLIS {
-            *attested = Some(ask_head(&self.network, validator, exchange).await?);
-        }
-        if let Some((head, time)) = attested.take_if(|(head, _)| head.height <= self.height()) {
-            self.check_head(head).await?;
-            self.publish(|view| view.attested(time));
-        }
-        self.poll(validator, exchange, identity).await
+        let (head, time) = ask_head(&self.network, validator, exchange).await?;
+        let mut view = self.view.subscribe();
+        // The sender is our own; only a wait for ever could end this otherwise.
+        let _ = view.wait_for(|view| view.height() >= head.height).await;
+        self.check_head(head).await?;
+        self.publish(|view| view.attested(time));
+        Ok(())
     }
 
     /// Acknowledges what is durable here and takes the blocks after it.
@@ -228,8 +246,7 @@ impl FollowedLedger {
     }
 
     fn publish(&self, change: impl FnOnce(&ChainView) -> ChainView) {
-        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        *view = Arc::new(change(&view));
+        self.view.send_modify(|view| *view = Arc::new(change(view)));
     }
 }
 

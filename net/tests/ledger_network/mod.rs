@@ -84,24 +84,24 @@ impl Process {
         Self { task, stop }
     }
 
-    /// Ends it and waits until its folder is free.
-    pub(crate) async fn stop(self, folder: &Path) {
+    /// Ends it and waits until its folder and its port are free.
+    pub(crate) async fn stop(self, folder: &Path, address: SocketAddr) {
         self.stop.send(()).unwrap();
         self.task.await.unwrap();
-        free(folder).await;
+        free(folder, address).await;
     }
 
     /// Ends it in the middle of whatever it does.
-    pub(crate) async fn kill(self, folder: &Path) {
+    pub(crate) async fn kill(self, folder: &Path, address: SocketAddr) {
         self.task.abort();
         assert!(self.task.await.unwrap_err().is_cancelled());
-        free(folder).await;
+        free(folder, address).await;
     }
 }
 
-async fn free(folder: &Path) {
+async fn free(folder: &Path, address: SocketAddr) {
     for _ in 0..500 {
-        if OsDisk::open(folder).is_ok() {
+        if OsDisk::open(folder).is_ok() && UdpSocket::bind(address).is_ok() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -178,7 +178,11 @@ impl Network {
     }
 
     pub(crate) async fn kill_validator(&mut self) {
-        self.validator.take().unwrap().kill(&self.validator_folder()).await;
+        self.validator
+            .take()
+            .unwrap()
+            .kill(&self.validator_folder(), self.file.addresses[&id(VALIDATOR)])
+            .await;
     }
 
     /// Enrols a storage node by the operator's entry of this sequence number, and starts it.
@@ -217,7 +221,8 @@ impl Network {
     }
 
     pub(crate) async fn stop_node(&mut self, number: u8) {
-        self.nodes.remove(&number).unwrap().stop(&self.node_folder(number)).await;
+        let address = self.book.address(&id(number)).unwrap();
+        self.nodes.remove(&number).unwrap().stop(&self.node_folder(number), address).await;
     }
 
     /// The exchange of an operator.

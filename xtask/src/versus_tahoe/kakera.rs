@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{NODES, System, record_name};
 use crate::process::{CpuTimes, Process};
-use crate::product::{LocalNetwork, figure};
+use crate::product::{LocalNetwork, machines};
 
 /// A network of processes, and a client in this one.
 pub(super) struct Resident {
@@ -29,7 +29,7 @@ impl System for Resident {
     fn start(_: &Path) -> Result<Self> {
         let network = LocalNetwork::start(NODES)?;
         let runtime = Runtime::new()?;
-        let text = fs::read_to_string(network.data().join("local/network.toml"))?;
+        let text = fs::read_to_string(network.machines().join("network.toml"))?;
         let settings = ClientSettings {
             network: NetworkFile::parse(&text)?,
             identity: Arc::new(Identity::load(&network.data().join("client.key"))?),
@@ -70,20 +70,19 @@ impl System for Resident {
     }
 
     fn storage_folders(&self) -> Vec<PathBuf> {
-        let local = self.network.data().join("local");
+        let local = self.network.machines();
         (1..=NODES).map(|number| local.join(format!("node-{number:02}"))).collect()
     }
 
     fn lose_node(&mut self, records: &Path) -> Result<u64> {
         self.put_folder(records)?;
         let status = self.network.run(&["local", "status"])?;
-        let processes = status["processes"].as_array().into_iter().flatten();
-        let lost = processes.into_iter().find(|process| process["name"] == "1");
-        let lost = lost.and_then(|process| figure(process, "bytes"));
+        let node = machines(&status).find(|machine| machine["name"] == "1");
+        let lost = node.context("there is no node 1")?["bytes"].as_u64();
         self.network.run(&["local", "kill", "1"])?;
         self.network.run(&["local", "add"])?;
         self.start = CpuTimes::now(&self.network.processes()?)?;
-        Ok(lost.context("`local status` does not say what node 1 holds")? as u64)
+        lost.context("`local status` does not say what node 1 holds")
     }
 
     fn repair(&mut self) -> Result<()> {
