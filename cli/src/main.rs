@@ -93,8 +93,9 @@ async fn dispatch(session: &Session, command: &Command) -> Result<(), Failure> {
 
 /// Log lines go to standard error; a client is silent unless asked.
 fn start_log(filter: Option<&str>) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(filter.unwrap_or("off")).map_err(|error| {
-        Failure::new(Kind::Usage, format!("the log filter: {error}"), "--log info")
+    let filter = filter.unwrap_or("off");
+    let filter = EnvFilter::try_new(filter).map_err(|_| {
+        Failure::new(Kind::Usage, format!("the log filter '{filter}' is not one"), "--log info")
     })?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     Ok(())
