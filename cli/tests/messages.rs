@@ -1,4 +1,5 @@
 //! What the binary says and how it exits, without a network.
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

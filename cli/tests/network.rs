@@ -1,4 +1,5 @@
 //! The binary on networks of its own processes.
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
