@@ -236,7 +236,7 @@ fn request(operation: &[u8]) -> Vec<u8> {
     let parts = [&network.0[..], &receiver.0, &exporter, &author.0, &deadline, operation];
     let signature = Signature::sign(&key(1), "request", &parts);
     let operation = minicbor::bytes::ByteVec::from(operation.to_vec());
-    minicbor::to_vec((1u8, author, NOW, operation, signature, None::<u8>)).unwrap()
+    minicbor::to_vec((1u8, author, NOW, operation, signature)).unwrap()
 }
 
 #[test]

@@ -23,6 +23,9 @@ const NODES: u8 = 10;
 const LOSSES_MAX: usize = 5;
 const RECORD_LEN_MAX: u64 = 6 * 1024 * 1024;
 
+/// Power cuts until a removed sync counts as unnoticed.
+const SYNC_REMOVED_CUTS: u64 = 2000;
+
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Puts during which a node is killed
@@ -63,7 +66,8 @@ fn power_cuts(cuts: u64, first_seed: u64, report: &mut Report) {
     report.add("power_cuts", happened as f64).goal(Goal::AtLeast(cuts as f64));
     report.add("power_cut_faults", faults as f64).goal(Goal::AtLeast(1.0));
     report.count("power_cut_violations", violations).goal(Goal::AtMost(0.0));
-    let mutations = crash_model::remove_each_sync(first_seed, cuts);
+    // A removed sync is mostly noticed within a few cuts, which ends its run.
+    let mutations = crash_model::remove_each_sync(first_seed, cuts.max(SYNC_REMOVED_CUTS));
     let unnoticed = mutations.iter().filter(|mutation| mutation.violation.is_none());
     let unnoticed = unnoticed.inspect(|mutation| eprintln!("{} can be left out", mutation.site));
     let unnoticed = unnoticed.count();
