@@ -1,9 +1,5 @@
 //! What the binary says and how it exits, without a network.
-<<<<<<< HEAD
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
-=======
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
->>>>>>> cli
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

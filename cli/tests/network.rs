@@ -1,9 +1,5 @@
 //! The binary on networks of its own processes.
-<<<<<<< HEAD
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
-=======
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
->>>>>>> cli
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
