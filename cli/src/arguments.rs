@@ -355,13 +355,7 @@ pub(crate) struct GetOptions {
     #[arg(required_unless_present = "all")]
     pub(crate) name: Option<String>,
     /// Write here instead of standard output; with --all, a folder
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        required_if_eq("all", "true"),
-        required_if_eq("json", "true")
-    )]
+    #[arg(short, long, value_name = "FILE", required_if_eq("all", "true"))]
     pub(crate) output: Option<PathBuf>,
     /// Only the bytes from A up to, not including, B; to the end without B
     #[arg(long, value_name = "A-B", value_parser = parse_range, conflicts_with = "all")]

@@ -50,7 +50,7 @@ impl Codes {
 }
 
 fn refuse(error: impl std::fmt::Display) -> Failure {
-    Failure::new(Kind::Usage, error.to_string(), "--code 'mbr(10,5,7)' --key-code 5,6")
+    Failure::of(Kind::Usage, error, "--code 'mbr(10,5,7)' --key-code 5,6")
 }
 
 #[cfg(test)]

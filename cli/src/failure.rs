@@ -81,6 +81,15 @@ impl Failure {
         Self { kind, message: message.into(), advice: advice.into(), quiet: false }
     }
 
+    /// The failure of a lower layer, whose messages may end in their own advice.
+    pub(crate) fn of(kind: Kind, error: impl fmt::Display, advice: impl Into<String>) -> Self {
+        let message = error.to_string();
+        match message.rsplit_once("; try: ") {
+            Some((message, advice)) => Self::new(kind, message, advice),
+            None => Self::new(kind, message, advice),
+        }
+    }
+
     /// The file system refused something at `path`.
     pub(crate) fn file(path: &Path, error: &io::Error) -> Self {
         let message = format!("{}: {error}", path.display());

@@ -19,6 +19,10 @@ use crate::session::Session;
 
 /// Reads one record, or all of them.
 pub(crate) async fn run(session: &Session, options: &GetOptions) -> Result<(), Failure> {
+    if options.output.is_none() && session.output.is_json() {
+        let message = "standard output cannot carry both the record and a JSON object";
+        return Err(Failure::new(Kind::Usage, message, "--output FILE"));
+    }
     let connection = session.connect()?;
     let vault = session.open_vault(&connection, &options.passphrase).await?;
     let bar = Bar(progress::bytes(session.output, "get"));
@@ -100,7 +104,8 @@ async fn read(
     out: &mut (dyn Write + Send),
     bar: &Bar,
 ) -> Result<u64, Failure> {
-    let len = vault.record(name)?.entry.len;
+    let record = vault.record(name);
+    let len = record.map_err(|error| Failure::from(error).during(name.escape_debug()))?.entry.len;
     let range = range.map(|range| range.within(len)).transpose()?;
     bar.0.set_length(range.as_ref().map_or(len, |range| range.end - range.start));
     let bytes = vault.get(name, range, out, bar as &dyn Progress).await?;

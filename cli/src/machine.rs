@@ -101,9 +101,9 @@ pub(crate) fn found(
         key: codes.key,
         pointers_per_author_max: POINTERS_PER_AUTHOR_MAX,
     };
-    genesis.check().map_err(|error| {
-        Failure::new(Kind::Usage, error.to_string(), "kakera validator init --help")
-    })?;
+    genesis
+        .check()
+        .map_err(|error| Failure::of(Kind::Usage, error, "kakera validator init --help"))?;
     let network = NetworkFile { genesis, addresses: BTreeMap::from([(validator, address)]) };
     replace_file(&folder.join("network.toml"), network.to_text().as_bytes())?;
     Ok(network)
@@ -184,11 +184,7 @@ fn stopped() -> Result<impl Future<Output = ()>, Failure> {
 
 /// The errors of machines end in their own advice, where there is any.
 fn stopped_working(error: impl std::fmt::Display) -> Failure {
-    let message = error.to_string();
-    match message.rsplit_once("; try: ") {
-        Some((message, advice)) => Failure::new(Kind::Failure, message, advice),
-        None => Failure::new(Kind::Failure, message, "read the log above, then start it again"),
-    }
+    Failure::of(Kind::Failure, error, "read the log above, then start it again")
 }
 
 #[derive(Serialize)]

@@ -64,7 +64,7 @@ pub(crate) enum Align {
     Right,
 }
 
-/// Writes rows under headings, two spaces between columns, no trailing blanks.
+/// Writes rows under headings, if there are any, two spaces between columns, no trailing blanks.
 pub(crate) fn write_table<const COLUMNS: usize>(
     out: &mut dyn Write,
     headings: [(&str, Align); COLUMNS],
@@ -86,7 +86,9 @@ pub(crate) fn write_table<const COLUMNS: usize>(
         }
         writeln!(out, "{}", line.trim_end())
     };
-    write_row(headings.map(|(heading, _)| heading))?;
+    if headings.iter().any(|(heading, _)| !heading.is_empty()) {
+        write_row(headings.map(|(heading, _)| heading))?;
+    }
     rows.iter().try_for_each(|row| write_row(std::array::from_fn(|column| row[column].as_str())))
 }
 

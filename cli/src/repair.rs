@@ -50,7 +50,7 @@ async fn replace_lost(
     let replaced = replace(&connection.client, lost).await?;
     connection.close().await?;
     if !replaced.is_empty() {
-        session.output.narrate(&format!("{} slots have new holders.", replaced.len()));
+        session.output.narrate(&format!("Slots with a new holder: {}.", replaced.len()));
     }
     Ok(())
 }

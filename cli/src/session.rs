@@ -152,7 +152,7 @@ pub(crate) fn load_network(path: &Path) -> Result<NetworkFile, Failure> {
     match fs::read_to_string(path) {
         Ok(text) => NetworkFile::parse(&text).map_err(|error| {
             let advice = "ask the network's operator for the file again";
-            Failure::new(Kind::Usage, format!("{}: {error}", path.display()), advice)
+            Failure::of(Kind::Usage, error, advice).during(path.display())
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Failure::new(
             Kind::NotFound,
@@ -187,11 +187,7 @@ fn identity_failure(error: IdentityError, advice: &str) -> Failure {
         IdentityError::Exposed { .. } => Kind::Denied,
         IdentityError::Damaged { .. } => Kind::Integrity,
     };
-    let message = error.to_string();
-    match message.split_once("; try: ") {
-        Some((message, advice)) => Failure::new(kind, message, advice),
-        None => Failure::new(kind, message, advice),
-    }
+    Failure::of(kind, error, advice)
 }
 
 /// Makes a folder that nobody else may look into.

@@ -1,7 +1,9 @@
 //! Clap's refusals in the form of every other failure.
 
+use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use crate::arguments::Arguments;
 use crate::failure::{Failure, Kind};
 
 /// What to do when the command line is not one.
@@ -31,7 +33,7 @@ fn failure(error: &clap::Error) -> Failure {
     let lines = first.lines().map(str::trim);
     let message = lines.collect::<Vec<_>>().join(" ");
     let message = message.strip_prefix("error: ").unwrap_or(&message);
-    Failure::new(Kind::Usage, message, suggestion(error).unwrap_or_else(|| help_command(&text)))
+    Failure::of(Kind::Usage, message, suggestion(error).unwrap_or_else(help_command))
 }
 
 fn suggestion(error: &clap::Error) -> Option<String> {
@@ -44,10 +46,16 @@ fn suggestion(error: &clap::Error) -> Option<String> {
     })
 }
 
-/// The words of the usage line up to its first option or argument name the command.
-fn help_command(text: &str) -> String {
-    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("kakera");
-    let is_word = |word: &&str| word.starts_with(|first: char| first.is_ascii_lowercase());
-    let words: Vec<&str> = usage.split_whitespace().take_while(is_word).collect();
-    format!("{} --help", words.join(" "))
+/// The help of the command that these words begin.
+fn help_command() -> String {
+    let tree = Arguments::command();
+    let mut command = &tree;
+    let mut names = vec!["kakera"];
+    for word in std::env::args_os().skip(1) {
+        if let Some(found) = command.find_subcommand(&word) {
+            command = found;
+            names.push(found.get_name());
+        }
+    }
+    format!("{} --help", names.join(" "))
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::arguments::{PassphraseOptions, Profile, VaultCommand};
 use crate::failure::{Failure, Kind};
+use crate::local::LocalNetwork;
 use crate::output::Report;
 use crate::session::{Session, replace_file};
 
@@ -112,11 +113,17 @@ struct VaultReport {
     client: String,
     #[serde(skip)]
     what: &'static str,
+    /// A local network enrols its owner by itself.
+    #[serde(skip)]
+    enrols_itself: bool,
 }
 
 impl Report for VaultReport {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "The vault {} {}.", self.vault.display(), self.what)?;
+        if self.enrols_itself {
+            return Ok(());
+        }
         writeln!(out, "This machine's key is {}; the operator enrols it with", self.client)?;
         writeln!(out, "  kakera node enrol --submitter {}", self.client)
     }
@@ -125,5 +132,6 @@ impl Report for VaultReport {
 fn report(session: &Session, what: &'static str) -> Result<(), Failure> {
     let client = session.client_identity()?.node_id().to_string();
     let vault = session.data().join(VAULT_FILE);
-    session.output.report(&VaultReport { vault, client, what })
+    let enrols_itself = LocalNetwork::exists(&session.local_folder());
+    session.output.report(&VaultReport { vault, client, what, enrols_itself })
 }

@@ -12,7 +12,7 @@ use kakera_engine::wire::{Operation, Request, RequestKeys, Response, Session};
 use tokio::task::JoinSet;
 
 use crate::clock::unix_milliseconds;
-use crate::fabric::{Fabric, RequestError};
+use crate::fabric::{Fabric, Refusal as FabricRefusal, RequestError};
 use crate::id::Identity;
 
 /// Where a node listens, as far as the asker knows.
@@ -89,6 +89,7 @@ fn ask_failure(error: RequestError) -> AskFailure {
     match error {
         RequestError::Timeout(_) => AskFailure::TimedOut,
         RequestError::Unreachable { .. } | RequestError::Closed { .. } => AskFailure::Unreachable,
+        RequestError::Refused(FabricRefusal::NotAdmitted) => AskFailure::NotAdmitted,
         other => AskFailure::Misbehaved(other.to_string()),
     }
 }

@@ -44,14 +44,14 @@ fn echo_server(limits: Limits) -> Fabric {
 }
 
 /// A server whose handlers hold their requests until the gate lets them go.
-fn gated_server(limits: Limits) -> (Fabric, Arc<Semaphore>, mpsc::UnboundedReceiver<u8>) {
+fn gated_server(limits: Limits) -> (Fabric, Arc<Semaphore>, mpsc::Receiver<u8>) {
     let (server, gate) = (fabric(2, limits), Arc::new(Semaphore::new(0)));
-    let (arrived, arrivals) = mpsc::unbounded_channel();
+    let (arrived, arrivals) = mpsc::channel(1024);
     let (serving, waiting) = (server.clone(), gate.clone());
     tokio::spawn(async move {
         serving
             .serve(move |request| {
-                arrived.send(request.peer.0[0]).unwrap();
+                arrived.try_send(request.peer.0[0]).unwrap();
                 let waiting = waiting.clone();
                 async move {
                     waiting.acquire().await.unwrap().forget();

@@ -262,7 +262,8 @@ impl Tour {
         for _ in gone {
             self.network.add_node()?;
         }
-        self.network.up().await?.close().await?;
+        self.network.start_processes().await?;
+        self.network.admit(operator).await?;
         let seats = replace(&operator.client, gone).await?;
         let begun = Instant::now();
         let report = repair_seats(&operator.client, &seats, self.output).await;

@@ -130,16 +130,18 @@ impl LocalNetwork {
         MachineFolder::new(self.folder.join(format!("node-{number:02}")), Role::Node)
     }
 
-    /// Starts what does not run and was not killed, enrols whom the ledger does not know, and
-    /// returns when all of them answer.
+    /// Starts what does not run and was not killed, and returns when all of it answers.
     pub(crate) async fn up(&self) -> Result<Connection, Failure> {
+        self.start_processes().await?;
+        let operator = self.operator()?;
+        self.admit(&operator).await?;
+        Ok(operator)
+    }
+
+    /// Starts what does not run and was not killed, and returns when all of it listens.
+    pub(crate) async fn start_processes(&self) -> Result<(), Failure> {
         let network = load_network(&self.network_file())?;
-        let alive: Vec<MachineFolder> = self
-            .nodes()?
-            .into_iter()
-            .map(|(_, node)| node)
-            .filter(|node| node.state() != State::Killed)
-            .collect();
+        let alive = self.alive()?;
         let validator_address = network.addresses.values().next().copied();
         self.start(&self.validator, validator_address)?;
         for node in &alive {
@@ -148,10 +150,22 @@ impl LocalNetwork {
         for machine in alive.iter().chain([&self.validator]) {
             wait_until_listening(machine).await?;
         }
-        let operator = self.operator()?;
-        self.enrol(&operator, &network, &alive).await?;
-        wait_until_answering(&operator, &alive).await?;
-        Ok(operator)
+        Ok(())
+    }
+
+    /// Enrols whom the ledger does not know, and returns when all running nodes answer.
+    ///
+    /// Entries of one author are numbered, so one connection should do all of the operator's work.
+    pub(crate) async fn admit(&self, operator: &Connection) -> Result<(), Failure> {
+        let network = load_network(&self.network_file())?;
+        let alive = self.alive()?;
+        self.enrol(operator, &network, &alive).await?;
+        wait_until_answering(operator, &alive).await
+    }
+
+    fn alive(&self) -> Result<Vec<MachineFolder>, Failure> {
+        let nodes = self.nodes()?.into_iter().map(|(_, node)| node);
+        Ok(nodes.filter(|node| node.state() != State::Killed).collect())
     }
 
     fn start(&self, machine: &MachineFolder, listen: Option<SocketAddr>) -> Result<(), Failure> {

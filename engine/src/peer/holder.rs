@@ -163,6 +163,7 @@ impl Holder {
             }
             Operation::Repair { group, slot } => Step::Repair(*group, *slot),
             Operation::Status => Step::Status,
+            Operation::Follow { from, .. } => Step::Follow(*from),
             _ => refuse(Refusal::new(
                 RefusalKind::Invalid,
                 "this is a storage node; ask a validator",

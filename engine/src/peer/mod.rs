@@ -88,6 +88,9 @@ pub enum AskFailure {
     /// No answer in time.
     #[error("no answer in time")]
     TimedOut,
+    /// It turned this machine away: its ledger does not know it, or not yet.
+    #[error("does not admit this machine")]
+    NotAdmitted,
     /// Something came that is not an answer.
     #[error("misbehaved: {0}")]
     Misbehaved(String),

@@ -293,11 +293,12 @@ impl RepairObject {
         kind: QuestionKind,
         object: Option<VouchedDescriptor>,
     ) -> Result<(), FaultKind> {
-        if kind != QuestionKind::SymbolsAndDescription || self.known.is_some() {
+        let same = self.known.as_ref().is_some_and(|known| object.as_ref() == Some(&known.vouched));
+        if kind != QuestionKind::SymbolsAndDescription || same {
             return Ok(());
         }
         let known = object.and_then(|vouched| self.prove(vouched)).ok_or(FaultKind::Descriptor)?;
-        self.known = Some(known);
+        self.known.get_or_insert(known);
         for (member, key_symbol, signature, body) in std::mem::take(&mut self.unchecked) {
             if let Err(kind) = self.take_symbols(member, key_symbol, signature, body) {
                 self.blame(member, kind);

@@ -117,6 +117,11 @@ impl ClientError {
     pub(crate) fn peer(node: &NodeId, failure: &AskFailure) -> Self {
         match failure {
             AskFailure::Misbehaved(what) => Self::integrity(format!("node {node:?}: {what}")),
+            AskFailure::NotAdmitted => Self::new(
+                ErrorKind::Denied,
+                format!("node {node:?}: {failure}"),
+                "have the operator enrol this machine: kakera node enrol",
+            ),
             _ => Self::new(
                 ErrorKind::Unavailable,
                 format!("node {node:?}: {failure}"),

@@ -1,0 +1,188 @@
+//! The binary on networks of its own processes.
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A data folder with a local network; both end with it.
+struct Machine {
+    data: TempDir,
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.run(&["local", "down"]);
+    }
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self { data: TempDir::new().unwrap() }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        kakera(self.data.path(), arguments)
+    }
+
+    /// Runs a command that must succeed; its JSON object.
+    fn ok(&self, arguments: &[&str]) -> Value {
+        let output = self.run(&[&["--json"], arguments].concat());
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Runs a command that must fail; its exit code and message.
+    fn failure(&self, arguments: &[&str]) -> (i32, String) {
+        let output = self.run(&[&["--json"], arguments].concat());
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let message = answer["error"]["message"].as_str().unwrap().to_owned();
+        (output.status.code().unwrap(), message)
+    }
+
+    fn states(&self) -> Vec<String> {
+        let status = self.ok(&["local", "status"]);
+        let processes = status["processes"].as_array().unwrap();
+        processes.iter().map(|process| process["state"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+fn kakera(data: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kakera"));
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"KAKERA_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .args(arguments)
+        .env("KAKERA_DATA", data)
+        .env("KAKERA_PASSPHRASE", "of the tests")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn write_charts(folder: &Path) {
+    std::fs::create_dir_all(folder.join("2026")).unwrap();
+    std::fs::write(folder.join("2026/a.hl7"), b"MSH|^~\\&|".repeat(150)).unwrap();
+    std::fs::write(folder.join("empty"), b"").unwrap();
+    let scan: Vec<u8> =
+        (0..5_000_000u32).map(|byte| (byte.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    std::fs::write(folder.join("scan.dcm"), scan).unwrap();
+}
+
+#[test]
+fn records_outlive_the_processes_they_were_stored_on() {
+    let machine = Machine::new();
+    let charts = machine.data.path().join("charts");
+    write_charts(&charts);
+    let out = machine.data.path().join("out");
+    let out_name = out.to_str().unwrap();
+
+    machine.ok(&["local", "up", "--nodes", "3"]);
+    assert_eq!(machine.states(), ["running"; 4]);
+    assert_eq!(machine.failure(&["put", charts.to_str().unwrap()]).0, 3, "without a vault");
+    machine.ok(&["vault", "create", "--profile", "small"]);
+    let put = machine.ok(&["put", charts.to_str().unwrap()]);
+    assert_eq!((&put["records"], &put["objects"]), (&3.into(), &put["objects_complete"]));
+
+    let listed = machine.ok(&["ls", "charts/2026/"]);
+    assert_eq!(listed["records"].as_array().unwrap().len(), 1);
+    assert_eq!(listed["records"][0]["bytes"], 1350);
+    let range = machine.run(&["get", "charts/scan.dcm", "--range", "4500000-4500100"]);
+    assert_eq!(range.stdout, std::fs::read(charts.join("scan.dcm")).unwrap()[4_500_000..4_500_100]);
+    assert_eq!(machine.failure(&["get", "charts/none", "-o", out_name]).0, 3);
+
+    // Everything stops and starts again; a loss is repaired; another one is borne.
+    machine.ok(&["local", "down"]);
+    assert_eq!(machine.states(), ["stopped"; 4]);
+    machine.ok(&["local", "up"]);
+    machine.ok(&["local", "kill", "1"]);
+    machine.ok(&["local", "up"]);
+    assert_eq!(machine.states(), ["running", "killed", "running", "running"]);
+    machine.ok(&["local", "add"]);
+    let repair = machine.ok(&["repair"]);
+    let moved = |figure: &str| -> u64 {
+        repair["slots"].as_array().unwrap().iter().map(|slot| slot[figure].as_u64().unwrap()).sum()
+    };
+    assert!(moved("fragment_bytes") > 0);
+    assert_eq!(moved("symbol_bytes"), moved("symbol_bytes_theory"));
+    machine.ok(&["local", "kill", "2"]);
+    assert_eq!(machine.ok(&["status", "charts/scan.dcm"])["groups"][0]["losses_tolerated"], 0);
+    machine.ok(&["get", "--all", "-o", machine.data.path().join("all").to_str().unwrap()]);
+    for name in ["2026/a.hl7", "empty", "scan.dcm"] {
+        let restored = std::fs::read(machine.data.path().join("all/charts").join(name)).unwrap();
+        assert!(restored == std::fs::read(charts.join(name)).unwrap(), "{name}");
+    }
+    let verified = machine.ok(&["ledger", "verify"]);
+    assert!(verified["entries"].as_u64().unwrap() >= 8);
+
+    // One more is too many: nothing is written, and the message says how many are missing.
+    machine.ok(&["local", "kill", "3"]);
+    let (code, message) = machine.failure(&["get", "charts/scan.dcm", "-o", out_name]);
+    assert_eq!(code, 4, "{message}");
+    assert!(message.contains("1 of the 2 holders needed") && !out.exists(), "{message}");
+    machine.ok(&["local", "start", "3"]);
+    machine.ok(&["get", "charts/scan.dcm", "-o", out_name]);
+}
+
+#[test]
+fn a_machine_that_is_not_enrolled_is_turned_away() {
+    let machine = Machine::new();
+    machine.ok(&["local", "up", "--nodes", "3"]);
+    let stranger = TempDir::new().unwrap();
+    let network = machine.data.path().join("local/network.toml");
+    let ask = |arguments: &[&str]| {
+        kakera(stranger.path(), &[&["--network", network.to_str().unwrap()], arguments].concat())
+    };
+    let made = ask(&["--json", "vault", "create", "--profile", "small"]);
+    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+    let refused = ask(&["ls"]);
+    assert_eq!(refused.status.code(), Some(6), "{refused:?}");
+    machine.ok(&["node", "enrol", "--submitter", made["client"].as_str().unwrap()]);
+    assert_eq!(ask(&["ls"]).status.code(), Some(0));
+}
+
+#[test]
+fn the_demonstration_shows_all_it_promises() {
+    let folder = TempDir::new().unwrap();
+    write_charts(&folder.path().join("charts"));
+    let charts = folder.path().join("charts");
+    let output = kakera(
+        folder.path(),
+        &["--json", "demo", "--nodes", "5", "--files", charts.to_str().unwrap()],
+    );
+    assert!(output.status.success(), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for key in [
+        "nodes",
+        "code",
+        "n",
+        "k",
+        "d",
+        "key_k",
+        "key_d",
+        "records",
+        "bytes",
+        "stored_bytes",
+        "put_seconds",
+        "get_seconds",
+        "slots_lost",
+        "repair_bytes",
+        "repair_bytes_theory",
+        "repair_bytes_rs",
+        "key_repair_bytes",
+        "restored_identical",
+        "plaintext_found_on_nodes",
+    ] {
+        assert!(!report[key].is_null(), "{key}");
+    }
+    assert_eq!(report["restored_identical"], true);
+    assert_eq!(report["plaintext_found_on_nodes"], 0);
+    assert_eq!(report["repair_bytes"], report["repair_bytes_theory"]);
+    assert!(report["repair_bytes_rs"].as_u64() > report["repair_bytes"].as_u64());
+    assert_eq!((&report["records"], &report["slots_lost"]), (&3.into(), &1.into()));
+}

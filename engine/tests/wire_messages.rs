@@ -1,0 +1,350 @@
+//! The formats of messages: frozen by hashes, and closed to everything else.
+#![allow(clippy::unwrap_used, reason = "a failed assumption fails the test")]
+
+mod virtual_network;
+
+use kakera_engine::code::{CodeKind, CodeParameters};
+use kakera_engine::hash::hash;
+use kakera_engine::keyshare::KeyParameters;
+use kakera_engine::ledger::{Body, Entry, GroupCreate, HeadAttestation, StateKey};
+use kakera_engine::names::{Epoch, GroupId, NetworkId, ObjectId};
+use kakera_engine::object::GroupHashes;
+use kakera_engine::signature::{Signature, node_id};
+use kakera_engine::wire::canonical::{self, CanonicalError};
+use kakera_engine::wire::{
+    Authorisation, GroupRange, HEADER_LEN_MAX, Inventory, InventoryPage, NodeStatus, Operation,
+    PartReference, Read, Receipt, Refusal, RefusalKind, RepairProgress, Request, RequestError,
+    RequestKeys, Response, Session, Store, Symbols, TEXT_LEN_MAX, VouchedDescriptor,
+};
+use minicbor::{Decode, Encode};
+use proptest::prelude::*;
+use virtual_network::{VirtualNetwork, code, key, slot};
+
+const NETWORK: NetworkId = NetworkId([3; 32]);
+const NOW: u64 = 1_000_000;
+
+fn part() -> PartReference {
+    PartReference { group: GroupId(7), slot: slot(2), object: ObjectId([8; 32]) }
+}
+
+fn session() -> Session {
+    Session { network: NETWORK, receiver: node_id(&key(2)), exporter: [4; 32] }
+}
+
+/// An object's descriptor, shares and vouchers: the same in every run.
+fn stored() -> (VouchedDescriptor, kakera_engine::keyshare::Share, kakera_engine::object::Descriptor)
+{
+    let codes: (CodeParameters, KeyParameters) =
+        (code(CodeKind::Mbr, 3, 2, 2), KeyParameters::new(3, 2, 2).unwrap());
+    let written = VirtualNetwork::new(1, codes).write(100);
+    let object = VouchedDescriptor {
+        descriptor: written.sealed.descriptor.encode(),
+        authorisation: Authorisation::sign(&NETWORK, &written.sealed.object_id, &key(1), &key(5)),
+    };
+    (object, written.sealed.shares[0].clone(), written.sealed.descriptor)
+}
+
+fn operations() -> Vec<(&'static str, Operation)> {
+    let (object, share, _) = stored();
+    let groups = Some(GroupRange { first: 1, count: 2 });
+    let body = Body::GroupCreate(GroupCreate {
+        code: code(CodeKind::Mbr, 3, 2, 2),
+        key: KeyParameters::new(3, 2, 2).unwrap(),
+    });
+    let entry = Entry::sign(&NETWORK, &key(1), 1, body);
+    let after = Some(ObjectId([9; 32]));
+    vec![
+        ("store", Operation::Store(Box::new(Store { object, share }))),
+        ("read", Operation::Read(Read { part: part(), groups, descriptor: true, key_part: false })),
+        (
+            "inventory",
+            Operation::Inventory(Inventory {
+                group: GroupId(7),
+                slot: slot(2),
+                lost: slot(1),
+                after,
+                limit: 1000,
+            }),
+        ),
+        ("symbols", Operation::Symbols(Symbols { part: part(), lost: slot(1), describe: true })),
+        ("witness", Operation::Witness { part: part(), lost: slot(1) }),
+        ("repair", Operation::Repair { group: GroupId(7), slot: slot(1) }),
+        ("status", Operation::Status),
+        ("submit", Operation::Submit(Box::new(entry))),
+        ("head", Operation::Head { nonce: [6; 32] }),
+        ("prove", Operation::Prove(vec![StateKey::Counts, StateKey::Group(GroupId(7))])),
+        ("follow", Operation::Follow { from: 5, acknowledged: None }),
+    ]
+}
+
+fn responses() -> Vec<(&'static str, Response)> {
+    let (object, share, descriptor) = stored();
+    let binding = descriptor.binding();
+    let head = VirtualNetwork::new(1, (descriptor.code, descriptor.key)).genesis_head();
+    let attestation = HeadAttestation::sign(&head.header, [6; 32], NOW, &key(1));
+    let progress = RepairProgress {
+        finished: true,
+        objects_found: 1,
+        liars: vec![node_id(&key(9))],
+        last_failure: Some("no".into()),
+        ..RepairProgress::default()
+    };
+    let status = NodeStatus { version: "0.1.0".into(), objects: 1, bytes: 2, quota: 3, height: 4 };
+    vec![
+        ("refused", Response::Refused(Refusal::new(RefusalKind::Damaged, "it is damaged"))),
+        ("stored", Response::Stored(Receipt::sign(&NETWORK, part(), Epoch(0), &key(2)))),
+        (
+            "read",
+            Response::Read {
+                descriptor: Some(object.descriptor.clone()),
+                key_part: Some(share.prove_part(&binding)),
+                hashes: Some(GroupHashes::of(&[1; 40_000])),
+            },
+        ),
+        ("inventory", Response::Inventory),
+        (
+            "symbols",
+            Response::Symbols {
+                key_symbol: share.prove_symbol(&binding, slot(2)).unwrap(),
+                signature: Signature::sign(&key(2), "symbols", &[]),
+                object: Some(object),
+            },
+        ),
+        ("witness", Response::Witness),
+        ("repair", Response::Repair(progress)),
+        ("status", Response::Status(status)),
+        ("submitted", Response::Submitted { height: 1, index: 2 }),
+        ("head", Response::Head { head: Box::new(head), attestation }),
+        ("proven", Response::Proven { height: 9 }),
+        ("blocks", Response::Blocks { head: 9 }),
+    ]
+}
+
+fn digest(bytes: &[u8]) -> String {
+    hash("test", &[bytes])[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn assert_frozen(found: Vec<(&str, String)>, frozen: &[(&str, &str)]) {
+    let found: Vec<(&str, &str)> = found.iter().map(|(name, hash)| (*name, &hash[..])).collect();
+    assert!(found == frozen, "a format changed; if it was meant, bump its version:\n{found:#?}");
+}
+
+#[test]
+fn operations_are_frozen() {
+    let found = operations().into_iter().map(|(name, operation)| {
+        let bytes = canonical::encode(&operation);
+        let again: Operation = canonical::decode(&bytes, HEADER_LEN_MAX).unwrap();
+        assert_eq!(canonical::encode(&again), bytes);
+        (name, digest(&bytes))
+    });
+    assert_frozen(found.collect(), &OPERATIONS);
+}
+
+#[test]
+fn responses_are_frozen() {
+    let found = responses().into_iter().map(|(name, response)| {
+        let bytes = response.to_header();
+        assert_eq!(Response::from_header(&bytes).unwrap().to_header(), bytes);
+        (name, digest(&bytes))
+    });
+    assert_frozen(found.collect(), &RESPONSES);
+}
+
+#[test]
+fn requests_and_pages_are_frozen() {
+    let author = key(1);
+    let capability = key(5);
+    let sign = |capability| {
+        let keys = RequestKeys { author: &author, capability };
+        Request::sign(&Operation::Status, &session(), NOW, &keys)
+    };
+    let page = InventoryPage { objects: vec![ObjectId([1; 32]), ObjectId([2; 32])], more: true };
+    let found = vec![
+        ("request", digest(&sign(None))),
+        ("request with capability", digest(&sign(Some(&capability)))),
+        ("inventory page", digest(&canonical::encode(&page))),
+    ];
+    assert_frozen(found, &OTHERS);
+}
+
+/// A decoder is total: it accepts the encoding of a value and nothing else.
+fn assert_closed<T: Encode<()> + for<'b> Decode<'b, ()>>(bytes: &[u8]) {
+    for cut in 0..bytes.len() {
+        assert!(canonical::decode::<T>(&bytes[..cut], HEADER_LEN_MAX).is_err());
+    }
+    let longer = [bytes, &[0]].concat();
+    let error = canonical::decode::<T>(&longer, HEADER_LEN_MAX).err();
+    assert_eq!(error, Some(CanonicalError::Trailing(1)));
+    let (length, limit) = (bytes.len(), bytes.len() - 1);
+    let error = canonical::decode::<T>(bytes, limit).err();
+    assert_eq!(error, Some(CanonicalError::TooLong { length, limit }));
+    for place in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut other = bytes.to_vec();
+            other[place] ^= 1 << bit;
+            if let Ok(value) = canonical::decode::<T>(&other, HEADER_LEN_MAX) {
+                assert_eq!(canonical::encode(&value), other, "one value, one encoding");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_message_has_one_encoding() {
+    for (_, operation) in operations() {
+        assert_closed::<Operation>(&canonical::encode(&operation));
+    }
+    for (_, response) in responses() {
+        assert_closed::<Response>(&response.to_header());
+    }
+}
+
+#[test]
+fn forms_that_are_not_canonical_are_refused() {
+    assert_eq!(canonical::encode(&Operation::Status), [0x82, 0x06, 0x80]);
+    // as an indefinite array, with a long integer, with a field too many
+    for other in
+        [&[0x9f, 0x06, 0x80, 0xff][..], &[0x82, 0x18, 0x06, 0x80], &[0x82, 0x06, 0x81, 0xf6]]
+    {
+        assert!(canonical::decode::<Operation>(other, 99).is_err(), "{other:x?}");
+    }
+    // an operation and a response that do not exist
+    for unknown in [&[0x82, 0x0b, 0x80][..], &[0x82, 0x18, 0x63, 0x80]] {
+        assert!(matches!(
+            canonical::decode::<Operation>(unknown, 99),
+            Err(CanonicalError::Malformed(_))
+        ));
+    }
+    assert!(Response::from_header(&[0x82, 0x0c, 0x80]).is_err());
+}
+
+#[test]
+fn unknown_versions_are_told() {
+    let author = key(1);
+    let keys = RequestKeys { author: &author, capability: None };
+    let mut request = Request::sign(&Operation::Status, &session(), NOW, &keys);
+    assert_eq!(request[1], 1, "the version is the first field");
+    request[1] = 2;
+    let error = Request::verify(&request, &session(), NOW).err();
+    assert_eq!(error, Some(RequestError::UnknownVersion(2)));
+}
+
+/// Builds requests as `spec/wire.md` says, by another way than `Request::sign`.
+fn request(operation: &[u8]) -> Vec<u8> {
+    let Session { network, receiver, exporter } = session();
+    let (author, deadline) = (node_id(&key(1)), NOW.to_be_bytes());
+    let parts = [&network.0[..], &receiver.0, &exporter, &author.0, &deadline, operation];
+    let signature = Signature::sign(&key(1), "request", &parts);
+    let operation = minicbor::bytes::ByteVec::from(operation.to_vec());
+    minicbor::to_vec((1u8, author, NOW, operation, signature)).unwrap()
+}
+
+#[test]
+fn a_signature_does_not_excuse_a_malformed_operation() {
+    let good = request(&canonical::encode(&Operation::Status));
+    assert!(Request::verify(&good, &session(), NOW).is_ok());
+    for operation in [&[][..], &[0x82, 0x0b, 0x80], &[0x82, 0x06, 0x80, 0x00]] {
+        let error = Request::verify(&request(operation), &session(), NOW).err();
+        assert!(matches!(error, Some(RequestError::Malformed(_))), "{operation:x?}: {error:?}");
+    }
+    let too_long = vec![0; HEADER_LEN_MAX + 1];
+    let error = Request::verify(&too_long, &session(), NOW).err();
+    let expected = CanonicalError::TooLong { length: HEADER_LEN_MAX + 1, limit: HEADER_LEN_MAX };
+    assert_eq!(error, Some(RequestError::Malformed(expected)));
+}
+
+#[test]
+fn texts_of_peers_are_short_and_harmless() {
+    let refused = |message: String| {
+        Response::from_header(
+            &Response::Refused(Refusal { kind: RefusalKind::Full, message }).to_header(),
+        )
+    };
+    assert!(refused("満杯".into()).is_ok());
+    assert!(refused("a".repeat(TEXT_LEN_MAX)).is_ok());
+    assert!(matches!(refused("a".repeat(TEXT_LEN_MAX + 1)), Err(CanonicalError::TooLong { .. })));
+    for control in ["\u{1b}[2J", "a\nb", "\u{9b}"] {
+        assert!(matches!(refused(control.into()), Err(CanonicalError::Malformed(_))));
+    }
+    let made = Refusal::new(RefusalKind::Full, "満\n".repeat(400));
+    assert!(made.message.len() <= TEXT_LEN_MAX && made.message.starts_with("満 満"));
+}
+
+#[test]
+fn nothing_secret_is_printed() {
+    let (_, share, descriptor) = stored();
+    let symbol = share.pair_symbol(slot(2));
+    let secrets: Vec<String> =
+        [*symbol.expose(), *share.prove_part(&descriptor.binding()).part().expose()]
+            .iter()
+            .map(|bytes| format!("{}, {}, {}", bytes[0], bytes[1], bytes[2]))
+            .collect();
+    for text in operations()
+        .iter()
+        .map(|(_, operation)| format!("{operation:?}"))
+        .chain(responses().iter().map(|(_, response)| format!("{response:?}")))
+    {
+        assert!(secrets.iter().all(|secret| !text.contains(secret.as_str())), "{text}");
+    }
+    assert!(format!("{:?}", operations()[0].1).contains("Symbol(secret)"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn noise_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = Request::verify(&bytes, &session(), NOW);
+        let _ = Response::from_header(&bytes);
+        let _ = canonical::decode::<Operation>(&bytes, HEADER_LEN_MAX);
+        let _ = canonical::decode::<InventoryPage>(&bytes, HEADER_LEN_MAX);
+    }
+
+    /// Lengths of 2^64 - 1, deep nesting: refused without the memory they ask for.
+    #[test]
+    fn declared_lengths_are_not_believed(
+        major in 2u8..6,
+        length in any::<u64>(),
+        depth in 1usize..20_000,
+    ) {
+        let mut bytes = vec![0x82, 0x09];
+        bytes.push(major << 5 | 27);
+        bytes.extend(length.max(1 << 20).to_be_bytes());
+        prop_assert!(canonical::decode::<Operation>(&bytes, HEADER_LEN_MAX).is_err());
+        prop_assert!(canonical::decode::<InventoryPage>(&bytes[2..], HEADER_LEN_MAX).is_err());
+        prop_assert!(Response::from_header(&vec![0x81; depth]).is_err());
+    }
+}
+
+const OPERATIONS: [(&str, &str); 11] = [
+    ("store", "645c98010aa36281"),
+    ("read", "6b46126729974da9"),
+    ("inventory", "345604b3ea67908a"),
+    ("symbols", "9e2ca785ef3eb579"),
+    ("witness", "1cb4ea595a0fe50f"),
+    ("repair", "751df2ea9f0788a0"),
+    ("status", "d33a498f3ed7dcc5"),
+    ("submit", "ca1fffb426dfa39c"),
+    ("head", "a5cf20be81ed64e7"),
+    ("prove", "fe45c89383a3b4cc"),
+    ("follow", "53711f356a743f6c"),
+];
+const RESPONSES: [(&str, &str); 12] = [
+    ("refused", "d7304560ef79fcbb"),
+    ("stored", "a500c57e7cc0847b"),
+    ("read", "889375ea49170e1c"),
+    ("inventory", "7c970f716833426d"),
+    ("symbols", "06ffaf1a17e7e909"),
+    ("witness", "3ab9603e00f125b1"),
+    ("repair", "6fa77b1a60da4200"),
+    ("status", "2060958d24ffc2ff"),
+    ("submitted", "06eed06e72db89af"),
+    ("head", "351ad2ca04d63fe3"),
+    ("proven", "e006a42127cd53f1"),
+    ("blocks", "b4b1f031944dac02"),
+];
+const OTHERS: [(&str, &str); 3] = [
+    ("request", "04a327e9b02802f8"),
+    ("request with capability", "1fe18a868c277362"),
+    ("inventory page", "982b408903763f71"),
+];
