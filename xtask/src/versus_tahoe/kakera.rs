@@ -22,6 +22,8 @@ pub(super) struct Resident {
     network: LocalNetwork,
     runtime: Runtime,
     vault: Vault,
+    /// Found once: a search of `/proc` would count as the client's own CPU time.
+    processes: Vec<Process>,
     start: CpuTimes,
 }
 
@@ -40,8 +42,9 @@ impl System for Resident {
             let client = Arc::new(Client::new(settings)?);
             Vault::open(client, root).await
         })?;
-        let start = CpuTimes::now(&network.processes()?)?;
-        Ok(Self { network, runtime, vault, start })
+        let processes = network.processes()?;
+        let start = CpuTimes::now(&processes)?;
+        Ok(Self { network, runtime, vault, processes, start })
     }
 
     fn put(&mut self, file: &Path) -> Result<()> {
@@ -61,7 +64,7 @@ impl System for Resident {
     }
 
     fn cpu_seconds(&self) -> Result<f64> {
-        let now = CpuTimes::now(&self.network.processes()?)?;
+        let now = CpuTimes::now(&self.processes)?;
         Ok(now.since_with_this(&self.start))
     }
 
@@ -81,7 +84,8 @@ impl System for Resident {
         let lost = node.context("there is no node 1")?["bytes"].as_u64();
         self.network.run(&["local", "kill", "1"])?;
         self.network.run(&["local", "add"])?;
-        self.start = CpuTimes::now(&self.network.processes()?)?;
+        self.processes = self.network.processes()?;
+        self.start = CpuTimes::now(&self.processes)?;
         lost.context("`local status` does not say what node 1 holds")
     }
 
