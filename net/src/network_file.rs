@@ -30,7 +30,7 @@ pub enum NetworkFileError {
     #[error("the network file: {0}")]
     Text(#[from] toml::de::Error),
     /// The key code does not exist.
-    #[error("the network file, key = \"({k},{d})\" with n = {n}: {reason}; try: key = \"({k},{})\"", k + 1)]
+    #[error("the network file, key = \"({k},{d})\" with n = {n}: {reason}; try: key = \"({k},{})\"", k.saturating_add(1))]
     Key {
         /// Slots, from the data code.
         n: u8,
