@@ -54,6 +54,8 @@ pub struct GetObject {
     missing: BTreeMap<Slot, String>,
     hedge_delay: Duration,
     hedge_at: Option<Duration>,
+    /// Questions still to be asked because others are late.
+    hedges_due: usize,
 }
 
 struct Question {
@@ -122,6 +124,7 @@ impl GetObject {
             missing: BTreeMap::new(),
             hedge_delay,
             hedge_at: None,
+            hedges_due: 0,
         }
     }
 
@@ -135,12 +138,17 @@ impl GetObject {
         if self.is_enough() || self.unexpected_codes {
             return None;
         }
-        let hedge = self.hedge_at.is_some_and(|at| at <= now);
+        if self.hedge_at.is_some_and(|at| at <= now) {
+            // One more for everyone who is late, at once: several may be dead.
+            self.hedges_due = self.asked.len();
+        }
+        let hedge = self.hedges_due > 0;
         let with_fragment = self.pieces_in_hand() < self.target_pieces() || hedge;
         if self.parts_in_hand() >= self.target_parts() && !with_fragment {
             return None;
         }
         let member = self.candidates.next()?;
+        self.hedges_due = self.hedges_due.saturating_sub(1);
         let id = self.next_id;
         self.next_id += 1;
         self.hedge_at = Some(now + self.hedge_delay);
