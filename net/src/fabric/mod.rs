@@ -43,6 +43,8 @@ use crate::tls;
 pub type Exporter = [u8; 32];
 
 const EXPORTER_LABEL: &[u8] = b"EXPORTER-kakera-request";
+/// How long closing waits for peers to hear of it.
+const GOODBYE_PATIENCE: Duration = Duration::from_millis(250);
 
 /// One QUIC endpoint, its connections and its byte budget. Clones share them; when the last one is
 /// dropped the connections are closed.
@@ -175,12 +177,14 @@ impl Fabric {
         Listener::new(self.shared.clone(), handler).run().await;
     }
 
-    /// Closes every connection and waits until the peers have been told.
+    /// Closes every connection and waits a moment until the peers have been told. Dead peers never
+    /// answer, so it is not waited for them.
     ///
     /// Requests under way end with [`RequestError::Closed`], and so do later ones.
     pub async fn close(&self) {
         self.shared.endpoint.close(close_code::SHUTDOWN, b"");
-        self.shared.endpoint.wait_idle().await;
+        // Too slow is no failure: the goodbyes have been sent.
+        let _ = tokio::time::timeout(GOODBYE_PATIENCE, self.shared.endpoint.wait_idle()).await;
     }
 
     /// What was sent, received and refused so far.
