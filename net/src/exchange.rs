@@ -56,19 +56,6 @@ impl Exchange {
         capability: Option<&SigningKey>,
     ) -> Result<Answer, AskFailure> {
         let address = self.addresses.address(&receiver).ok_or(AskFailure::Unreachable)?;
-        self.ask_at(receiver, address, operation, body, timeout, capability).await
-    }
-
-    /// As [`Exchange::ask`], at a known address.
-    pub async fn ask_at(
-        &self,
-        receiver: NodeId,
-        address: SocketAddr,
-        operation: &Operation,
-        body: Bytes,
-        timeout: Duration,
-        capability: Option<&SigningKey>,
-    ) -> Result<Answer, AskFailure> {
         let deadline = unix_milliseconds() + timeout.as_millis() as u64;
         let message = self
             .fabric
