@@ -8,6 +8,7 @@
 mod construction;
 mod error;
 mod layout;
+mod map_cache;
 mod mbr;
 mod msr;
 #[cfg(test)]
@@ -24,26 +25,25 @@ pub use parameters::{CodeKind, CodeParameters, ParametersError};
 
 use construction::Construction;
 use layout::Region;
+use map_cache::{MapCache, MapKey};
 
 use crate::gf::{Combination, Matrix};
 use crate::names::Slot;
 
 /// A code, ready to work on whole objects.
 ///
-/// Every operation is exact and deterministic: the same bytes on every machine.
+/// Every operation is exact and deterministic: the same bytes on every machine. What an operation
+/// prepares it keeps for the next one with the same slots, so share a `Code` between objects. The
+/// methods that end in `_into` reuse their caller's buffers: fresh memory costs more than the code.
 pub struct Code {
     parameters: CodeParameters,
     construction: Box<dyn Construction>,
-    encoder: Combination,
+    maps: MapCache,
 }
 
 impl Code {
     fn new(parameters: CodeParameters, construction: Box<dyn Construction>) -> Self {
-        let generators: Vec<Matrix> =
-            Slot::all(parameters.n).map(|slot| construction.generator(slot)).collect();
-        let rows = generators.iter().flat_map(|matrix| (0..matrix.rows()).map(|r| matrix.row(r)));
-        let generator = Matrix::from_rows(construction.message_len(), rows);
-        Self { parameters, encoder: Combination::new(&generator), construction }
+        Self { parameters, construction, maps: MapCache::default() }
     }
 
     /// What the code was built from.
@@ -73,10 +73,17 @@ impl Code {
 
     /// The n fragments of an object, in the order of the slots.
     pub fn encode(&self, data: &[u8]) -> Vec<Vec<u8>> {
-        let layout = self.layout(data.len() as u64);
-        let mut fragments = vec![vec![0; layout.fragment_len() as usize]; self.parameters.n.into()];
-        self.generate(&layout, &self.encoder, data, &mut fragments);
+        let mut fragments = Vec::new();
+        self.encode_into(data, &mut fragments);
         fragments
+    }
+
+    /// As [`encode`](Self::encode), into buffers whose contents do not matter.
+    pub fn encode_into(&self, data: &[u8], fragments: &mut Vec<Vec<u8>>) {
+        let layout = self.layout(data.len() as u64);
+        fragments.resize_with(self.parameters.n.into(), Vec::new);
+        let encoder = self.maps.map(MapKey::Encode, || self.generator());
+        self.generate(&layout, &encoder, data, fragments);
     }
 
     /// The fragment of one slot, the same as [`encode`](Self::encode) makes.
@@ -89,8 +96,9 @@ impl Code {
         self.check_layout(layout)?;
         self.check_slot(slot)?;
         CodeError::check_length(layout.coded_len(), data)?;
-        let encoder = Combination::new(&self.construction.generator(slot));
-        let mut fragments = [vec![0; layout.fragment_len() as usize]];
+        let key = MapKey::EncodeSlot(slot);
+        let encoder = self.maps.map(key, || self.construction.generator(slot));
+        let mut fragments = [Vec::new()];
         self.generate(layout, &encoder, data, &mut fragments);
         let [fragment] = fragments;
         Ok(fragment)
@@ -115,25 +123,40 @@ impl Code {
         groups: Range<u32>,
         pieces: &[(Slot, &[u8])],
     ) -> Result<Vec<u8>, CodeError> {
+        let mut message = Vec::new();
+        self.decode_groups_into(layout, groups, pieces, &mut message)?;
+        Ok(message)
+    }
+
+    /// As [`decode_groups`](Self::decode_groups), into a buffer whose contents do not matter; after
+    /// an error they are the same as before.
+    pub fn decode_groups_into(
+        &self,
+        layout: &Layout,
+        groups: Range<u32>,
+        pieces: &[(Slot, &[u8])],
+        message: &mut Vec<u8>,
+    ) -> Result<(), CodeError> {
         self.check_layout(layout)?;
         if groups.start > groups.end || groups.end > layout.group_count() {
             return Err(CodeError::Groups { groups, count: layout.group_count() });
         }
         let piece_len = layout.span(Region::Fragment, &groups);
         let slots = self.check_parts(self.parameters.k, piece_len, pieces)?;
-        let mut message = vec![0; layout.span(Region::Message, &groups)];
-        let decoder = Combination::new(&self.construction.decoder(&slots));
+        message.resize(layout.span(Region::Message, &groups), 0);
+        let key = MapKey::Decode(slots.clone());
+        let decoder = self.maps.map(key, || self.construction.decoder(&slots));
         transform(
             layout,
             groups.clone(),
             &decoder,
             (Region::Fragment, &bytes_of(pieces)),
-            (Region::Message, &mut [&mut message]),
+            (Region::Message, &mut [message]),
         );
         let unpadded =
             layout.message_range(groups.end).start - layout.message_range(groups.start).start;
         message.truncate(unpadded as usize);
-        Ok(message)
+        Ok(())
     }
 
     /// What the holder of `fragment` sends for the repair of slot `failed`: `symbols_len` bytes.
@@ -150,7 +173,7 @@ impl Code {
         transform(
             layout,
             0..layout.group_count(),
-            &Combination::new(&self.construction.helper(failed)),
+            &self.maps.map(MapKey::Help(failed), || self.construction.helper(failed)),
             (Region::Fragment, &[fragment]),
             (Region::Symbols, &mut [&mut symbols]),
         );
@@ -165,6 +188,20 @@ impl Code {
         failed: Slot,
         symbols: &[(Slot, &[u8])],
     ) -> Result<Vec<u8>, CodeError> {
+        let mut fragment = Vec::new();
+        self.repair_into(layout, failed, symbols, &mut fragment)?;
+        Ok(fragment)
+    }
+
+    /// As [`repair`](Self::repair), into a buffer whose contents do not matter; after an error they
+    /// are the same as before.
+    pub fn repair_into(
+        &self,
+        layout: &Layout,
+        failed: Slot,
+        symbols: &[(Slot, &[u8])],
+        fragment: &mut Vec<u8>,
+    ) -> Result<(), CodeError> {
         self.check_layout(layout)?;
         self.check_slot(failed)?;
         let symbols_len = layout.symbols_len() as usize;
@@ -172,18 +209,28 @@ impl Code {
         if helpers.contains(&failed) {
             return Err(CodeError::SelfRepair(failed));
         }
-        let mut fragment = vec![0; layout.fragment_len() as usize];
+        fragment.resize(layout.fragment_len() as usize, 0);
+        let key = MapKey::Repair(failed, helpers.clone());
+        let repair = self.maps.map(key, || self.construction.repair(failed, &helpers));
         transform(
             layout,
             0..layout.group_count(),
-            &Combination::new(&self.construction.repair(failed, &helpers)),
+            &repair,
             (Region::Symbols, &bytes_of(symbols)),
-            (Region::Fragment, &mut [&mut fragment]),
+            (Region::Fragment, &mut [fragment]),
         );
-        Ok(fragment)
+        Ok(())
     }
 
-    /// Encodes `data` into zeroed fragments, the last group from a zero-filled copy.
+    /// All slots' generators one under another.
+    fn generator(&self) -> Matrix {
+        let generators: Vec<Matrix> =
+            Slot::all(self.parameters.n).map(|slot| self.construction.generator(slot)).collect();
+        let rows = generators.iter().flat_map(|matrix| (0..matrix.rows()).map(|r| matrix.row(r)));
+        Matrix::from_rows(self.message_len(), rows)
+    }
+
+    /// Encodes `data` into fragments of any length.
     fn generate(
         &self,
         layout: &Layout,
@@ -191,16 +238,28 @@ impl Code {
         data: &[u8],
         fragments: &mut [Vec<u8>],
     ) {
-        let Some(last) = layout.group_count().checked_sub(1) else { return };
-        let whole = layout.span(Region::Message, &(0..last));
-        let mut tail = data[whole..].to_vec();
-        tail.resize(layout.span(Region::Message, &(last..last + 1)), 0);
-        let whole_pieces = layout.span(Region::Fragment, &(0..last));
-        let (mut pieces, mut last_pieces): (Vec<_>, Vec<_>) =
-            fragments.iter_mut().map(|fragment| fragment.split_at_mut(whole_pieces)).unzip();
-        let (from, to) = (Region::Message, Region::Fragment);
-        transform(layout, 0..last, encoder, (from, &[&data[..whole]]), (to, &mut pieces));
-        transform(layout, last..last + 1, encoder, (from, &[&tail]), (to, &mut last_pieces));
+        for fragment in &mut *fragments {
+            fragment.resize(layout.fragment_len() as usize, 0);
+        }
+        let mut fragments: Vec<&mut [u8]> = fragments.iter_mut().map(Vec::as_mut_slice).collect();
+        let mut padding = Vec::new();
+        for group in 0..layout.group_count() {
+            let width = layout.group_width(group) as usize;
+            let start = layout.place(Region::Message, 0, group).start;
+            let end = data.len().min(start + self.message_len() * width);
+            let mut inputs: Vec<&[u8]> = data[start..end].chunks(width).collect();
+            if end - start < self.message_len() * width {
+                // The last strip with data is filled up, and those after it are all fill.
+                let partial = inputs.pop_if(|strip| strip.len() < width).unwrap_or_default();
+                padding.extend_from_slice(partial);
+                padding.resize(2 * width, 0);
+                let (partial, zeros) = padding.split_at(width);
+                inputs.push(partial);
+                inputs.resize(self.message_len(), zeros);
+            }
+            let mut outputs = strips(layout, Region::Fragment, 0, group, &mut fragments);
+            encoder.apply(&inputs, &mut outputs);
+        }
     }
 
     fn check_layout(&self, layout: &Layout) -> Result<(), CodeError> {
@@ -267,13 +326,29 @@ fn transform(
     for group in groups.clone() {
         let width = layout.group_width(group) as usize;
         let source = layout.place(from, groups.start, group);
-        let target = layout.place(to, groups.start, group);
         let inputs: Vec<&[u8]> =
             sources.iter().flat_map(|bytes| bytes[source.clone()].chunks_exact(width)).collect();
-        let mut outputs: Vec<&mut [u8]> = targets
-            .iter_mut()
-            .flat_map(|bytes| bytes[target.clone()].chunks_exact_mut(width))
-            .collect();
+        let mut outputs = strips(layout, to, groups.start, group, targets);
         map.apply(&inputs, &mut outputs);
     }
+}
+
+/// The strips of a group in all targets, which begin with group `first`; the fill after them is
+/// zeroed.
+fn strips<'a>(
+    layout: &Layout,
+    region: Region,
+    first: u32,
+    group: u32,
+    targets: &'a mut [&mut [u8]],
+) -> Vec<&'a mut [u8]> {
+    let width = layout.group_width(group) as usize;
+    let place = layout.place(region, first, group);
+    let end = layout.span(region, &(first..group + 1));
+    let strips = targets.iter_mut().flat_map(|bytes| {
+        let (strips, fill) = bytes[place.start..end].split_at_mut(place.len());
+        fill.fill(0);
+        strips.chunks_exact_mut(width)
+    });
+    strips.collect()
 }
