@@ -2,9 +2,10 @@
 //!
 //! [`CodeParameters`] name a code and [`build`](CodeParameters::build) it; a [`Code`] cuts an
 //! object into n fragments, gives the object back from any k of them, and rebuilds a lost fragment
-//! from one symbol per column of any d others. [`Layout`] tells where bytes lie. The codes
-//! themselves are only matrices, one module each: `rs`, `mbr`, `msr`.
+//! from a little of every byte of d others, or from k others whole. [`Layout`] tells where bytes
+//! lie. The codes themselves are linear maps, one module each: `rs`, `mbr`, `msr`, `clay`.
 
+mod clay;
 mod construction;
 mod error;
 mod layout;
@@ -13,19 +14,22 @@ mod msr;
 #[cfg(test)]
 mod oracle;
 mod parameters;
+mod repair_plan;
 mod rs;
+mod schedule;
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 pub use error::CodeError;
 pub use layout::{GROUP_LEN, Layout};
 pub use parameters::{CodeKind, CodeParameters, ParametersError};
+pub use repair_plan::{HelperAnswer, RepairPlan};
 
-use construction::Construction;
+use construction::{Construction, GroupMap};
 use layout::Region;
 
-use crate::gf::{Combination, Matrix};
 use crate::names::Slot;
 
 /// A code, ready to work on whole objects.
@@ -34,16 +38,13 @@ use crate::names::Slot;
 pub struct Code {
     parameters: CodeParameters,
     construction: Box<dyn Construction>,
-    encoder: Combination,
+    /// To all n slots.
+    encoder: OnceLock<Box<dyn GroupMap>>,
 }
 
 impl Code {
     fn new(parameters: CodeParameters, construction: Box<dyn Construction>) -> Self {
-        let generators: Vec<Matrix> =
-            Slot::all(parameters.n).map(|slot| construction.generator(slot)).collect();
-        let rows = generators.iter().flat_map(|matrix| (0..matrix.rows()).map(|r| matrix.row(r)));
-        let generator = Matrix::from_rows(construction.message_len(), rows);
-        Self { parameters, encoder: Combination::new(&generator), construction }
+        Self { parameters, construction, encoder: OnceLock::new() }
     }
 
     /// What the code was built from.
@@ -56,9 +57,9 @@ impl Code {
         self.construction.alpha()
     }
 
-    /// Bytes that one helper sends per column to repair a fragment: 1 in every code here.
+    /// Bytes that one helper sends per column to repair a fragment.
     pub fn beta(&self) -> usize {
-        1
+        self.construction.beta()
     }
 
     /// Bytes of the object per column, B.
@@ -68,14 +69,14 @@ impl Code {
 
     /// Where an object of `coded_len` bytes lies.
     pub fn layout(&self, coded_len: u64) -> Layout {
-        Layout::new(coded_len, self.alpha(), self.message_len())
+        Layout::new(coded_len, [self.alpha(), self.beta(), self.message_len()])
     }
 
     /// The n fragments of an object, in the order of the slots.
     pub fn encode(&self, data: &[u8]) -> Vec<Vec<u8>> {
         let layout = self.layout(data.len() as u64);
         let mut fragments = vec![vec![0; layout.fragment_len() as usize]; self.parameters.n.into()];
-        self.generate(&layout, &self.encoder, data, &mut fragments);
+        self.generate(&layout, self.encoder(), data, &mut fragments);
         fragments
     }
 
@@ -89,9 +90,9 @@ impl Code {
         self.check_layout(layout)?;
         self.check_slot(slot)?;
         CodeError::check_length(layout.coded_len(), data)?;
-        let encoder = Combination::new(&self.construction.generator(slot));
+        let encoder = self.construction.encoder(&[slot]);
         let mut fragments = [vec![0; layout.fragment_len() as usize]];
-        self.generate(layout, &encoder, data, &mut fragments);
+        self.generate(layout, &*encoder, data, &mut fragments);
         let [fragment] = fragments;
         Ok(fragment)
     }
@@ -122,11 +123,10 @@ impl Code {
         let piece_len = layout.span(Region::Fragment, &groups);
         let slots = self.check_parts(self.parameters.k, piece_len, pieces)?;
         let mut message = vec![0; layout.span(Region::Message, &groups)];
-        let decoder = Combination::new(&self.construction.decoder(&slots));
         transform(
             layout,
             groups.clone(),
-            &decoder,
+            &*self.construction.decoder(&slots),
             (Region::Fragment, &bytes_of(pieces)),
             (Region::Message, &mut [&mut message]),
         );
@@ -150,44 +150,62 @@ impl Code {
         transform(
             layout,
             0..layout.group_count(),
-            &Combination::new(&self.construction.helper(failed)),
+            &*self.construction.helper(failed),
             (Region::Fragment, &[fragment]),
             (Region::Symbols, &mut [&mut symbols]),
         );
         Ok(symbols)
     }
 
-    /// The whole fragment of slot `failed`, bit for bit, from the symbols of exactly d distinct
-    /// helpers (k for `rs`).
+    /// What to ask of whom so as to repair slot `failed` when the slots `survivors` are left.
+    ///
+    /// The first of the survivors are preferred.
+    pub fn plan_repair(&self, failed: Slot, survivors: &[Slot]) -> Result<RepairPlan, CodeError> {
+        self.check_helpers(failed, survivors)?;
+        RepairPlan::new(self.parameters, survivors)
+    }
+
+    /// The whole fragment of slot `failed`, bit for bit, from what a [`RepairPlan`] asks for: the
+    /// symbols of d distinct helpers, or the whole fragments of k (for `rs` they are the same).
     pub fn repair(
         &self,
         layout: &Layout,
         failed: Slot,
-        symbols: &[(Slot, &[u8])],
+        answers: &[(Slot, &[u8])],
     ) -> Result<Vec<u8>, CodeError> {
         self.check_layout(layout)?;
-        self.check_slot(failed)?;
-        let symbols_len = layout.symbols_len() as usize;
-        let helpers = self.check_parts(self.parameters.d, symbols_len, symbols)?;
-        if helpers.contains(&failed) {
-            return Err(CodeError::SelfRepair(failed));
-        }
+        let answer = HelperAnswer::told_by(self.parameters, layout, answers)?;
+        let (needed, region) = match answer {
+            HelperAnswer::Symbols => (self.parameters.d, Region::Symbols),
+            HelperAnswer::Fragment => (self.parameters.k, Region::Fragment),
+        };
+        let slots = self.check_parts(needed, answer.len(layout) as usize, answers)?;
+        self.check_helpers(failed, &slots)?;
+        let map = match answer {
+            HelperAnswer::Symbols => self.construction.repairer(failed, &slots),
+            HelperAnswer::Fragment => self.construction.rebuilder(failed, &slots),
+        };
         let mut fragment = vec![0; layout.fragment_len() as usize];
         transform(
             layout,
             0..layout.group_count(),
-            &Combination::new(&self.construction.repair(failed, &helpers)),
-            (Region::Symbols, &bytes_of(symbols)),
+            &*map,
+            (region, &bytes_of(answers)),
             (Region::Fragment, &mut [&mut fragment]),
         );
         Ok(fragment)
+    }
+
+    fn encoder(&self) -> &dyn GroupMap {
+        let all = || self.construction.encoder(&Slot::all(self.parameters.n).collect::<Vec<_>>());
+        &**self.encoder.get_or_init(all)
     }
 
     /// Encodes `data` into zeroed fragments, the last group from a zero-filled copy.
     fn generate(
         &self,
         layout: &Layout,
-        encoder: &Combination,
+        encoder: &dyn GroupMap,
         data: &[u8],
         fragments: &mut [Vec<u8>],
     ) {
@@ -219,6 +237,22 @@ impl Code {
         }
     }
 
+    fn check_distinct(&self, slots: &[Slot]) -> Result<(), CodeError> {
+        for (place, &slot) in slots.iter().enumerate() {
+            self.check_slot(slot)?;
+            if slots[..place].contains(&slot) {
+                return Err(CodeError::Duplicate(slot));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_helpers(&self, failed: Slot, helpers: &[Slot]) -> Result<(), CodeError> {
+        self.check_slot(failed)?;
+        self.check_distinct(helpers)?;
+        if helpers.contains(&failed) { Err(CodeError::SelfRepair(failed)) } else { Ok(()) }
+    }
+
     /// The slots of `parts`, if they are `needed` distinct ones with `length` bytes each.
     fn check_parts(
         &self,
@@ -229,18 +263,14 @@ impl Code {
         if parts.len() != usize::from(needed) {
             return Err(CodeError::Count { needed, given: parts.len() });
         }
-        let mut slots = Vec::with_capacity(parts.len());
-        for &(slot, bytes) in parts {
-            self.check_slot(slot)?;
-            if slots.contains(&slot) {
-                return Err(CodeError::Duplicate(slot));
+        let slots: Vec<Slot> = parts.iter().map(|&(slot, _)| slot).collect();
+        self.check_distinct(&slots)?;
+        match parts.iter().find(|(_, bytes)| bytes.len() != length) {
+            Some(&(slot, bytes)) => {
+                Err(CodeError::PartLength { slot, needed: length, given: bytes.len() })
             }
-            if bytes.len() != length {
-                return Err(CodeError::PartLength { slot, needed: length, given: bytes.len() });
-            }
-            slots.push(slot);
+            None => Ok(slots),
         }
-        Ok(slots)
     }
 }
 
@@ -260,20 +290,18 @@ fn bytes_of<'a>(parts: &[(Slot, &'a [u8])]) -> Vec<&'a [u8]> {
 fn transform(
     layout: &Layout,
     groups: Range<u32>,
-    map: &Combination,
+    map: &dyn GroupMap,
     (from, sources): (Region, &[&[u8]]),
     (to, targets): (Region, &mut [&mut [u8]]),
 ) {
+    let mut workspace = Vec::new();
     for group in groups.clone() {
         let width = layout.group_width(group) as usize;
         let source = layout.place(from, groups.start, group);
         let target = layout.place(to, groups.start, group);
-        let inputs: Vec<&[u8]> =
-            sources.iter().flat_map(|bytes| bytes[source.clone()].chunks_exact(width)).collect();
-        let mut outputs: Vec<&mut [u8]> = targets
-            .iter_mut()
-            .flat_map(|bytes| bytes[target.clone()].chunks_exact_mut(width))
-            .collect();
-        map.apply(&inputs, &mut outputs);
+        let sources: Vec<&[u8]> = sources.iter().map(|bytes| &bytes[source.clone()]).collect();
+        let mut targets: Vec<&mut [u8]> =
+            targets.iter_mut().map(|bytes| &mut bytes[target.clone()]).collect();
+        map.apply(width, &sources, &mut targets, &mut workspace);
     }
 }

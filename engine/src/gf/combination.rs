@@ -83,6 +83,11 @@ impl Combination {
         self.apply_with(kernel::fastest(), inputs, outputs);
     }
 
+    /// Products in the field per byte of a strip; copies are none.
+    pub fn products(&self) -> usize {
+        self.passes.iter().map(|pass| pass.terms.len() * pass.outputs.len()).sum()
+    }
+
     fn apply_with(&self, kernel: Kernel, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
         assert_eq!((inputs.len(), outputs.len()), (self.inputs, self.outputs), "strip counts");
         let length = outputs.first().map_or(0, |strip| strip.len());
