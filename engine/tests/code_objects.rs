@@ -34,13 +34,13 @@ const CODES: [(&str, &str); 30] = [
     ("msr(20,8,14)", "539e497e4962e455dc87f1d87a57c52e445f72b4c41d7052418310c487021f2f"),
     ("msr(20,10,18)", "f08f9cfc0a8f8a9f6d0a1f4e2891e138ef4d93bfea2b19d98bc05dbe23a820a5"),
     ("msr(20,10,19)", "dbcb0d529522e7c0732307cb6c63b78545cfa1aac76e0da02771feeee413ea24"),
-    ("clay(3,2,2)", ""),
-    ("clay(4,2,3)", ""),
-    ("clay(5,3,4)", ""),
-    ("clay(6,4,5)", ""),
-    ("clay(9,6,8)", ""),
-    ("clay(10,5,9)", ""),
-    ("clay(14,10,13)", ""),
+    ("clay(3,2,2)", "7545e9af613d7e1012650cef8433ec86b94108e3b623e8a6b646896ecf54b48e"),
+    ("clay(4,2,3)", "07ace41a17f5db23344faa63ee1c32fd484e5461457195a8b358d914c1d531b6"),
+    ("clay(5,3,4)", "fc29641c7a7a84348f82bcefa73f2ebf6161c72242b0e3644f656052602803a7"),
+    ("clay(6,4,5)", "11086cdaebe22cda57e63831a94c58eea487560fb03323841dff411937ae8d81"),
+    ("clay(9,6,8)", "f8f88d273e2c7bc9a354bbbb60585acff20a78e9bb1f28a855cc8f585b2b83d1"),
+    ("clay(10,5,9)", "bdc29ec97ea2d8d24a2c498a983c0866c9dd5dc126e5d79ae71b57b7e391d278"),
+    ("clay(14,10,13)", "81990ce993011e2dcb3c618d3c06b354f413b8550914c4f52202cf334e747b39"),
 ];
 
 fn code(text: &str) -> Code {
