@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::gf::{Combination, Matrix};
+use super::construction::GroupMap;
 use crate::names::Slot;
 
 /// Maps that are kept; the one that was not used for longest goes first. A slot under repair uses
@@ -26,20 +26,26 @@ pub(super) enum MapKey {
     Help(Slot),
     /// The symbols of these helpers to the content of the lost slot.
     Repair(Slot, Vec<Slot>),
+    /// The contents of these slots to the content of the lost slot.
+    Rebuild(Slot, Vec<Slot>),
 }
 
 /// The last [`MAPS_MAX`] maps of one code, the latest used last.
 #[derive(Debug, Default)]
-pub(super) struct MapCache(Mutex<VecDeque<(MapKey, Arc<Combination>)>>);
+pub(super) struct MapCache(Mutex<VecDeque<(MapKey, Arc<dyn GroupMap>)>>);
 
 impl MapCache {
-    /// The map of this key, prepared from `matrix` unless it is kept.
-    pub(super) fn map(&self, key: MapKey, matrix: impl FnOnce() -> Matrix) -> Arc<Combination> {
+    /// The map of this key, made ready by `prepare` unless it is kept.
+    pub(super) fn map(
+        &self,
+        key: MapKey,
+        prepare: impl FnOnce() -> Box<dyn GroupMap>,
+    ) -> Arc<dyn GroupMap> {
         if let Some(map) = self.take(&key) {
             return map;
         }
         // Not under the lock: two threads may prepare the same, none waits for another's.
-        let map = Arc::new(Combination::new(&matrix()));
+        let map: Arc<dyn GroupMap> = Arc::from(prepare());
         let mut maps = self.lock();
         if maps.len() == MAPS_MAX {
             maps.pop_front();
@@ -49,7 +55,7 @@ impl MapCache {
     }
 
     /// The map, if it is kept; it becomes the latest used.
-    fn take(&self, key: &MapKey) -> Option<Arc<Combination>> {
+    fn take(&self, key: &MapKey) -> Option<Arc<dyn GroupMap>> {
         let mut maps = self.lock();
         let place = maps.iter().position(|(kept, _)| kept == key)?;
         let entry = maps.remove(place)?;
@@ -58,7 +64,7 @@ impl MapCache {
         Some(map)
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(MapKey, Arc<Combination>)>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(MapKey, Arc<dyn GroupMap>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -66,6 +72,7 @@ impl MapCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gf::{Combination, Matrix};
 
     #[test]
     fn the_latest_used_maps_are_kept() {
@@ -75,7 +82,7 @@ mod tests {
             let mut prepared = false;
             cache.map(key, || {
                 prepared = true;
-                Matrix::identity(1)
+                Box::new(Combination::new(&Matrix::identity(1)))
             });
             assert_eq!(kept, !prepared);
         };

@@ -7,7 +7,7 @@
 //! rows of M, and any d rows, and any k rows cut to k entries, stay independent.
 
 use super::CodeParameters;
-use super::construction::Construction;
+use super::construction::Matrices;
 use crate::gf::{Matrix, lagrange, mul, pow};
 use crate::names::Slot;
 
@@ -51,7 +51,7 @@ impl Mbr {
     }
 }
 
-impl Construction for Mbr {
+impl Matrices for Mbr {
     fn alpha(&self) -> usize {
         self.d
     }

@@ -13,7 +13,7 @@
 //! FAST 2015).
 
 use super::CodeParameters;
-use super::construction::Construction;
+use super::construction::Matrices;
 use crate::gf::{Matrix, div, lagrange, mul, pow};
 use crate::names::Slot;
 
@@ -99,7 +99,7 @@ impl Msr {
     }
 }
 
-impl Construction for Msr {
+impl Matrices for Msr {
     fn alpha(&self) -> usize {
         self.alpha
     }

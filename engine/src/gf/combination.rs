@@ -68,6 +68,11 @@ impl Combination {
         }
     }
 
+    /// Products in the field per byte of a strip; copies are none.
+    pub fn products(&self) -> usize {
+        self.passes.iter().map(|pass| pass.coefficients.len()).sum()
+    }
+
     /// Overwrites `outputs` with the combinations of `inputs`, all strips of one length.
     ///
     /// # Panics
