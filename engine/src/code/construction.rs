@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::chain::{Chain, product};
 use crate::gf::{Combination, Matrix};
 use crate::names::Slot;
 
@@ -83,8 +84,9 @@ pub(super) trait Matrices: fmt::Debug + Send + Sync {
     /// alpha × B: message to the content of `slot`.
     fn generator(&self, slot: Slot) -> Matrix;
 
-    /// B × (k · alpha): contents of k slots, one after another, to the message.
-    fn decoder(&self, slots: &[Slot]) -> Matrix;
+    /// Contents of k slots, one after another, to the B message symbols, as a chain of matrices:
+    /// the columns of each are the k · alpha symbols, then the rows of all before it.
+    fn decoder(&self, slots: &[Slot]) -> Vec<Matrix>;
 
     /// 1 × alpha: content of a helper to the symbol it sends for `failed`.
     fn helper(&self, failed: Slot) -> Matrix;
@@ -113,7 +115,9 @@ impl<M: Matrices> Construction for M {
     }
 
     fn decoder(&self, slots: &[Slot]) -> Box<dyn GroupMap> {
-        ready(&Matrices::decoder(self, slots))
+        let chain = Matrices::decoder(self, slots);
+        let (whole, steps) = (Combination::new(&product(&chain)), Chain::new(&chain));
+        if steps.products() < whole.products() { Box::new(steps) } else { Box::new(whole) }
     }
 
     fn helper(&self, failed: Slot) -> Box<dyn GroupMap> {
@@ -125,7 +129,7 @@ impl<M: Matrices> Construction for M {
     }
 
     fn rebuilder(&self, failed: Slot, slots: &[Slot]) -> Box<dyn GroupMap> {
-        ready(&self.generator(failed).mul(&Matrices::decoder(self, slots)))
+        ready(&self.generator(failed).mul(&product(&Matrices::decoder(self, slots))))
     }
 }
 

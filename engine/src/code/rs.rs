@@ -36,8 +36,8 @@ impl Matrices for Rs {
         interpolation(&self.systematic(), &[slot])
     }
 
-    fn decoder(&self, slots: &[Slot]) -> Matrix {
-        interpolation(slots, &self.systematic())
+    fn decoder(&self, slots: &[Slot]) -> Vec<Matrix> {
+        vec![interpolation(slots, &self.systematic())]
     }
 
     fn helper(&self, _: Slot) -> Matrix {

@@ -68,6 +68,11 @@ impl Combination {
         }
     }
 
+    /// Strips that it computes.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
     /// Products in the field per byte of a strip; copies are none.
     pub fn products(&self) -> usize {
         self.passes.iter().map(|pass| pass.coefficients.len()).sum()
