@@ -90,17 +90,24 @@ impl Combination {
         assert!(outputs.iter().all(|strip| strip.len() == length), "output lengths");
         let run = TILE / (self.inputs + self.outputs).max(1);
         let run = run.max(RUN) / RUN * RUN;
+        if length <= run {
+            return self.apply_tile(inputs, outputs);
+        }
         for start in (0..length).step_by(run) {
             let tile = start..length.min(start + run);
             let inputs: Vec<&[u8]> = inputs.iter().map(|strip| &strip[tile.clone()]).collect();
             let mut outputs: Vec<&mut [u8]> =
                 outputs.iter_mut().map(|strip| &mut strip[tile.clone()]).collect();
-            for &(input, output) in &self.copies {
-                outputs[output].copy_from_slice(inputs[input]);
-            }
-            for pass in &self.passes {
-                self.kernel.run(pass, &inputs, &mut outputs);
-            }
+            self.apply_tile(&inputs, &mut outputs);
+        }
+    }
+
+    fn apply_tile(&self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
+        for &(input, output) in &self.copies {
+            outputs[output].copy_from_slice(inputs[input]);
+        }
+        for pass in &self.passes {
+            self.kernel.run(pass, inputs, outputs);
         }
     }
 }
