@@ -33,8 +33,7 @@ use kakera_engine::policy::LedgerView;
 use kakera_engine::seal::{Suite, VaultRoot};
 use kakera_engine::signature::node_id;
 use kakera_engine::wire::{
-    Authorisation, GroupRange, Operation, PartReference, RepairProgress, Request, RequestKeys,
-    Response, Session,
+    Authorisation, GroupRange, Operation, PartReference, RepairProgress, Request, Response, Session,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -229,9 +228,7 @@ impl VirtualNetwork {
         let placement =
             Placement { group: GROUP, epoch: Epoch(0), code: &code, key: self.plan.key };
         let sealed = builder.finish(&placement, &self.root, &mut self.rng).unwrap();
-        let write_key = self.root.write_key(&sealed.descriptor.salt);
-        let authorisation =
-            Authorisation::sign(&self.id(), &sealed.object_id, &self.client(), &write_key);
+        let authorisation = Authorisation::sign(&self.id(), &sealed.object_id, &self.client());
         let pieces: Vec<(Slot, &[u8])> = Slot::all(self.plan.code.k)
             .map(|slot| (slot, sealed.fragments[slot.index()].as_slice()))
             .collect();
@@ -361,7 +358,7 @@ impl VirtualNetwork {
         (delay, self.serve(asker, capability, ask))
     }
 
-    /// The whole path of a request: signed, verified, served, perhaps falsified, encoded, decoded.
+    /// The whole path of a request: encoded, verified, served, perhaps falsified, encoded, decoded.
     fn serve(
         &mut self,
         asker: &SigningKey,
@@ -370,10 +367,9 @@ impl VirtualNetwork {
     ) -> Result<Answer, AskFailure> {
         let now = self.unix();
         let (network, receiver) = (self.id(), ask.to.node);
-        let session = Session { network, receiver, exporter: [7; 32] };
-        let keys = RequestKeys { author: asker, capability };
+        let session = Session { network, author: node_id(asker), receiver, exporter: [7; 32] };
         let deadline = now + ask.timeout.as_millis() as u64;
-        let header = Request::sign(&ask.operation, &session, deadline, &keys);
+        let header = Request::encode(&ask.operation, &session, deadline, capability);
         let request = Request::verify(&header, &session, now).unwrap();
         let node = self.nodes.get_mut(&receiver).unwrap();
         let mut step = node.holder.handle_request(&self.view, now, request, ask.body);

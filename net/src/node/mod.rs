@@ -93,8 +93,7 @@ pub async fn run(
 
     let book = Arc::clone(&ledger) as Arc<dyn AddressBook>;
     let exchange = Exchange::new(fabric.clone(), network_id, Arc::clone(&identity), book);
-    let following =
-        tokio::spawn(Arc::clone(&ledger).follow(exchange.clone(), Arc::clone(&identity)));
+    let following = tokio::spawn(Arc::clone(&ledger).follow(exchange.clone()));
     let node = Arc::new(Node {
         network: network_id,
         holder: Holder::new(network_id, identity.signing_key().clone()),
