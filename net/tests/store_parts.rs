@@ -4,7 +4,7 @@
 use std::os::unix::fs::symlink;
 use std::sync::Barrier;
 
-use kakera_engine::names::{GroupId, ObjectId, Slot};
+use kakera_engine::names::{GroupId, NodeId, ObjectId, Slot};
 use kakera_engine::wire::PartReference;
 use kakera_net::store::disk::{Disk, DiskFile, OpenDiskError, OsDisk};
 use kakera_net::store::file::{read_file, write_atomic};
@@ -24,7 +24,14 @@ fn key(object: u8) -> PartReference {
 }
 
 fn part(object: u8) -> Part<'static> {
-    Part { key: key(object), descriptor: DESCRIPTOR, share: SHARE, fragment: FRAGMENT }
+    Part {
+        key: key(object),
+        submitter: NodeId([1; 32]),
+        submitter_quota_bytes: None,
+        descriptor: DESCRIPTOR,
+        share: SHARE,
+        fragment: FRAGMENT,
+    }
 }
 
 fn path(object: u8) -> String {
@@ -126,6 +133,41 @@ fn the_quota_is_kept_to_the_byte() {
     let (store, _) = PartStore::open(disk, FILE_LENGTH).unwrap();
     assert!(matches!(store.put(&part(4)), Err(PutError::QuotaExceeded { available: 0, .. })));
     assert_stored(&store, 3);
+}
+
+#[test]
+fn a_submitters_quota_is_kept_to_the_byte_also_after_a_restart() {
+    let of = |object, submitter| Part {
+        submitter: NodeId([submitter; 32]),
+        submitter_quota_bytes: Some(2 * FILE_LENGTH - 1),
+        ..part(object)
+    };
+    let disk = SimulatedDisk::new();
+    let store = open(&disk);
+    let refused = |store: &PartStore<SimulatedDisk>, part: &Part<'_>| match store.put(part) {
+        Err(PutError::SubmitterQuotaExceeded { needed: FILE_LENGTH, available }) => available,
+        other => panic!("{other:?}"),
+    };
+    store.put(&of(1, 1)).unwrap();
+    assert_eq!(refused(&store, &of(2, 1)), FILE_LENGTH - 1);
+    store.put(&of(2, 2)).unwrap();
+    store.put(&of(1, 1)).unwrap();
+    store.put(&Part { submitter_quota_bytes: None, ..of(3, 1) }).unwrap();
+    assert_eq!(refused(&store, &of(4, 1)), 0);
+    store.remove(&key(1)).unwrap();
+    store.set_aside(&key(3)).unwrap();
+    store.put(&of(4, 1)).unwrap();
+    drop(store);
+
+    let store = open(&disk);
+    for _ in 0..2 {
+        store.attribute(&key(4), &NodeId([1; 32]));
+        store.attribute(&key(9), &NodeId([1; 32]));
+    }
+    assert_eq!(refused(&store, &of(5, 1)), FILE_LENGTH - 1);
+    assert_eq!(store.usage().bytes, 2 * FILE_LENGTH);
+    store.remove(&key(4)).unwrap();
+    store.put(&of(5, 1)).unwrap();
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub(crate) use ledger_network::{START, key};
 pub(crate) use lies::Lie;
 
 const CLIENT: u8 = 200;
+/// Bytes of fragments that each holder keeps for the client.
+pub(crate) const CLIENT_QUOTA: u64 = 8 << 20;
 const FIRST_MACHINE: u8 = 10;
 
 /// What the seed decided; printed when a test fails.
@@ -142,7 +144,7 @@ impl VirtualNetwork {
             address: "192.0.2.200:4433".into(),
             zone: "office".into(),
             operator: node_id(&key(CLIENT)),
-            quota_bytes: 0,
+            quota_bytes: CLIENT_QUOTA,
             generation: 1,
         };
         ledger.seal_body(ledger_network::VALIDATOR, Body::NodeJoin(client));
@@ -459,8 +461,8 @@ impl LedgerView for View {
         self.state.node(node).is_some_and(|node| !node.retired)
     }
 
-    fn is_submitter(&self, node: &NodeId) -> bool {
-        self.state.node(node).is_some_and(|node| node.submits())
+    fn submitter_quota(&self, node: &NodeId) -> Option<u64> {
+        self.state.submitter_quota(node)
     }
 
     fn attested_at(&self) -> u64 {

@@ -103,6 +103,8 @@ pub async fn run(
         repairs: Repairs::default(),
     });
     info!(address = %fabric.local_address(), file = ADDRESS_FILE, "listening");
+    let counted = Arc::clone(&node);
+    tokio::task::spawn_blocking(move || disk::attribute(&counted.store));
     let serving = fabric.serve(move |incoming| Arc::clone(&node).serve(incoming));
     tokio::select! {
         () = serving => {}

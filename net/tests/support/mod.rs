@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use kakera_net::client::{Client, ClientSettings, GroupPlace};
 use kakera_net::id::Identity;
 use kakera_net::network_file::NetworkFile;
 use kakera_net::node::{self, NodeSettings};
+use kakera_net::store::disk::OsDisk;
 use kakera_net::validator::{self, ValidatorSettings};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -93,21 +94,44 @@ impl Network {
     pub(crate) async fn add_node(&mut self) -> NodeId {
         let identity = Identity::generate().unwrap();
         let id = identity.node_id();
-        let home = self.folder.path().join(format!("node-{}", self.nodes.len()));
+        let home = self.home(self.nodes.len());
         std::fs::create_dir(&home).unwrap();
         identity.store(&home.join("identity.key")).unwrap();
         let task = self.spawn_node(&home);
         self.nodes.push(Machine { id, task: Some(task) });
         let roles = Roles { storage: true, submitter: false };
-        self.enrol(id, roles, address_of(&home).await.to_string()).await;
+        self.enrol(id, roles, address_of(&home).await.to_string(), QUOTA).await;
         id
+    }
+
+    /// Ends a node's process and starts it again on its folder.
+    pub(crate) async fn restart_node(&mut self, number: usize) {
+        if let Some(task) = self.nodes[number].task.take() {
+            task.abort();
+            let _ = task.await;
+        }
+        let home = self.home(number);
+        // Requests that the task had in service keep the folder until they are done.
+        eventually(async || OsDisk::open(&home).ok().map(drop)).await;
+        std::fs::remove_file(home.join("address")).unwrap();
+        self.nodes[number].task = Some(self.spawn_node(&home));
+        address_of(&home).await;
+    }
+
+    fn home(&self, node: usize) -> PathBuf {
+        self.folder.path().join(format!("node-{node}"))
     }
 
     /// A client of a new submitter.
     pub(crate) async fn client(&self) -> Client {
+        self.client_with_quota(QUOTA).await
+    }
+
+    /// A client of a new submitter for which each node keeps this many bytes.
+    pub(crate) async fn client_with_quota(&self, quota_bytes: u64) -> Client {
         let identity = Arc::new(Identity::generate().unwrap());
         let roles = Roles { storage: false, submitter: true };
-        self.enrol(identity.node_id(), roles, String::new()).await;
+        self.enrol(identity.node_id(), roles, String::new(), quota_bytes).await;
         self.client_of(identity)
     }
 
@@ -147,14 +171,14 @@ impl Network {
         })
     }
 
-    async fn enrol(&self, node: NodeId, roles: Roles, address: String) {
+    async fn enrol(&self, node: NodeId, roles: Roles, address: String, quota_bytes: u64) {
         let join = NodeJoin {
             node,
             roles,
             address,
             zone: "test".to_owned(),
             operator: self.operator.node_id(),
-            quota_bytes: QUOTA,
+            quota_bytes,
             generation: 1,
         };
         self.operator_client().submit(Body::NodeJoin(join)).await.unwrap();
