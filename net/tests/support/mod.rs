@@ -19,6 +19,7 @@ use kakera_net::node::{self, NodeSettings};
 use kakera_net::store::disk::OsDisk;
 use kakera_net::validator::{self, ValidatorSettings};
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 const QUOTA: u64 = 1 << 30;
@@ -36,6 +37,8 @@ pub(crate) struct Network {
 pub(crate) struct Machine {
     pub(crate) id: NodeId,
     task: Option<JoinHandle<()>>,
+    /// Shuts it down in order; dropped, it changes nothing.
+    stop: Option<oneshot::Sender<()>>,
 }
 
 impl Machine {
@@ -80,7 +83,7 @@ impl Network {
             validator::run(settings, std::future::pending()).await.unwrap();
         });
         file.addresses.insert(id, address_of(&home).await);
-        let validator = Machine { id, task: Some(task) };
+        let validator = Machine { id, task: Some(task), stop: None };
         let mut network = Self { folder, file, operator, nodes: Vec::new(), _validator: validator };
         for _ in 0..code.n {
             network.add_node().await;
@@ -97,25 +100,22 @@ impl Network {
         let home = self.home(self.nodes.len());
         std::fs::create_dir(&home).unwrap();
         identity.store(&home.join("identity.key")).unwrap();
-        let task = self.spawn_node(&home);
-        self.nodes.push(Machine { id, task: Some(task) });
+        let node = self.spawn_node(id, &home);
+        self.nodes.push(node);
         let roles = Roles { storage: true, submitter: false };
         self.enrol(id, roles, address_of(&home).await.to_string(), QUOTA).await;
         id
     }
 
-    /// Ends a node's process and starts it again on its folder.
+    /// Shuts a node down and starts it again on its folder, where it finds its address too.
     pub(crate) async fn restart_node(&mut self, number: usize) {
-        if let Some(task) = self.nodes[number].task.take() {
-            task.abort();
-            let _ = task.await;
-        }
         let home = self.home(number);
-        // Requests that the task had in service keep the folder until they are done.
+        let node = &mut self.nodes[number];
+        node.stop.take().unwrap().send(()).unwrap();
+        node.task.take().unwrap().await.unwrap();
+        // Requests that it had in service keep the folder until they are done.
         eventually(async || OsDisk::open(&home).ok().map(drop)).await;
-        std::fs::remove_file(home.join("address")).unwrap();
-        self.nodes[number].task = Some(self.spawn_node(&home));
-        address_of(&home).await;
+        self.nodes[number] = self.spawn_node(self.nodes[number].id, &home);
     }
 
     fn home(&self, node: usize) -> PathBuf {
@@ -159,16 +159,21 @@ impl Network {
         .await
     }
 
-    fn spawn_node(&self, home: &Path) -> JoinHandle<()> {
+    fn spawn_node(&self, id: NodeId, home: &Path) -> Machine {
         let settings = NodeSettings {
             folder: home.to_owned(),
             listen: loopback(),
             network: self.file.clone(),
             quota_bytes: QUOTA,
         };
-        tokio::spawn(async move {
-            node::run(settings, std::future::pending()).await.unwrap();
-        })
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async {
+            if stopped.await.is_err() {
+                std::future::pending().await
+            }
+        };
+        let task = tokio::spawn(async move { node::run(settings, shutdown).await.unwrap() });
+        Machine { id, task: Some(task), stop: Some(stop) }
     }
 
     async fn enrol(&self, node: NodeId, roles: Roles, address: String, quota_bytes: u64) {
