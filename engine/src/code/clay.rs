@@ -153,7 +153,7 @@ impl Construction for Clay {
             target_planes: self.beta(),
             layers: Vec::new(),
             solve: PlaneMap::new(&Matrix::zero(0, 0)),
-            coupling: Steps::new(planes.into_iter().enumerate().map(copy)),
+            coupling: Steps::new(1, planes.into_iter().enumerate().map(copy)),
         })
     }
 
@@ -193,6 +193,8 @@ struct Solution {
 }
 
 struct Places {
+    /// Of the nodes.
+    count: usize,
     nodes: Vec<Option<usize>>,
     planes: Vec<Option<usize>>,
 }
@@ -238,7 +240,7 @@ impl Solution {
             target_planes: all.len(),
             layers: self.layers.iter().map(|planes| self.layer(planes)).collect(),
             solve: PlaneMap::new(&self.plane_matrix()),
-            coupling: Steps::new(stored),
+            coupling: Steps::new(self.sources.count, stored),
         }
     }
 
@@ -252,7 +254,10 @@ impl Solution {
             })
         });
         let first = place(planes[0]);
-        Layer { planes: first..first + planes.len(), uncoupling: Steps::new(known) }
+        Layer {
+            planes: first..first + planes.len(),
+            uncoupling: Steps::new(self.sources.count, known),
+        }
     }
 
     /// Cuts `planes` into neighbours, also in the order of solving, in which a node pairs alike.
@@ -333,7 +338,11 @@ impl Places {
             }
             places
         };
-        Self { nodes: places(shape.nodes(), nodes), planes: places(shape.planes(), planes) }
+        Self {
+            count: nodes.len(),
+            nodes: places(shape.nodes(), nodes),
+            planes: places(shape.planes(), planes),
+        }
     }
 }
 

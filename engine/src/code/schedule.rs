@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::construction::GroupMap;
-use crate::gf::{Combination, Matrix};
+use crate::gf::{Combination, Matrix, PairRun, PairSum};
 
 /// Bytes between the uncoupled strips of one node and the next beyond their length, so that the
 /// strips of all nodes do not fall into the same lines of a cache.
@@ -70,9 +70,9 @@ pub(super) struct Run {
 /// Coefficients and what they multiply, in the first plane of a run; none gives zero.
 pub(super) type Terms = [Option<(u8, Operand)>; 2];
 
-/// Runs made ready: those with the same coefficients share them, and neighbours are merged.
+/// Runs made ready: those with the same coefficients are one sum, and neighbours are merged.
 #[derive(Debug)]
-pub(super) struct Steps(Vec<(Combination, Vec<Run>)>);
+pub(super) struct Steps(Vec<PairSum>);
 
 impl GroupMap for Schedule {
     fn apply(
@@ -95,12 +95,17 @@ impl GroupMap for Schedule {
         workspace.resize((self.solve.known + self.solve.lost) * stride, 0);
         let (known, lost) = workspace.split_at_mut(self.solve.known * stride);
         for Layer { planes, uncoupling } in &self.layers {
-            let mut outputs: Vec<&mut [u8]> = known.chunks_exact_mut(stride).collect();
-            uncoupling.apply(width, &sources, &strips(lost, stride), &mut outputs);
+            let inputs = [&sources[..], &strips(lost, stride)].concat();
+            uncoupling.apply(
+                width,
+                &inputs,
+                &mut known.chunks_exact_mut(stride).collect::<Vec<_>>(),
+            );
             let bytes = planes.start * width..planes.end * width;
             self.solve.apply(bytes, &strips(known, stride), lost, stride);
         }
-        self.coupling.apply(width, &sources, &strips(lost, stride), &mut targets);
+        let inputs = [&sources[..], &strips(lost, stride)].concat();
+        self.coupling.apply(width, &inputs, &mut targets);
     }
 
     fn products(&self) -> usize {
@@ -130,8 +135,8 @@ impl PlaneMap {
 }
 
 impl Steps {
-    /// Takes runs with their neighbours next to them.
-    pub(super) fn new(runs: impl IntoIterator<Item = Run>) -> Self {
+    /// Takes the number of sources, and runs with their neighbours next to them.
+    pub(super) fn new(sources: usize, runs: impl IntoIterator<Item = Run>) -> Self {
         let mut alike: BTreeMap<[u8; 2], Vec<Run>> = BTreeMap::new();
         for run in runs {
             let coefficients = run.terms.map(|term| term.map_or(0, |(coefficient, _)| coefficient));
@@ -142,42 +147,39 @@ impl Steps {
             }
         }
         let ready = |(coefficients, runs): ([u8; 2], Vec<Run>)| {
-            let present: Vec<u8> = coefficients.into_iter().filter(|&entry| entry != 0).collect();
-            (Combination::new(&Matrix::from_rows(present.len(), [present])), runs)
+            PairSum::new(coefficients, runs.into_iter().map(|run| run.places(sources)).collect())
         };
         Self(alike.into_iter().map(ready).collect())
     }
 
-    fn apply(&self, width: usize, sources: &[&[u8]], lost: &[&[u8]], outputs: &mut [&mut [u8]]) {
-        for (combination, runs) in &self.0 {
-            for &Run { output: (node, place), planes, terms } in runs {
-                let strip = |(_, operand)| match operand {
-                    Operand::Source(node, place) => {
-                        &sources[node][place * width..][..planes * width]
-                    }
-                    Operand::Lost(node, place) => &lost[node][place * width..][..planes * width],
-                };
-                let output = &mut outputs[node][place * width..][..planes * width];
-                match terms.map(|term| term.map(strip)) {
-                    [Some(one), Some(other)] => combination.apply(&[one, other], &mut [output]),
-                    [Some(one), None] | [None, Some(one)] => {
-                        combination.apply(&[one], &mut [output]);
-                    }
-                    [None, None] => output.fill(0),
-                }
-            }
+    /// `inputs` are the sources, then the lost nodes.
+    fn apply(&self, width: usize, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
+        for sum in &self.0 {
+            sum.apply(width, inputs, outputs);
         }
     }
 
     fn products(&self) -> usize {
-        let products = |(combination, runs): &(Combination, Vec<Run>)| {
-            combination.products() * runs.iter().map(|run| run.planes).sum::<usize>()
-        };
-        self.0.iter().map(products).sum()
+        self.0.iter().map(PairSum::products).sum()
     }
 }
 
 impl Run {
+    /// Where the terms are among the sources and, after them, the lost nodes.
+    fn places(&self, sources: usize) -> PairRun {
+        let place = |term: Option<(u8, Operand)>| {
+            term.map(|(_, operand)| match operand {
+                Operand::Source(node, place) => (node, place),
+                Operand::Lost(node, place) => (sources + node, place),
+            })
+        };
+        let [one, other] = self.terms.map(place);
+        // Any strip that is as long serves for what is multiplied by zero.
+        let zero = one.or(other).unwrap_or((sources, self.output.1));
+        let inputs = [one, other].map(|place| place.unwrap_or(zero));
+        PairRun { inputs, output: self.output, length: self.planes }
+    }
+
     fn is_continued_by(&self, next: &Self) -> bool {
         let end = |term: Option<(u8, Operand)>| term.map(|(_, operand)| operand.after(self.planes));
         let start = |term: Option<(u8, Operand)>| term.map(|(_, operand)| operand);

@@ -9,6 +9,7 @@ use std::arch::x86_64::{
 
 use super::kernel::Pass;
 use super::nibbles::PRODUCTS;
+use super::pair_sum::PairSum;
 use super::vector::{self, Vector};
 
 /// With two vectors of each, sums and nibbles take 12 of the 16 registers.
@@ -30,6 +31,16 @@ pub(super) unsafe fn combine(pass: &Pass, inputs: &[&[u8]], outputs: &mut [&mut 
             _ => combine::<Bytes, 4, 2>(pass, inputs, outputs),
         }
     }
+}
+
+/// The kernel for pairs.
+///
+/// # Safety
+/// As for every kernel for pairs.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn sum_pairs(sum: &PairSum, unit: usize, inputs: &[&[u8]], targets: &[*mut u8]) {
+    // SAFETY: the caller's promise is passed on.
+    unsafe { vector::sum_pairs::<Bytes>(sum, unit, inputs, targets) }
 }
 
 /// A register of this kernel.

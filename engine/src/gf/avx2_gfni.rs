@@ -8,6 +8,7 @@ use std::arch::x86_64::{
 
 use super::affine::MATRICES;
 use super::kernel::Pass;
+use super::pair_sum::PairSum;
 use super::vector::{self, Vector};
 
 /// With two vectors of each, the sums take 12 of the 16 registers.
@@ -31,6 +32,16 @@ pub(super) unsafe fn combine(pass: &Pass, inputs: &[&[u8]], outputs: &mut [&mut 
             _ => combine::<Bytes, 6, 2>(pass, inputs, outputs),
         }
     }
+}
+
+/// The kernel for pairs.
+///
+/// # Safety
+/// As for every kernel for pairs.
+#[target_feature(enable = "avx2,gfni")]
+pub(super) unsafe fn sum_pairs(sum: &PairSum, unit: usize, inputs: &[&[u8]], targets: &[*mut u8]) {
+    // SAFETY: the caller's promise is passed on.
+    unsafe { vector::sum_pairs::<Bytes>(sum, unit, inputs, targets) }
 }
 
 /// A register of this kernel; the one without GFNI multiplies the same registers in another way.

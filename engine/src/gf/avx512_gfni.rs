@@ -9,6 +9,7 @@ use std::arch::x86_64::{
 
 use super::affine::MATRICES;
 use super::kernel::Pass;
+use super::pair_sum::PairSum;
 use super::vector::{self, Vector};
 
 /// With two vectors of each, the sums take 24 of the 32 registers. More vectors of fewer outputs
@@ -39,6 +40,16 @@ pub(super) unsafe fn combine(pass: &Pass, inputs: &[&[u8]], outputs: &mut [&mut 
             _ => combine::<__m512i, 12, 2>(pass, inputs, outputs),
         }
     }
+}
+
+/// The kernel for pairs.
+///
+/// # Safety
+/// As for every kernel for pairs.
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+pub(super) unsafe fn sum_pairs(sum: &PairSum, unit: usize, inputs: &[&[u8]], targets: &[*mut u8]) {
+    // SAFETY: the caller's promise is passed on.
+    unsafe { vector::sum_pairs::<__m512i>(sum, unit, inputs, targets) }
 }
 
 impl Vector for __m512i {

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use thiserror::Error;
 
+use super::pair_sum::PairSum;
 use super::portable;
 
 #[cfg(target_arch = "x86_64")]
@@ -33,6 +34,7 @@ pub(super) struct Kernel {
     /// Whether this processor has the instructions.
     runs_here: fn() -> bool,
     combine: Combine,
+    sum_pairs: SumPairs,
 }
 
 /// Overwrites the outputs of a pass; all strips have one length.
@@ -41,6 +43,13 @@ pub(super) struct Kernel {
 /// The processor has the instructions of the kernel, every strip that the pass names exists, all of
 /// them have the length of the first output, and the pass has from 1 to `pass_outputs` outputs.
 type Combine = unsafe fn(&Pass, &[&[u8]], &mut [&mut [u8]]);
+
+/// Overwrites runs of strips, given by where the strips begin, with sums of two products.
+///
+/// # Safety
+/// The processor has the instructions of the kernel, and every run, in units of so many bytes, is
+/// within its inputs and its target, which can be written and is no input.
+type SumPairs = unsafe fn(&PairSum, usize, &[&[u8]], &[*mut u8]);
 
 /// Every kernel of this architecture, the fastest first.
 static KERNELS: &[Kernel] = &[
@@ -54,6 +63,7 @@ static KERNELS: &[Kernel] = &[
                 && is_x86_feature_detected!("gfni")
         },
         combine: avx512_gfni::combine,
+        sum_pairs: avx512_gfni::sum_pairs,
     },
     #[cfg(target_arch = "x86_64")]
     Kernel {
@@ -61,6 +71,7 @@ static KERNELS: &[Kernel] = &[
         pass_outputs: avx2_gfni::PASS_OUTPUTS,
         runs_here: || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("gfni"),
         combine: avx2_gfni::combine,
+        sum_pairs: avx2_gfni::sum_pairs,
     },
     #[cfg(target_arch = "x86_64")]
     Kernel {
@@ -68,6 +79,7 @@ static KERNELS: &[Kernel] = &[
         pass_outputs: avx2::PASS_OUTPUTS,
         runs_here: || is_x86_feature_detected!("avx2"),
         combine: avx2::combine,
+        sum_pairs: avx2::sum_pairs,
     },
     #[cfg(any(target_arch = "aarch64", test))]
     Kernel {
@@ -76,12 +88,14 @@ static KERNELS: &[Kernel] = &[
         // Part of the architecture, and emulated in the tests of others.
         runs_here: || true,
         combine: neon::combine,
+        sum_pairs: neon::sum_pairs,
     },
     Kernel {
         name: "portable",
         pass_outputs: portable::PASS_OUTPUTS,
         runs_here: || true,
         combine: portable::combine,
+        sum_pairs: portable::sum_pairs,
     },
 ];
 
@@ -156,6 +170,24 @@ impl Kernel {
         assert!(pass.inputs.iter().all(|&input| inputs[input].len() == length), "inputs");
         // SAFETY: a `Kernel` is only handed out if it runs here; the rest was asserted.
         unsafe { (self.combine)(pass, inputs, outputs) };
+    }
+
+    /// Overwrites the runs of `outputs`, a unit being so many bytes, with the sums of `inputs`.
+    ///
+    /// # Panics
+    /// If a run is not within its strips.
+    pub(super) fn sum_pairs(
+        &self,
+        sum: &PairSum,
+        unit: usize,
+        inputs: &[&[u8]],
+        outputs: &mut [&mut [u8]],
+    ) {
+        assert!(sum.fits(unit, inputs, outputs), "a run beyond its strip");
+        let targets: Vec<*mut u8> = outputs.iter_mut().map(|strip| strip.as_mut_ptr()).collect();
+        // SAFETY: a `Kernel` is only handed out if it runs here; the rest was asserted, and outputs
+        // are borrowed for nothing else.
+        unsafe { (self.sum_pairs)(sum, unit, inputs, &targets) };
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! The functions of this module look tables up and are for *public* operands: evaluation points,
 //! coefficients, ciphertext. Secrets go through [`constant_time`]. Bulk data goes through
-//! [`Combination`], which multiplies byte strips by a whole [`Matrix`]. [`oracle`] defines the
-//! field.
+//! [`Combination`], which multiplies byte strips by a whole [`Matrix`], or [`PairSum`], which adds two
+//! multiples at many places. [`oracle`] defines the field.
 //!
 //! How bulk data is multiplied, from the outside in: `combination` gathers the rows of a matrix into
 //! passes; `kernel` runs a pass with the fastest instructions of the processor; `vector` is the loop
@@ -31,6 +31,7 @@ mod neon;
 mod neon_emulation;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
 mod nibbles;
+mod pair_sum;
 mod portable;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
 mod vector;
@@ -38,6 +39,7 @@ mod vector;
 pub use combination::Combination;
 pub use kernel::{KernelError, force, kernels};
 pub use matrix::Matrix;
+pub use pair_sum::{PairRun, PairSum};
 
 /// The field polynomial, the one of `reed-solomon-erasure`, `sharks` and `blahaj`.
 pub const POLYNOMIAL: u16 = 0x11D;

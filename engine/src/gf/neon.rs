@@ -15,6 +15,7 @@ use instructions::{
 
 use super::kernel::Pass;
 use super::nibbles::PRODUCTS;
+use super::pair_sum::PairSum;
 use super::vector::{self, Vector};
 
 /// With two vectors of each, sums and nibbles take 20 of the 32 registers.
@@ -40,6 +41,16 @@ pub(super) unsafe fn combine(pass: &Pass, inputs: &[&[u8]], outputs: &mut [&mut 
             _ => combine::<uint8x16_t, 8, 2>(pass, inputs, outputs),
         }
     }
+}
+
+/// The kernel for pairs.
+///
+/// # Safety
+/// As for every kernel for pairs.
+#[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
+pub(super) unsafe fn sum_pairs(sum: &PairSum, unit: usize, inputs: &[&[u8]], targets: &[*mut u8]) {
+    // SAFETY: the caller's promise is passed on.
+    unsafe { vector::sum_pairs::<uint8x16_t>(sum, unit, inputs, targets) }
 }
 
 /// A vector cut into nibbles, or a constant's products with them: low, high.

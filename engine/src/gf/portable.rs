@@ -7,6 +7,7 @@
 
 use super::POLYNOMIAL;
 use super::kernel::Pass;
+use super::pair_sum::{MirroredRun, PairRun, PairSum};
 
 /// Outputs share nothing here, but fewer passes are fewer calls.
 pub(super) const PASS_OUTPUTS: usize = 8;
@@ -26,6 +27,31 @@ pub(super) fn combine(pass: &Pass, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) 
             let coefficients = pass.coefficients.iter().skip(place).step_by(pass.outputs.len());
             let sum = sum_of_products(sources.zip(coefficients.copied()));
             target.copy_from_slice(&sum[..target.len()]);
+        }
+    }
+}
+
+/// The kernel for pairs.
+///
+/// # Safety
+/// As for every kernel for pairs.
+pub(super) unsafe fn sum_pairs(sum: &PairSum, unit: usize, inputs: &[&[u8]], targets: &[*mut u8]) {
+    let mirror = |&(run, output): &MirroredRun| {
+        let [one, other] = run.inputs;
+        [run, PairRun { inputs: [other, one], output, ..run }]
+    };
+    for run in sum.runs.iter().copied().chain(sum.mirrored.iter().flat_map(mirror)) {
+        let length = run.length * unit;
+        // SAFETY: the caller promises that the run can be written and is no input.
+        let target = unsafe {
+            std::slice::from_raw_parts_mut(targets[run.output.0].add(run.output.1 * unit), length)
+        };
+        for (step, target) in target.chunks_mut(STEP).enumerate() {
+            let sources = run
+                .inputs
+                .map(|(strip, place)| &inputs[strip][place * unit + step * STEP..][..target.len()]);
+            let bytes = sum_of_products(sources.into_iter().zip(sum.coefficients));
+            target.copy_from_slice(&bytes[..target.len()]);
         }
     }
 }

@@ -6,6 +6,7 @@
 //! is the processor's part: [`Vector`].
 
 use super::kernel::Pass;
+use super::pair_sum::PairSum;
 
 /// A vector register of bytes and the operations that a kernel needs of it.
 ///
@@ -86,6 +87,78 @@ pub(super) unsafe fn combine<V: Vector, const OUTPUTS: usize, const VECTORS: usi
             // The last vector reaches back over bytes that are done and computes them again.
             let place = whole(at.min(length - V::LEN));
             step::<V, OUTPUTS, 1, false>(pass, inputs, &targets, place);
+            at += V::LEN;
+        }
+    }
+}
+
+/// Computes sums of two products, a vector at a time.
+///
+/// # Safety
+/// As for every kernel for pairs.
+#[inline(always)]
+pub(super) unsafe fn sum_pairs<V: Vector>(
+    sum: &PairSum,
+    unit: usize,
+    inputs: &[&[u8]],
+    targets: &[*mut u8],
+) {
+    let single = sum.runs.iter().map(|run| (run, None));
+    let mirrored = sum.mirrored.iter().map(|(run, mirror)| (run, Some(*mirror)));
+    // SAFETY: the caller promises the instructions, and that every run lies within its strips.
+    unsafe {
+        let factors = sum.coefficients.map(|coefficient| V::factor(coefficient));
+        let target =
+            |(strip, place): (usize, usize)| targets.get_unchecked(strip).add(place * unit);
+        for (run, mirror) in single.chain(mirrored) {
+            let sources = run
+                .inputs
+                .map(|(strip, place)| inputs.get_unchecked(strip).as_ptr().add(place * unit));
+            let length = run.length * unit;
+            match mirror {
+                None => sum_run::<V, 1>(factors, sources, [target(run.output)], length),
+                Some(mirror) => {
+                    sum_run::<V, 2>(factors, sources, [target(run.output), target(mirror)], length);
+                }
+            }
+        }
+    }
+}
+
+/// Computes one run, and with two targets the one that mirrors it.
+///
+/// # Safety
+/// The processor has the instructions, and `length` bytes can be read and written.
+#[inline(always)]
+unsafe fn sum_run<V: Vector, const TARGETS: usize>(
+    [first, second]: [V::Factor; 2],
+    sources: [*const u8; 2],
+    targets: [*mut u8; TARGETS],
+    length: usize,
+) {
+    // SAFETY: the caller promises the instructions and the bytes.
+    unsafe {
+        let sums = |operands: [V::Operand; 2]| -> [V; TARGETS] {
+            std::array::from_fn(|target| {
+                let [one, other] = [operands[target], operands[1 - target]];
+                V::zero().add_product(one, first).add_product(other, second)
+            })
+        };
+        if length < V::LEN {
+            let operands = sources.map(|source| V::load_first(source, length).operand());
+            for (bytes, target) in sums(operands).into_iter().zip(targets) {
+                bytes.store_first(target, length);
+            }
+            return;
+        }
+        let mut at = 0;
+        while at < length {
+            // The last vector reaches back over bytes that are done and computes them again.
+            let start = at.min(length - V::LEN);
+            let operands = sources.map(|source| V::load(source.add(start)).operand());
+            for (bytes, target) in sums(operands).into_iter().zip(targets) {
+                bytes.store(target.add(start));
+            }
             at += V::LEN;
         }
     }
