@@ -6,6 +6,7 @@
 mod crash;
 mod footprint;
 mod fuzz;
+mod instructions;
 mod process;
 mod product;
 mod report;
@@ -34,6 +35,8 @@ enum Command {
     Footprint(footprint::Options),
     /// Run libFuzzer on every decoder
     Fuzz(fuzz::Options),
+    /// Instructions of the coding kernels, against recorded counts
+    Instructions(instructions::Options),
     /// Side by side with a Tahoe-LAFS grid on this machine
     VersusTahoe(versus_tahoe::Options),
 }
@@ -44,6 +47,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Crash(options) => crash::run(&options),
         Command::Footprint(options) => footprint::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Instructions(options) => instructions::run(&options),
         Command::VersusTahoe(options) => versus_tahoe::run(&options),
     }?;
     if json {

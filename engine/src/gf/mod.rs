@@ -1,9 +1,15 @@
-//! Arithmetic in GF(2^8) modulo x^8 + x^4 + x^3 + x^2 + 1, generator x.
+//! Arithmetic in GF(2^8) modulo x^8 + x^4 + x^3 + x^2 + 1, generator x (spec/gf.md).
 //!
 //! The functions of this module look tables up and are for *public* operands: evaluation points,
 //! coefficients, ciphertext. Secrets go through [`constant_time`]. Bulk data goes through
-//! [`Combination`], which multiplies byte strips by a whole [`Matrix`] with the fastest kernel of
-//! the machine. [`oracle`] defines the field.
+//! [`Combination`], which multiplies byte strips by a whole [`Matrix`]. [`oracle`] defines the
+//! field.
+//!
+//! How bulk data is multiplied, from the outside in: `combination` gathers the rows of a matrix into
+//! passes; `kernel` runs a pass with the fastest instructions of the processor; `vector` is the loop
+//! of all kernels, and `avx512_gfni`, `avx2_gfni`, `avx2` and `neon` tell what a vector is and how it
+//! is multiplied by a constant, with one instruction (`affine`) or with two (`nibbles`). `portable`
+//! has a loop of its own.
 
 pub mod constant_time;
 pub mod oracle;
@@ -19,12 +25,14 @@ mod avx512_gfni;
 mod combination;
 mod kernel;
 mod matrix;
-#[cfg(target_arch = "aarch64")]
+#[cfg(any(target_arch = "aarch64", test))]
 mod neon;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(all(not(target_arch = "aarch64"), test))]
+mod neon_emulation;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
 mod nibbles;
 mod portable;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
 mod vector;
 
 pub use combination::Combination;

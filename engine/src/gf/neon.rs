@@ -1,7 +1,15 @@
 //! The kernel for ARM processors with NEON: 16 bytes are multiplied by a constant with two table
 //! look-ups ([`nibbles`](super::nibbles)).
+//!
+//! Tests on other processors run it too, over an emulation of its eight instructions.
 
-use std::arch::aarch64::{
+#[cfg(target_arch = "aarch64")]
+use std::arch::aarch64 as instructions;
+
+#[cfg(not(target_arch = "aarch64"))]
+use super::neon_emulation as instructions;
+
+use instructions::{
     uint8x16_t, vandq_u8, vdupq_n_u8, veorq_u8, vld1q_u8, vqtbl1q_u8, vshrq_n_u8, vst1q_u8,
 };
 
@@ -16,7 +24,7 @@ pub(super) const PASS_OUTPUTS: usize = 8;
 ///
 /// # Safety
 /// As for every kernel.
-#[target_feature(enable = "neon")]
+#[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
 pub(super) unsafe fn combine(pass: &Pass, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
     use vector::combine;
     // SAFETY: the caller's promise is passed on.
