@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use super::CodeParameters;
+use super::{CodeKind, CodeParameters};
 use crate::names::Slot;
 
 /// Why an operation was refused; nothing was computed.
@@ -15,9 +15,29 @@ pub enum CodeError {
     /// Too few or too many parts.
     #[error("{given} parts where exactly {needed} are needed")]
     Count {
-        /// k to decode, d to repair.
+        /// k.
         needed: u8,
         /// Parts given.
+        given: usize,
+    },
+    /// Neither the symbols of d helpers nor the fragments of k.
+    #[error(
+        "{given} answers to repair a fragment of {parameters}, where {} give symbols; \
+         try: the whole fragments of {} slots",
+        helpers_of(parameters), parameters.k
+    )]
+    Helpers {
+        /// The code.
+        parameters: CodeParameters,
+        /// Answers given.
+        given: usize,
+    },
+    /// Fewer than k slots are left: the fragment, and the object, are lost until some come back.
+    #[error("{given} slots are left of {parameters}; try: bring back {}", usize::from(parameters.k) - given)]
+    Survivors {
+        /// The code.
+        parameters: CodeParameters,
+        /// Slots left.
         given: usize,
     },
     /// The code has no such slot.
@@ -73,5 +93,13 @@ impl CodeError {
         } else {
             Err(Self::Length { needed, given: bytes.len() })
         }
+    }
+}
+
+/// Who has to help so that symbols are enough.
+fn helpers_of(parameters: &CodeParameters) -> String {
+    match parameters.kind {
+        CodeKind::Clay => format!("all the other {} slots", parameters.d),
+        _ => format!("exactly {} helpers", parameters.d),
     }
 }

@@ -22,13 +22,16 @@ pub(super) enum Region {
 pub struct Layout {
     coded_len: u64,
     alpha: u64,
+    beta: u64,
     message_len: u64,
 }
 
 impl Layout {
-    /// An object longer than 2^32 - 1 groups is laid out up to there.
-    pub(super) fn new(coded_len: u64, alpha: usize, message_len: usize) -> Self {
-        let layout = Self { coded_len, alpha: alpha as u64, message_len: message_len as u64 };
+    /// Of a code that stores alpha symbols per column of `message_len`, and of whose helpers each
+    /// sends beta. An object longer than 2^32 - 1 groups is laid out up to there.
+    pub(super) fn new(coded_len: u64, [alpha, beta, message_len]: [usize; 3]) -> Self {
+        let [alpha, beta, message_len] = [alpha, beta, message_len].map(|symbols| symbols as u64);
+        let layout = Self { coded_len, alpha, beta, message_len };
         let limit = u64::from(u32::MAX) * layout.group_message_len();
         Self { coded_len: coded_len.min(limit), ..layout }
     }
@@ -55,7 +58,7 @@ impl Layout {
         self.start(Region::Fragment, self.group_count())
     }
 
-    /// Bytes that one helper sends to repair one fragment: one per column.
+    /// Bytes that one helper sends to repair one fragment: beta per column.
     pub fn symbols_len(&self) -> u64 {
         self.start(Region::Symbols, self.group_count())
     }
@@ -110,7 +113,7 @@ impl Layout {
         match region {
             Region::Message => (self.group_message_len(), self.message_len),
             Region::Fragment => (GROUP_LEN, self.alpha),
-            Region::Symbols => (self.full_width(), 1),
+            Region::Symbols => (self.beta * self.full_width(), self.beta),
         }
     }
 

@@ -7,7 +7,7 @@
 //! rows of M, and any d rows, and any k rows cut to k entries, stay independent.
 
 use super::CodeParameters;
-use super::construction::Construction;
+use super::construction::Matrices;
 use crate::gf::{Matrix, lagrange, mul, pow};
 use crate::names::Slot;
 
@@ -51,7 +51,7 @@ impl Mbr {
     }
 }
 
-impl Construction for Mbr {
+impl Matrices for Mbr {
     fn alpha(&self) -> usize {
         self.d
     }
@@ -74,32 +74,37 @@ impl Construction for Mbr {
 
     /// Theorem 2 there, in closed form: of the received Phi·S + Delta·T^t and Phi·T, the second
     /// gives T = Phi^-1 (Phi·T), and then S = Phi^-1 (Phi·S + Delta·T^t) - (Phi^-1·Delta) T^t.
-    fn decoder(&self, slots: &[Slot]) -> Matrix {
+    fn decoder(&self, slots: &[Slot]) -> Vec<Matrix> {
         let points: Vec<u8> = slots.iter().map(|slot| slot.point()).collect();
         let inverse =
             Matrix::from_rows(self.k, self.systematic.iter().map(|&at| lagrange(&points, at)));
         let delta = slots.iter().map(|&slot| self.row(slot).split_off(self.k));
         let correction = inverse.mul(&Matrix::from_rows(self.d - self.k, delta));
-        let mut decoder = Matrix::zero(self.message_len(), self.k * self.d);
+        let (contents, extra) = (self.k * self.d, self.d - self.k);
+        let mut t = Matrix::zero(self.k * extra, contents);
+        let mut message = Matrix::zero(self.message_len(), contents + t.rows());
         for row in 0..self.k {
-            for column in row..self.d {
+            for column in row..self.k {
                 let Some(symbol) = self.symbol(row, column) else { continue };
                 // S is symmetric; the row of a slot at hand is there to be copied.
-                let at_hand = column < self.k && points.contains(&self.systematic[column]);
+                let at_hand = points.contains(&self.systematic[column]);
                 let (row, column) = if at_hand { (column, row) } else { (row, column) };
                 for place in 0..self.k {
-                    let content = place * self.d;
-                    decoder[(symbol, content + column)] = inverse[(row, place)];
-                    if column < self.k {
-                        for extra in self.k..self.d {
-                            decoder[(symbol, content + extra)] =
-                                mul(correction[(row, extra - self.k)], inverse[(column, place)]);
-                        }
-                    }
+                    message[(symbol, place * self.d + column)] = inverse[(row, place)];
                 }
+                let t_row = contents + column * extra;
+                message.row_mut(symbol)[t_row..][..extra].copy_from_slice(correction.row(row));
+            }
+            for column in self.k..self.d {
+                let Some(symbol) = self.symbol(row, column) else { continue };
+                let t_symbol = row * extra + column - self.k;
+                for place in 0..self.k {
+                    t[(t_symbol, place * self.d + column)] = inverse[(row, place)];
+                }
+                message[(symbol, contents + t_symbol)] = 1;
             }
         }
-        decoder
+        vec![t, message]
     }
 
     fn helper(&self, failed: Slot) -> Matrix {

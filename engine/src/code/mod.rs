@@ -2,18 +2,24 @@
 //!
 //! [`CodeParameters`] name a code and [`build`](CodeParameters::build) it; a [`Code`] cuts an
 //! object into n fragments, gives the object back from any k of them, and rebuilds a lost fragment
-//! from one symbol per column of any d others. [`Layout`] tells where bytes lie. The codes
-//! themselves are only matrices, one module each: `rs`, `mbr`, `msr`.
+//! from a little of every byte of d others, or from k others whole. [`Layout`] tells where bytes
+//! lie. The codes themselves are linear maps, one module each: `rs`, `mbr`, `msr`, `clay`.
 
+mod chain;
+mod clay;
 mod construction;
 mod error;
 mod layout;
+mod map_cache;
 mod mbr;
 mod msr;
 #[cfg(test)]
 mod oracle;
 mod parameters;
+mod repair_plan;
 mod rs;
+mod schedule;
+mod survey;
 
 use std::fmt;
 use std::ops::Range;
@@ -21,29 +27,33 @@ use std::ops::Range;
 pub use error::CodeError;
 pub use layout::{GROUP_LEN, Layout};
 pub use parameters::{CodeKind, CodeParameters, ParametersError};
+pub use repair_plan::{HelperAnswer, RepairPlan};
+pub use survey::{CodeCosts, survey};
 
-use construction::Construction;
+use construction::{Construction, GroupMap};
 use layout::Region;
+use map_cache::{MapCache, MapKey};
 
-use crate::gf::{Combination, Matrix};
 use crate::names::Slot;
+
+/// Bytes by which the fragments of an object are allocated apart, more than their length: when all
+/// begin in the same sets of the caches, encoding takes up to twice the time.
+const SKEW: usize = 192;
 
 /// A code, ready to work on whole objects.
 ///
-/// Every operation is exact and deterministic: the same bytes on every machine.
+/// Every operation is exact and deterministic: the same bytes on every machine. What an operation
+/// prepares it keeps for the next one with the same slots, so share a `Code` between objects. The
+/// methods that end in `_into` reuse their caller's buffers: fresh memory costs more than the code.
 pub struct Code {
     parameters: CodeParameters,
     construction: Box<dyn Construction>,
-    encoder: Combination,
+    maps: MapCache,
 }
 
 impl Code {
     fn new(parameters: CodeParameters, construction: Box<dyn Construction>) -> Self {
-        let generators: Vec<Matrix> =
-            Slot::all(parameters.n).map(|slot| construction.generator(slot)).collect();
-        let rows = generators.iter().flat_map(|matrix| (0..matrix.rows()).map(|r| matrix.row(r)));
-        let generator = Matrix::from_rows(construction.message_len(), rows);
-        Self { parameters, encoder: Combination::new(&generator), construction }
+        Self { parameters, construction, maps: MapCache::default() }
     }
 
     /// What the code was built from.
@@ -56,9 +66,9 @@ impl Code {
         self.construction.alpha()
     }
 
-    /// Bytes that one helper sends per column to repair a fragment: 1 in every code here.
+    /// Bytes that one helper sends per column to repair a fragment.
     pub fn beta(&self) -> usize {
-        1
+        self.construction.beta()
     }
 
     /// Bytes of the object per column, B.
@@ -68,15 +78,23 @@ impl Code {
 
     /// Where an object of `coded_len` bytes lies.
     pub fn layout(&self, coded_len: u64) -> Layout {
-        Layout::new(coded_len, self.alpha(), self.message_len())
+        Layout::new(coded_len, [self.alpha(), self.beta(), self.message_len()])
     }
 
     /// The n fragments of an object, in the order of the slots.
     pub fn encode(&self, data: &[u8]) -> Vec<Vec<u8>> {
-        let layout = self.layout(data.len() as u64);
-        let mut fragments = vec![vec![0; layout.fragment_len() as usize]; self.parameters.n.into()];
-        self.generate(&layout, &self.encoder, data, &mut fragments);
+        let mut fragments = Vec::new();
+        self.encode_into(data, &mut fragments);
         fragments
+    }
+
+    /// As [`encode`](Self::encode), into buffers whose contents do not matter.
+    pub fn encode_into(&self, data: &[u8], fragments: &mut Vec<Vec<u8>>) {
+        let layout = self.layout(data.len() as u64);
+        let slots = || Slot::all(self.parameters.n).collect::<Vec<_>>();
+        let encoder = self.maps.map(MapKey::Encode, || self.construction.encoder(&slots()));
+        fragments.resize_with(self.parameters.n.into(), Vec::new);
+        self.generate(&layout, &*encoder, data, fragments);
     }
 
     /// The fragment of one slot, the same as [`encode`](Self::encode) makes.
@@ -89,9 +107,10 @@ impl Code {
         self.check_layout(layout)?;
         self.check_slot(slot)?;
         CodeError::check_length(layout.coded_len(), data)?;
-        let encoder = Combination::new(&self.construction.generator(slot));
-        let mut fragments = [vec![0; layout.fragment_len() as usize]];
-        self.generate(layout, &encoder, data, &mut fragments);
+        let key = MapKey::EncodeSlot(slot);
+        let encoder = self.maps.map(key, || self.construction.encoder(&[slot]));
+        let mut fragments = [Vec::new()];
+        self.generate(layout, &*encoder, data, &mut fragments);
         let [fragment] = fragments;
         Ok(fragment)
     }
@@ -115,25 +134,40 @@ impl Code {
         groups: Range<u32>,
         pieces: &[(Slot, &[u8])],
     ) -> Result<Vec<u8>, CodeError> {
+        let mut message = Vec::new();
+        self.decode_groups_into(layout, groups, pieces, &mut message)?;
+        Ok(message)
+    }
+
+    /// As [`decode_groups`](Self::decode_groups), into a buffer whose contents do not matter; after
+    /// an error they are the same as before.
+    pub fn decode_groups_into(
+        &self,
+        layout: &Layout,
+        groups: Range<u32>,
+        pieces: &[(Slot, &[u8])],
+        message: &mut Vec<u8>,
+    ) -> Result<(), CodeError> {
         self.check_layout(layout)?;
         if groups.start > groups.end || groups.end > layout.group_count() {
             return Err(CodeError::Groups { groups, count: layout.group_count() });
         }
         let piece_len = layout.span(Region::Fragment, &groups);
         let slots = self.check_parts(self.parameters.k, piece_len, pieces)?;
-        let mut message = vec![0; layout.span(Region::Message, &groups)];
-        let decoder = Combination::new(&self.construction.decoder(&slots));
+        let key = MapKey::Decode(slots.clone());
+        let decoder = self.maps.map(key, || self.construction.decoder(&slots));
+        message.resize(layout.span(Region::Message, &groups), 0);
         transform(
             layout,
             groups.clone(),
-            &decoder,
+            &*decoder,
             (Region::Fragment, &bytes_of(pieces)),
-            (Region::Message, &mut [&mut message]),
+            (Region::Message, &mut [message]),
         );
         let unpadded =
             layout.message_range(groups.end).start - layout.message_range(groups.start).start;
         message.truncate(unpadded as usize);
-        Ok(message)
+        Ok(())
     }
 
     /// What the holder of `fragment` sends for the repair of slot `failed`: `symbols_len` bytes.
@@ -146,61 +180,104 @@ impl Code {
         self.check_layout(layout)?;
         self.check_slot(failed)?;
         CodeError::check_length(layout.fragment_len(), fragment)?;
+        let helper = self.maps.map(MapKey::Help(failed), || self.construction.helper(failed));
         let mut symbols = vec![0; layout.symbols_len() as usize];
         transform(
             layout,
             0..layout.group_count(),
-            &Combination::new(&self.construction.helper(failed)),
+            &*helper,
             (Region::Fragment, &[fragment]),
             (Region::Symbols, &mut [&mut symbols]),
         );
         Ok(symbols)
     }
 
-    /// The whole fragment of slot `failed`, bit for bit, from the symbols of exactly d distinct
-    /// helpers (k for `rs`).
+    /// What to ask of whom so as to repair slot `failed` when the slots `survivors` are left.
+    ///
+    /// The first of the survivors are preferred.
+    pub fn plan_repair(&self, failed: Slot, survivors: &[Slot]) -> Result<RepairPlan, CodeError> {
+        self.check_helpers(failed, survivors)?;
+        RepairPlan::new(self.parameters, survivors)
+    }
+
+    /// The whole fragment of slot `failed`, bit for bit, from what a [`RepairPlan`] asks for: the
+    /// symbols of d distinct helpers, or the whole fragments of k (for `rs` they are the same).
     pub fn repair(
         &self,
         layout: &Layout,
         failed: Slot,
-        symbols: &[(Slot, &[u8])],
+        answers: &[(Slot, &[u8])],
     ) -> Result<Vec<u8>, CodeError> {
-        self.check_layout(layout)?;
-        self.check_slot(failed)?;
-        let symbols_len = layout.symbols_len() as usize;
-        let helpers = self.check_parts(self.parameters.d, symbols_len, symbols)?;
-        if helpers.contains(&failed) {
-            return Err(CodeError::SelfRepair(failed));
-        }
-        let mut fragment = vec![0; layout.fragment_len() as usize];
-        transform(
-            layout,
-            0..layout.group_count(),
-            &Combination::new(&self.construction.repair(failed, &helpers)),
-            (Region::Symbols, &bytes_of(symbols)),
-            (Region::Fragment, &mut [&mut fragment]),
-        );
+        let mut fragment = Vec::new();
+        self.repair_into(layout, failed, answers, &mut fragment)?;
         Ok(fragment)
     }
 
-    /// Encodes `data` into zeroed fragments, the last group from a zero-filled copy.
+    /// As [`repair`](Self::repair), into a buffer whose contents do not matter; after an error they
+    /// are the same as before.
+    pub fn repair_into(
+        &self,
+        layout: &Layout,
+        failed: Slot,
+        answers: &[(Slot, &[u8])],
+        fragment: &mut Vec<u8>,
+    ) -> Result<(), CodeError> {
+        self.check_layout(layout)?;
+        let answer = HelperAnswer::told_by(self.parameters, layout, answers)?;
+        let (needed, region) = match answer {
+            HelperAnswer::Symbols => (self.parameters.d, Region::Symbols),
+            HelperAnswer::Fragment => (self.parameters.k, Region::Fragment),
+        };
+        let slots = self.check_parts(needed, answer.len(layout) as usize, answers)?;
+        self.check_helpers(failed, &slots)?;
+        let map = match answer {
+            HelperAnswer::Symbols => {
+                let key = MapKey::Repair(failed, slots.clone());
+                self.maps.map(key, || self.construction.repairer(failed, &slots))
+            }
+            HelperAnswer::Fragment => {
+                let key = MapKey::Rebuild(failed, slots.clone());
+                self.maps.map(key, || self.construction.rebuilder(failed, &slots))
+            }
+        };
+        fragment.resize(layout.fragment_len() as usize, 0);
+        transform(
+            layout,
+            0..layout.group_count(),
+            &*map,
+            (region, &bytes_of(answers)),
+            (Region::Fragment, &mut [fragment]),
+        );
+        Ok(())
+    }
+
+    /// Encodes `data` into fragments of any length; a last group that is not whole columns, from a
+    /// zero-filled copy.
     fn generate(
         &self,
         layout: &Layout,
-        encoder: &Combination,
+        encoder: &dyn GroupMap,
         data: &[u8],
         fragments: &mut [Vec<u8>],
     ) {
-        let Some(last) = layout.group_count().checked_sub(1) else { return };
-        let whole = layout.span(Region::Message, &(0..last));
-        let mut tail = data[whole..].to_vec();
-        tail.resize(layout.span(Region::Message, &(last..last + 1)), 0);
-        let whole_pieces = layout.span(Region::Fragment, &(0..last));
+        for (slot, fragment) in fragments.iter_mut().enumerate() {
+            let length = layout.fragment_len() as usize;
+            // Of little use to a capacity, but it moves the next allocation to other cache sets.
+            fragment.reserve_exact((length + slot * SKEW).saturating_sub(fragment.len()));
+            fragment.resize(length, 0);
+        }
+        let groups = layout.group_count();
+        let padded = layout.span(Region::Message, &(0..groups)) > data.len();
+        let whole = if padded { groups - 1 } else { groups };
+        let (data, tail) = data.split_at(layout.span(Region::Message, &(0..whole)));
+        let pieces = layout.span(Region::Fragment, &(0..whole));
         let (mut pieces, mut last_pieces): (Vec<_>, Vec<_>) =
-            fragments.iter_mut().map(|fragment| fragment.split_at_mut(whole_pieces)).unzip();
+            fragments.iter_mut().map(|fragment| fragment.split_at_mut(pieces)).unzip();
         let (from, to) = (Region::Message, Region::Fragment);
-        transform(layout, 0..last, encoder, (from, &[&data[..whole]]), (to, &mut pieces));
-        transform(layout, last..last + 1, encoder, (from, &[&tail]), (to, &mut last_pieces));
+        transform(layout, 0..whole, encoder, (from, &[data]), (to, &mut pieces));
+        let mut tail = tail.to_vec();
+        tail.resize(layout.span(Region::Message, &(whole..groups)), 0);
+        transform(layout, whole..groups, encoder, (from, &[&tail]), (to, &mut last_pieces));
     }
 
     fn check_layout(&self, layout: &Layout) -> Result<(), CodeError> {
@@ -219,6 +296,22 @@ impl Code {
         }
     }
 
+    fn check_distinct(&self, slots: &[Slot]) -> Result<(), CodeError> {
+        for (place, &slot) in slots.iter().enumerate() {
+            self.check_slot(slot)?;
+            if slots[..place].contains(&slot) {
+                return Err(CodeError::Duplicate(slot));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_helpers(&self, failed: Slot, helpers: &[Slot]) -> Result<(), CodeError> {
+        self.check_slot(failed)?;
+        self.check_distinct(helpers)?;
+        if helpers.contains(&failed) { Err(CodeError::SelfRepair(failed)) } else { Ok(()) }
+    }
+
     /// The slots of `parts`, if they are `needed` distinct ones with `length` bytes each.
     fn check_parts(
         &self,
@@ -229,18 +322,14 @@ impl Code {
         if parts.len() != usize::from(needed) {
             return Err(CodeError::Count { needed, given: parts.len() });
         }
-        let mut slots = Vec::with_capacity(parts.len());
-        for &(slot, bytes) in parts {
-            self.check_slot(slot)?;
-            if slots.contains(&slot) {
-                return Err(CodeError::Duplicate(slot));
+        let slots: Vec<Slot> = parts.iter().map(|&(slot, _)| slot).collect();
+        self.check_distinct(&slots)?;
+        match parts.iter().find(|(_, bytes)| bytes.len() != length) {
+            Some(&(slot, bytes)) => {
+                Err(CodeError::PartLength { slot, needed: length, given: bytes.len() })
             }
-            if bytes.len() != length {
-                return Err(CodeError::PartLength { slot, needed: length, given: bytes.len() });
-            }
-            slots.push(slot);
+            None => Ok(slots),
         }
-        Ok(slots)
     }
 }
 
@@ -256,24 +345,26 @@ fn bytes_of<'a>(parts: &[(Slot, &'a [u8])]) -> Vec<&'a [u8]> {
 
 /// Applies `map` to every group: the strips of all sources to the strips of all targets.
 ///
-/// Sources and targets begin with the first of `groups`.
+/// Sources and targets begin with the first of `groups`. The fill of the targets is zeroed.
 fn transform(
     layout: &Layout,
     groups: Range<u32>,
-    map: &Combination,
+    map: &dyn GroupMap,
     (from, sources): (Region, &[&[u8]]),
     (to, targets): (Region, &mut [&mut [u8]]),
 ) {
+    let mut workspace = Vec::new();
     for group in groups.clone() {
         let width = layout.group_width(group) as usize;
         let source = layout.place(from, groups.start, group);
-        let target = layout.place(to, groups.start, group);
-        let inputs: Vec<&[u8]> =
-            sources.iter().flat_map(|bytes| bytes[source.clone()].chunks_exact(width)).collect();
-        let mut outputs: Vec<&mut [u8]> = targets
-            .iter_mut()
-            .flat_map(|bytes| bytes[target.clone()].chunks_exact_mut(width))
-            .collect();
-        map.apply(&inputs, &mut outputs);
+        let place = layout.place(to, groups.start, group);
+        let end = layout.span(to, &(groups.start..group + 1));
+        let sources: Vec<&[u8]> = sources.iter().map(|bytes| &bytes[source.clone()]).collect();
+        let targets = targets.iter_mut().map(|bytes| {
+            let (strips, fill) = bytes[place.start..end].split_at_mut(place.len());
+            fill.fill(0);
+            strips
+        });
+        map.apply(width, &sources, &mut targets.collect::<Vec<_>>(), &mut workspace);
     }
 }

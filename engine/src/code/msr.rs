@@ -13,7 +13,7 @@
 //! FAST 2015).
 
 use super::CodeParameters;
-use super::construction::Construction;
+use super::construction::Matrices;
 use crate::gf::{Matrix, div, lagrange, mul, pow};
 use crate::names::Slot;
 
@@ -97,9 +97,60 @@ impl Msr {
         let points = self.points_of(&known[..self.alpha]);
         Matrix::from_rows(self.alpha, stored.iter().map(|&at| lagrange(&points, at))).mul(&values)
     }
+
+    /// D(h, i) for every two of the known nodes, the earlier ones with the later ones.
+    fn sums(&self, known: &[usize]) -> Matrix {
+        let stored = self.stored();
+        let rows = (0..known.len()).flat_map(|place| {
+            let stored = &stored;
+            (place + 1..known.len()).map(move |other| {
+                let mut row = vec![0; self.k * self.alpha];
+                for (source, at) in [(place, other), (other, place)] {
+                    if source < self.k {
+                        let evaluation = lagrange(stored, self.points[known[at]]);
+                        row[source * self.alpha..][..self.alpha].copy_from_slice(&evaluation);
+                    }
+                }
+                row
+            })
+        });
+        Matrix::from_rows(self.k * self.alpha, rows)
+    }
+
+    /// g_p(x_h) for every `missing` node p and the first alpha known nodes h, from the contents and
+    /// the sums.
+    fn values(&self, known: &[usize], missing: &[usize], sums: &Matrix) -> Matrix {
+        let stored = self.stored();
+        let contents = self.k * self.alpha;
+        let sum = |one: usize, other: usize| {
+            let (low, high) = (one.min(other), one.max(other));
+            contents + low * known.len() - low * (low + 1) / 2 + high - low - 1
+        };
+        let mut rows = Vec::new();
+        for &node in missing {
+            for (row, &fixed) in known[..self.alpha].iter().enumerate() {
+                let mut value = vec![0; contents + sums.rows()];
+                if row < self.k {
+                    let evaluation = lagrange(&stored, self.points[node]);
+                    value[row * self.alpha..][..self.alpha].copy_from_slice(&evaluation);
+                }
+                let others: Vec<usize> = (0..known.len()).filter(|&place| place != row).collect();
+                let points: Vec<u8> =
+                    others.iter().map(|&place| self.points[known[place]]).collect();
+                let weights = lagrange(&points, self.points[node]);
+                let factor = self.lambda(fixed) ^ self.lambda(node);
+                for (place, weight) in others.into_iter().zip(weights) {
+                    let scale = div(factor, self.lambda(known[place]) ^ self.lambda(fixed));
+                    value[sum(row, place)] = mul(weight, scale);
+                }
+                rows.push(value);
+            }
+        }
+        Matrix::from_rows(contents + sums.rows(), rows)
+    }
 }
 
-impl Construction for Msr {
+impl Matrices for Msr {
     fn alpha(&self) -> usize {
         self.alpha
     }
@@ -112,11 +163,30 @@ impl Construction for Msr {
         self.transfer(&self.systematic, slot.index())
     }
 
-    fn decoder(&self, slots: &[Slot]) -> Matrix {
+    /// [`transfer`](Self::transfer) to all nodes that are not at hand, in steps: the sums
+    /// D(h, i) = g_h(x_i) + g_i(x_h), which all nodes share; g_p(x_h) of every node p, which is
+    /// g_h(x_p) + (lambda_h + lambda_p) S2(x_p, x_h); and its content.
+    fn decoder(&self, slots: &[Slot]) -> Vec<Matrix> {
         let known = self.with_virtual_nodes(slots.iter().map(|slot| slot.index()));
-        let contents: Vec<Matrix> = (0..self.k).map(|node| self.transfer(&known, node)).collect();
-        let rows = contents.iter().flat_map(|content| (0..self.alpha).map(|row| content.row(row)));
-        Matrix::from_rows(self.k * self.alpha, rows)
+        let missing: Vec<usize> = (0..self.k).filter(|node| !known.contains(node)).collect();
+        let sums = self.sums(&known);
+        let values = self.values(&known, &missing, &sums);
+        let (contents, before) = (self.k * self.alpha, values.columns());
+        let points = self.points_of(&known[..self.alpha]);
+        let mut message = Matrix::zero(contents, before + values.rows());
+        for (symbol, at) in self.stored().into_iter().enumerate() {
+            let weights = lagrange(&points, at);
+            for (place, &node) in missing.iter().enumerate() {
+                let row = message.row_mut(node * self.alpha + symbol);
+                row[before + place * self.alpha..][..self.alpha].copy_from_slice(&weights);
+            }
+            for (place, &node) in
+                known[..self.k].iter().enumerate().filter(|(_, node)| **node < self.k)
+            {
+                message[(node * self.alpha + symbol, place * self.alpha + symbol)] = 1;
+            }
+        }
+        vec![sums, values, message]
     }
 
     /// g_h(x_f).

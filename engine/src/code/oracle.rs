@@ -5,14 +5,17 @@
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
+use super::construction::GroupMap;
 use super::{Code, CodeKind, CodeParameters, GROUP_LEN};
 use crate::gf::{Matrix, POLYNOMIAL, oracle, pow};
 use crate::names::Slot;
 
-const SIZES: [[u8; 3]; 9] = [
+const SIZES: [[u8; 3]; 11] = [
     [3, 2, 2],
     [4, 2, 3],
     [5, 3, 4],
+    [6, 4, 5],
+    [9, 6, 8],
     [10, 5, 7],
     [10, 5, 8],
     [10, 5, 9],
@@ -23,11 +26,13 @@ const SIZES: [[u8; 3]; 9] = [
 
 /// Every code of these sizes that exists; `rs` with d = k.
 fn codes() -> Vec<CodeParameters> {
-    let kinds = [CodeKind::Rs, CodeKind::Mbr, CodeKind::Msr];
+    let kinds = [CodeKind::Rs, CodeKind::Mbr, CodeKind::Msr, CodeKind::Clay];
     let all = SIZES.into_iter().flat_map(|[n, k, d]| {
         kinds.map(|kind| CodeParameters { kind, n, k, d: if kind == CodeKind::Rs { k } else { d } })
     });
-    all.filter(|parameters| parameters.check().is_ok()).collect()
+    // The naive definition of larger clay codes takes minutes; tests/code_objects.rs has them.
+    let small = |code: &CodeParameters| code.kind != CodeKind::Clay || code.n <= 10;
+    all.filter(|parameters| parameters.check().is_ok() && small(parameters)).collect()
 }
 
 /// alpha × B for every slot.
@@ -36,6 +41,7 @@ fn generators(parameters: CodeParameters) -> Vec<Matrix> {
         CodeKind::Rs => rs(parameters),
         CodeKind::Mbr => mbr(parameters),
         CodeKind::Msr => msr(parameters),
+        CodeKind::Clay => clay(parameters),
     }
 }
 
@@ -108,6 +114,50 @@ fn msr(CodeParameters { n, k, d, .. }: CodeParameters) -> Vec<Matrix> {
     (0..n).map(|node| shortened(content(node).mul(&precoding))).collect()
 }
 
+/// The parity checks of every plane on the uncoupled symbols, written in coupled ones and solved for
+/// those of the last q nodes; virtual nodes are cut off.
+fn clay(CodeParameters { n, k, .. }: CodeParameters) -> Vec<Matrix> {
+    let [n, k] = [n, k].map(usize::from);
+    let (q, gamma) = (n - k, 2);
+    let t = n.div_ceil(q);
+    let (nodes, systematic, alpha) = (q * t, q * (t - 1), q.pow(t as u32));
+    let points: Vec<u8> = (0..nodes).map(|node| node as u8).collect();
+    let vandermonde = Matrix::vandermonde(&points, systematic);
+    let plane_code = vandermonde.mul(&inverse(&top(&vandermonde, systematic)));
+    let mut checks = Matrix::zero(q * alpha, nodes * alpha);
+    for plane in 0..alpha {
+        let digits: Vec<usize> =
+            (0..t).map(|section| plane / q.pow((t - 1 - section) as u32) % q).collect();
+        for check in 0..q {
+            for node in 0..nodes {
+                let factor = match node.checked_sub(systematic) {
+                    None => plane_code[(systematic + check, node)],
+                    Some(parity) => u8::from(parity == check),
+                };
+                let (section, x) = (node / q, node % q);
+                checks[(plane * q + check, node * alpha + plane)] ^= factor;
+                if digits[section] != x {
+                    let mut other = digits.clone();
+                    other[section] = x;
+                    let other = other.iter().fold(0, |number, digit| number * q + digit);
+                    let partner = section * q + digits[section];
+                    checks[(plane * q + check, partner * alpha + other)] ^=
+                        oracle::mul(POLYNOMIAL, gamma, factor);
+                }
+            }
+        }
+    }
+    let columns = |matrix: &Matrix, range: std::ops::Range<usize>| {
+        let rows = (0..matrix.rows()).map(|row| matrix.row(row)[range.clone()].to_vec());
+        Matrix::from_rows(range.len(), rows)
+    };
+    let parity = columns(&checks, systematic * alpha..nodes * alpha);
+    let parity = inverse(&parity).mul(&columns(&checks, 0..k * alpha));
+    let contents = stack(&[Matrix::identity(k * alpha), parity]);
+    let content = |slot: usize| (slot * alpha..(slot + 1) * alpha).collect::<Vec<usize>>();
+    (0..n).map(|slot| contents.select_rows(&content(slot))).collect()
+}
+
 fn inverse(matrix: &Matrix) -> Matrix {
     matrix.inverse().unwrap()
 }
@@ -155,9 +205,9 @@ fn build(parameters: CodeParameters) -> Code {
 #[test]
 fn generators_are_those_of_the_papers() {
     for parameters in codes() {
-        let construction = build(parameters).construction;
+        let code = build(parameters);
         for (slot, expected) in Slot::all(parameters.n).zip(generators(parameters)) {
-            assert_eq!(construction.generator(slot), expected, "{parameters} slot {slot}");
+            assert_eq!(generator(&code, slot), expected, "{parameters} slot {slot}");
         }
     }
 }
@@ -165,9 +215,9 @@ fn generators_are_those_of_the_papers() {
 #[test]
 fn the_first_k_slots_store_the_message() {
     for parameters in codes() {
-        let construction = build(parameters).construction;
+        let code = build(parameters);
         for slot in Slot::all(parameters.k) {
-            let generator = construction.generator(slot);
+            let generator = generator(&code, slot);
             for row in 0..generator.rows() {
                 let ones = generator.row(row).iter().filter(|&&entry| entry == 1).count();
                 let zeros = generator.row(row).iter().filter(|&&entry| entry == 0).count();
@@ -180,7 +230,8 @@ fn the_first_k_slots_store_the_message() {
 /// What makes encoding cheap: d of the B message symbols enter a parity symbol.
 #[test]
 fn parity_symbols_are_sparse() {
-    for parameters in codes().into_iter().filter(|code| code.kind != CodeKind::Rs) {
+    let sparse = [CodeKind::Mbr, CodeKind::Msr];
+    for parameters in codes().into_iter().filter(|code| sparse.contains(&code.kind)) {
         for generator in &generators(parameters)[parameters.k.into()..] {
             for row in 0..generator.rows() {
                 let entries = generator.row(row).iter().filter(|&&entry| entry != 0).count();
@@ -201,24 +252,55 @@ fn code_and_slots() -> impl Strategy<Value = (CodeParameters, Vec<Slot>)> {
 proptest! {
     #[test]
     fn decoders_undo_generators((parameters, slots) in code_and_slots()) {
-        let construction = build(parameters).construction;
+        let code = build(parameters);
         let slots = &slots[..parameters.k.into()];
-        let contents: Vec<Matrix> =
-            slots.iter().map(|&slot| construction.generator(slot)).collect();
-        let decoded = construction.decoder(slots).mul(&stack(&contents));
-        prop_assert_eq!(decoded, Matrix::identity(construction.message_len()));
+        let contents: Vec<Matrix> = slots.iter().map(|&slot| generator(&code, slot)).collect();
+        let decoder = code.construction.decoder(slots);
+        let decoded = image(&*decoder, &contents, code.message_len());
+        prop_assert_eq!(decoded, Matrix::identity(code.message_len()));
     }
 
     #[test]
     fn repairs_give_the_lost_content((parameters, slots) in code_and_slots()) {
-        let construction = build(parameters).construction;
+        let code = build(parameters);
         let (failed, helpers) = (slots[0], &slots[1..=parameters.d.into()]);
-        let helper = construction.helper(failed);
-        let symbols: Vec<Matrix> =
-            helpers.iter().map(|&slot| helper.mul(&construction.generator(slot))).collect();
-        let repaired = construction.repair(failed, helpers).mul(&stack(&symbols));
-        prop_assert_eq!(repaired, construction.generator(failed));
+        let helper = code.construction.helper(failed);
+        let symbols: Vec<Matrix> = helpers
+            .iter()
+            .map(|&slot| image(&*helper, &[generator(&code, slot)], code.beta()))
+            .collect();
+        let repairer = code.construction.repairer(failed, helpers);
+        let repaired = image(&*repairer, &symbols, code.alpha());
+        prop_assert_eq!(repaired, generator(&code, failed));
     }
+
+    #[test]
+    fn k_contents_give_any_other((parameters, slots) in code_and_slots()) {
+        let code = build(parameters);
+        let (failed, helpers) = (slots[0], &slots[1..=parameters.k.into()]);
+        let contents: Vec<Matrix> = helpers.iter().map(|&slot| generator(&code, slot)).collect();
+        let rebuilder = code.construction.rebuilder(failed, helpers);
+        prop_assert_eq!(image(&*rebuilder, &contents, code.alpha()), generator(&code, failed));
+    }
+}
+
+/// alpha × B: the contents of a slot for every unit message.
+fn generator(code: &Code, slot: Slot) -> Matrix {
+    let message = Matrix::identity(code.message_len());
+    image(&*code.construction.encoder(&[slot]), &[message], code.alpha())
+}
+
+/// What a map makes of sources whose strips are the rows of these matrices.
+fn image(map: &dyn GroupMap, sources: &[Matrix], rows: usize) -> Matrix {
+    let width = sources[0].columns();
+    let flat = |matrix: &Matrix| {
+        (0..matrix.rows()).flat_map(|row| matrix.row(row).to_vec()).collect::<Vec<u8>>()
+    };
+    let sources: Vec<Vec<u8>> = sources.iter().map(flat).collect();
+    let sources: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
+    let mut target = vec![0; rows * width];
+    map.apply(width, &sources, &mut [&mut target], &mut vec![7; 3]);
+    Matrix::from_rows(width, target.chunks_exact(width))
 }
 
 proptest! {

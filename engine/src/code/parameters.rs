@@ -7,6 +7,7 @@ use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 use super::Code;
+use super::clay::{self, Clay};
 use super::construction::Construction;
 use super::mbr::Mbr;
 use super::msr::{self, Msr};
@@ -25,6 +26,10 @@ pub enum CodeKind {
     /// Product-matrix minimum-storage regenerating: least storage, repair from d >= 2k-2 nodes.
     #[n(2)]
     Msr,
+    /// Coupled-layer minimum-storage regenerating: least storage for any k, repair from all n-1
+    /// others.
+    #[n(3)]
+    Clay,
 }
 
 /// A code and its size. [`build`](Self::build) tells whether such a code exists.
@@ -39,7 +44,7 @@ pub struct CodeParameters {
     /// Fragments that give the object back.
     #[n(2)]
     pub k: u8,
-    /// Helpers of a repair, k to n-1; for `rs` it is k.
+    /// Helpers of a repair, k to n-1; for `rs` it is k, for `clay` n-1.
     #[n(3)]
     pub d: u8,
 }
@@ -82,6 +87,24 @@ pub enum ParametersError {
         /// The nearest code that exists.
         alternative: CodeParameters,
     },
+    /// A `clay` repair needs every other slot.
+    #[error("{0}: clay repairs from all the {d} others, neither fewer nor some; try: {1}", d = .1.d)]
+    ClayHelpers(CodeParameters, CodeParameters),
+    /// The symbols of a slot do not fit into a group of the layout, or the nodes not into GF(256).
+    #[error(
+        "{parameters}: clay needs (n-k)^ceil(n/(n-k)) <= 1024 symbols a slot and at most 256 \
+         nodes, and these would be {symbols} and {nodes}; try: {alternative}"
+    )]
+    ClaySize {
+        /// What was asked for.
+        parameters: CodeParameters,
+        /// alpha, at most `usize::MAX`.
+        symbols: usize,
+        /// Slots and virtual nodes.
+        nodes: usize,
+        /// A code of the same size that exists.
+        alternative: CodeParameters,
+    },
 }
 
 impl CodeParameters {
@@ -94,6 +117,7 @@ impl CodeParameters {
             CodeKind::Rs => Box::new(Rs::new(self)),
             CodeKind::Mbr => Box::new(Mbr::new(self)),
             CodeKind::Msr => Box::new(Msr::new(self)),
+            CodeKind::Clay => Box::new(Clay::new(self)),
         };
         Ok(Code::new(self, construction))
     }
@@ -109,6 +133,7 @@ impl CodeParameters {
             }
             CodeKind::Rs | CodeKind::Mbr => Ok(()),
             CodeKind::Msr => self.check_msr(),
+            CodeKind::Clay => self.check_clay(),
         }
     }
 
@@ -121,6 +146,19 @@ impl CodeParameters {
         } else if available < needed {
             let alternative = self.msr_alternative();
             Err(ParametersError::MsrPoints { parameters, needed, available, alternative })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn check_clay(self) -> Result<(), ParametersError> {
+        let shape = clay::Shape::of(self);
+        let (symbols, nodes) = (shape.planes(), shape.nodes());
+        if symbols > clay::ALPHA_MAX || nodes > clay::NODES_MAX {
+            let alternative = Self { kind: CodeKind::Msr, ..self }.msr_alternative();
+            Err(ParametersError::ClaySize { parameters: self, symbols, nodes, alternative })
+        } else if self.d != self.n - 1 {
+            Err(ParametersError::ClayHelpers(self, Self { d: self.n - 1, ..self }))
         } else {
             Ok(())
         }
@@ -162,6 +200,7 @@ impl fmt::Display for CodeKind {
             Self::Rs => "rs",
             Self::Mbr => "mbr",
             Self::Msr => "msr",
+            Self::Clay => "clay",
         })
     }
 }
@@ -183,6 +222,7 @@ fn parse(text: &str) -> Option<CodeParameters> {
         "rs" => CodeKind::Rs,
         "mbr" => CodeKind::Mbr,
         "msr" => CodeKind::Msr,
+        "clay" => CodeKind::Clay,
         _ => return None,
     };
     let mut sizes = sizes.splitn(3, ',').map(str::parse);
@@ -255,6 +295,16 @@ mod tests {
             "msr(50,20,49): msr needs n+d-2k+2 = 61 points of GF(256) with distinct powers \
              x^(d-k+1), and there are 17; try: msr(50,20,48)"
         );
+        assert_eq!(
+            refusal("clay(14,10,12)"),
+            "clay(14,10,12): clay repairs from all the 13 others, neither fewer nor some; try: \
+             clay(14,10,13)"
+        );
+        assert_eq!(
+            refusal("clay(30,25,29)"),
+            "clay(30,25,29): clay needs (n-k)^ceil(n/(n-k)) <= 1024 symbols a slot and at most 256 \
+             nodes, and these would be 15625 and 30; try: mbr(30,25,29)"
+        );
     }
 
     #[test]
@@ -263,6 +313,14 @@ mod tests {
             for k in 1..n {
                 for d in k..n {
                     let asked = CodeParameters { kind: CodeKind::Msr, n, k, d };
+                    let clay = CodeParameters { kind: CodeKind::Clay, ..asked };
+                    if let Err(
+                        ParametersError::ClayHelpers(_, alternative)
+                        | ParametersError::ClaySize { alternative, .. },
+                    ) = clay.check()
+                    {
+                        assert_eq!(alternative.check(), Ok(()), "{clay}");
+                    }
                     if let Err(
                         ParametersError::MsrHelpers { alternative, .. }
                         | ParametersError::MsrPoints { alternative, .. },

@@ -4,7 +4,7 @@
 //! 0..k; slot i stores its value at the point i - 1. This is the code of `reed-solomon-erasure`.
 
 use super::CodeParameters;
-use super::construction::Construction;
+use super::construction::Matrices;
 use crate::gf::{Matrix, lagrange};
 use crate::names::Slot;
 
@@ -23,7 +23,7 @@ impl Rs {
     }
 }
 
-impl Construction for Rs {
+impl Matrices for Rs {
     fn alpha(&self) -> usize {
         1
     }
@@ -36,8 +36,8 @@ impl Construction for Rs {
         interpolation(&self.systematic(), &[slot])
     }
 
-    fn decoder(&self, slots: &[Slot]) -> Matrix {
-        interpolation(slots, &self.systematic())
+    fn decoder(&self, slots: &[Slot]) -> Vec<Matrix> {
+        vec![interpolation(slots, &self.systematic())]
     }
 
     fn helper(&self, _: Slot) -> Matrix {
