@@ -148,6 +148,16 @@ Examples:
 
 In a network of `kakera local`, nodes killed with `kakera local kill` are taken as lost.")]
     Repair(RepairOptions),
+    /// Compare the codes for n slots of which any k give an object back
+    #[command(after_help = "\
+Examples:
+  kakera codes --n 20 --k 8            every kind, with the helpers that suit it
+  kakera codes --n 14 --k 10 --d 13    with 13 helpers
+  kakera codes --n 10 --k 5 --json
+
+A name of the first column goes into kakera local up --code NAME --key-code K,D. It needs no
+network and changes nothing.")]
+    Codes(SurveyOptions),
     /// Look at the ledger and check it
     #[command(
         subcommand,
@@ -374,6 +384,20 @@ pub(crate) struct RepairOptions {
     pub(crate) lost: Vec<NodeId>,
     #[command(flatten)]
     pub(crate) operator: OperatorKey,
+}
+
+/// The sizes of the codes to compare.
+#[derive(Debug, Args)]
+pub(crate) struct SurveyOptions {
+    /// Slots, one fragment each
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=100))]
+    pub(crate) n: u8,
+    /// Fragments that give an object back
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=99))]
+    pub(crate) k: u8,
+    /// Helpers of a repair [default: those that suit each kind]
+    #[arg(long)]
+    pub(crate) d: Option<u8>,
 }
 
 #[derive(Debug, Subcommand)]

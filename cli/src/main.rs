@@ -21,6 +21,7 @@ mod put;
 mod quantity;
 mod repair;
 mod session;
+mod survey;
 mod usage;
 mod vault;
 
@@ -87,6 +88,7 @@ async fn dispatch(session: &Session, command: &Command) -> Result<(), Failure> {
             listing::status(session, name.as_deref(), passphrase).await
         }
         Command::Repair(options) => repair::run(session, options).await,
+        Command::Codes(options) => survey::run(session.output, options),
         Command::Ledger(command) => ledger::run(session, command).await,
     }
 }

@@ -82,7 +82,51 @@ fn usage_errors_say_what_to_do() {
         "msr(10,5,7): msr needs d >= 2k-2 = 8 helpers",
         "msr(10,5,8)",
     );
+    usage(
+        &["local", "up", "--code", "clay(14,10,12)", "--key-code", "8,9"],
+        "clay(14,10,12): clay repairs from all the 13 others, neither fewer nor some",
+        "clay(14,10,13)",
+    );
+    usage(
+        &["codes", "--n", "5", "--k", "5"],
+        "mbr(5,5,5): a code needs 1 <= k <= d < n",
+        "kakera codes --n 20 --k 8 --d 14",
+    );
     usage(&["--log", "a=b=c", "ls"], "the log filter 'a=b=c' is not one", "--log info");
+}
+
+#[test]
+fn codes_are_compared_and_the_impossible_ones_explained() {
+    let data = TempDir::new().unwrap();
+    let output = kakera(data.path(), &["codes", "--n", "14", "--k", "10"]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    let table = text(&output.stdout);
+    assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
+    for code in ["rs(14,10,10)", "mbr(14,10,10)", "mbr(14,10,12)", "mbr(14,10,13)"] {
+        assert!(table.lines().any(|line| line.starts_with(code)), "{code}: {table}");
+    }
+    let clay = table.lines().find(|line| line.starts_with("clay(14,10,13)")).unwrap();
+    let cells: Vec<&str> = clay.split_whitespace().collect();
+    assert_eq!((cells[1..5].to_vec(), cells.len()), (vec!["1.40", "0.325", "13", "256"], 11));
+    assert!(cells[5..].iter().all(|cell| cell.parse::<f64>().unwrap() > 0.0), "{clay}");
+    assert!(table.ends_with(
+        "Not possible: msr(14,10,13): msr needs d >= 2k-2 = 18 helpers.\n  try: mbr(14,10,13)\n"
+    ));
+}
+
+#[test]
+fn codes_as_json_have_the_same_figures() {
+    let data = TempDir::new().unwrap();
+    let output = kakera(data.path(), &["--json", "codes", "--n", "10", "--k", "5", "--d", "8"]);
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let codes = answer["codes"].as_array().unwrap();
+    let names: Vec<&str> = codes.iter().map(|code| code["code"].as_str().unwrap()).collect();
+    assert_eq!(names, ["rs(10,5,5)", "mbr(10,5,8)", "msr(10,5,8)"]);
+    assert_eq!(codes[2]["stored"], 2.0);
+    assert_eq!(codes[2]["moved"], 0.4);
+    assert!(codes[2]["products_per_byte"]["encode"].as_f64().unwrap() > 0.0);
+    assert!(codes[2]["gigabytes_per_second"]["repair"].as_f64().unwrap() > 0.0);
+    assert_eq!(answer["impossible"][0]["try"], "clay(10,5,9)");
 }
 
 #[test]
@@ -260,6 +304,7 @@ fn help_shows_examples_for_every_command() {
         "ls",
         "status",
         "repair",
+        "codes",
         "ledger",
     ];
     for command in commands {

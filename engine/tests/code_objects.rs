@@ -1,16 +1,16 @@
-//! Whole objects through every code: decode from any k, repair from any d, ranges, traffic and
+//! Whole objects through every code: decode from any k, repair from any d or k, ranges, traffic and
 //! frozen formats.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use kakera_engine::code::{Code, CodeParameters, GROUP_LEN};
+use kakera_engine::code::{Code, CodeError, CodeParameters, GROUP_LEN, HelperAnswer};
 use kakera_engine::names::Slot;
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
 use reed_solomon_erasure::galois_8::ReedSolomon;
 
 /// Every code under test, with the BLAKE3 hash of the fragments of a fixed object.
-const CODES: [(&str, &str); 23] = [
+const CODES: [(&str, &str); 30] = [
     ("rs(3,2,2)", "7545e9af613d7e1012650cef8433ec86b94108e3b623e8a6b646896ecf54b48e"),
     ("rs(4,2,2)", "f638ca34f6d5f4339ebc8e473d7cec83e0e90cb9e20cb98f8f39c658b3f90e25"),
     ("rs(5,3,3)", "613287aa9bb3b35d3df1b6f675fd83283c39f0e9826acb4c45e93e767d4ebf47"),
@@ -34,6 +34,13 @@ const CODES: [(&str, &str); 23] = [
     ("msr(20,8,14)", "539e497e4962e455dc87f1d87a57c52e445f72b4c41d7052418310c487021f2f"),
     ("msr(20,10,18)", "f08f9cfc0a8f8a9f6d0a1f4e2891e138ef4d93bfea2b19d98bc05dbe23a820a5"),
     ("msr(20,10,19)", "dbcb0d529522e7c0732307cb6c63b78545cfa1aac76e0da02771feeee413ea24"),
+    ("clay(3,2,2)", "7545e9af613d7e1012650cef8433ec86b94108e3b623e8a6b646896ecf54b48e"),
+    ("clay(4,2,3)", "07ace41a17f5db23344faa63ee1c32fd484e5461457195a8b358d914c1d531b6"),
+    ("clay(5,3,4)", "fc29641c7a7a84348f82bcefa73f2ebf6161c72242b0e3644f656052602803a7"),
+    ("clay(6,4,5)", "11086cdaebe22cda57e63831a94c58eea487560fb03323841dff411937ae8d81"),
+    ("clay(9,6,8)", "f8f88d273e2c7bc9a354bbbb60585acff20a78e9bb1f28a855cc8f585b2b83d1"),
+    ("clay(10,5,9)", "bdc29ec97ea2d8d24a2c498a983c0866c9dd5dc126e5d79ae71b57b7e391d278"),
+    ("clay(14,10,13)", "81990ce993011e2dcb3c618d3c06b354f413b8550914c4f52202cf334e747b39"),
 ];
 
 fn code(text: &str) -> Code {
@@ -90,6 +97,33 @@ proptest! {
             .collect();
         prop_assert!(symbols.iter().all(|s| s.len() as u64 == layout.symbols_len()));
         let repaired = code.repair(&layout, failed, &parts(helpers, &symbols)).unwrap();
+        prop_assert_eq!(&repaired, &fragments[failed.index()]);
+    }
+
+    #[test]
+    fn whoever_survives_restores_a_fragment(
+        (text, slots, data) in case(),
+        survivors in any::<Index>(),
+    ) {
+        let code = code(text);
+        let [n, k, d] =
+            [code.parameters().n, code.parameters().k, code.parameters().d].map(usize::from);
+        let layout = code.layout(data.len() as u64);
+        let fragments = code.encode(&data);
+        let (failed, survivors) = (slots[0], &slots[1..=k + survivors.index(n - k)]);
+        let plan = code.plan_repair(failed, survivors).unwrap();
+        let answers: Vec<Vec<u8>> = fragments
+            .iter()
+            .map(|fragment| match plan.answer() {
+                HelperAnswer::Symbols => code.helper_symbols(&layout, failed, fragment).unwrap(),
+                HelperAnswer::Fragment => fragment.clone(),
+            })
+            .collect();
+        prop_assert_eq!(plan.answer() == HelperAnswer::Symbols, survivors.len() >= d);
+        let answers = parts(plan.helpers(), &answers);
+        let bytes: usize = answers.iter().map(|(_, bytes)| bytes.len()).sum();
+        prop_assert_eq!(bytes as u64, plan.traffic_len(&layout));
+        let repaired = code.repair(&layout, failed, &answers).unwrap();
         prop_assert_eq!(&repaired, &fragments[failed.index()]);
     }
 
@@ -169,6 +203,48 @@ fn storage_and_repair_meet_the_bounds() {
     assert_eq!(costs("msr(10,5,9)"), (2000, 360));
     assert_eq!(costs("msr(20,10,19)"), (2000, 190));
     assert_eq!(costs("msr(20,8,14)"), (2500, 250));
+    assert_eq!(costs("clay(14,10,13)"), (1400, 325));
+    assert_eq!(costs("clay(10,5,9)"), (2000, 360));
+    assert_eq!(costs("clay(20,10,19)"), (2000, 190));
+    assert_eq!(costs("clay(50,20,49)"), (2500, 82));
+}
+
+/// A fragment of every slot, so that each kind of section is the failed one's.
+#[test]
+fn clay_repairs_every_slot_from_all_others() {
+    for text in ["clay(4,2,3)", "clay(5,3,4)", "clay(9,6,8)", "clay(14,10,13)"] {
+        let code = code(text);
+        let data = noise(5, 2 * code.message_len() + 1);
+        let layout = code.layout(data.len() as u64);
+        let fragments = code.encode(&data);
+        for failed in Slot::all(code.parameters().n) {
+            let symbols: Vec<Vec<u8>> = fragments
+                .iter()
+                .map(|fragment| code.helper_symbols(&layout, failed, fragment).unwrap())
+                .collect();
+            let others: Vec<Slot> =
+                Slot::all(code.parameters().n).filter(|&slot| slot != failed).collect();
+            let repaired = code.repair(&layout, failed, &parts(&others, &symbols)).unwrap();
+            assert_eq!(repaired, fragments[failed.index()], "{text} slot {failed}");
+        }
+    }
+}
+
+#[test]
+fn a_plan_says_what_to_ask_of_whom() {
+    let code = code("clay(14,10,13)");
+    let slots: Vec<Slot> = Slot::all(14).collect();
+    // one full group of 163,840 bytes: each of 13 sends a quarter of its 16 KiB
+    let layout = code.layout(163_840);
+    let plan = code.plan_repair(slots[4], &[&slots[..4], &slots[5..]].concat()).unwrap();
+    assert_eq!((plan.answer(), plan.helpers().len()), (HelperAnswer::Symbols, 13));
+    assert_eq!(plan.traffic_len(&layout), 13 * 4096);
+    // one of them less, and there are no helpers but k whole fragments
+    let plan = code.plan_repair(slots[4], &slots[5..]).unwrap_err();
+    assert_eq!(plan, CodeError::Survivors { parameters: code.parameters(), given: 9 });
+    let plan = code.plan_repair(slots[1], &slots[2..]).unwrap();
+    assert_eq!((plan.answer(), plan.helpers()), (HelperAnswer::Fragment, &slots[2..12]));
+    assert_eq!(plan.traffic_len(&layout), 10 * 16_384);
 }
 
 /// A changed hash is a changed format.

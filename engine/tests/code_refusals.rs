@@ -67,7 +67,8 @@ fn wrong_symbols_do_not_repair() {
         let symbols = vec![vec![0; layout.symbols_len() as usize]; 10];
         let repair = |failed, count| code.repair(&layout, failed, &parts(count, &symbols));
         for count in [0, needed - 1, needed + 1, 10] {
-            let refusal = CodeError::Count { needed, given: count.into() };
+            let given = count.into();
+            let refusal = CodeError::Helpers { parameters: code.parameters(), given };
             assert_eq!(repair(slot(9), count), Err(refusal));
         }
         assert_eq!(repair(slot(3), needed), Err(CodeError::SelfRepair(slot(3))));
@@ -82,6 +83,53 @@ fn wrong_symbols_do_not_repair() {
             Err(CodeError::PartLength { given: 0, .. })
         ));
     }
+}
+
+#[test]
+fn wrong_fragments_do_not_repair() {
+    let code = code("mbr(10,5,7)");
+    let layout = code.layout(LENGTH as u64);
+    let fragments = code.encode(&[7; LENGTH]);
+    let repair = |parts: &[(Slot, &[u8])]| code.repair(&layout, slot(9), parts);
+    let read = parts(5, &fragments);
+    assert_eq!(repair(&read).as_ref(), Ok(&fragments[8]));
+    let with_first = |part| [&[part], &read[1..]].concat();
+    let short = with_first((slot(1), &fragments[0][1..]));
+    let refusal = CodeError::PartLength { slot: slot(1), needed: 280, given: 279 };
+    assert_eq!(repair(&short), Err(refusal));
+    let itself = with_first((slot(9), &fragments[8]));
+    assert_eq!(repair(&itself), Err(CodeError::SelfRepair(slot(9))));
+}
+
+/// What the caller is told when a code wants more helpers than there are.
+#[test]
+fn a_shortage_of_helpers_names_the_way_out() {
+    let message = |text, count: u8| {
+        let code = code(text);
+        let layout = code.layout(LENGTH as u64);
+        let symbols = vec![vec![0; layout.symbols_len() as usize]; count.into()];
+        code.repair(&layout, slot(14), &parts(count, &symbols)).unwrap_err().to_string()
+    };
+    assert_eq!(
+        message("clay(14,10,13)", 12),
+        "12 answers to repair a fragment of clay(14,10,13), where all the other 13 slots give \
+         symbols; try: the whole fragments of 10 slots"
+    );
+    assert_eq!(
+        message("mbr(14,10,12)", 11),
+        "11 answers to repair a fragment of mbr(14,10,12), where exactly 12 helpers give symbols; \
+         try: the whole fragments of 10 slots"
+    );
+    let code = code("clay(14,10,13)");
+    let left: Vec<Slot> = Slot::all(9).collect();
+    let plan = |failed, survivors: &[Slot]| code.plan_repair(slot(failed), survivors);
+    assert_eq!(
+        plan(14, &left).unwrap_err().to_string(),
+        "9 slots are left of clay(14,10,13); try: bring back 1"
+    );
+    assert_eq!(plan(9, &left), Err(CodeError::SelfRepair(slot(9))));
+    assert_eq!(plan(15, &left), Err(CodeError::Slot { slot: slot(15), n: 14 }));
+    assert_eq!(plan(14, &[slot(3), slot(3)]), Err(CodeError::Duplicate(slot(3))));
 }
 
 #[test]

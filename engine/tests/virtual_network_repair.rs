@@ -197,6 +197,30 @@ fn below_d_the_fragment_is_rebuilt_from_witnesses() {
     }
 }
 
+/// Down to k, with every code whose key code needs no more.
+#[test]
+fn whoever_survives_gives_the_fragment_back() {
+    for (parameters, key) in [
+        (code(CodeKind::Clay, 6, 4, 5), (3, 4)),
+        (code(CodeKind::Mbr, 10, 5, 8), (4, 5)),
+        (code(CodeKind::Msr, 10, 5, 9), (4, 5)),
+    ] {
+        let key = KeyParameters::new(parameters.n, key.0, key.1).unwrap();
+        for survivors in parameters.k..=parameters.d {
+            let mut network = VirtualNetwork::new(survivors.into(), (parameters, key));
+            let fragment_len = network.stored(30_000).sealed.fragments[0].len() as u64;
+            let lost = lose(&mut network, 1);
+            network.down(2..=parameters.n - survivors);
+            let repaired = network.repair(1);
+            assert_restored(&mut network, 1, &lost, &repaired);
+            let progress = &repaired.progress;
+            let witnesses = if survivors < parameters.d { u64::from(parameters.k) } else { 0 };
+            assert_eq!(progress.witness_bytes, witnesses * fragment_len, "{parameters}");
+            assert!(repaired.faults.is_empty());
+        }
+    }
+}
+
 #[test]
 fn losses_and_crashes_leave_a_repair_that_can_be_repeated() {
     let mut network = VirtualNetwork::new(7, mbr());

@@ -15,7 +15,7 @@
 
 use super::CodeParameters;
 use super::construction::{Construction, GroupMap};
-use super::schedule::{Layer, Operand, PlaneMap, Row, Schedule, Steps};
+use super::schedule::{Layer, Operand, PlaneMap, Run, Schedule, Steps, Terms};
 use crate::gf::{Matrix, inv, lagrange, mul};
 use crate::names::Slot;
 
@@ -143,16 +143,17 @@ impl Construction for Clay {
     /// What it stores in the planes in which the failed node is alone.
     fn helper(&self, failed: Slot) -> Box<dyn GroupMap> {
         let planes = self.shape.planes_alone(self.node(failed));
-        let rows = planes.into_iter().enumerate().map(|(place, plane)| Row {
+        let copy = |(place, plane)| Run {
             output: (0, place),
-            terms: vec![(1, Operand::Source(0, plane))],
-        });
+            planes: 1,
+            terms: [Some((1, Operand::Source(0, plane))), None],
+        };
         Box::new(Schedule {
             source_planes: self.alpha(),
             target_planes: self.beta(),
             layers: Vec::new(),
             solve: PlaneMap::new(&Matrix::zero(0, 0)),
-            coupling: Steps::new(rows),
+            coupling: Steps::new(planes.into_iter().enumerate().map(copy)),
         })
     }
 
@@ -224,33 +225,49 @@ impl Solution {
 
     /// To the contents of the nodes `wanted`.
     fn schedule(&self, wanted: &[usize]) -> Schedule {
-        let planes = self.shape.planes();
-        let stored = |(target, &node): (usize, &usize)| {
-            (0..planes)
-                .map(move |plane| Row { output: (target, plane), terms: self.coupled(node, plane) })
-        };
+        let all: Vec<usize> = (0..self.shape.planes()).collect();
+        let stored = wanted.iter().enumerate().flat_map(|(target, &node)| {
+            self.runs(node, &all).map(move |planes| Run {
+                output: (target, planes[0]),
+                planes: planes.len(),
+                terms: self.coupled(node, planes[0]),
+            })
+        });
         Schedule {
             source_planes: self.source_planes,
-            target_planes: planes,
+            target_planes: all.len(),
             layers: self.layers.iter().map(|planes| self.layer(planes)).collect(),
             solve: PlaneMap::new(&self.plane_matrix()),
-            coupling: Steps::new(wanted.iter().enumerate().flat_map(stored)),
+            coupling: Steps::new(stored),
         }
     }
 
     fn layer(&self, planes: &[usize]) -> Layer {
-        let places = || planes.iter().filter_map(|&plane| self.solved.planes[plane]);
-        let rows = self.known.iter().enumerate().flat_map(|(output, &node)| {
-            planes.iter().zip(places()).map(move |(&plane, place)| Row {
-                output: (output, place),
-                terms: self.uncoupled(node, plane),
+        let place = |plane: usize| self.solved.planes[plane].unwrap_or_default();
+        let known = self.known.iter().enumerate().flat_map(|(output, &node)| {
+            self.runs(node, planes).map(move |planes| Run {
+                output: (output, place(planes[0])),
+                planes: planes.len(),
+                terms: self.uncoupled(node, planes[0]),
             })
         });
-        let uncoupling = Steps::new(rows);
-        Layer {
-            planes: places().min().unwrap_or(0)..places().max().map_or(0, |last| last + 1),
-            uncoupling,
-        }
+        let first = place(planes[0]);
+        Layer { planes: first..first + planes.len(), uncoupling: Steps::new(known) }
+    }
+
+    /// Cuts `planes` into neighbours, also in the order of solving, in which a node pairs alike.
+    fn runs<'a>(
+        &'a self,
+        node: usize,
+        planes: &'a [usize],
+    ) -> impl Iterator<Item = &'a [usize]> + 'a {
+        let weight = self.shape.weight(node / self.shape.q);
+        let place = |plane: usize| self.solved.planes[plane];
+        planes.chunk_by(move |&one, &next| {
+            one + 1 == next
+                && one / weight == next / weight
+                && place(next) == place(one).map(|place| place + 1)
+        })
     }
 
     /// lost × known: interpolates the codeword of a plane.
@@ -260,10 +277,10 @@ impl Solution {
     }
 
     /// How U of a known node follows.
-    fn uncoupled(&self, node: usize, plane: usize) -> Vec<(u8, Operand)> {
+    fn uncoupled(&self, node: usize, plane: usize) -> Terms {
         let own = self.source(node, plane);
         match self.shape.partner(node, plane) {
-            None => sum([(1, own)]),
+            None => sum([(1, own), (0, None)]),
             Some(partner) => match self.solved(partner) {
                 // U = C + gamma (U* + gamma C)
                 Some(solved) => sum([(1 ^ mul(GAMMA, GAMMA), own), (GAMMA, Some(solved))]),
@@ -273,14 +290,14 @@ impl Solution {
     }
 
     /// How C of any node follows.
-    fn coupled(&self, node: usize, plane: usize) -> Vec<(u8, Operand)> {
+    fn coupled(&self, node: usize, plane: usize) -> Terms {
         let own = self.source(node, plane);
         if own.is_some() {
-            return sum([(1, own)]);
+            return sum([(1, own), (0, None)]);
         }
         let solved = self.solved((node, plane));
         let Some(partner) = self.shape.partner(node, plane) else {
-            return sum([(1, solved)]);
+            return sum([(1, solved), (0, None)]);
         };
         let partner_source = self.source(partner.0, partner.1);
         match (solved, self.solved(partner)) {
@@ -321,6 +338,6 @@ impl Places {
 }
 
 /// Without the symbols that are zero.
-fn sum<const TERMS: usize>(terms: [(u8, Option<Operand>); TERMS]) -> Vec<(u8, Operand)> {
-    terms.into_iter().filter_map(|(coefficient, operand)| Some((coefficient, operand?))).collect()
+fn sum(terms: [(u8, Option<Operand>); 2]) -> Terms {
+    terms.map(|(coefficient, operand)| Some((coefficient, operand?)))
 }

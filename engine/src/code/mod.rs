@@ -17,6 +17,7 @@ mod parameters;
 mod repair_plan;
 mod rs;
 mod schedule;
+mod survey;
 
 use std::fmt;
 use std::ops::Range;
@@ -26,6 +27,7 @@ pub use error::CodeError;
 pub use layout::{GROUP_LEN, Layout};
 pub use parameters::{CodeKind, CodeParameters, ParametersError};
 pub use repair_plan::{HelperAnswer, RepairPlan};
+pub use survey::{CodeCosts, survey};
 
 use construction::{Construction, GroupMap};
 use layout::Region;

@@ -92,13 +92,13 @@ pub enum ParametersError {
     ClayHelpers(CodeParameters, CodeParameters),
     /// The symbols of a slot do not fit into a group of the layout, or the nodes not into GF(256).
     #[error(
-        "{parameters}: clay needs alpha = (n-k)^ceil(n/(n-k)) <= 1024 symbols a slot and at most \
-         256 nodes, and these would be {symbols} and {nodes}; try: {alternative}"
+        "{parameters}: clay needs (n-k)^ceil(n/(n-k)) <= 1024 symbols a slot and at most 256 \
+         nodes, and these would be {symbols} and {nodes}; try: {alternative}"
     )]
     ClaySize {
         /// What was asked for.
         parameters: CodeParameters,
-        /// alpha, or a large number in its place.
+        /// alpha, at most `usize::MAX`.
         symbols: usize,
         /// Slots and virtual nodes.
         nodes: usize,
@@ -154,11 +154,11 @@ impl CodeParameters {
     fn check_clay(self) -> Result<(), ParametersError> {
         let shape = clay::Shape::of(self);
         let (symbols, nodes) = (shape.planes(), shape.nodes());
-        if self.d != self.n - 1 {
-            Err(ParametersError::ClayHelpers(self, Self { d: self.n - 1, ..self }))
-        } else if symbols > clay::ALPHA_MAX || nodes > clay::NODES_MAX {
+        if symbols > clay::ALPHA_MAX || nodes > clay::NODES_MAX {
             let alternative = Self { kind: CodeKind::Msr, ..self }.msr_alternative();
             Err(ParametersError::ClaySize { parameters: self, symbols, nodes, alternative })
+        } else if self.d != self.n - 1 {
+            Err(ParametersError::ClayHelpers(self, Self { d: self.n - 1, ..self }))
         } else {
             Ok(())
         }
@@ -295,6 +295,16 @@ mod tests {
             "msr(50,20,49): msr needs n+d-2k+2 = 61 points of GF(256) with distinct powers \
              x^(d-k+1), and there are 17; try: msr(50,20,48)"
         );
+        assert_eq!(
+            refusal("clay(14,10,12)"),
+            "clay(14,10,12): clay repairs from all the 13 others, neither fewer nor some; try: \
+             clay(14,10,13)"
+        );
+        assert_eq!(
+            refusal("clay(30,25,29)"),
+            "clay(30,25,29): clay needs (n-k)^ceil(n/(n-k)) <= 1024 symbols a slot and at most 256 \
+             nodes, and these would be 15625 and 30; try: mbr(30,25,29)"
+        );
     }
 
     #[test]
@@ -303,6 +313,14 @@ mod tests {
             for k in 1..n {
                 for d in k..n {
                     let asked = CodeParameters { kind: CodeKind::Msr, n, k, d };
+                    let clay = CodeParameters { kind: CodeKind::Clay, ..asked };
+                    if let Err(
+                        ParametersError::ClayHelpers(_, alternative)
+                        | ParametersError::ClaySize { alternative, .. },
+                    ) = clay.check()
+                    {
+                        assert_eq!(alternative.check(), Ok(()), "{clay}");
+                    }
                     if let Err(
                         ParametersError::MsrHelpers { alternative, .. }
                         | ParametersError::MsrPoints { alternative, .. },

@@ -58,25 +58,21 @@ pub(super) enum Operand {
     Lost(usize, usize),
 }
 
-/// One strip to compute: the sum of coefficients times operands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Row {
-    /// Node and plane.
+/// Neighbouring strips to compute alike: a sum of coefficients times operands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    /// Node and place of the first plane.
     pub(super) output: (usize, usize),
-    /// At most two; none gives zero.
-    pub(super) terms: Vec<(u8, Operand)>,
+    pub(super) planes: usize,
+    pub(super) terms: Terms,
 }
 
-/// Rows made ready: those with the same coefficients share them, and neighbours are merged.
+/// Coefficients and what they multiply, in the first plane of a run; none gives zero.
+pub(super) type Terms = [Option<(u8, Operand)>; 2];
+
+/// Runs made ready: those with the same coefficients share them, and neighbours are merged.
 #[derive(Debug)]
 pub(super) struct Steps(Vec<(Combination, Vec<Run>)>);
-
-#[derive(Debug)]
-struct Run {
-    output: (usize, usize),
-    operands: Vec<Operand>,
-    planes: usize,
-}
 
 impl GroupMap for Schedule {
     fn apply(
@@ -134,39 +130,40 @@ impl PlaneMap {
 }
 
 impl Steps {
-    pub(super) fn new(rows: impl IntoIterator<Item = Row>) -> Self {
-        let mut alike: BTreeMap<Vec<u8>, Vec<Run>> = BTreeMap::new();
-        for Row { output, terms } in rows {
-            let (coefficients, operands): (Vec<u8>, Vec<Operand>) = terms.into_iter().unzip();
+    /// Takes runs with their neighbours next to them.
+    pub(super) fn new(runs: impl IntoIterator<Item = Run>) -> Self {
+        let mut alike: BTreeMap<[u8; 2], Vec<Run>> = BTreeMap::new();
+        for run in runs {
+            let coefficients = run.terms.map(|term| term.map_or(0, |(coefficient, _)| coefficient));
             let runs = alike.entry(coefficients).or_default();
             match runs.last_mut() {
-                Some(run) if run.continues_with(output, &operands) => run.planes += 1,
-                _ => runs.push(Run { output, operands, planes: 1 }),
+                Some(last) if last.is_continued_by(&run) => last.planes += run.planes,
+                _ => runs.push(run),
             }
         }
-        let ready = |(coefficients, runs): (Vec<u8>, Vec<Run>)| {
-            let matrix = Matrix::from_rows(coefficients.len(), [coefficients]);
-            (Combination::new(&matrix), runs)
+        let ready = |(coefficients, runs): ([u8; 2], Vec<Run>)| {
+            let present: Vec<u8> = coefficients.into_iter().filter(|&entry| entry != 0).collect();
+            (Combination::new(&Matrix::from_rows(present.len(), [present])), runs)
         };
         Self(alike.into_iter().map(ready).collect())
     }
 
     fn apply(&self, width: usize, sources: &[&[u8]], lost: &[&[u8]], outputs: &mut [&mut [u8]]) {
         for (combination, runs) in &self.0 {
-            for &Run { output: (node, plane), ref operands, planes } in runs {
-                let strip = |operand: &Operand| match *operand {
-                    Operand::Source(node, plane) => {
-                        &sources[node][plane * width..][..planes * width]
+            for &Run { output: (node, place), planes, terms } in runs {
+                let strip = |(_, operand)| match operand {
+                    Operand::Source(node, place) => {
+                        &sources[node][place * width..][..planes * width]
                     }
-                    Operand::Lost(node, plane) => &lost[node][plane * width..][..planes * width],
+                    Operand::Lost(node, place) => &lost[node][place * width..][..planes * width],
                 };
-                let output = &mut outputs[node][plane * width..][..planes * width];
-                match &operands[..] {
-                    [] => output.fill(0),
-                    [one] => combination.apply(&[strip(one)], &mut [output]),
-                    [one, other, ..] => {
-                        combination.apply(&[strip(one), strip(other)], &mut [output]);
+                let output = &mut outputs[node][place * width..][..planes * width];
+                match terms.map(|term| term.map(strip)) {
+                    [Some(one), Some(other)] => combination.apply(&[one, other], &mut [output]),
+                    [Some(one), None] | [None, Some(one)] => {
+                        combination.apply(&[one], &mut [output]);
                     }
+                    [None, None] => output.fill(0),
                 }
             }
         }
@@ -181,16 +178,19 @@ impl Steps {
 }
 
 impl Run {
-    fn continues_with(&self, (node, plane): (usize, usize), operands: &[Operand]) -> bool {
-        let follows = |(earlier, later): (&Operand, &Operand)| match (*earlier, *later) {
-            (Operand::Source(node, plane), Operand::Source(other, next))
-            | (Operand::Lost(node, plane), Operand::Lost(other, next)) => {
-                node == other && plane + self.planes == next
-            }
-            _ => false,
-        };
-        self.output.0 == node
-            && self.output.1 + self.planes == plane
-            && self.operands.iter().zip(operands).all(follows)
+    fn is_continued_by(&self, next: &Self) -> bool {
+        let end = |term: Option<(u8, Operand)>| term.map(|(_, operand)| operand.after(self.planes));
+        let start = |term: Option<(u8, Operand)>| term.map(|(_, operand)| operand);
+        (self.output.0, self.output.1 + self.planes) == next.output
+            && self.terms.map(end) == next.terms.map(start)
+    }
+}
+
+impl Operand {
+    fn after(self, planes: usize) -> Self {
+        match self {
+            Self::Source(node, place) => Self::Source(node, place + planes),
+            Self::Lost(node, place) => Self::Lost(node, place + planes),
+        }
     }
 }

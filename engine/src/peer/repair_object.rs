@@ -3,9 +3,9 @@
 //! The newcomer asks as many helpers as the codes need, one round trip. Every pair symbol is checked
 //! against its commitment before use, the rebuilt share against its row and the rebuilt fragment
 //! against its root. When the fragment does not match, some helper sent wrong symbols: k helpers then
-//! *witness* with their whole fragments, which prove themselves; decoding gives the ciphertext, hence
-//! the lost fragment and what every helper should have sent, which names the liar. The same path
-//! serves when fewer than d, but at least k, helpers are left.
+//! *witness* with their whole fragments, which prove themselves; they give the lost fragment and, by
+//! the ciphertext, what every helper should have sent, which names the liar. The same path serves
+//! when fewer than d, but at least k, helpers are left. The key share always takes its d helpers.
 //!
 //! Neither V nor anything that determines it ever exists here: this module has no access to the
 //! types of `keyshare` that hold it.
@@ -17,7 +17,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::{Answer, Ask, AskFailure, Fault, FaultKind, Member};
-use crate::code::{Code, CodeParameters, Layout};
+use crate::code::{Code, CodeParameters, HelperAnswer, Layout};
 use crate::keyshare::{self, KeyParameters, ProvenSymbol, Share};
 use crate::names::{GroupId, NetworkId, ObjectId, Slot};
 use crate::object::{Descriptor, FragmentRoot};
@@ -417,11 +417,15 @@ impl RepairObject {
 
     /// `None` when there are too few helpers or what they sent does not give the fragment.
     fn rebuild_fragment(&self, known: &Known) -> Option<Vec<u8>> {
-        let symbols: Vec<(Slot, &[u8])> = self
-            .good
+        let survivors: Vec<Slot> = self.good.keys().copied().collect();
+        let plan = known.code.plan_repair(self.lost, &survivors).ok()?;
+        if plan.answer() != HelperAnswer::Symbols {
+            return None;
+        }
+        let symbols: Vec<(Slot, &[u8])> = plan
+            .helpers()
             .iter()
-            .take(usize::from(known.descriptor.code.d))
-            .map(|(slot, helper)| (*slot, helper.symbols.as_ref()))
+            .filter_map(|slot| Some((*slot, self.good.get(slot)?.symbols.as_ref())))
             .collect();
         let fragment = known.code.repair(&known.layout, self.lost, &symbols).ok()?;
         known.is_fragment(self.lost, &fragment).then_some(fragment)
@@ -457,13 +461,11 @@ impl RepairObject {
         }
         let fragments: Vec<(Slot, &[u8])> =
             witnessing.fragments.iter().map(|(slot, bytes)| (*slot, bytes.as_ref())).collect();
-        let rebuilt = known.code.decode(&known.layout, &fragments).and_then(|coded| {
-            let fragment = known.code.encode_slot(&known.layout, &coded, self.lost)?;
-            Ok((coded, fragment))
-        });
+        let fragment = known.code.repair(&known.layout, self.lost, &fragments);
+        let coded = known.code.decode(&known.layout, &fragments);
         let Some(known) = self.known.take() else { return };
-        match rebuilt {
-            Ok((coded, fragment)) if known.is_fragment(self.lost, &fragment) => {
+        match (fragment, coded) {
+            (Ok(fragment), Ok(coded)) if known.is_fragment(self.lost, &fragment) => {
                 self.name_liars(&known, &coded);
                 self.finish(&known, fragment);
             }

@@ -112,7 +112,7 @@ pub(crate) fn slot(point: u8) -> Slot {
 }
 
 /// The codes of the tests, each with its key code.
-pub(crate) fn all_codes() -> [(CodeParameters, KeyParameters); 6] {
+pub(crate) fn all_codes() -> [(CodeParameters, KeyParameters); 7] {
     let key = |n, k, d| KeyParameters::new(n, k, d).unwrap();
     [
         (code(CodeKind::Mbr, 3, 2, 2), key(3, 2, 2)),
@@ -121,6 +121,7 @@ pub(crate) fn all_codes() -> [(CodeParameters, KeyParameters); 6] {
         (code(CodeKind::Mbr, 10, 5, 7), key(10, 5, 6)),
         (code(CodeKind::Msr, 10, 5, 8), key(10, 5, 6)),
         (code(CodeKind::Mbr, 20, 8, 14), key(20, 10, 11)),
+        (code(CodeKind::Clay, 6, 4, 5), key(6, 3, 4)),
     ]
 }
 
