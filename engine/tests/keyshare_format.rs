@@ -16,7 +16,12 @@ use zeroize::ZeroizeOnDrop;
 const SALT: [u8; 32] = [0xA5; 32];
 
 fn binding(n: u8, k: u8, d: u8) -> Binding<'static> {
-    Binding { parameters: KeyParameters::new(n, k, d).unwrap(), salt: &SALT, epoch: Epoch(1) }
+    Binding {
+        parameters: KeyParameters::new(n, k, d).unwrap(),
+        salt: &SALT,
+        epoch: Epoch(1),
+        coverage: None,
+    }
 }
 
 fn dealt(binding: &Binding<'_>) -> Dealt {

@@ -17,7 +17,12 @@ use rand_chacha::rand_core::SeedableRng;
 const SALT: [u8; 32] = [9; 32];
 
 fn binding(n: u8, k: u8, d: u8) -> Binding<'static> {
-    Binding { parameters: KeyParameters::new(n, k, d).unwrap(), salt: &SALT, epoch: Epoch(3) }
+    Binding {
+        parameters: KeyParameters::new(n, k, d).unwrap(),
+        salt: &SALT,
+        epoch: Epoch(3),
+        coverage: None,
+    }
 }
 
 fn dealt(binding: &Binding<'_>, seed: u8) -> Dealt {

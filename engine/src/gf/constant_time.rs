@@ -35,6 +35,11 @@ pub fn add_scaled<const POLY: u16>(sums: &mut [u8], factor: u8, values: &[u8]) {
     }
 }
 
+/// The sum of the products of `left` and `right`, place by place; the shorter one sets the length.
+pub fn dot<const POLY: u16>(left: &[u8], right: &[u8]) -> u8 {
+    left.iter().zip(right).fold(0, |sum, (&left, &right)| sum ^ mul::<POLY>(left, right))
+}
+
 /// x times `element`.
 const fn double<const POLY: u16>(element: u8) -> u8 {
     (element << 1) ^ (sign_mask(element) & POLY as u8)

@@ -13,9 +13,13 @@ use super::share::Share;
 use super::symbol::Symbol;
 use crate::hash::hash;
 use crate::names::Slot;
+use crate::wire::canonical;
 
 const HASH_LEN: usize = 32;
-type Digest = [u8; HASH_LEN];
+pub(super) type Digest = [u8; HASH_LEN];
+
+/// The leaf of what nobody vouched for; no hash is known to be this.
+pub(super) const UNCOVERED: Digest = [0; HASH_LEN];
 
 /// The commitment to all that one slot can say: the top of its Merkle tree. Public.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -30,12 +34,15 @@ pub struct PeerFault {
     pub slot: Slot,
 }
 
-/// The commitment to a whole sharing: `H("ks/root"; salt, epoch, n k d, row_1, .., row_n)`.
+/// The commitment to a whole sharing: `H("ks/root"; salt, epoch, n k d, row_1, .., row_n)`, after a
+/// renewal with the coverage as a last part.
 pub fn root(binding: &Binding<'_>, rows: &[RowHash]) -> [u8; HASH_LEN] {
     let epoch = binding.epoch.0.to_be_bytes();
     let parameters = binding.parameters.to_bytes();
     let mut parts: Vec<&[u8]> = vec![binding.salt, &epoch, &parameters];
     parts.extend(rows.iter().map(|row| row.0.as_slice()));
+    let coverage = binding.coverage.map(canonical::encode);
+    parts.extend(coverage.as_deref());
     hash("ks/root", &parts)
 }
 
@@ -50,14 +57,30 @@ impl Share {
 
     pub(super) fn row_tree(&self, binding: &Binding<'_>) -> RowTree {
         let others = binding.parameters.slots().filter(|&other| other != self.slot());
-        let mut leaves: Vec<Digest> = others
-            .map(|other| pair_leaf(binding, self.slot(), other, &self.pair_symbol(other)))
-            .collect();
+        let leaf = |other| match binding.covers(self.slot(), other) {
+            true => pair_leaf(binding, self.slot(), other, &self.pair_symbol(other)),
+            false => UNCOVERED,
+        };
+        let mut leaves: Vec<Digest> = others.map(leaf).collect();
         leaves.push(self.part_leaf(binding));
         RowTree::new(leaves)
     }
 
+    /// Whether this is the share that the committed row of its slot stands for.
+    ///
+    /// False also if the row covers too little to tell: fewer than d pair symbols.
+    pub fn matches(&self, binding: &Binding<'_>, row: &RowHash) -> bool {
+        let covered = binding
+            .parameters
+            .slots()
+            .filter(|&other| other != self.slot() && binding.covers(self.slot(), other));
+        covered.count() >= usize::from(binding.parameters.d()) && self.row(binding) == *row
+    }
+
     pub(super) fn part_leaf(&self, binding: &Binding<'_>) -> Digest {
+        if binding.coverage.is_some() {
+            return UNCOVERED;
+        }
         let part = self.read_part(binding.parameters);
         part_leaf(binding, self.slot(), self.columns().len(), part)
     }
@@ -153,10 +176,10 @@ fn node(left: &Digest, right: &Digest) -> Digest {
     hash("ks/node", &[left, right])
 }
 
-/// What peers said, sorted into the true values, one a slot, and the slots that lied.
-pub(super) fn sift<'a>(
-    verdicts: impl Iterator<Item = Result<(Slot, &'a Symbol), PeerFault>>,
-) -> (BTreeMap<Slot, &'a Symbol>, BTreeSet<Slot>) {
+/// What peers said, sorted into what is true, one a slot, and the slots that lied.
+pub(super) fn sift<'a, T>(
+    verdicts: impl Iterator<Item = Result<(Slot, &'a T), PeerFault>>,
+) -> (BTreeMap<Slot, &'a T>, BTreeSet<Slot>) {
     let mut truths = BTreeMap::new();
     let mut liars = BTreeSet::new();
     for verdict in verdicts {

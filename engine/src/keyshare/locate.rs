@@ -1,4 +1,4 @@
-//! Finding wrong read parts by Reed-Solomon decoding.
+//! Finding wrong symbols by Reed-Solomon decoding.
 //!
 //! A word is its codeword plus an error, and the syndromes of a codeword are zero: so syndromes
 //! depend on the error alone, never on V. Secret bytes therefore meet constant-time arithmetic
@@ -7,30 +7,85 @@
 use std::collections::BTreeSet;
 
 use super::parameters::SECRET_LEN;
-use super::symbol::Symbol;
+use super::symbol::{self, Symbol};
 use crate::gf;
 use crate::names::Slot;
+
+/// The coefficients of the polynomial of degree below `dimension` through all of at least
+/// `dimension` distinct points but a few, and the slots of those few; `None` if more than half of
+/// the points above `dimension` are wrong.
+pub(super) fn decode(
+    points: &[(Slot, &Symbol)],
+    dimension: usize,
+) -> Option<(Vec<Symbol>, BTreeSet<Slot>)> {
+    let redundancy = points.len().checked_sub(dimension)?;
+    let wrong = locate_errors(points, redundancy);
+    if wrong.len() > redundancy / 2 {
+        return None;
+    }
+    let right: Vec<_> = points.iter().copied().filter(|(slot, _)| !wrong.contains(slot)).collect();
+    let coefficients = through_all(&right, dimension)?;
+    Some((coefficients, wrong))
+}
+
+/// The `dimension` coefficients of the polynomial through all of at least as many distinct points;
+/// `None` if its degree is not below `dimension`.
+pub(super) fn through_all(points: &[(Slot, &Symbol)], dimension: usize) -> Option<Vec<Symbol>> {
+    let mut coefficients = symbol::interpolate(points);
+    let fits = coefficients.iter().skip(dimension).all(Symbol::is_zero);
+    coefficients.truncate(dimension);
+    fits.then_some(coefficients)
+}
 
 /// The slots whose values are not on the one polynomial that the others are on, given that at most
 /// `redundancy` / 2 are wrong; an arbitrary set if more are.
 ///
 /// `redundancy` is the number of points above those that determine the polynomial; the points are
 /// distinct.
-pub(super) fn locate_errors(points: &[(Slot, &Symbol)], redundancy: usize) -> BTreeSet<Slot> {
-    let syndromes = syndromes(points, redundancy);
+fn locate_errors(points: &[(Slot, &Symbol)], redundancy: usize) -> BTreeSet<Slot> {
+    let slots: Vec<Slot> = points.iter().map(|&(slot, _)| slot).collect();
+    locate(&slots, &syndromes(points, redundancy))
+}
+
+/// The slots of which few whose errors would have these syndromes.
+fn locate(slots: &[Slot], syndromes: &[Symbol]) -> BTreeSet<Slot> {
     let mut wrong = BTreeSet::new();
     for place in 0..SECRET_LEN {
-        let sequence: Vec<u8> = syndromes.iter().map(|syndrome| syndrome.expose()[place]).collect();
-        let locator = shortest_recurrence(&sequence);
-        let slots = points.iter().map(|&(slot, _)| slot);
-        wrong.extend(slots.filter(|slot| value_at(&locator, gf::inv(slot.point())) == 0));
+        let locator = shortest_recurrence(&sequence(syndromes, place));
+        let roots = slots.iter().filter(|slot| value_at(&locator, gf::inv(slot.point())) == 0);
+        wrong.extend(roots);
     }
     wrong
 }
 
+/// The slots of `slots` whose errors have these syndromes; `None` if more than half as many as
+/// there are syndromes would be needed.
+pub(super) fn explain_syndromes(slots: &[Slot], syndromes: &[Symbol]) -> Option<BTreeSet<Slot>> {
+    let wrong = locate(slots, syndromes);
+    // Product of (1 - x_i z): sums of the geometric sequences x_i^j satisfy its recurrence.
+    let recurrence = wrong.iter().fold(vec![1], |product: Vec<u8>, slot| {
+        let shifted = std::iter::once(0).chain(product.iter().map(|&c| gf::mul(c, slot.point())));
+        shifted.zip(product.iter().copied().chain([0])).map(|(a, b)| a ^ b).collect()
+    });
+    let satisfies = |sequence: Vec<u8>| {
+        let discrepancy = |window: &[u8]| {
+            let products = window.iter().rev().zip(&recurrence);
+            products.fold(0, |sum, (&value, &coefficient)| sum ^ gf::mul(value, coefficient))
+        };
+        sequence.windows(recurrence.len()).all(|window| discrepancy(window) == 0)
+    };
+    let fits = wrong.len() <= syndromes.len() / 2
+        && (0..SECRET_LEN).all(|place| satisfies(sequence(syndromes, place)));
+    fits.then_some(wrong)
+}
+
+fn sequence(syndromes: &[Symbol], place: usize) -> Vec<u8> {
+    syndromes.iter().map(|syndrome| syndrome.expose()[place]).collect()
+}
+
 /// S_j = sum of w_i x_i^j y_i with w_i = 1 / product over l != i of (x_i - x_l): zero on every
 /// polynomial of degree below m - `redundancy`, because such a sum is a divided difference.
-fn syndromes(points: &[(Slot, &Symbol)], redundancy: usize) -> Vec<Symbol> {
+pub(super) fn syndromes(points: &[(Slot, &Symbol)], redundancy: usize) -> Vec<Symbol> {
     let mut syndromes: Vec<Symbol> = (0..redundancy).map(|_| Symbol::zero()).collect();
     for &(slot, value) in points {
         let others = points.iter().filter(|(other, _)| *other != slot);

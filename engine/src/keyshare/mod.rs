@@ -10,19 +10,27 @@
 //! `parameters`, `share`, `symbol`) import neither `deal`, where [`Secret`] is, nor `read`. A test
 //! keeps it so.
 
+mod audit;
 mod commitment;
+mod coverage;
 mod deal;
+mod degraded;
 mod locate;
+mod message;
 mod parameters;
 mod read;
+pub mod renewal;
 mod repair;
 mod share;
 mod symbol;
 
+pub use audit::AuditAnswer;
 pub use commitment::{PeerFault, RowHash, root};
+pub use coverage::Coverage;
 pub use deal::{Dealt, Secret, deal};
+pub use degraded::{DegradedHelp, DegradedRepairError, DegradedSetupError, repair_degraded};
 pub use parameters::{Binding, InvalidParameters, KeyParameters, SECRET_LEN};
-pub use read::{ProvenPart, ReadError, RobustReadError, read, read_robust};
-pub use repair::{ProvenSymbol, RepairError, repair};
+pub use read::{ProvenPart, ReadError, RobustReadError, read, read_robust, read_shares};
+pub use repair::{ProvenSymbol, RepairError, RobustRepairError, repair, repair_robust};
 pub use share::Share;
 pub use symbol::Symbol;

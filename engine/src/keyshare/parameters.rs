@@ -3,6 +3,7 @@
 use minicbor::{Decode, Decoder, Encode, decode};
 use thiserror::Error;
 
+use super::coverage::Coverage;
 use crate::names::{Epoch, Slot};
 
 /// Bytes of V, and of every symbol of the code: one field element a byte of V.
@@ -99,4 +100,13 @@ pub struct Binding<'a> {
     pub salt: &'a [u8; 32],
     /// The epoch of the shares.
     pub epoch: Epoch,
+    /// What the rows cover: `None` for everything, as its writer dealt it.
+    pub coverage: Option<&'a Coverage>,
+}
+
+impl Binding<'_> {
+    /// Whether the pair symbol of the two slots is committed.
+    pub(super) fn covers(&self, one: Slot, other: Slot) -> bool {
+        self.coverage.is_none_or(|coverage| coverage.covers(one, other))
+    }
 }

@@ -9,10 +9,10 @@ use thiserror::Error;
 
 use super::commitment::{PeerFault, RowHash, leads_to, part_index, part_leaf, sift};
 use super::deal::Secret;
-use super::locate::locate_errors;
+use super::locate;
 use super::parameters::{Binding, KeyParameters};
 use super::share::Share;
-use super::symbol::{self, Symbol};
+use super::symbol::Symbol;
 use crate::names::Slot;
 
 /// What a slot sends to a reader: its read part and the proof that it is committed.
@@ -39,6 +39,9 @@ pub enum ReadError {
         /// Slots of the group.
         n: u8,
     },
+    /// After a renewal no row covers read parts; read whole shares with [`read_shares`].
+    #[error("read parts are not committed after a renewal; ask for whole shares")]
+    Uncovered,
     /// Too few slots sent their true part; ask others.
     #[error("{missing} more true parts are needed; {} slots lied", liars.len())]
     Missing {
@@ -121,6 +124,9 @@ pub fn read(
     if rows.len() != usize::from(n) {
         return Err(ReadError::Mismatch { rows: rows.len(), n });
     }
+    if binding.coverage.is_some() {
+        return Err(ReadError::Uncovered);
+    }
     let (truths, liars) = sift(parts.iter().map(|said| {
         let row = rows.get(said.slot.index()).ok_or(PeerFault { slot: said.slot })?;
         said.verify(binding, row)?;
@@ -130,8 +136,37 @@ pub fn read(
         return Err(ReadError::Missing { missing: k - truths.len(), liars });
     }
     let points: Vec<_> = truths.into_iter().collect();
-    let secret = constant_term(&points, k).ok_or(ReadError::IllFormed)?;
-    Ok((secret, liars))
+    let coefficients = locate::through_all(&points, k).ok_or(ReadError::IllFormed)?;
+    Ok((constant_term(coefficients), liars))
+}
+
+/// Recovers V from the whole shares of at least k distinct slots, each checked against its row.
+///
+/// The way to read after a renewal, whose rows cover pair symbols only. `rows` are the rows of all n
+/// slots, checked against the root by the caller. Returns V and the slots whose holders lied.
+pub fn read_shares(
+    binding: &Binding<'_>,
+    rows: &[RowHash],
+    shares: &[Share],
+) -> Result<(Secret, BTreeSet<Slot>), ReadError> {
+    let (n, k) = (binding.parameters.n(), usize::from(binding.parameters.k()));
+    if rows.len() != usize::from(n) {
+        return Err(ReadError::Mismatch { rows: rows.len(), n });
+    }
+    let (truths, liars) = sift(shares.iter().map(|share| {
+        let fault = PeerFault { slot: share.slot() };
+        let row = rows.get(share.slot().index()).ok_or(fault)?;
+        if share.matches(binding, row) { Ok((share.slot(), share)) } else { Err(fault) }
+    }));
+    if truths.len() < k {
+        return Err(ReadError::Missing { missing: k - truths.len(), liars });
+    }
+    let part =
+        |(slot, share): (Slot, &'_ Share)| (slot, share.read_part(binding.parameters).clone());
+    let parts: Vec<(Slot, Symbol)> = truths.into_iter().map(part).collect();
+    let points: Vec<_> = parts.iter().map(|(slot, part)| (*slot, part)).collect();
+    let coefficients = locate::through_all(&points, k).ok_or(ReadError::IllFormed)?;
+    Ok((constant_term(coefficients), liars))
 }
 
 /// Recovers V from m >= k unproven parts of distinct slots, of which up to floor((m - k) / 2) may
@@ -152,24 +187,13 @@ pub fn read_robust(
             return Err(RobustReadError::Duplicate(slot));
         }
     }
-    let redundancy = parts
-        .len()
-        .checked_sub(k)
-        .ok_or_else(|| RobustReadError::Missing { missing: k - parts.len() })?;
-    let wrong = locate_errors(parts, redundancy);
-    if wrong.len() > redundancy / 2 {
-        return Err(RobustReadError::Inconsistent);
+    if parts.len() < k {
+        return Err(RobustReadError::Missing { missing: k - parts.len() });
     }
-    let right: Vec<_> = parts.iter().copied().filter(|(slot, _)| !wrong.contains(slot)).collect();
-    let secret = constant_term(&right, k).ok_or(RobustReadError::Inconsistent)?;
-    Ok((secret, wrong))
+    let (coefficients, wrong) = locate::decode(parts, k).ok_or(RobustReadError::Inconsistent)?;
+    Ok((constant_term(coefficients), wrong))
 }
 
-/// The value at 0 of the polynomial of degree below `k` through at least `k` distinct points;
-/// `None` if there is none.
-fn constant_term(points: &[(Slot, &Symbol)], k: usize) -> Option<Secret> {
-    let mut coefficients = symbol::interpolate(points).into_iter();
-    let constant = coefficients.next()?;
-    let fits = coefficients.skip(k - 1).all(|above| above.is_zero());
-    fits.then(|| Secret::new(constant))
+fn constant_term(coefficients: Vec<Symbol>) -> Secret {
+    Secret::new(coefficients.into_iter().next().unwrap_or_else(Symbol::zero))
 }

@@ -6,7 +6,8 @@ use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 use super::commitment::{PeerFault, RowHash, leads_to, pair_index, pair_leaf, sift};
-use super::parameters::Binding;
+use super::locate;
+use super::parameters::{Binding, KeyParameters};
 use super::share::Share;
 use super::symbol::{self, Symbol};
 use crate::names::Slot;
@@ -45,17 +46,40 @@ pub enum RepairError {
         /// The slots whose holders sent a false symbol.
         liars: BTreeSet<Slot>,
     },
-    /// Every symbol used is committed, yet they do not give the committed share: the writer of the
-    /// object dealt inconsistently. No holder is to blame.
-    #[error("the writer dealt an ill-formed sharing")]
+    /// Every symbol used is committed, yet they do not give the committed share. As dealt: the
+    /// writer of the object dealt inconsistently. After a renewal: two slots vouched for a false
+    /// symbol, or too little is covered to tell; ask all for an unproven repair
+    /// ([`repair_robust`]).
+    #[error("the committed symbols do not give the committed share")]
     IllFormed,
+}
+
+/// Why a share was not restored without commitments. Nothing was changed.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum RobustRepairError {
+    /// The lost slot, or a helper, is not in the group or is the lost slot.
+    #[error("slot {0} cannot take part")]
+    OutsideGroup(Slot),
+    /// Two symbols of one slot.
+    #[error("slot {0} appears twice")]
+    Duplicate(Slot),
+    /// Fewer than d symbols.
+    #[error("{missing} more symbols are needed")]
+    Missing {
+        /// Symbols of further slots still needed.
+        missing: usize,
+    },
+    /// More than floor((m - d) / 2) of the m symbols are wrong; ask others.
+    #[error("too many of the symbols are wrong to tell which")]
+    Inconsistent,
 }
 
 impl Share {
     /// What this slot sends to the holder of `failed`; `None` if that is this slot itself or none
-    /// of the group.
+    /// of the group, or if the rows do not cover the pair.
     pub fn prove_symbol(&self, binding: &Binding<'_>, failed: Slot) -> Option<ProvenSymbol> {
-        let index = pair_index(binding.parameters, self.slot(), failed)?;
+        let index = pair_index(binding.parameters, self.slot(), failed)
+            .filter(|_| binding.covers(self.slot(), failed))?;
         Some(ProvenSymbol {
             helper: self.slot(),
             symbol: self.pair_symbol(failed),
@@ -68,6 +92,10 @@ impl ProvenSymbol {
     /// The slot that says so.
     pub fn helper(&self) -> Slot {
         self.helper
+    }
+
+    pub(super) fn symbol(&self) -> &Symbol {
+        &self.symbol
     }
 
     /// Checks the symbol against the helper's committed row.
@@ -112,5 +140,37 @@ pub fn repair(
     }
     let points: Vec<_> = truths.into_iter().take(d).collect();
     let share = Share::new(failed, symbol::interpolate(&points));
-    if share.row(binding) == *row { Ok((share, liars)) } else { Err(RepairError::IllFormed) }
+    if share.matches(binding, row) { Ok((share, liars)) } else { Err(RepairError::IllFormed) }
+}
+
+/// Restores the share of `failed` from the unproven symbols of m >= d distinct helpers, of which up
+/// to floor((m - d) / 2) may be wrong: the symbols are a Reed-Solomon codeword. Returns the share and
+/// the slots whose symbols are wrong.
+///
+/// For slots whose row does not cover d symbols, because they were absent from the last renewal.
+pub fn repair_robust(
+    parameters: KeyParameters,
+    failed: Slot,
+    symbols: &[(Slot, &Symbol)],
+) -> Result<(Share, BTreeSet<Slot>), RobustRepairError> {
+    let d = usize::from(parameters.d());
+    let outside = |slot: &Slot| *slot == failed || !parameters.contains(*slot);
+    if !parameters.contains(failed) {
+        return Err(RobustRepairError::OutsideGroup(failed));
+    }
+    let mut slots = BTreeSet::new();
+    for &(slot, _) in symbols {
+        if outside(&slot) {
+            return Err(RobustRepairError::OutsideGroup(slot));
+        }
+        if !slots.insert(slot) {
+            return Err(RobustRepairError::Duplicate(slot));
+        }
+    }
+    if symbols.len() < d {
+        return Err(RobustRepairError::Missing { missing: d - symbols.len() });
+    }
+    let (coefficients, wrong) =
+        locate::decode(symbols, d).ok_or(RobustRepairError::Inconsistent)?;
+    Ok((Share::new(failed, coefficients), wrong))
 }

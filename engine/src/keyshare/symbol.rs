@@ -42,10 +42,15 @@ impl Symbol {
     }
 
     /// Multiplies by `factor`, which is public.
-    fn scale(&mut self, factor: u8) {
+    pub(super) fn scale(&mut self, factor: u8) {
         for element in self.0.iter_mut() {
             *element = constant_time::mul::<POLYNOMIAL>(*element, factor);
         }
+    }
+
+    /// The sum of the products with public `coefficients`, place by place.
+    pub(super) fn dot(&self, coefficients: &[u8; SECRET_LEN]) -> u8 {
+        constant_time::dot::<POLYNOMIAL>(self.expose(), coefficients)
     }
 
     pub(super) fn is_zero(&self) -> bool {

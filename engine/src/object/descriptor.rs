@@ -77,7 +77,7 @@ impl Descriptor {
 
     /// What the commitments of the key shares bind, in the epoch that `V` was dealt in.
     pub fn binding(&self) -> Binding<'_> {
-        Binding { parameters: self.key, salt: &self.salt, epoch: self.epoch }
+        Binding { parameters: self.key, salt: &self.salt, epoch: self.epoch, coverage: None }
     }
 
     fn check(&self) -> Result<(), FormatError> {

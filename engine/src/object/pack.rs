@@ -131,8 +131,12 @@ impl ObjectBuilder {
         }
         self.pad();
         let fragments = placement.code.encode(&self.coded);
-        let binding =
-            Binding { parameters: placement.key, salt: &self.salt, epoch: placement.epoch };
+        let binding = Binding {
+            parameters: placement.key,
+            salt: &self.salt,
+            epoch: placement.epoch,
+            coverage: None,
+        };
         let Dealt { shares, rows } = deal(&binding, &self.secret, rng);
         let descriptor = Descriptor {
             version: FormatVersion::V1,

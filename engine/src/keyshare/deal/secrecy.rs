@@ -4,17 +4,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
 
-use super::Message;
 use crate::gf::{self, Matrix};
-use crate::keyshare::parameters::SECRET_LEN;
+use crate::keyshare::message::Message;
+use crate::keyshare::parameters::{Binding, KeyParameters, SECRET_LEN};
 use crate::keyshare::share::Share;
 use crate::keyshare::symbol::Symbol;
-use crate::names::Slot;
+use crate::names::{Epoch, Slot};
 
 /// (n, k, d). The theorem holds for every d; the last is beyond what KS1 admits (spec §1).
 const PARAMETERS: [(u8, u8, u8); 8] =
@@ -142,6 +142,39 @@ proptest! {
             form.resize(2 * entries.len(), 0);
         }
         prop_assert_eq!(leak(&both, &secret), 0);
+    }
+
+    /// A degraded repair (spec §8) with a corrupt newcomer and k - 2 corrupt helpers: their shares, and
+    /// what the two honest helpers send under a pad that is a fresh unknown.
+    #[test]
+    fn a_degraded_repair_tells_no_more_than_the_restored_share(
+        k in 2u8..10,
+        order in Just((1u8..=20).collect::<Vec<_>>()).prop_shuffle(),
+    ) {
+        let d = k + 1;
+        let parameters = KeyParameters::new(20, k, d).unwrap();
+        let binding = Binding { parameters, salt: &[0; 32], epoch: Epoch(0), coverage: None };
+        let slots: Vec<Slot> = order.iter().filter_map(|&point| Slot::new(point)).collect();
+        let (failed, helpers) = (slots[0], &slots[1..=usize::from(k)]);
+        let (honest, corrupt) = helpers.split_at(2);
+        let set: BTreeSet<Slot> = helpers.iter().copied().collect();
+        let corrupt: Vec<Slot> = corrupt.iter().copied().chain([failed]).collect();
+        let mut view = forms(k, d, |message| shares_of(message, &corrupt));
+        let known = rank(&view);
+        let mut sent = forms(k, d, |message| {
+            let no_pad = |_| Symbol::zero();
+            let part = |&slot: &Slot| {
+                message.share(slot).padded_part(&binding, failed, &set, no_pad)
+            };
+            honest.iter().map(part).collect()
+        });
+        let mut secret = secret_forms(k, d);
+        view.iter_mut().chain(&mut secret).for_each(|form| form.push(0));
+        sent.iter_mut().for_each(|form| form.push(1));
+        view.extend(sent);
+        prop_assert_eq!(leak(&view, &secret), 0);
+        // Their sum is known already: the restored share is among the corrupt ones.
+        prop_assert_eq!(rank(&view), known + 1);
     }
 
     /// The disclosure budget of spec §2: what published pair symbols of honest slots cost.
@@ -273,7 +306,8 @@ proptest! {
         for &point in corrupt {
             prop_assert!(change.share(Slot::new(point).unwrap()).columns().iter().all(Symbol::is_zero));
         }
-        let secret = &change.columns[if spare { usize::from(k) } else { 0 }][0];
+        let mut change = change;
+        let secret = &change.columns_mut()[if spare { usize::from(k) } else { 0 }][0];
         prop_assert_eq!(secret.expose(), &exchange);
     }
 }
