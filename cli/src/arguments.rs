@@ -51,6 +51,9 @@ pub(crate) struct General {
     /// Log lines on standard error, as in `info` or `kakera_net=debug`
     #[arg(long, global = true, env = "KAKERA_LOG", value_name = "FILTER", hide_env_values = true)]
     pub(crate) log: Option<String>,
+    /// The instructions to code with, as in `avx2` or `portable` [default: the fastest]
+    #[arg(long, global = true, env = "KAKERA_GF", value_name = "KERNEL", hide_env_values = true)]
+    pub(crate) gf: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -10,7 +10,7 @@ use crate::failure::{Failure, Kind};
 use crate::quantity::parse_size;
 
 /// The keys, in the order of the documentation.
-const KEYS: [&str; 5] = ["network", "log", "passphrase_file", "listen", "quota"];
+const KEYS: [&str; 6] = ["network", "log", "gf", "passphrase_file", "listen", "quota"];
 
 /// What the file may say; every key may be left out.
 #[derive(Debug, Default, Deserialize, PartialEq)]
@@ -19,6 +19,8 @@ pub(crate) struct Configuration {
     pub(crate) network: Option<PathBuf>,
     /// Which log lines are written, in the syntax of `RUST_LOG`.
     pub(crate) log: Option<String>,
+    /// The kernel of bulk coding.
+    pub(crate) gf: Option<String>,
     /// The file whose first line is the vault's passphrase.
     pub(crate) passphrase_file: Option<PathBuf>,
     /// Where a node or validator listens.
@@ -85,7 +87,7 @@ mod tests {
 
     #[test]
     fn reads_every_key() {
-        let text = "network = 'n.toml'\nlog = 'info'\npassphrase_file = 'p'\n\
+        let text = "network = 'n.toml'\nlog = 'info'\ngf = 'avx2'\npassphrase_file = 'p'\n\
                     listen = '127.0.0.1:7000'\nquota = '10GB'";
         let configuration = parse(text).unwrap();
         assert_eq!(configuration.quota, Some(10_000_000_000));

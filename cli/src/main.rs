@@ -28,6 +28,7 @@ mod vault;
 use std::process::ExitCode;
 
 use clap::Parser;
+use kakera_engine::gf;
 use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     let session = Session::new(&arguments.general)?;
     start_log(arguments.general.log.as_deref().or(session.configuration.log.as_deref()))?;
+    choose_kernel(arguments.general.gf.as_deref().or(session.configuration.gf.as_deref()))?;
     let runtime = runtime_for(&arguments.command).enable_all().build();
     let runtime = runtime.map_err(|error| {
         Failure::new(Kind::Failure, format!("cannot start threads: {error}"), "raise ulimit -u")
@@ -101,6 +103,15 @@ fn start_log(filter: Option<&str>) -> Result<(), Failure> {
     })?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     Ok(())
+}
+
+/// Bulk coding takes the fastest kernel unless one is named.
+fn choose_kernel(name: Option<&str>) -> Result<(), Failure> {
+    let Some(name) = name else { return Ok(()) };
+    gf::force(name).map_err(|error| {
+        let fastest = gf::kernels().next().unwrap_or_default();
+        Failure::new(Kind::Usage, error.to_string(), format!("--gf {fastest}"))
+    })
 }
 
 /// Clap's answers are printed as they are. Its refusals come before any option is known, so

@@ -173,7 +173,7 @@ fn configuration_mistakes_are_named() {
         2,
         "usage",
         "DATA/config.toml: there is no key 'quotas'",
-        "the key 'quota'; all keys are network, log, passphrase_file, listen, quota",
+        "the key 'quota'; all keys are network, log, gf, passphrase_file, listen, quota",
     );
     std::fs::write(&file, "quota = \"much\"\n").unwrap();
     let output = kakera(data.path(), &["ls"]);
@@ -195,6 +195,17 @@ fn a_flag_beats_the_environment_which_beats_the_file() {
     assert_eq!(named(from_environment.env("KAKERA_NETWORK", "/from/env")), "/from/env");
     let mut from_flag = command(data.path(), &["ls", "--network", "/from/flag"]);
     assert_eq!(named(from_flag.env("KAKERA_NETWORK", "/from/env")), "/from/flag");
+}
+
+#[test]
+fn a_kernel_that_does_not_run_here_is_a_usage_error() {
+    let data = TempDir::new().unwrap();
+    let output = command(data.path(), &["ls"]).env("KAKERA_GF", "abacus").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let error = text(&output.stderr);
+    assert!(error.contains("no kernel 'abacus' runs on this processor; it runs "), "{error}");
+    let forced = command(data.path(), &["ls"]).env("KAKERA_GF", "portable").output().unwrap();
+    assert!(!text(&forced.stderr).contains("kernel"), "{forced:?}");
 }
 
 #[test]

@@ -1,121 +1,93 @@
-//! The AVX2 kernel: multiplication by a constant as two shuffles of 16-entry product tables
-//! (Plank, Greenan, Miller, "Screaming fast Galois field arithmetic using Intel SIMD
-//! instructions", FAST 2013).
-//!
-//! One step computes 64 bytes of up to four outputs. The sums stay in eight registers over all
-//! inputs, each input is loaded and split into nibbles once, and each output is written once.
+//! The kernel for processors with AVX2: 32 bytes are multiplied by a constant with two shuffles
+//! ([`nibbles`](super::nibbles)).
 
 use std::arch::x86_64::{
     __m256i, _mm_load_si128, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_loadu_si256,
     _mm256_set1_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16,
     _mm256_storeu_si256, _mm256_xor_si256,
 };
-use std::ops::Range;
 
-use super::combination::Pass;
-use super::kernel::{PRODUCTS, portable};
+use super::nibbles::PRODUCTS;
+use super::vector::{self, Pass, Vector};
 
-/// Bytes of one vector.
-const VECTOR: usize = 32;
-/// Bytes of each strip that one step handles.
-const STEP: usize = 2 * VECTOR;
+/// With two vectors of each, sums and nibbles take 12 of the 16 registers.
+pub(super) const PASS_OUTPUTS: usize = 4;
 
-/// [`Kernel`](super::kernel::Kernel) for processors with AVX2.
+/// The kernel.
 ///
 /// # Safety
 /// As for every kernel.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn combine(
-    pass: &Pass,
-    inputs: &[&[u8]],
-    outputs: &mut [&mut [u8]],
-    range: Range<usize>,
-) {
+pub(super) unsafe fn combine(pass: &Pass, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
+    use vector::combine;
     // SAFETY: the caller's promise is passed on.
     unsafe {
         match pass.outputs.len() {
-            1 => combine_outputs::<1>(pass, inputs, outputs, range),
-            2 => combine_outputs::<2>(pass, inputs, outputs, range),
-            3 => combine_outputs::<3>(pass, inputs, outputs, range),
-            _ => combine_outputs::<4>(pass, inputs, outputs, range),
+            1 => combine::<Bytes, 1, 2>(pass, inputs, outputs),
+            2 => combine::<Bytes, 2, 2>(pass, inputs, outputs),
+            3 => combine::<Bytes, 3, 2>(pass, inputs, outputs),
+            _ => combine::<Bytes, 4, 2>(pass, inputs, outputs),
         }
     }
 }
 
-/// # Safety
-/// As for every kernel; the pass has `OUTPUTS` outputs.
-#[target_feature(enable = "avx2")]
-unsafe fn combine_outputs<const OUTPUTS: usize>(
-    pass: &Pass,
-    inputs: &[&[u8]],
-    outputs: &mut [&mut [u8]],
-    range: Range<usize>,
-) {
-    if range.end < STEP {
-        return portable(pass, inputs, outputs, range);
-    }
-    let mut at = range.start;
-    while at < range.end {
-        // The last step reaches back over bytes that are already done and computes them again.
-        let start = at.min(range.end - STEP);
-        // SAFETY: `start + STEP` is at most the end of the range, so within every strip.
-        unsafe { step::<OUTPUTS>(pass, inputs, outputs, start) };
-        at += STEP;
-    }
-}
+/// A register of this kernel.
+#[derive(Clone, Copy)]
+struct Bytes(__m256i);
 
-/// # Safety
-/// The processor has AVX2, every strip has at least `at + STEP` bytes, and the pass has `OUTPUTS`
-/// outputs.
-#[target_feature(enable = "avx2")]
-unsafe fn step<const OUTPUTS: usize>(
-    pass: &Pass,
-    inputs: &[&[u8]],
-    outputs: &mut [&mut [u8]],
-    at: usize,
-) {
-    let nibble = _mm256_set1_epi8(0x0f);
-    let mut sums = [[_mm256_setzero_si256(); 2]; OUTPUTS];
-    for term in &pass.terms {
-        let source = inputs[term.input].as_ptr();
-        let mut low = [nibble; 2];
-        let mut high = [nibble; 2];
-        for half in 0..2 {
-            // SAFETY: the caller promises `at + STEP` bytes; the load may be unaligned.
-            let bytes = unsafe { _mm256_loadu_si256(source.add(at + half * VECTOR).cast()) };
-            low[half] = _mm256_and_si256(bytes, nibble);
-            high[half] = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), nibble);
-        }
-        for (sum, &coefficient) in sums.iter_mut().zip(&term.coefficients) {
-            let [low_products, high_products] = product_tables(coefficient);
-            for half in 0..2 {
-                let product = _mm256_xor_si256(
-                    _mm256_shuffle_epi8(low_products, low[half]),
-                    _mm256_shuffle_epi8(high_products, high[half]),
-                );
-                sum[half] = _mm256_xor_si256(sum[half], product);
-            }
-        }
-    }
-    for (sum, &output) in sums.iter().zip(&pass.outputs) {
-        let target = outputs[output].as_mut_ptr();
-        for (half, &bytes) in sum.iter().enumerate() {
-            // SAFETY: the caller promises `at + STEP` bytes; the store may be unaligned.
-            unsafe { _mm256_storeu_si256(target.add(at + half * VECTOR).cast(), bytes) };
-        }
-    }
-}
+/// A vector cut into nibbles, or a constant's products with them: low, high.
+type LowHigh = [__m256i; 2];
 
-/// The products of a coefficient with the low and with the high nibbles, in both lanes.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn product_tables(coefficient: u8) -> [__m256i; 2] {
-    let products = PRODUCTS.0[coefficient as usize].as_ptr();
-    // SAFETY: a row has 32 bytes and starts at a multiple of 32.
-    unsafe {
-        [
-            _mm256_broadcastsi128_si256(_mm_load_si128(products.cast())),
-            _mm256_broadcastsi128_si256(_mm_load_si128(products.add(16).cast())),
-        ]
+impl Vector for Bytes {
+    const LEN: usize = 32;
+    type Factor = LowHigh;
+    type Operand = LowHigh;
+
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: the caller has the instructions, as below.
+        Self(unsafe { _mm256_setzero_si256() })
+    }
+
+    #[inline(always)]
+    unsafe fn load(source: *const u8) -> Self {
+        // SAFETY: the caller promises 32 readable bytes.
+        Self(unsafe { _mm256_loadu_si256(source.cast()) })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, target: *mut u8) {
+        // SAFETY: the caller promises 32 writable bytes.
+        unsafe { _mm256_storeu_si256(target.cast(), self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn factor(coefficient: u8) -> LowHigh {
+        let products = PRODUCTS.0[usize::from(coefficient)].as_ptr();
+        // SAFETY: a row has 32 bytes and starts at a multiple of 32.
+        unsafe {
+            [
+                _mm256_broadcastsi128_si256(_mm_load_si128(products.cast())),
+                _mm256_broadcastsi128_si256(_mm_load_si128(products.add(16).cast())),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn operand(self) -> LowHigh {
+        // SAFETY: the caller has the instructions.
+        unsafe {
+            let low = _mm256_set1_epi8(0x0f);
+            [_mm256_and_si256(self.0, low), _mm256_and_si256(_mm256_srli_epi16::<4>(self.0), low)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add_product(self, [low, high]: LowHigh, products: LowHigh) -> Self {
+        // SAFETY: the caller has the instructions.
+        Self(unsafe {
+            let sum = _mm256_xor_si256(self.0, _mm256_shuffle_epi8(products[0], low));
+            _mm256_xor_si256(sum, _mm256_shuffle_epi8(products[1], high))
+        })
     }
 }

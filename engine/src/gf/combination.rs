@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Matrix;
 use super::kernel::{self, Kernel};
-
-/// Most outputs that one pass over the inputs computes; the accumulators of AVX2 hold no more.
-pub(super) const PASS_OUTPUTS: usize = 4;
+use super::vector::Pass;
 
 /// Bytes of every strip that are handled before the next ones, so that all passes find the inputs
 /// in the second-level cache and the prefetcher still sees long runs.
@@ -14,11 +12,12 @@ const TILE: usize = 4096;
 
 /// A matrix made ready to multiply strips: output_i = sum over j of coefficient_ij · input_j.
 ///
-/// Preparing it costs about as much as multiplying a few columns, so prepare once per object.
-/// Rows with a single 1 become copies; the others are gathered into passes of outputs that need
-/// the same inputs, and zero coefficients cost nothing where a whole pass has them.
+/// Preparing it costs about as much as multiplying a few columns, so prepare once and keep it. Rows
+/// with a single 1 become copies; the others are gathered into passes of outputs that need the same
+/// inputs, and zero coefficients cost nothing where a whole pass has them.
 #[derive(Clone, Debug)]
 pub struct Combination {
+    kernel: &'static Kernel,
     inputs: usize,
     outputs: usize,
     /// Outputs that equal an input: (input, output).
@@ -26,23 +25,13 @@ pub struct Combination {
     passes: Vec<Pass>,
 }
 
-/// Up to [`PASS_OUTPUTS`] outputs, computed together. Without terms the outputs are zero.
-#[derive(Clone, Debug)]
-pub(super) struct Pass {
-    pub(super) outputs: Vec<usize>,
-    pub(super) terms: Vec<Term>,
-}
-
-/// One input of a pass and its coefficient for each output of the pass.
-#[derive(Clone, Debug)]
-pub(super) struct Term {
-    pub(super) input: usize,
-    pub(super) coefficients: [u8; PASS_OUTPUTS],
-}
-
 impl Combination {
     /// Prepares `coefficients`: one row per output, one column per input.
     pub fn new(coefficients: &Matrix) -> Self {
+        Self::for_kernel(kernel::chosen(), coefficients)
+    }
+
+    fn for_kernel(kernel: &'static Kernel, coefficients: &Matrix) -> Self {
         let mut copies = Vec::new();
         let mut rows = Vec::new();
         for output in 0..coefficients.rows() {
@@ -60,7 +49,9 @@ impl Combination {
         let mut groups: Vec<Group> = Vec::new();
         for (inputs, output) in rows {
             match groups.last_mut() {
-                Some(group) if group.gains_by(&inputs) => {
+                Some(group)
+                    if group.outputs.len() < kernel.pass_outputs && group.gains_by(&inputs) =>
+                {
                     group.inputs.extend(inputs);
                     group.outputs.push(output);
                 }
@@ -68,6 +59,7 @@ impl Combination {
             }
         }
         Self {
+            kernel,
             inputs: coefficients.columns(),
             outputs: coefficients.rows(),
             copies,
@@ -80,30 +72,28 @@ impl Combination {
     /// # Panics
     /// If the number of strips differs from the matrix, or one strip has another length.
     pub fn apply(&self, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
-        self.apply_with(kernel::fastest(), inputs, outputs);
+        assert_eq!((inputs.len(), outputs.len()), (self.inputs, self.outputs), "strip counts");
+        let length = outputs.first().map_or(0, |strip| strip.len());
+        let fits = |strip: &&[u8]| strip.len() == length || outputs.is_empty();
+        assert!(inputs.iter().all(fits), "input lengths");
+        assert!(outputs.iter().all(|strip| strip.len() == length), "output lengths");
+        for start in (0..length).step_by(TILE) {
+            let tile = start..length.min(start + TILE);
+            let inputs: Vec<&[u8]> = inputs.iter().map(|strip| &strip[tile.clone()]).collect();
+            let mut outputs: Vec<&mut [u8]> =
+                outputs.iter_mut().map(|strip| &mut strip[tile.clone()]).collect();
+            for &(input, output) in &self.copies {
+                outputs[output].copy_from_slice(inputs[input]);
+            }
+            for pass in &self.passes {
+                self.kernel.run(pass, &inputs, &mut outputs);
+            }
+        }
     }
 
     /// Products in the field per byte of a strip; copies are none.
     pub fn products(&self) -> usize {
-        self.passes.iter().map(|pass| pass.terms.len() * pass.outputs.len()).sum()
-    }
-
-    fn apply_with(&self, kernel: Kernel, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
-        assert_eq!((inputs.len(), outputs.len()), (self.inputs, self.outputs), "strip counts");
-        let length = outputs.first().map_or(0, |strip| strip.len());
-        assert!(inputs.iter().all(|strip| strip.len() == length), "input lengths");
-        assert!(outputs.iter().all(|strip| strip.len() == length), "output lengths");
-        for start in (0..length).step_by(TILE) {
-            let range = start..length.min(start + TILE);
-            for &(input, output) in &self.copies {
-                outputs[output][range.clone()].copy_from_slice(&inputs[input][range.clone()]);
-            }
-            for pass in &self.passes {
-                // SAFETY: `kernel` gives only kernels that this processor runs; every strip has
-                // `length` bytes, the range ends within it, and a pass names existing strips only.
-                unsafe { kernel(pass, inputs, outputs, range.clone()) };
-            }
-        }
+        self.passes.iter().map(|pass| pass.inputs.len() * pass.outputs.len()).sum()
     }
 }
 
@@ -116,25 +106,21 @@ struct Group {
 impl Group {
     /// Whether computing a row that needs `support` here is cheaper than in a pass of its own.
     ///
-    /// The costs are vector operations for 32 bytes: 3 to split an input into nibbles, 4 to
-    /// multiply it and add it to one output.
+    /// The costs are vector operations: 3 to load an input and make it ready, 4 to multiply it and
+    /// add it to one output.
     fn gains_by(&self, support: &BTreeSet<usize>) -> bool {
         let cost = |inputs: usize, outputs: usize| inputs * (3 + 4 * outputs);
         let (inputs, outputs) = (self.inputs.len(), self.outputs.len());
-        outputs < PASS_OUTPUTS
-            && cost(self.inputs.union(support).count(), outputs + 1)
-                <= cost(inputs, outputs) + cost(support.len(), 1)
+        cost(self.inputs.union(support).count(), outputs + 1)
+            <= cost(inputs, outputs) + cost(support.len(), 1)
     }
 
     fn pass(self, matrix: &Matrix) -> Pass {
-        let term = |&input: &usize| {
-            let mut coefficients = [0; PASS_OUTPUTS];
-            for (coefficient, &output) in coefficients.iter_mut().zip(&self.outputs) {
-                *coefficient = matrix[(output, input)];
-            }
-            Term { input, coefficients }
-        };
-        Pass { terms: self.inputs.iter().map(term).collect(), outputs: self.outputs }
+        let inputs: Vec<usize> = self.inputs.into_iter().collect();
+        let coefficients_of =
+            |&input: &usize| self.outputs.iter().map(move |&output| matrix[(output, input)]);
+        let coefficients = inputs.iter().flat_map(coefficients_of).collect();
+        Pass { outputs: self.outputs, inputs, coefficients }
     }
 }
 
@@ -150,9 +136,11 @@ mod tests {
         prop_oneof![Just(0), Just(1), any::<u8>()]
     }
 
+    /// Up to more outputs than any kernel has in a pass, dense and sparse.
     fn matrix() -> impl Strategy<Value = Matrix> {
-        (1usize..12, 1usize..12).prop_flat_map(|(rows, columns)| {
-            let row = prop::collection::vec(coefficient(), columns);
+        let entry = prop_oneof![coefficient().boxed(), any::<u8>().boxed()];
+        (0usize..18, 0usize..12).prop_flat_map(move |(rows, columns)| {
+            let row = prop::collection::vec(entry.clone(), columns);
             prop::collection::vec(row, rows).prop_map(move |rows| Matrix::from_rows(columns, rows))
         })
     }
@@ -170,7 +158,7 @@ mod tests {
         #[test]
         fn every_kernel_equals_the_oracle(
             matrix in matrix(),
-            length in prop_oneof![0usize..200, 4000usize..4300],
+            length in prop_oneof![0usize..600, 4000usize..4300],
             skew in 0usize..65,
             seed in any::<u64>(),
         ) {
@@ -179,8 +167,8 @@ mod tests {
             let inputs: Vec<&[u8]> =
                 (0..matrix.columns()).map(|i| &bytes[skew + i * stride..][..length]).collect();
             let expected = expected(&matrix, &inputs, length);
-            let combination = Combination::new(&matrix);
             for kernel in kernel::available() {
+                let combination = Combination::for_kernel(kernel, &matrix);
                 let mut buffer = noise(seed ^ 1, skew + stride * matrix.rows());
                 let before = buffer.clone();
                 let mut outputs: Vec<&mut [u8]> = buffer[skew..]
@@ -190,14 +178,14 @@ mod tests {
                 if length == 0 {
                     outputs = (0..matrix.rows()).map(|_| <&mut [u8]>::default()).collect();
                 }
-                combination.apply_with(kernel, &inputs, &mut outputs);
+                combination.apply(&inputs, &mut outputs);
                 for (output, expected) in outputs.iter().zip(&expected) {
-                    prop_assert_eq!(&output[..], &expected[..]);
+                    prop_assert_eq!(&output[..], &expected[..], "{}", kernel.name);
                 }
                 if length > 0 {
                     for row in 0..matrix.rows() {
                         let gap = skew + row * stride + length..skew + (row + 1) * stride;
-                        prop_assert_eq!(&buffer[gap.clone()], &before[gap]);
+                        prop_assert_eq!(&buffer[gap.clone()], &before[gap], "{}", kernel.name);
                     }
                 }
             }

@@ -9,12 +9,29 @@ pub mod constant_time;
 pub mod oracle;
 
 #[cfg(target_arch = "x86_64")]
+mod affine;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx2_gfni;
+#[cfg(target_arch = "x86_64")]
+mod avx512_gfni;
 mod combination;
 mod kernel;
 mod matrix;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod nibbles;
+mod portable;
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    expect(dead_code, reason = "no vectors are known here")
+)]
+mod vector;
 
 pub use combination::Combination;
+pub use kernel::{KernelError, force, kernels};
 pub use matrix::Matrix;
 
 /// The field polynomial, the one of `reed-solomon-erasure`, `sharks` and `blahaj`.

@@ -1,0 +1,80 @@
+//! The kernel for processors with AVX2 and GFNI but without AVX-512: 32 bytes are multiplied by a
+//! constant with one instruction ([`affine`](super::affine)).
+
+use std::arch::x86_64::{
+    __m256i, _mm256_gf2p8affine_epi64_epi8, _mm256_loadu_si256, _mm256_set1_epi64x,
+    _mm256_setzero_si256, _mm256_storeu_si256, _mm256_xor_si256,
+};
+
+use super::affine::MATRICES;
+use super::vector::{self, Pass, Vector};
+
+/// With two vectors of each, the sums take 12 of the 16 registers.
+pub(super) const PASS_OUTPUTS: usize = 6;
+
+/// The kernel.
+///
+/// # Safety
+/// As for every kernel.
+#[target_feature(enable = "avx2,gfni")]
+pub(super) unsafe fn combine(pass: &Pass, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
+    use vector::combine;
+    // SAFETY: the caller's promise is passed on.
+    unsafe {
+        match pass.outputs.len() {
+            1 => combine::<Bytes, 1, 4>(pass, inputs, outputs),
+            2 => combine::<Bytes, 2, 4>(pass, inputs, outputs),
+            3 => combine::<Bytes, 3, 3>(pass, inputs, outputs),
+            4 => combine::<Bytes, 4, 2>(pass, inputs, outputs),
+            5 => combine::<Bytes, 5, 2>(pass, inputs, outputs),
+            _ => combine::<Bytes, 6, 2>(pass, inputs, outputs),
+        }
+    }
+}
+
+/// A register of this kernel; the one without GFNI multiplies the same registers in another way.
+#[derive(Clone, Copy)]
+struct Bytes(__m256i);
+
+impl Vector for Bytes {
+    const LEN: usize = 32;
+    type Factor = __m256i;
+    type Operand = __m256i;
+
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: the caller has the instructions, as below.
+        Self(unsafe { _mm256_setzero_si256() })
+    }
+
+    #[inline(always)]
+    unsafe fn load(source: *const u8) -> Self {
+        // SAFETY: the caller promises 32 readable bytes.
+        Self(unsafe { _mm256_loadu_si256(source.cast()) })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, target: *mut u8) {
+        // SAFETY: the caller promises 32 writable bytes.
+        unsafe { _mm256_storeu_si256(target.cast(), self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn factor(coefficient: u8) -> __m256i {
+        // SAFETY: the caller has the instructions.
+        unsafe { _mm256_set1_epi64x(MATRICES[usize::from(coefficient)].cast_signed()) }
+    }
+
+    #[inline(always)]
+    unsafe fn operand(self) -> __m256i {
+        self.0
+    }
+
+    #[inline(always)]
+    unsafe fn add_product(self, operand: __m256i, matrix: __m256i) -> Self {
+        // SAFETY: the caller has the instructions.
+        Self(unsafe {
+            _mm256_xor_si256(self.0, _mm256_gf2p8affine_epi64_epi8::<0>(operand, matrix))
+        })
+    }
+}

@@ -1,0 +1,98 @@
+//! The kernel for processors with AVX-512 and GFNI: 64 bytes are multiplied by a constant with one
+//! instruction ([`affine`](super::affine)), and 32 registers hold the sums of many outputs.
+
+use std::arch::x86_64::{
+    __m512i, _mm512_gf2p8affine_epi64_epi8, _mm512_loadu_si512, _mm512_mask_storeu_epi8,
+    _mm512_maskz_loadu_epi8, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_storeu_si512,
+    _mm512_xor_si512,
+};
+
+use super::affine::MATRICES;
+use super::vector::{self, Pass, Vector};
+
+/// With two vectors of each, the sums take 24 of the 32 registers.
+pub(super) const PASS_OUTPUTS: usize = 12;
+
+/// The kernel.
+///
+/// # Safety
+/// As for every kernel.
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+pub(super) unsafe fn combine(pass: &Pass, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
+    use vector::combine;
+    // SAFETY: the caller's promise is passed on.
+    unsafe {
+        match pass.outputs.len() {
+            1 => combine::<__m512i, 1, 4>(pass, inputs, outputs),
+            2 => combine::<__m512i, 2, 4>(pass, inputs, outputs),
+            3 => combine::<__m512i, 3, 4>(pass, inputs, outputs),
+            4 => combine::<__m512i, 4, 4>(pass, inputs, outputs),
+            5 => combine::<__m512i, 5, 4>(pass, inputs, outputs),
+            6 => combine::<__m512i, 6, 4>(pass, inputs, outputs),
+            7 => combine::<__m512i, 7, 3>(pass, inputs, outputs),
+            8 => combine::<__m512i, 8, 3>(pass, inputs, outputs),
+            9 => combine::<__m512i, 9, 2>(pass, inputs, outputs),
+            10 => combine::<__m512i, 10, 2>(pass, inputs, outputs),
+            11 => combine::<__m512i, 11, 2>(pass, inputs, outputs),
+            _ => combine::<__m512i, 12, 2>(pass, inputs, outputs),
+        }
+    }
+}
+
+impl Vector for __m512i {
+    const LEN: usize = 64;
+    type Factor = __m512i;
+    type Operand = __m512i;
+
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: the caller has the instructions, as below.
+        unsafe { _mm512_setzero_si512() }
+    }
+
+    #[inline(always)]
+    unsafe fn load(source: *const u8) -> Self {
+        // SAFETY: the caller promises 64 readable bytes.
+        unsafe { _mm512_loadu_si512(source.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, target: *mut u8) {
+        // SAFETY: the caller promises 64 writable bytes.
+        unsafe { _mm512_storeu_si512(target.cast(), self) }
+    }
+
+    #[inline(always)]
+    unsafe fn factor(coefficient: u8) -> __m512i {
+        // SAFETY: the caller has the instructions.
+        unsafe { _mm512_set1_epi64(MATRICES[usize::from(coefficient)].cast_signed()) }
+    }
+
+    #[inline(always)]
+    unsafe fn operand(self) -> __m512i {
+        self
+    }
+
+    #[inline(always)]
+    unsafe fn add_product(self, operand: __m512i, matrix: __m512i) -> Self {
+        // SAFETY: the caller has the instructions.
+        unsafe { _mm512_xor_si512(self, _mm512_gf2p8affine_epi64_epi8::<0>(operand, matrix)) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_first(source: *const u8, length: usize) -> Self {
+        // SAFETY: the mask leaves alone what the caller does not promise.
+        unsafe { _mm512_maskz_loadu_epi8(first(length), source.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_first(self, target: *mut u8, length: usize) {
+        // SAFETY: the mask leaves alone what the caller does not promise.
+        unsafe { _mm512_mask_storeu_epi8(target.cast(), first(length), self) }
+    }
+}
+
+/// The mask of the first `length` < 64 bytes.
+fn first(length: usize) -> u64 {
+    (1 << length) - 1
+}

@@ -1,0 +1,83 @@
+//! The kernel for ARM processors with NEON: 16 bytes are multiplied by a constant with two table
+//! look-ups ([`nibbles`](super::nibbles)).
+
+use std::arch::aarch64::{
+    uint8x16_t, vandq_u8, vdupq_n_u8, veorq_u8, vld1q_u8, vqtbl1q_u8, vshrq_n_u8, vst1q_u8,
+};
+
+use super::nibbles::PRODUCTS;
+use super::vector::{self, Pass, Vector};
+
+/// With two vectors of each, sums and nibbles take 20 of the 32 registers.
+pub(super) const PASS_OUTPUTS: usize = 8;
+
+/// The kernel.
+///
+/// # Safety
+/// As for every kernel.
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn combine(pass: &Pass, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
+    use vector::combine;
+    // SAFETY: the caller's promise is passed on.
+    unsafe {
+        match pass.outputs.len() {
+            1 => combine::<uint8x16_t, 1, 4>(pass, inputs, outputs),
+            2 => combine::<uint8x16_t, 2, 4>(pass, inputs, outputs),
+            3 => combine::<uint8x16_t, 3, 4>(pass, inputs, outputs),
+            4 => combine::<uint8x16_t, 4, 4>(pass, inputs, outputs),
+            5 => combine::<uint8x16_t, 5, 2>(pass, inputs, outputs),
+            6 => combine::<uint8x16_t, 6, 2>(pass, inputs, outputs),
+            7 => combine::<uint8x16_t, 7, 2>(pass, inputs, outputs),
+            _ => combine::<uint8x16_t, 8, 2>(pass, inputs, outputs),
+        }
+    }
+}
+
+/// A vector cut into nibbles, or a constant's products with them: low, high.
+type LowHigh = [uint8x16_t; 2];
+
+impl Vector for uint8x16_t {
+    const LEN: usize = 16;
+    type Factor = LowHigh;
+    type Operand = LowHigh;
+
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: the caller has the instructions, as below.
+        unsafe { vdupq_n_u8(0) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(source: *const u8) -> Self {
+        // SAFETY: the caller promises 16 readable bytes.
+        unsafe { vld1q_u8(source) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, target: *mut u8) {
+        // SAFETY: the caller promises 16 writable bytes.
+        unsafe { vst1q_u8(target, self) }
+    }
+
+    #[inline(always)]
+    unsafe fn factor(coefficient: u8) -> LowHigh {
+        let products = PRODUCTS.0[usize::from(coefficient)].as_ptr();
+        // SAFETY: a row has 32 bytes.
+        unsafe { [vld1q_u8(products), vld1q_u8(products.add(16))] }
+    }
+
+    #[inline(always)]
+    unsafe fn operand(self) -> LowHigh {
+        // SAFETY: the caller has the instructions.
+        unsafe { [vandq_u8(self, vdupq_n_u8(0x0f)), vshrq_n_u8::<4>(self)] }
+    }
+
+    #[inline(always)]
+    unsafe fn add_product(self, [low, high]: LowHigh, products: LowHigh) -> Self {
+        // SAFETY: the caller has the instructions.
+        unsafe {
+            let sum = veorq_u8(self, vqtbl1q_u8(products[0], low));
+            veorq_u8(sum, vqtbl1q_u8(products[1], high))
+        }
+    }
+}
