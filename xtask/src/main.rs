@@ -3,6 +3,7 @@
 //! Every command measures something and gives a [`report::Report`], printed as a table or, with
 //! `--json`, as one JSON object of the same figures. A missed goal is a failure.
 
+mod compare;
 mod crash;
 mod footprint;
 mod fuzz;
@@ -28,6 +29,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Codes, key sharing and sealing beside their rivals, in one run on one thread
+    Compare(compare::Options),
     /// Kill nodes and cut the power of a simulated disk; nothing acknowledged may be lost
     Crash(crash::Options),
     /// Memory of every process and CPU time a megabyte, for a put, a get and a repair
@@ -41,6 +44,7 @@ enum Command {
 fn main() -> anyhow::Result<ExitCode> {
     let Arguments { json, command } = Arguments::parse();
     let report = match command {
+        Command::Compare(options) => compare::run(&options),
         Command::Crash(options) => crash::run(&options),
         Command::Footprint(options) => footprint::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
