@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn strips_are_aligned_and_skewed() {
-        for len in [1, 64, 65, 65536] {
+        for len in [65, 4096, 65536, 1 << 20] {
             let strips = Strips::noise(3, len);
             let slices = strips.slices();
             assert!(slices.iter().all(|strip| strip.len() == len));
