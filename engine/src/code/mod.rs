@@ -9,6 +9,7 @@ mod clay;
 mod construction;
 mod error;
 mod layout;
+mod map_cache;
 mod mbr;
 mod msr;
 #[cfg(test)]
@@ -21,7 +22,6 @@ mod survey;
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::OnceLock;
 
 pub use error::CodeError;
 pub use layout::{GROUP_LEN, Layout};
@@ -31,22 +31,28 @@ pub use survey::{CodeCosts, survey};
 
 use construction::{Construction, GroupMap};
 use layout::Region;
+use map_cache::{MapCache, MapKey};
 
 use crate::names::Slot;
 
+/// Bytes by which the fragments of an object are allocated apart, more than their length: when all
+/// begin in the same sets of the caches, encoding takes up to twice the time.
+const SKEW: usize = 192;
+
 /// A code, ready to work on whole objects.
 ///
-/// Every operation is exact and deterministic: the same bytes on every machine.
+/// Every operation is exact and deterministic: the same bytes on every machine. What an operation
+/// prepares it keeps for the next one with the same slots, so share a `Code` between objects. The
+/// methods that end in `_into` reuse their caller's buffers: fresh memory costs more than the code.
 pub struct Code {
     parameters: CodeParameters,
     construction: Box<dyn Construction>,
-    /// To all n slots.
-    encoder: OnceLock<Box<dyn GroupMap>>,
+    maps: MapCache,
 }
 
 impl Code {
     fn new(parameters: CodeParameters, construction: Box<dyn Construction>) -> Self {
-        Self { parameters, construction, encoder: OnceLock::new() }
+        Self { parameters, construction, maps: MapCache::default() }
     }
 
     /// What the code was built from.
@@ -76,10 +82,18 @@ impl Code {
 
     /// The n fragments of an object, in the order of the slots.
     pub fn encode(&self, data: &[u8]) -> Vec<Vec<u8>> {
-        let layout = self.layout(data.len() as u64);
-        let mut fragments = vec![vec![0; layout.fragment_len() as usize]; self.parameters.n.into()];
-        self.generate(&layout, self.encoder(), data, &mut fragments);
+        let mut fragments = Vec::new();
+        self.encode_into(data, &mut fragments);
         fragments
+    }
+
+    /// As [`encode`](Self::encode), into buffers whose contents do not matter.
+    pub fn encode_into(&self, data: &[u8], fragments: &mut Vec<Vec<u8>>) {
+        let layout = self.layout(data.len() as u64);
+        let slots = || Slot::all(self.parameters.n).collect::<Vec<_>>();
+        let encoder = self.maps.map(MapKey::Encode, || self.construction.encoder(&slots()));
+        fragments.resize_with(self.parameters.n.into(), Vec::new);
+        self.generate(&layout, &*encoder, data, fragments);
     }
 
     /// The fragment of one slot, the same as [`encode`](Self::encode) makes.
@@ -92,8 +106,9 @@ impl Code {
         self.check_layout(layout)?;
         self.check_slot(slot)?;
         CodeError::check_length(layout.coded_len(), data)?;
-        let encoder = self.construction.encoder(&[slot]);
-        let mut fragments = [vec![0; layout.fragment_len() as usize]];
+        let key = MapKey::EncodeSlot(slot);
+        let encoder = self.maps.map(key, || self.construction.encoder(&[slot]));
+        let mut fragments = [Vec::new()];
         self.generate(layout, &*encoder, data, &mut fragments);
         let [fragment] = fragments;
         Ok(fragment)
@@ -118,24 +133,40 @@ impl Code {
         groups: Range<u32>,
         pieces: &[(Slot, &[u8])],
     ) -> Result<Vec<u8>, CodeError> {
+        let mut message = Vec::new();
+        self.decode_groups_into(layout, groups, pieces, &mut message)?;
+        Ok(message)
+    }
+
+    /// As [`decode_groups`](Self::decode_groups), into a buffer whose contents do not matter; after
+    /// an error they are the same as before.
+    pub fn decode_groups_into(
+        &self,
+        layout: &Layout,
+        groups: Range<u32>,
+        pieces: &[(Slot, &[u8])],
+        message: &mut Vec<u8>,
+    ) -> Result<(), CodeError> {
         self.check_layout(layout)?;
         if groups.start > groups.end || groups.end > layout.group_count() {
             return Err(CodeError::Groups { groups, count: layout.group_count() });
         }
         let piece_len = layout.span(Region::Fragment, &groups);
         let slots = self.check_parts(self.parameters.k, piece_len, pieces)?;
-        let mut message = vec![0; layout.span(Region::Message, &groups)];
+        let key = MapKey::Decode(slots.clone());
+        let decoder = self.maps.map(key, || self.construction.decoder(&slots));
+        message.resize(layout.span(Region::Message, &groups), 0);
         transform(
             layout,
             groups.clone(),
-            &*self.construction.decoder(&slots),
+            &*decoder,
             (Region::Fragment, &bytes_of(pieces)),
-            (Region::Message, &mut [&mut message]),
+            (Region::Message, &mut [message]),
         );
         let unpadded =
             layout.message_range(groups.end).start - layout.message_range(groups.start).start;
         message.truncate(unpadded as usize);
-        Ok(message)
+        Ok(())
     }
 
     /// What the holder of `fragment` sends for the repair of slot `failed`: `symbols_len` bytes.
@@ -148,11 +179,12 @@ impl Code {
         self.check_layout(layout)?;
         self.check_slot(failed)?;
         CodeError::check_length(layout.fragment_len(), fragment)?;
+        let helper = self.maps.map(MapKey::Help(failed), || self.construction.helper(failed));
         let mut symbols = vec![0; layout.symbols_len() as usize];
         transform(
             layout,
             0..layout.group_count(),
-            &*self.construction.helper(failed),
+            &*helper,
             (Region::Fragment, &[fragment]),
             (Region::Symbols, &mut [&mut symbols]),
         );
@@ -175,6 +207,20 @@ impl Code {
         failed: Slot,
         answers: &[(Slot, &[u8])],
     ) -> Result<Vec<u8>, CodeError> {
+        let mut fragment = Vec::new();
+        self.repair_into(layout, failed, answers, &mut fragment)?;
+        Ok(fragment)
+    }
+
+    /// As [`repair`](Self::repair), into a buffer whose contents do not matter; after an error they
+    /// are the same as before.
+    pub fn repair_into(
+        &self,
+        layout: &Layout,
+        failed: Slot,
+        answers: &[(Slot, &[u8])],
+        fragment: &mut Vec<u8>,
+    ) -> Result<(), CodeError> {
         self.check_layout(layout)?;
         let answer = HelperAnswer::told_by(self.parameters, layout, answers)?;
         let (needed, region) = match answer {
@@ -184,26 +230,28 @@ impl Code {
         let slots = self.check_parts(needed, answer.len(layout) as usize, answers)?;
         self.check_helpers(failed, &slots)?;
         let map = match answer {
-            HelperAnswer::Symbols => self.construction.repairer(failed, &slots),
-            HelperAnswer::Fragment => self.construction.rebuilder(failed, &slots),
+            HelperAnswer::Symbols => {
+                let key = MapKey::Repair(failed, slots.clone());
+                self.maps.map(key, || self.construction.repairer(failed, &slots))
+            }
+            HelperAnswer::Fragment => {
+                let key = MapKey::Rebuild(failed, slots.clone());
+                self.maps.map(key, || self.construction.rebuilder(failed, &slots))
+            }
         };
-        let mut fragment = vec![0; layout.fragment_len() as usize];
+        fragment.resize(layout.fragment_len() as usize, 0);
         transform(
             layout,
             0..layout.group_count(),
             &*map,
             (region, &bytes_of(answers)),
-            (Region::Fragment, &mut [&mut fragment]),
+            (Region::Fragment, &mut [fragment]),
         );
-        Ok(fragment)
+        Ok(())
     }
 
-    fn encoder(&self) -> &dyn GroupMap {
-        let all = || self.construction.encoder(&Slot::all(self.parameters.n).collect::<Vec<_>>());
-        &**self.encoder.get_or_init(all)
-    }
-
-    /// Encodes `data` into zeroed fragments, the last group from a zero-filled copy.
+    /// Encodes `data` into fragments of any length; a last group that is not whole columns, from a
+    /// zero-filled copy.
     fn generate(
         &self,
         layout: &Layout,
@@ -211,16 +259,24 @@ impl Code {
         data: &[u8],
         fragments: &mut [Vec<u8>],
     ) {
-        let Some(last) = layout.group_count().checked_sub(1) else { return };
-        let whole = layout.span(Region::Message, &(0..last));
-        let mut tail = data[whole..].to_vec();
-        tail.resize(layout.span(Region::Message, &(last..last + 1)), 0);
-        let whole_pieces = layout.span(Region::Fragment, &(0..last));
+        for (slot, fragment) in fragments.iter_mut().enumerate() {
+            let length = layout.fragment_len() as usize;
+            // Of little use to a capacity, but it moves the next allocation to other cache sets.
+            fragment.reserve_exact((length + slot * SKEW).saturating_sub(fragment.len()));
+            fragment.resize(length, 0);
+        }
+        let groups = layout.group_count();
+        let padded = layout.span(Region::Message, &(0..groups)) > data.len();
+        let whole = if padded { groups - 1 } else { groups };
+        let (data, tail) = data.split_at(layout.span(Region::Message, &(0..whole)));
+        let pieces = layout.span(Region::Fragment, &(0..whole));
         let (mut pieces, mut last_pieces): (Vec<_>, Vec<_>) =
-            fragments.iter_mut().map(|fragment| fragment.split_at_mut(whole_pieces)).unzip();
+            fragments.iter_mut().map(|fragment| fragment.split_at_mut(pieces)).unzip();
         let (from, to) = (Region::Message, Region::Fragment);
-        transform(layout, 0..last, encoder, (from, &[&data[..whole]]), (to, &mut pieces));
-        transform(layout, last..last + 1, encoder, (from, &[&tail]), (to, &mut last_pieces));
+        transform(layout, 0..whole, encoder, (from, &[data]), (to, &mut pieces));
+        let mut tail = tail.to_vec();
+        tail.resize(layout.span(Region::Message, &(whole..groups)), 0);
+        transform(layout, whole..groups, encoder, (from, &[&tail]), (to, &mut last_pieces));
     }
 
     fn check_layout(&self, layout: &Layout) -> Result<(), CodeError> {
@@ -288,7 +344,7 @@ fn bytes_of<'a>(parts: &[(Slot, &'a [u8])]) -> Vec<&'a [u8]> {
 
 /// Applies `map` to every group: the strips of all sources to the strips of all targets.
 ///
-/// Sources and targets begin with the first of `groups`.
+/// Sources and targets begin with the first of `groups`. The fill of the targets is zeroed.
 fn transform(
     layout: &Layout,
     groups: Range<u32>,
@@ -300,10 +356,14 @@ fn transform(
     for group in groups.clone() {
         let width = layout.group_width(group) as usize;
         let source = layout.place(from, groups.start, group);
-        let target = layout.place(to, groups.start, group);
+        let place = layout.place(to, groups.start, group);
+        let end = layout.span(to, &(groups.start..group + 1));
         let sources: Vec<&[u8]> = sources.iter().map(|bytes| &bytes[source.clone()]).collect();
-        let mut targets: Vec<&mut [u8]> =
-            targets.iter_mut().map(|bytes| &mut bytes[target.clone()]).collect();
-        map.apply(width, &sources, &mut targets, &mut workspace);
+        let targets = targets.iter_mut().map(|bytes| {
+            let (strips, fill) = bytes[place.start..end].split_at_mut(place.len());
+            fill.fill(0);
+            strips
+        });
+        map.apply(width, &sources, &mut targets.collect::<Vec<_>>(), &mut workspace);
     }
 }

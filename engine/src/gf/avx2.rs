@@ -7,8 +7,9 @@ use std::arch::x86_64::{
     _mm256_storeu_si256, _mm256_xor_si256,
 };
 
+use super::kernel::Pass;
 use super::nibbles::PRODUCTS;
-use super::vector::{self, Pass, Vector};
+use super::vector::{self, Vector};
 
 /// With two vectors of each, sums and nibbles take 12 of the 16 registers.
 pub(super) const PASS_OUTPUTS: usize = 4;

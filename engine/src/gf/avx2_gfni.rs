@@ -7,7 +7,8 @@ use std::arch::x86_64::{
 };
 
 use super::affine::MATRICES;
-use super::vector::{self, Pass, Vector};
+use super::kernel::Pass;
+use super::vector::{self, Vector};
 
 /// With two vectors of each, the sums take 12 of the 16 registers.
 pub(super) const PASS_OUTPUTS: usize = 6;

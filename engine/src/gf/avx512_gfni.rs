@@ -8,9 +8,11 @@ use std::arch::x86_64::{
 };
 
 use super::affine::MATRICES;
-use super::vector::{self, Pass, Vector};
+use super::kernel::Pass;
+use super::vector::{self, Vector};
 
-/// With two vectors of each, the sums take 24 of the 32 registers.
+/// With two vectors of each, the sums take 24 of the 32 registers. More vectors of fewer outputs
+/// measured slower: many lines of one strip at a time upset the prefetcher.
 pub(super) const PASS_OUTPUTS: usize = 12;
 
 /// The kernel.
@@ -23,14 +25,14 @@ pub(super) unsafe fn combine(pass: &Pass, inputs: &[&[u8]], outputs: &mut [&mut 
     // SAFETY: the caller's promise is passed on.
     unsafe {
         match pass.outputs.len() {
-            1 => combine::<__m512i, 1, 4>(pass, inputs, outputs),
-            2 => combine::<__m512i, 2, 4>(pass, inputs, outputs),
-            3 => combine::<__m512i, 3, 4>(pass, inputs, outputs),
-            4 => combine::<__m512i, 4, 4>(pass, inputs, outputs),
-            5 => combine::<__m512i, 5, 4>(pass, inputs, outputs),
-            6 => combine::<__m512i, 6, 4>(pass, inputs, outputs),
-            7 => combine::<__m512i, 7, 3>(pass, inputs, outputs),
-            8 => combine::<__m512i, 8, 3>(pass, inputs, outputs),
+            1 => combine::<__m512i, 1, 2>(pass, inputs, outputs),
+            2 => combine::<__m512i, 2, 2>(pass, inputs, outputs),
+            3 => combine::<__m512i, 3, 2>(pass, inputs, outputs),
+            4 => combine::<__m512i, 4, 2>(pass, inputs, outputs),
+            5 => combine::<__m512i, 5, 2>(pass, inputs, outputs),
+            6 => combine::<__m512i, 6, 2>(pass, inputs, outputs),
+            7 => combine::<__m512i, 7, 2>(pass, inputs, outputs),
+            8 => combine::<__m512i, 8, 2>(pass, inputs, outputs),
             9 => combine::<__m512i, 9, 2>(pass, inputs, outputs),
             10 => combine::<__m512i, 10, 2>(pass, inputs, outputs),
             11 => combine::<__m512i, 11, 2>(pass, inputs, outputs),

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::Matrix;
-use super::kernel::{self, Kernel};
-use super::vector::Pass;
+use super::kernel::{self, Kernel, Pass};
 
-/// Bytes of every strip that are handled before the next ones, so that all passes find the inputs
-/// in the second-level cache and the prefetcher still sees long runs.
-const TILE: usize = 4096;
+/// Bytes that are handled before the next ones, inputs and outputs together, so that all passes find
+/// the inputs in the second-level cache.
+const TILE: usize = 128 * 1024;
+/// Bytes of every strip in a tile at least, so that the prefetcher sees long runs.
+const RUN: usize = 4096;
 
 /// A matrix made ready to multiply strips: output_i = sum over j of coefficient_ij · input_j.
 ///
@@ -67,6 +68,11 @@ impl Combination {
         }
     }
 
+    /// Products in the field per byte of a strip; copies are none.
+    pub fn products(&self) -> usize {
+        self.passes.iter().map(|pass| pass.coefficients.len()).sum()
+    }
+
     /// Overwrites `outputs` with the combinations of `inputs`, all strips of one length.
     ///
     /// # Panics
@@ -77,8 +83,10 @@ impl Combination {
         let fits = |strip: &&[u8]| strip.len() == length || outputs.is_empty();
         assert!(inputs.iter().all(fits), "input lengths");
         assert!(outputs.iter().all(|strip| strip.len() == length), "output lengths");
-        for start in (0..length).step_by(TILE) {
-            let tile = start..length.min(start + TILE);
+        let run = TILE / (self.inputs + self.outputs).max(1);
+        let run = run.max(RUN) / RUN * RUN;
+        for start in (0..length).step_by(run) {
+            let tile = start..length.min(start + run);
             let inputs: Vec<&[u8]> = inputs.iter().map(|strip| &strip[tile.clone()]).collect();
             let mut outputs: Vec<&mut [u8]> =
                 outputs.iter_mut().map(|strip| &mut strip[tile.clone()]).collect();

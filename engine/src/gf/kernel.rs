@@ -5,13 +5,23 @@ use std::sync::OnceLock;
 use thiserror::Error;
 
 use super::portable;
-use super::vector::Pass;
 
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx2_gfni, avx512_gfni};
 
 #[cfg(target_arch = "aarch64")]
 use super::neon;
+
+/// Outputs that are computed together, and the inputs that at least one of them needs.
+#[derive(Clone, Debug)]
+pub(super) struct Pass {
+    /// Which strips are written.
+    pub(super) outputs: Vec<usize>,
+    /// Which strips are read; without any, the outputs are zero.
+    pub(super) inputs: Vec<usize>,
+    /// For every input its coefficient for every output.
+    pub(super) coefficients: Vec<u8>,
+}
 
 /// One way to compute a [`Pass`], by the instructions it needs.
 #[derive(Debug)]

@@ -5,8 +5,9 @@ use std::arch::aarch64::{
     uint8x16_t, vandq_u8, vdupq_n_u8, veorq_u8, vld1q_u8, vqtbl1q_u8, vshrq_n_u8, vst1q_u8,
 };
 
+use super::kernel::Pass;
 use super::nibbles::PRODUCTS;
-use super::vector::{self, Pass, Vector};
+use super::vector::{self, Vector};
 
 /// With two vectors of each, sums and nibbles take 20 of the 32 registers.
 pub(super) const PASS_OUTPUTS: usize = 8;

@@ -6,7 +6,7 @@
 //! and no table.
 
 use super::POLYNOMIAL;
-use super::vector::Pass;
+use super::kernel::Pass;
 
 /// Outputs share nothing here, but fewer passes are fewer calls.
 pub(super) const PASS_OUTPUTS: usize = 8;

@@ -5,16 +5,7 @@
 //! registers until they are stored, once. What a vector is and how it is multiplied by a constant
 //! is the processor's part: [`Vector`].
 
-/// Outputs that are computed together, and the inputs that at least one of them needs.
-#[derive(Clone, Debug)]
-pub(super) struct Pass {
-    /// Which strips are written.
-    pub(super) outputs: Vec<usize>,
-    /// Which strips are read; without any, the outputs are zero.
-    pub(super) inputs: Vec<usize>,
-    /// For every input its coefficient for every output.
-    pub(super) coefficients: Vec<u8>,
-}
+use super::kernel::Pass;
 
 /// A vector register of bytes and the operations that a kernel needs of it.
 ///
