@@ -8,8 +8,10 @@
 //!   each 64-byte aligned and none at a distance of a power of two from another, which would cost
 //!   up to 40 % by cache sets that collide. No side is better placed than another.
 //! - A contest of parities is what ISA-L and the other rivals do: k strips in, m strips out, into
-//!   buffers given. What a put calls also copies the object into k fragments and allocates all n;
-//!   it stands beside them as `put`.
+//!   buffers given. What a put calls, `Code::encode_into`, copies the object into k of n fragments
+//!   besides; it stands beside them, and so does `Code::encode`, which allocates all n.
+//! - Regenerating codes are measured through `Code`, into buffers that are used again, and so is
+//!   the Reed-Solomon that they are compared with.
 //! - Rivals are used in their best documented way: tables, matrices and encoders are prepared
 //!   outside the measured time, output buffers are given wherever the rival takes them, and where
 //!   a rival chooses its kernel at run time it may.

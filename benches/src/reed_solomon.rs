@@ -46,7 +46,10 @@ impl Shape {
             .beats_if_any(isal_goal, self.isal("isa-l", Kernel::Chosen, &data))
             .beats(4.0, Side::unseen("reed-solomon-simd", self.bytes(), simd(&data, self.m)))
             .beats(3.0, self.erasure(&data));
-        contest.beside(self.put(&data)).beside(self.copy(&data))
+        contest
+            .beside(self.code_into(&data))
+            .beside(self.code_fresh(&data))
+            .beside(self.copy(&data))
     }
 
     /// `None` without ISA-L.
@@ -95,11 +98,21 @@ impl Shape {
         self.side("reed-solomon-erasure", data, encode)
     }
 
-    /// What a put calls, with n fragments allocated and k of them copied.
-    fn put(self, data: &Strips) -> Side {
+    /// What a put calls: the object in one piece, n fragments of which k are copies.
+    fn code_into(self, data: &Strips) -> Side {
+        let code = self.parameters().build().expect("a code of this size");
+        let (object, mut fragments) = (data.slices().concat(), Vec::new());
+        Side::unseen("Code::encode_into", self.bytes(), move || {
+            code.encode_into(black_box(&object), &mut fragments);
+            black_box(&fragments);
+        })
+    }
+
+    /// The same with all fragments allocated anew.
+    fn code_fresh(self, data: &Strips) -> Side {
         let code = self.parameters().build().expect("a code of this size");
         let object = data.slices().concat();
-        Side::unseen("kakera, whole put", self.bytes(), move || {
+        Side::unseen("Code::encode", self.bytes(), move || {
             black_box(code.encode(black_box(&object)));
         })
     }

@@ -81,8 +81,10 @@ impl Coded {
 
     fn encode(&self, name: &'static str) -> Side {
         let (code, object) = (self.code.clone(), self.object.clone());
+        let mut fragments = Vec::new();
         Side::unseen(name, self.bytes(), move || {
-            black_box(code.encode(black_box(&object)));
+            code.encode_into(black_box(&object), &mut fragments);
+            black_box(&fragments);
         })
     }
 
@@ -90,13 +92,16 @@ impl Coded {
     fn decode(&self, name: &'static str) -> Side {
         let (code, fragments) = (self.code.clone(), self.fragments.clone());
         let layout = code.layout(self.bytes());
-        let parameters = code.parameters();
+        let (parameters, mut object) = (code.parameters(), Vec::new());
         let slots: Vec<Slot> =
             Slot::all(parameters.n).skip((parameters.n - parameters.k).into()).collect();
         Side::unseen(name, self.bytes(), move || {
             let parts: Vec<(Slot, &[u8])> =
                 slots.iter().map(|&slot| (slot, &fragments[slot.index()][..])).collect();
-            black_box(code.decode(&layout, black_box(&parts)).expect("k fragments decode"));
+            let groups = 0..layout.group_count();
+            code.decode_groups_into(&layout, groups, black_box(&parts), &mut object)
+                .expect("k fragments decode");
+            black_box(&object);
         })
     }
 
@@ -113,10 +118,13 @@ impl Coded {
                 (slot, symbols.expect("a fragment of the layout"))
             })
             .collect();
+        let mut fragment = Vec::new();
         Side::unseen(name, layout.fragment_len(), move || {
             let parts: Vec<(Slot, &[u8])> =
                 symbols.iter().map(|(slot, symbols)| (*slot, &symbols[..])).collect();
-            black_box(code.repair(&layout, failed, black_box(&parts)).expect("d symbols repair"));
+            code.repair_into(&layout, failed, black_box(&parts), &mut fragment)
+                .expect("d symbols repair");
+            black_box(&fragment);
         })
     }
 

@@ -98,11 +98,6 @@ impl Combination {
             }
         }
     }
-
-    /// Products in the field per byte of a strip; copies are none.
-    pub fn products(&self) -> usize {
-        self.passes.iter().map(|pass| pass.inputs.len() * pass.outputs.len()).sum()
-    }
 }
 
 /// Outputs that one pass shall compute, and the inputs that at least one of them needs.
