@@ -52,7 +52,7 @@ impl Vector {
     /// Vectors are separated by empty lines; a long value goes on in indented lines.
     fn parse_all(text: &str) -> Vec<Self> {
         let blocks = text.split("\n\n").filter(|block| !block.starts_with('#'));
-        blocks.map(|block| Self::parse(block)).collect()
+        blocks.map(Self::parse).collect()
     }
 
     fn parse(block: &str) -> Self {
