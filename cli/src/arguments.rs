@@ -268,7 +268,7 @@ pub(crate) struct EnrolOptions {
     /// What it shares its fate with: a site, a power line
     #[arg(long, default_value = "default")]
     pub(crate) zone: String,
-    /// The most it stores
+    /// The most it stores or, for a submitter, the most that any one node stores for it
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "1TB")]
     pub(crate) quota: u64,
     #[command(flatten)]

@@ -5,11 +5,10 @@ mod ledger_network;
 
 use kakera_engine::ledger::{
     BLOCK_LEN_MAX, Block, BlockError, Body, Certificate, CertifiedBlock, Chain, Entry, EntryError,
-    EpochAdvance, FollowAck, HeadAttestation, HeadError, IdentityRecord, LightClient, NodeRetire,
-    NodeUpdate, PointerRetire, SlotReassign, StateKey, VerifyError, pointer_tag,
-    verify_from_genesis,
+    EpochAdvance, HeadAttestation, HeadError, IdentityRecord, LightClient, NodeRetire, NodeUpdate,
+    PointerRetire, SlotReassign, StateKey, VerifyError, pointer_tag, verify_from_genesis,
 };
-use kakera_engine::names::{Epoch, GroupId, NodeId, Slot};
+use kakera_engine::names::{Epoch, GroupId, Slot};
 use kakera_engine::signature::node_id;
 use kakera_engine::wire::canonical;
 use ledger_network::*;
@@ -285,18 +284,4 @@ fn a_light_client_refuses_old_forked_and_unattested_heads() {
     let forked = attest(&changed, VALIDATOR, nonce, now);
     assert_eq!(client.accept_head(&changed, &forked, &nonce, now), Err(HeadError::Fork(2)));
     assert_eq!(client.seen().hash, head.header.hash());
-}
-
-#[test]
-fn a_follower_acknowledges_one_header_of_one_network() {
-    let network = Network::with_machines(2);
-    let acknowledged = FollowAck::sign(&network.chain.head().header, &key(10));
-    assert!(acknowledged.verifies(&network.id()));
-    assert!(!acknowledged.verifies(&kakera_engine::names::NetworkId([1; 32])));
-    let mut higher = acknowledged.clone();
-    higher.height += 1;
-    assert!(!higher.verifies(&network.id()));
-    let mut borrowed = acknowledged;
-    borrowed.follower = NodeId([3; 32]);
-    assert!(!borrowed.verifies(&network.id()));
 }

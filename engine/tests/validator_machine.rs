@@ -150,8 +150,8 @@ impl World {
         for block in &self.disk[chain.head().header.height as usize..] {
             chain.apply(block, None).unwrap();
         }
-        let ack = FollowAck::sign(&chain.head().header, &key(number));
-        self.machine.handle_ack(&ack).unwrap();
+        let ack = FollowAck::of(&chain.head().header);
+        self.machine.handle_ack(id(number), &ack).unwrap();
     }
 
     fn restart(&mut self) {
@@ -308,30 +308,25 @@ fn the_queue_is_bounded() {
 }
 
 #[test]
-fn only_honest_words_of_storage_nodes_count() {
+fn only_true_words_of_storage_nodes_count() {
     let mut world = World::new(2, 8);
     world.submit(1, update(9, 1));
     world.write();
     let header = world.disk.last().unwrap().block.header.clone();
-    let ack = FollowAck::sign(&header, &key(STORAGE));
-    let mut forged = ack.clone();
-    forged.follower = id(STORAGE + 1);
-    assert_eq!(world.machine.handle_ack(&forged), Err(AckError::Signature));
+    let ack = FollowAck::of(&header);
     let mut other = header.clone();
     other.time += 1;
     let fork = AckError::Fork { follower: id(STORAGE + 1), height: 2 };
-    let forked = FollowAck::sign(&other, &key(STORAGE + 1));
-    assert_eq!(world.machine.handle_ack(&forked), Err(fork));
+    assert_eq!(world.machine.handle_ack(id(STORAGE + 1), &FollowAck::of(&other)), Err(fork));
     other.height = 9;
     let ahead = AckError::Ahead { follower: id(STORAGE + 1), height: 9, own: 2 };
-    let further = FollowAck::sign(&other, &key(STORAGE + 1));
-    assert_eq!(world.machine.handle_ack(&further), Err(ahead));
+    assert_eq!(world.machine.handle_ack(id(STORAGE + 1), &FollowAck::of(&other)), Err(ahead));
     // An operator's, and one node's twice.
-    world.machine.handle_ack(&FollowAck::sign(&header, &key(OPERATORS[0]))).unwrap();
-    world.machine.handle_ack(&ack).unwrap();
-    world.machine.handle_ack(&ack).unwrap();
+    world.machine.handle_ack(id(OPERATORS[0]), &ack).unwrap();
+    world.machine.handle_ack(id(STORAGE), &ack).unwrap();
+    world.machine.handle_ack(id(STORAGE), &ack).unwrap();
     assert_eq!(world.outcomes(), []);
-    world.machine.handle_ack(&FollowAck::sign(&header, &key(STORAGE + 1))).unwrap();
+    world.machine.handle_ack(id(STORAGE + 1), &ack).unwrap();
     assert_eq!(world.outcomes().len(), 1);
 }
 
@@ -416,7 +411,7 @@ fn crash_run(seed: u64, fired: &mut Fired) -> [u8; 32] {
     }
     let mut tickets: BTreeMap<u64, (u8, u64)> = BTreeMap::new();
     let mut sent: BTreeSet<(u8, u64)> = BTreeSet::new();
-    let mut acks: Vec<FollowAck> = Vec::new();
+    let mut acks: Vec<(u8, FollowAck)> = Vec::new();
     let authors: Vec<u8> = next.keys().copied().collect();
     for _ in 0..300 {
         let pick = |dice: &mut ChaCha20Rng, most: usize| dice.next_u32() as usize % most;
@@ -439,14 +434,14 @@ fn crash_run(seed: u64, fired: &mut Fired) -> [u8; 32] {
                 if let Some(block) = world.disk.get(chain.head().header.height as usize) {
                     chain.apply(block, None).unwrap();
                 }
-                acks.push(FollowAck::sign(&chain.head().header, &key(number)));
+                acks.push((number, FollowAck::of(&chain.head().header)));
             }
             13 if !acks.is_empty() => {
-                let ack = acks.swap_remove(pick(&mut dice, acks.len()));
+                let (number, ack) = acks.swap_remove(pick(&mut dice, acks.len()));
                 if pick(&mut dice, 4) == 0 {
                     fired.acks_lost += 1;
                 } else {
-                    world.machine.handle_ack(&ack).unwrap();
+                    world.machine.handle_ack(id(number), &ack).unwrap();
                 }
             }
             14 => {

@@ -11,8 +11,8 @@ use kakera_engine::names::{NetworkId, ObjectId};
 use kakera_engine::policy::VIEW_AGE_MAX_MS;
 use kakera_engine::signature::node_id;
 use kakera_engine::wire::{
-    Inventory, Operation, RefusalKind, Request, RequestError, RequestKeys, Response, Session,
-    Store, Symbols, VouchedDescriptor,
+    Inventory, Operation, RefusalKind, Request, RequestError, Response, Session, Store, Symbols,
+    VouchedDescriptor,
 };
 use virtual_network::{GROUP, VirtualNetwork, Written, code, key, slot};
 
@@ -141,22 +141,26 @@ fn a_store_must_be_vouched_for_fit_and_be_whole() {
 #[test]
 fn a_request_is_good_once_here_and_now() {
     const NOW: u64 = 1_000_000;
-    let (author, receiver) = (key(1), node_id(&key(2)));
-    let session = Session { network: NetworkId([3; 32]), receiver, exporter: [4; 32] };
-    let keys = RequestKeys { author: &author, capability: Some(&key(5)) };
-    let sign = |deadline| Request::sign(&Operation::Status, &session, deadline, &keys);
-    let good = sign(NOW + 1000);
+    let (author, receiver) = (node_id(&key(1)), node_id(&key(2)));
+    let session = Session { network: NetworkId([3; 32]), author, receiver, exporter: [4; 32] };
+    let capability = key(5);
+    let encode =
+        |deadline| Request::encode(&Operation::Status, &session, deadline, Some(&capability));
+    let good = encode(NOW + 1000);
     let request = Request::verify(&good, &session, NOW).unwrap();
-    assert_eq!(request.author, node_id(&author));
+    assert_eq!(request.author, author);
     assert_eq!(request.capability, Some(node_id(&key(5)).0));
 
+    let other = Session { network: NetworkId([9; 32]), ..session };
+    let error = Request::verify(&good, &other, NOW).err();
+    assert_eq!(error, Some(RequestError::OtherNetwork(session.network)));
     for elsewhere in [
-        Session { network: NetworkId([9; 32]), ..session },
+        Session { author: node_id(&key(9)), ..session },
         Session { receiver: node_id(&key(9)), ..session },
         Session { exporter: [9; 32], ..session },
     ] {
         let error = Request::verify(&good, &elsewhere, NOW).err();
-        assert_eq!(error, Some(RequestError::Signature));
+        assert_eq!(error, Some(RequestError::Capability));
     }
     for (deadline, fits) in [
         (NOW - 1, false),
@@ -165,10 +169,10 @@ fn a_request_is_good_once_here_and_now() {
         (NOW + 120_001, false),
         (u64::MAX, false),
     ] {
-        let outcome = Request::verify(&sign(deadline), &session, NOW);
+        let outcome = Request::verify(&encode(deadline), &session, NOW);
         assert_eq!(outcome.err(), (!fits).then_some(RequestError::Deadline), "{deadline}");
     }
-    // another's name, another capability, another operation or a later deadline under these signatures
+    // another key or a later deadline under this signature
     let replace = |from: &[u8], to: &[u8]| {
         let at = good.windows(from.len()).position(|window| window == from).unwrap();
         let mut forged = good.clone();
@@ -176,12 +180,11 @@ fn a_request_is_good_once_here_and_now() {
         forged
     };
     for forged in [
-        replace(&node_id(&author).0, &node_id(&key(9)).0),
         replace(&node_id(&key(5)).0, &node_id(&key(9)).0),
         replace(&(NOW as u32 + 1000).to_be_bytes(), &(NOW as u32 + 1001).to_be_bytes()),
     ] {
         let error = Request::verify(&forged, &session, NOW).err();
-        assert_eq!(error, Some(RequestError::Signature));
+        assert_eq!(error, Some(RequestError::Capability));
     }
 }
 

@@ -10,7 +10,7 @@ use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::peer::{FaultKind, GetError};
 use kakera_engine::policy::durability::{put_quorum, read_threshold};
 use kakera_engine::wire::GroupRange;
-use virtual_network::{Lie, VirtualNetwork, Written, all_codes, code, liars};
+use virtual_network::{CLIENT_QUOTA, Lie, VirtualNetwork, Written, all_codes, code, liars};
 
 fn small(seed: u64) -> VirtualNetwork {
     let key = KeyParameters::new(10, 5, 6).unwrap();
@@ -217,6 +217,22 @@ fn a_damaged_fragment_is_set_aside_and_the_reader_goes_on() {
     let repaired = network.repair(1);
     assert_eq!(repaired.progress.objects_failed, 0);
     assert!(network.at(1).disk.parts[&part].fragment == written.sealed.fragments[0]);
+}
+
+#[test]
+fn a_submitter_stores_no_more_than_its_quota() {
+    let mut network = small(11);
+    let mut stored = 0;
+    let error = loop {
+        let written = network.write(4_000_000);
+        match network.put(&written).0 {
+            Ok(_) => stored += written.sealed.fragments[0].len() as u64,
+            Err(error) => break error,
+        }
+    };
+    assert!(stored > 0 && stored <= CLIENT_QUOTA);
+    assert!(error.full && error.report.stored == 0, "{error}");
+    assert!(error.to_string().contains("the submitter's quota"), "{error}");
 }
 
 #[test]

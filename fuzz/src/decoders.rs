@@ -17,10 +17,10 @@ use minicbor::{Decode, Encode};
 use crate::samples;
 
 pub(crate) fn request(bytes: &[u8]) -> bool {
-    // A mutated request never has valid signatures; all before them counts.
+    // A mutated request never has a valid capability; all before it counts.
     matches!(
         Request::verify(bytes, &samples::wire::session(), samples::NOW),
-        Ok(_) | Err(RequestError::Signature)
+        Ok(_) | Err(RequestError::Capability)
     )
 }
 

@@ -93,8 +93,8 @@ impl LedgerView for ChainView {
         self.state.is_enrolled(node)
     }
 
-    fn is_submitter(&self, node: &NodeId) -> bool {
-        self.state.submits(node)
+    fn submitter_quota(&self, node: &NodeId) -> Option<u64> {
+        self.state.submitter_quota(node)
     }
 
     fn attested_at(&self) -> u64 {

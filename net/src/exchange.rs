@@ -8,7 +8,7 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use kakera_engine::names::{NetworkId, NodeId};
 use kakera_engine::peer::{Answer, Ask, AskFailure};
-use kakera_engine::wire::{Operation, Request, RequestKeys, Response, Session};
+use kakera_engine::wire::{Operation, Request, Response, Session};
 use tokio::task::JoinSet;
 
 use crate::clock::unix_milliseconds;
@@ -21,7 +21,7 @@ pub trait AddressBook: Send + Sync {
     fn address(&self, node: &NodeId) -> Option<SocketAddr>;
 }
 
-/// Sends signed requests under one identity.
+/// Sends requests under one identity.
 #[derive(Clone)]
 pub struct Exchange {
     fabric: Fabric,
@@ -46,7 +46,7 @@ impl Exchange {
         &self.fabric
     }
 
-    /// Asks `receiver` one question; `capability` signs too if given.
+    /// Asks `receiver` one question; `capability` signs it if given.
     pub async fn ask(
         &self,
         receiver: NodeId,
@@ -60,9 +60,9 @@ impl Exchange {
         let message = self
             .fabric
             .request(receiver, address, timeout, |exporter| {
-                let session = Session { network: self.network, receiver, exporter: *exporter };
-                let keys = RequestKeys { author: self.identity.signing_key(), capability };
-                (Request::sign(operation, &session, deadline, &keys), body)
+                let (network, author) = (self.network, self.identity.node_id());
+                let session = Session { network, author, receiver, exporter: *exporter };
+                (Request::encode(operation, &session, deadline, capability), body)
             })
             .await
             .map_err(ask_failure)?;
@@ -90,7 +90,7 @@ pub struct Asking {
 }
 
 impl Asking {
-    /// Questions over `exchange`, all signed by `capability` too if given.
+    /// Questions over `exchange`, all signed by `capability` if given.
     pub fn new(exchange: Exchange, capability: Option<Arc<SigningKey>>) -> Self {
         Self { exchange, capability, tasks: JoinSet::new(), start: Instant::now() }
     }

@@ -130,7 +130,8 @@ async fn lying_source(
     let network = network.file.network_id();
     tokio::spawn(async move {
         let handler = move |incoming: Incoming| {
-            let session = Session { network, receiver: id(number), exporter: incoming.exporter };
+            let Incoming { peer: author, exporter, .. } = incoming;
+            let session = Session { network, author, receiver: id(number), exporter };
             let request = Request::verify(&incoming.header, &session, unix_milliseconds()).unwrap();
             let Operation::Follow { from, .. } = request.operation else { panic!() };
             let (response, body): (Response, Vec<u8>) = answer_follow(&store, from);
@@ -200,8 +201,8 @@ async fn a_follower_keeps_nothing_of_a_tampered_block_and_names_who_sent_it() {
     let follower = identity(OPERATOR);
     let limits = Limits::default().on_loopback();
     let fabric = Fabric::bind(follower.clone(), loopback(), limits, |_| false).unwrap();
-    let exchange = Exchange::new(fabric, file.network_id(), follower.clone(), ledger.clone());
-    let following = tokio::spawn(ledger.clone().follow(exchange, follower));
+    let exchange = Exchange::new(fabric, file.network_id(), follower, ledger.clone());
+    let following = tokio::spawn(ledger.clone().follow(exchange));
     let mut told = None;
     for _ in 0..1000 {
         told = ledger.last_failure();

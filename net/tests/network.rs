@@ -11,7 +11,7 @@ use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::names::{GroupId, NodeId, Slot};
 use kakera_engine::seal::VaultRoot;
 use kakera_engine::wire::RepairProgress;
-use kakera_net::client::{Client, ErrorKind};
+use kakera_net::client::{Client, ClientError, ErrorKind};
 use kakera_net::vault::{NoProgress, Source, Vault};
 use support::{Network, eventually};
 use zeroize::Zeroizing;
@@ -154,4 +154,32 @@ async fn a_later_put_of_a_name_is_its_next_version() {
     assert_eq!(reopened.record("chart").unwrap().entry.version, 6);
     assert_eq!(read(&reopened, "chart").await, bytes(100, 6));
     assert_eq!(reopened.record("other").unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_submitter_is_held_to_its_quota_by_nodes_that_restarted_too() {
+    let (code, key) = mbr();
+    let mut network = Network::start(code, key).await;
+    network.group().await;
+    let modest = Arc::new(network.client_with_quota(100_000).await);
+    let mut vault = open(Arc::clone(&modest)).await;
+    let folder = network.folder.path().to_owned();
+    let mut put = async |name: &str| {
+        let files = sources(&folder, &[(name, bytes(150_000, 1))]);
+        vault.put(files, Arc::new(NoProgress)).await
+    };
+    let refused = |error: ClientError| {
+        assert_eq!(error.kind(), ErrorKind::BelowThreshold, "{error}");
+        assert!(error.to_string().contains("the submitter's quota on this node"), "{error}");
+    };
+    put("first").await.unwrap();
+    refused(put("second").await.unwrap_err());
+
+    for number in 0..usize::from(code.n) {
+        network.restart_node(number).await;
+    }
+    // What is there is counted in the background, so one more put may pass, but not two.
+    if put("second").await.is_ok() {
+        refused(put("third").await.unwrap_err());
+    }
 }

@@ -4,7 +4,7 @@
 use std::os::unix::fs::symlink;
 use std::sync::Barrier;
 
-use kakera_engine::names::{GroupId, ObjectId, Slot};
+use kakera_engine::names::{GroupId, NodeId, ObjectId, Slot};
 use kakera_engine::wire::PartReference;
 use kakera_net::store::disk::{Disk, DiskFile, OpenDiskError, OsDisk};
 use kakera_net::store::file::{read_file, write_atomic};
@@ -24,7 +24,14 @@ fn key(object: u8) -> PartReference {
 }
 
 fn part(object: u8) -> Part<'static> {
-    Part { key: key(object), descriptor: DESCRIPTOR, share: SHARE, fragment: FRAGMENT }
+    Part {
+        key: key(object),
+        submitter: NodeId([1; 32]),
+        submitter_quota_bytes: None,
+        descriptor: DESCRIPTOR,
+        share: SHARE,
+        fragment: FRAGMENT,
+    }
 }
 
 fn path(object: u8) -> String {
@@ -73,7 +80,7 @@ fn the_file_format_is_frozen() {
     assert_eq!(bytes.len() as u64, FILE_LENGTH);
     assert_eq!(
         blake3::hash(&bytes).to_hex().as_str(),
-        "9edb0874920c1b20455dc7e783b0b547233bbacffc66d1401af5e75d0581aa74"
+        "9c5f0752a14f01e556652dcbd62562fc97c8829fdb6f324c73c354d55f568d6d"
     );
 }
 
@@ -126,6 +133,41 @@ fn the_quota_is_kept_to_the_byte() {
     let (store, _) = PartStore::open(disk, FILE_LENGTH).unwrap();
     assert!(matches!(store.put(&part(4)), Err(PutError::QuotaExceeded { available: 0, .. })));
     assert_stored(&store, 3);
+}
+
+#[test]
+fn a_submitters_quota_is_kept_to_the_byte_also_after_a_restart() {
+    let of = |object, submitter| Part {
+        submitter: NodeId([submitter; 32]),
+        submitter_quota_bytes: Some(2 * FILE_LENGTH - 1),
+        ..part(object)
+    };
+    let disk = SimulatedDisk::new();
+    let store = open(&disk);
+    let refused = |store: &PartStore<SimulatedDisk>, part: &Part<'_>| match store.put(part) {
+        Err(PutError::SubmitterQuotaExceeded { needed: FILE_LENGTH, available }) => available,
+        other => panic!("{other:?}"),
+    };
+    store.put(&of(1, 1)).unwrap();
+    assert_eq!(refused(&store, &of(2, 1)), FILE_LENGTH - 1);
+    store.put(&of(2, 2)).unwrap();
+    store.put(&of(1, 1)).unwrap();
+    store.put(&Part { submitter_quota_bytes: None, ..of(3, 1) }).unwrap();
+    assert_eq!(refused(&store, &of(4, 1)), 0);
+    store.remove(&key(1)).unwrap();
+    store.set_aside(&key(3)).unwrap();
+    store.put(&of(4, 1)).unwrap();
+    drop(store);
+
+    let store = open(&disk);
+    for _ in 0..2 {
+        store.attribute(&key(4), &NodeId([1; 32]));
+        store.attribute(&key(9), &NodeId([1; 32]));
+    }
+    assert_eq!(refused(&store, &of(5, 1)), FILE_LENGTH - 1);
+    assert_eq!(store.usage().bytes, 2 * FILE_LENGTH);
+    store.remove(&key(4)).unwrap();
+    store.put(&of(5, 1)).unwrap();
 }
 
 #[test]
@@ -227,16 +269,20 @@ fn a_file_of_another_part_or_length_is_damage() {
 }
 
 #[test]
-fn a_newer_version_is_refused_and_left_alone() {
+fn another_version_is_refused_and_left_alone() {
     let disk = SimulatedDisk::new();
     let store = open(&disk);
     store.put(&part(1)).unwrap();
-    disk.open(&path(1)).unwrap().write_at(8, &[2]).unwrap();
-    let before = read_file(&disk, &path(1), 1000).unwrap();
-    assert!(matches!(store.meta(&key(1)), Err(ReadError::UnknownVersion(2))));
-    assert!(matches!(store.fragment(&key(1), 0..1), Err(ReadError::UnknownVersion(2))));
-    assert!(matches!(store.put(&part(1)), Err(PutError::UnknownVersion(2))));
-    assert_eq!(read_file(&disk, &path(1), 1000).unwrap(), before);
+    for version in [1, 3] {
+        disk.open(&path(1)).unwrap().write_at(8, &[version]).unwrap();
+        let before = read_file(&disk, &path(1), 1000).unwrap();
+        let refused = |found: u32| found == u32::from(version);
+        assert!(matches!(store.meta(&key(1)), Err(ReadError::UnknownVersion(v)) if refused(v)));
+        let read = store.fragment(&key(1), 0..1);
+        assert!(matches!(read, Err(ReadError::UnknownVersion(v)) if refused(v)));
+        assert!(matches!(store.put(&part(1)), Err(PutError::UnknownVersion(v)) if refused(v)));
+        assert_eq!(read_file(&disk, &path(1), 1000).unwrap(), before);
+    }
 }
 
 #[test]

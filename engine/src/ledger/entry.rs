@@ -147,7 +147,8 @@ pub struct NodeJoin {
     /// Who answers for it. Placement counts machines of one operator as one adversary.
     #[n(4)]
     pub operator: NodeId,
-    /// Bytes it offers.
+    /// Bytes that it offers if it stores; bytes of parts that any one holder keeps for it if it
+    /// submits.
     #[n(5)]
     pub quota_bytes: u64,
     /// Counts the times its disk started empty; larger than before when it joins again.
@@ -175,7 +176,7 @@ pub struct NodeUpdate {
     /// Where it answers; at most [`ADDRESS_LEN_MAX`] bytes.
     #[n(1)]
     pub address: String,
-    /// Bytes it offers.
+    /// As in [`NodeJoin`].
     #[n(2)]
     pub quota_bytes: u64,
     /// Not smaller than before.

@@ -3,48 +3,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ed25519_dalek::SigningKey;
 use minicbor::{Decode, Encode};
 
 use super::block::Header;
 use super::log::Digest32;
-use crate::names::{NetworkId, NodeId};
-use crate::signature::{Signature, node_id};
+use crate::names::NodeId;
 
 /// Followers that must have an entry on disk, where so many exist.
 pub const FOLLOWERS_MIN: usize = 2;
 
 /// A follower's word that the chain up to a header is on its disk.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+///
+/// Whose word it is, the connection proves that it comes over; only the validator that hears it
+/// uses it, so that nobody else needs proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct FollowAck {
-    /// The follower.
-    #[n(0)]
-    pub follower: NodeId,
     /// The height of the header.
-    #[n(1)]
+    #[n(0)]
     pub height: u64,
     /// The hash of the header.
-    #[cbor(n(2), with = "minicbor::bytes")]
+    #[cbor(n(1), with = "minicbor::bytes")]
     pub hash: Digest32,
-    /// By the follower, over the network and the above.
-    #[n(3)]
-    pub signature: Signature,
 }
 
 impl FollowAck {
     /// Says that everything up to `header` is on disk.
-    pub fn sign(header: &Header, key: &SigningKey) -> Self {
-        let (height, hash) = (header.height, header.hash());
-        let parts: [&[u8]; 3] = [header.network.as_bytes(), &height.to_be_bytes(), &hash];
-        let signature = Signature::sign(key, "follow", &parts);
-        Self { follower: node_id(key), height, hash, signature }
-    }
-
-    /// Whether the follower said so in `network`. That the hash is the one of our own chain at that
-    /// height is for the caller to compare.
-    pub fn verifies(&self, network: &NetworkId) -> bool {
-        let parts: [&[u8]; 3] = [network.as_bytes(), &self.height.to_be_bytes(), &self.hash];
-        self.signature.verifies(&self.follower.0, "follow", &parts)
+    pub fn of(header: &Header) -> Self {
+        Self { height: header.height, hash: header.hash() }
     }
 }
 

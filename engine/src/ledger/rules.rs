@@ -214,9 +214,16 @@ impl State {
 
     /// Whether it may submit pointers and identity records.
     pub fn submits(&self, author: &NodeId) -> bool {
-        self.is_validator(author)
-            || self.is_operator(author)
-            || self.node(author).is_some_and(|node| node.submits())
+        self.submitter_quota(author).is_some()
+    }
+
+    /// How many bytes of parts one holder keeps for a submitter: validators and operators, who set
+    /// the quotas of others, have no limit. `None` if it may not submit.
+    pub fn submitter_quota(&self, author: &NodeId) -> Option<u64> {
+        if self.is_validator(author) || self.is_operator(author) {
+            return Some(u64::MAX);
+        }
+        self.node(author).filter(Node::submits).map(|node| node.join.quota_bytes)
     }
 
     fn pointers_by(&self, author: &NodeId) -> u64 {

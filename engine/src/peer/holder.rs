@@ -48,6 +48,8 @@ pub enum DiskRequest {
         stored: Box<StoredPart>,
         /// The fragment.
         fragment: Bytes,
+        /// The most bytes to keep for the part's submitter.
+        submitter_quota: u64,
     },
     /// Read descriptor, vouchers and share of a part.
     Describe(PartReference),
@@ -87,7 +89,7 @@ pub enum DiskResult {
 /// Why the disk did not do it. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskError {
-    /// Disk full or quota used up.
+    /// Disk full, or the node's or the submitter's quota used up.
     Full(String),
     /// What is kept does not match its checksum.
     Damaged,
@@ -229,8 +231,10 @@ impl Holder {
         let part = PartReference { group: descriptor.group, slot, object };
         let stored =
             Box::new(StoredPart { object: store.object.clone(), share: store.share.clone() });
+        let submitter_quota = view.submitter_quota(&request.author).unwrap_or(0);
         let waiting = Waiting::Write { part, epoch: descriptor.epoch };
-        Step::Disk(DiskRequest::Write { part, stored, fragment: body }, Pending(waiting))
+        let write = DiskRequest::Write { part, stored, fragment: body, submitter_quota };
+        Step::Disk(write, Pending(waiting))
     }
 
     /// Decides a request on a part that is kept here. What the disk gave back is checked before it

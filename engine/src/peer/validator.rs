@@ -84,9 +84,6 @@ pub enum SubmitError {
 /// Why an acknowledgement does not count. Unless said otherwise the follower is to blame.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum AckError {
-    /// The signature does not hold.
-    #[error("the acknowledgement's signature does not hold")]
-    Signature,
     /// It has a block that this validator has not: one of the two lost or invented something.
     #[error(
         "{follower} has the chain up to height {height}, this validator only to {own}; \
@@ -228,11 +225,8 @@ impl Validator {
     /// A follower's word that it has the chain up to a height on its disk.
     ///
     /// Others than the storage nodes of the final state may say so too; it does not count.
-    pub fn handle_ack(&mut self, ack: &FollowAck) -> Result<(), AckError> {
-        if !ack.verifies(&self.chain.network()) {
-            return Err(AckError::Signature);
-        }
-        let (follower, height) = (ack.follower, ack.height);
+    pub fn handle_ack(&mut self, follower: NodeId, ack: &FollowAck) -> Result<(), AckError> {
+        let height = ack.height;
         // The word of its durability here may still be on its way to us.
         let own = self.chain.head().header.height + u64::from(self.pending.is_some());
         if height > own {

@@ -17,16 +17,13 @@ pub trait LedgerView {
     fn group_codes(&self, group: GroupId) -> Option<(CodeParameters, KeyParameters)>;
     /// Whether the machine is enrolled at all.
     fn is_enrolled(&self, node: &NodeId) -> bool;
-    /// Whether the machine is enrolled as a submitter.
-    fn is_submitter(&self, node: &NodeId) -> bool;
+    /// How many bytes of parts one holder keeps for this submitter; `None` if it may not submit.
+    fn submitter_quota(&self, node: &NodeId) -> Option<u64>;
     /// When a validator last attested this view, in Unix milliseconds.
     fn attested_at(&self) -> u64;
 }
 
 /// Decides whether `receiver` answers `request` at `now` (Unix milliseconds).
-///
-/// How many bytes a submitter may store is not limited yet: a store is bounded by the receiver's own
-/// quota only, and the submitter is named in the part's authorisation.
 ///
 /// `stored` is the descriptor of the object: for a store the one offered, for a read the one kept;
 /// `None` where the operation names no object or it is not kept here.
@@ -47,7 +44,7 @@ pub fn authorise(
                 return invalid("the descriptor is malformed or a signature for it does not hold");
             };
             let submitter = &store.object.authorisation.submitter;
-            if *submitter != request.author || !view.is_submitter(submitter) {
+            if *submitter != request.author || view.submitter_quota(submitter).is_none() {
                 return denied("only an enrolled submitter may store, under its own signature");
             }
             if view.group_codes(descriptor.group) != Some((descriptor.code, descriptor.key)) {
@@ -71,7 +68,7 @@ pub fn authorise(
         }
         Operation::Repair { group, slot } => {
             require_fresh(view, now)?;
-            if !view.is_submitter(&request.author) {
+            if view.submitter_quota(&request.author).is_none() {
                 return denied("only an enrolled submitter may ask for a repair");
             }
             require_holder(view, *group, *slot, receiver, "the receiver")

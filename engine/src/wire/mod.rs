@@ -12,8 +12,8 @@ pub(crate) use response::presentable;
 
 pub use request::{
     Authorisation, DEADLINE_AHEAD_MAX, GroupRange, Inventory, Operation, PartReference, Read,
-    Request, RequestError, RequestKeys, Session, Store, Symbols, VerifiedRequest,
-    VouchedDescriptor, WIRE_VERSION,
+    Request, RequestError, Session, Store, Symbols, VerifiedRequest, VouchedDescriptor,
+    WIRE_VERSION,
 };
 pub use response::{
     InventoryPage, NodeStatus, ProvenValue, Receipt, Refusal, RefusalKind, RepairProgress,

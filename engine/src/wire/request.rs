@@ -1,4 +1,9 @@
-//! Requests, and the signatures that make them worth answering.
+//! Requests, and what makes them worth answering.
+//!
+//! TLS proves which machine asks: both ends of a connection authenticate with their node keys, so
+//! a signature of the asker on every request would prove nothing more, at two thirds of the cost
+//! of a small request. What TLS cannot prove, that the asker was given an object's read key, a
+//! [capability](Request::encode) does.
 
 use std::time::Duration;
 
@@ -16,7 +21,7 @@ use crate::object::Descriptor;
 use crate::signature::{Signature, node_id};
 
 /// The version of the request and response formats.
-pub const WIRE_VERSION: u8 = 1;
+pub const WIRE_VERSION: u8 = 2;
 const PUT_LABEL: &str = "put";
 const REQUEST_LABEL: &str = "request";
 /// How far ahead a deadline may lie; it bounds how long a request stays valid.
@@ -110,8 +115,8 @@ pub struct Symbols {
     pub describe: bool,
 }
 
-/// A descriptor that proves itself: its hash is the object's id, and its writer and an enrolled
-/// submitter signed for it. Holders keep it beside the part.
+/// A descriptor that proves itself: its hash is the object's id, and an enrolled submitter signed
+/// for it. Holders keep it beside the part.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct VouchedDescriptor {
     /// Canonical bytes of the descriptor.
@@ -123,52 +128,38 @@ pub struct VouchedDescriptor {
 }
 
 impl VouchedDescriptor {
-    /// The descriptor and the id it proves, if it is well-formed and both signatures hold.
+    /// The descriptor and the id it proves, if it is well-formed and the signature holds.
     pub fn verify(&self, network: &NetworkId) -> Option<(ObjectId, Descriptor)> {
         let descriptor = Descriptor::decode(&self.descriptor).ok()?;
         let object = descriptor.object_id();
-        self.authorisation
-            .verify(network, &object, &descriptor.write_key)
-            .then_some((object, descriptor))
+        self.authorisation.verify(network, &object).then_some((object, descriptor))
     }
 }
 
-/// The signatures without which nobody keeps an object. They stay with the part, so that a
-/// newcomer can check that what helpers list was really put by someone enrolled.
+/// The signature without which nobody keeps an object. It stays with the part, so that a newcomer
+/// can check that what helpers list was really put by someone enrolled.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Authorisation {
     /// The enrolled machine that submitted the object and whose quota it counts against.
     #[n(0)]
     pub submitter: NodeId,
-    /// By the submitter.
+    /// By the submitter, over the network and the object's id.
     #[n(1)]
-    pub submitter_signature: Signature,
-    /// By the descriptor's write key.
-    #[n(2)]
-    pub write_signature: Signature,
+    pub signature: Signature,
 }
 
 impl Authorisation {
-    /// Signs for `object` as submitter and as owner of the write key.
-    pub fn sign(
-        network: &NetworkId,
-        object: &ObjectId,
-        submitter: &SigningKey,
-        write_key: &SigningKey,
-    ) -> Self {
+    /// Signs for `object` as submitter.
+    pub fn sign(network: &NetworkId, object: &ObjectId, submitter: &SigningKey) -> Self {
         let parts = [network.as_bytes(), object.as_bytes()];
-        Self {
-            submitter: node_id(submitter),
-            submitter_signature: Signature::sign(submitter, PUT_LABEL, &parts),
-            write_signature: Signature::sign(write_key, PUT_LABEL, &parts),
-        }
+        let signature = Signature::sign(submitter, PUT_LABEL, &parts);
+        Self { submitter: node_id(submitter), signature }
     }
 
-    /// Whether both signatures hold for `object` under the descriptor's `write_key`.
-    pub fn verify(&self, network: &NetworkId, object: &ObjectId, write_key: &[u8; 32]) -> bool {
+    /// Whether the submitter signed for `object`.
+    pub fn verify(&self, network: &NetworkId, object: &ObjectId) -> bool {
         let parts = [network.as_bytes(), object.as_bytes()];
-        self.submitter_signature.verifies(&self.submitter.0, PUT_LABEL, &parts)
-            && self.write_signature.verifies(write_key, PUT_LABEL, &parts)
+        self.signature.verifies(&self.submitter.0, PUT_LABEL, &parts)
     }
 }
 
@@ -234,44 +225,37 @@ pub struct Inventory {
     pub limit: u16,
 }
 
-/// What a request's signatures are bound to besides its content: replayed in another network, to
-/// another receiver or over another connection, they do not hold.
+/// The connection that a request comes over, as both of its ends know it from TLS.
 #[derive(Clone, Copy, Debug)]
 pub struct Session {
     /// The network.
     pub network: NetworkId,
-    /// Who is asked.
+    /// Who asks: the node key that authenticated as the client.
+    pub author: NodeId,
+    /// Who is asked: the node key that authenticated as the server.
     pub receiver: NodeId,
     /// The TLS exporter of the connection (RFC 8446 §7.5).
     pub exporter: [u8; 32],
 }
 
-/// The keys that sign a request.
-pub struct RequestKeys<'a> {
-    /// The asking machine's key.
-    pub author: &'a SigningKey,
-    /// The object's read key, for a read.
-    pub capability: Option<&'a SigningKey>,
-}
-
-/// A signed request, as sent. Not for printing: a store's operation holds a key share.
+/// A request, as sent. Not for printing: a store's operation holds a key share.
 #[derive(Encode, Decode)]
 pub struct Request {
     #[n(0)]
     version: u8,
     #[n(1)]
-    author: NodeId,
+    network: NetworkId,
     /// Unix milliseconds.
     #[n(2)]
     deadline: u64,
     #[cbor(n(3), with = "wiped_bytes")]
     operation: Zeroizing<Vec<u8>>,
     #[n(4)]
-    author_signature: Signature,
-    #[n(5)]
     capability: Option<Capability>,
 }
 
+/// Proof that the asker holds a key, bound to this request on this connection: replayed in another
+/// network, by another asker, to another receiver or over another connection, it does not hold.
 #[derive(Encode, Decode)]
 struct Capability {
     #[cbor(n(0), with = "minicbor::bytes")]
@@ -280,14 +264,14 @@ struct Capability {
     signature: Signature,
 }
 
-/// A request whose signatures hold; only [`Request::verify`] makes one.
+/// A request whose asker is known and whose capability holds; only [`Request::verify`] makes one.
 #[derive(Debug)]
 pub struct VerifiedRequest {
     /// The machine that asks.
     pub author: NodeId,
     /// Until when the asker waits, Unix milliseconds.
     pub deadline: u64,
-    /// The capability key that signed, if any.
+    /// The key that the asker proved to hold beside its own, if any.
     pub capability: Option<[u8; 32]>,
     /// What it asks.
     pub operation: Operation,
@@ -302,40 +286,37 @@ pub enum RequestError {
     /// A version this program does not know.
     #[error("request version {0} is not known here (this program speaks {WIRE_VERSION})")]
     UnknownVersion(u8),
+    /// Meant for another network.
+    #[error("the request is meant for the network {0}; try: the network file of this network")]
+    OtherNetwork(NetworkId),
     /// Too late, or valid for too long.
     #[error("the request's deadline has passed or lies more than two minutes ahead")]
     Deadline,
-    /// A signature does not hold: wrong key, network, receiver or connection, or a replay.
-    #[error("a signature of the request does not hold for this network and connection")]
-    Signature,
+    /// The capability's signature does not hold: wrong key, or a replay.
+    #[error("the capability does not hold for this request on this connection")]
+    Capability,
 }
 
 impl Request {
-    /// Signs `operation` for `session` and gives the header bytes to send. `deadline` in Unix
-    /// milliseconds.
-    pub fn sign(
+    /// The header bytes that ask for `operation` over `session` until `deadline` (Unix
+    /// milliseconds); `capability` is a key that the asker shall prove to hold.
+    pub fn encode(
         operation: &Operation,
         session: &Session,
         deadline: u64,
-        keys: &RequestKeys<'_>,
+        capability: Option<&SigningKey>,
     ) -> Vec<u8> {
-        let author = node_id(keys.author);
         let operation = Zeroizing::new(canonical::encode(operation));
-        let deadline_bytes = deadline.to_be_bytes();
-        let parts = transcript(session, &author, &deadline_bytes, &operation);
-        let capability = keys.capability.map(|key| Capability {
+        let capability = capability.map(|key| Capability {
             key: key.verifying_key().to_bytes(),
-            signature: Signature::sign(key, REQUEST_LABEL, &parts),
+            signature: Signature::sign(
+                key,
+                REQUEST_LABEL,
+                &transcript(session, &deadline.to_be_bytes(), &operation),
+            ),
         });
-        let author_signature = Signature::sign(keys.author, REQUEST_LABEL, &parts);
-        canonical::encode(&Self {
-            version: WIRE_VERSION,
-            author,
-            deadline,
-            operation,
-            author_signature,
-            capability,
-        })
+        let (version, network) = (WIRE_VERSION, session.network);
+        canonical::encode(&Self { version, network, deadline, operation, capability })
     }
 
     /// Checks `header` as received over `session` at `now` (Unix milliseconds).
@@ -348,21 +329,23 @@ impl Request {
         if request.version != WIRE_VERSION {
             return Err(RequestError::UnknownVersion(request.version));
         }
+        if request.network != session.network {
+            return Err(RequestError::OtherNetwork(request.network));
+        }
         if request.deadline < now || request.deadline - now > DEADLINE_AHEAD_MAX.as_millis() as u64
         {
             return Err(RequestError::Deadline);
         }
         let deadline = request.deadline.to_be_bytes();
-        let parts = transcript(session, &request.author, &deadline, &request.operation);
-        let signed = request.author_signature.verifies(&request.author.0, REQUEST_LABEL, &parts)
-            && request.capability.as_ref().is_none_or(|capability| {
-                capability.signature.verifies(&capability.key, REQUEST_LABEL, &parts)
-            });
-        if !signed {
-            return Err(RequestError::Signature);
+        let parts = transcript(session, &deadline, &request.operation);
+        let holds = request.capability.as_ref().is_none_or(|capability| {
+            capability.signature.verifies(&capability.key, REQUEST_LABEL, &parts)
+        });
+        if !holds {
+            return Err(RequestError::Capability);
         }
         Ok(VerifiedRequest {
-            author: request.author,
+            author: session.author,
             deadline: request.deadline,
             capability: request.capability.map(|capability| capability.key),
             operation: canonical::decode(&request.operation, HEADER_LEN_MAX)?,
@@ -370,14 +353,13 @@ impl Request {
     }
 }
 
-/// What a request's signatures sign, under [`REQUEST_LABEL`].
+/// What a capability signs, under [`REQUEST_LABEL`].
 fn transcript<'a>(
     session: &'a Session,
-    author: &'a NodeId,
     deadline: &'a [u8; 8],
     operation: &'a [u8],
 ) -> [&'a [u8]; 6] {
-    let Session { network, receiver, exporter } = session;
+    let Session { network, author, receiver, exporter } = session;
     let (network, receiver, author) = (network.as_bytes(), receiver.as_bytes(), author.as_bytes());
     [network, receiver, exporter, author, deadline, operation]
 }

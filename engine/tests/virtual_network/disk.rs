@@ -49,7 +49,13 @@ impl Disk {
                 self.refused += 1;
                 DiskResult::Failed(DiskError::Full("the disk is full".into()))
             }
-            DiskRequest::Write { part, stored, fragment } => {
+            DiskRequest::Write { part, stored, fragment, submitter_quota } => {
+                let bytes = |kept: &Kept| kept.fragment.len() as u64;
+                let used: u64 = self.parts.values().map(bytes).sum();
+                if used + fragment.len() as u64 > submitter_quota {
+                    self.refused += 1;
+                    return DiskResult::Failed(DiskError::Full("the submitter's quota".into()));
+                }
                 let other = |kept: &Kept| kept.fragment != fragment || kept.share != stored.share;
                 if self.parts.get(&part).is_some_and(other) {
                     return DiskResult::Failed(DiskError::Conflict);

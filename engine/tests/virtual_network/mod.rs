@@ -33,8 +33,7 @@ use kakera_engine::policy::LedgerView;
 use kakera_engine::seal::{Suite, VaultRoot};
 use kakera_engine::signature::node_id;
 use kakera_engine::wire::{
-    Authorisation, GroupRange, Operation, PartReference, RepairProgress, Request, RequestKeys,
-    Response, Session,
+    Authorisation, GroupRange, Operation, PartReference, RepairProgress, Request, Response, Session,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -44,6 +43,8 @@ pub(crate) use ledger_network::{START, key};
 pub(crate) use lies::Lie;
 
 const CLIENT: u8 = 200;
+/// Bytes of fragments that each holder keeps for the client.
+pub(crate) const CLIENT_QUOTA: u64 = 8 << 20;
 const FIRST_MACHINE: u8 = 10;
 
 /// What the seed decided; printed when a test fails.
@@ -144,7 +145,7 @@ impl VirtualNetwork {
             address: "192.0.2.200:4433".into(),
             zone: "office".into(),
             operator: node_id(&key(CLIENT)),
-            quota_bytes: 0,
+            quota_bytes: CLIENT_QUOTA,
             generation: 1,
         };
         ledger.seal_body(ledger_network::VALIDATOR, Body::NodeJoin(client));
@@ -230,9 +231,7 @@ impl VirtualNetwork {
         let placement =
             Placement { group: GROUP, epoch: Epoch(0), code: &code, key: self.plan.key };
         let sealed = builder.finish(&placement, &self.root, &mut self.rng).unwrap();
-        let write_key = self.root.write_key(&sealed.descriptor.salt);
-        let authorisation =
-            Authorisation::sign(&self.id(), &sealed.object_id, &self.client(), &write_key);
+        let authorisation = Authorisation::sign(&self.id(), &sealed.object_id, &self.client());
         let pieces: Vec<(Slot, &[u8])> = Slot::all(self.plan.code.k)
             .map(|slot| (slot, sealed.fragments[slot.index()].as_slice()))
             .collect();
@@ -362,7 +361,7 @@ impl VirtualNetwork {
         (delay, self.serve(asker, capability, ask))
     }
 
-    /// The whole path of a request: signed, verified, served, perhaps falsified, encoded, decoded.
+    /// The whole path of a request: encoded, verified, served, perhaps falsified, encoded, decoded.
     fn serve(
         &mut self,
         asker: &SigningKey,
@@ -371,10 +370,9 @@ impl VirtualNetwork {
     ) -> Result<Answer, AskFailure> {
         let now = self.unix();
         let (network, receiver) = (self.id(), ask.to.node);
-        let session = Session { network, receiver, exporter: [7; 32] };
-        let keys = RequestKeys { author: asker, capability };
+        let session = Session { network, author: node_id(asker), receiver, exporter: [7; 32] };
         let deadline = now + ask.timeout.as_millis() as u64;
-        let header = Request::sign(&ask.operation, &session, deadline, &keys);
+        let header = Request::encode(&ask.operation, &session, deadline, capability);
         let request = Request::verify(&header, &session, now).unwrap();
         let node = self.nodes.get_mut(&receiver).unwrap();
         let mut step = node.holder.handle_request(&self.view, now, request, ask.body);
@@ -464,8 +462,8 @@ impl LedgerView for View {
         self.state.node(node).is_some_and(|node| !node.retired)
     }
 
-    fn is_submitter(&self, node: &NodeId) -> bool {
-        self.state.node(node).is_some_and(|node| node.submits())
+    fn submitter_quota(&self, node: &NodeId) -> Option<u64> {
+        self.state.submitter_quota(node)
     }
 
     fn attested_at(&self) -> u64 {

@@ -72,6 +72,8 @@ fn store_part(disk: &SimulatedDisk, fragment: &[u8]) -> Option<(String, Vec<u8>)
     let (store, _) = PartStore::open(disk.clone(), u64::MAX).ok()?;
     let part = Part {
         key: part_reference(),
+        submitter: kakera_engine::names::NodeId([1; 32]),
+        submitter_quota_bytes: None,
         descriptor: &object::descriptor().encode(),
         share: &object::shares()[0],
         fragment: &[fragment],

@@ -6,8 +6,8 @@ use kakera_engine::object::GroupHashes;
 use kakera_engine::signature::node_id;
 use kakera_engine::wire::{
     Authorisation, GroupRange, Inventory, InventoryPage, NodeStatus, Operation, PartReference,
-    ProvenValue, Read, Receipt, Refusal, RefusalKind, RepairProgress, Request, RequestKeys,
-    Response, Session, Store, SymbolStatement, Symbols, VouchedDescriptor, canonical,
+    ProvenValue, Read, Receipt, Refusal, RefusalKind, RepairProgress, Request, Response, Session,
+    Store, SymbolStatement, Symbols, VouchedDescriptor, canonical,
 };
 
 use super::{NOW, ledger, object, signing_key};
@@ -18,15 +18,16 @@ const HOLDER: u8 = 10;
 pub(crate) fn session() -> Session {
     Session {
         network: ledger::network(),
+        author: node_id(&signing_key(11)),
         receiver: node_id(&signing_key(HOLDER)),
         exporter: [6; 32],
     }
 }
 
 pub(crate) fn requests() -> Vec<Vec<u8>> {
-    let (author, capability) = (signing_key(11), signing_key(12));
-    let keys = RequestKeys { author: &author, capability: Some(&capability) };
-    all_operations().iter().map(|op| Request::sign(op, &session(), NOW + 1000, &keys)).collect()
+    let capability = Some(&signing_key(12));
+    let encode = |operation| Request::encode(operation, &session(), NOW + 1000, capability);
+    all_operations().iter().map(encode).collect()
 }
 
 pub(crate) fn operations() -> Vec<Vec<u8>> {
@@ -62,15 +63,9 @@ fn part() -> PartReference {
 
 fn vouched() -> VouchedDescriptor {
     let sealed = object::sealed();
-    let write_key = object::root().write_key(&sealed.descriptor.salt);
     VouchedDescriptor {
         descriptor: sealed.descriptor.encode(),
-        authorisation: Authorisation::sign(
-            &ledger::network(),
-            &sealed.object_id,
-            &signing_key(11),
-            &write_key,
-        ),
+        authorisation: Authorisation::sign(&ledger::network(), &sealed.object_id, &signing_key(11)),
     }
 }
 
@@ -102,10 +97,7 @@ fn all_operations() -> Vec<Operation> {
         Operation::Status,
         Operation::Head { nonce: [1; 32] },
         Operation::Prove(vec![StateKey::Counts, StateKey::Group(group)]),
-        Operation::Follow {
-            from: 1,
-            acknowledged: Some(FollowAck::sign(header, &signing_key(HOLDER))),
-        },
+        Operation::Follow { from: 1, acknowledged: Some(FollowAck::of(header)) },
     ];
     let submissions = ledger::first_entries().into_iter().map(Box::new).map(Operation::Submit);
     operations.extend(submissions);

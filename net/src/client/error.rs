@@ -137,7 +137,7 @@ impl ClientError {
             }
             RefusalKind::Denied => (ErrorKind::Denied, "ask the network's operator"),
             RefusalKind::NotFound => (ErrorKind::NotFound, "kakera status shows the network"),
-            RefusalKind::Full => (ErrorKind::Unavailable, "add nodes or raise their quotas"),
+            RefusalKind::Full => (ErrorKind::Unavailable, "add nodes or raise quotas"),
             RefusalKind::Unavailable => (ErrorKind::Unavailable, "try again in a moment"),
             RefusalKind::Damaged => (ErrorKind::Integrity, "run kakera repair"),
         };

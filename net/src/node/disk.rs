@@ -2,6 +2,7 @@
 
 use kakera_engine::peer::{DiskError, DiskRequest, DiskResult, RepairedPart, StoredPart};
 use kakera_engine::wire::{PartReference, canonical};
+use tracing::warn;
 use zeroize::Zeroizing;
 
 use crate::store::disk::OsDisk;
@@ -10,8 +11,8 @@ use crate::store::parts::{HEADER_FIELD_LENGTH_MAX, Part, PartStore, PutError, Re
 /// Blocks on the disk: call it from a blocking thread.
 pub(super) fn perform(store: &PartStore<OsDisk>, request: DiskRequest) -> DiskResult {
     match request {
-        DiskRequest::Write { part, stored, fragment } => {
-            match write(store, part, &stored, &fragment) {
+        DiskRequest::Write { part, stored, fragment, submitter_quota } => {
+            match write(store, part, &stored, &fragment, Some(submitter_quota)) {
                 Ok(()) => DiskResult::Written,
                 Err(error) => DiskResult::Failed(error),
             }
@@ -34,13 +35,39 @@ pub(super) fn perform(store: &PartStore<OsDisk>, request: DiskRequest) -> DiskRe
     }
 }
 
-/// Makes a rebuilt part durable.
+/// Counts what was here when the store was opened against the quotas of its submitters, part by
+/// part. Until a part is counted, its submitter may store that much more.
+pub(super) fn attribute(store: &PartStore<OsDisk>) {
+    const PAGE: usize = 1000;
+    for (group, slot) in store.slots() {
+        let mut after = None;
+        loop {
+            let page = store.objects(group, slot, after, PAGE);
+            for &object in &page {
+                let part = PartReference { group, slot, object };
+                match describe(store, &part) {
+                    Ok(Some(stored)) => {
+                        store.attribute(&part, &stored.object.authorisation.submitter);
+                    }
+                    Ok(None) => {}
+                    Err(error) => warn!(?part, ?error, "a part could not be read"),
+                }
+            }
+            after = page.last().copied();
+            if page.len() < PAGE {
+                break;
+            }
+        }
+    }
+}
+
+/// Makes a rebuilt part durable; the network admitted it before.
 pub(super) fn write_repaired(
     store: &PartStore<OsDisk>,
     repaired: &RepairedPart,
 ) -> Result<(), DiskError> {
     let stored = StoredPart { object: repaired.object.clone(), share: repaired.share.clone() };
-    write(store, repaired.part, &stored, &repaired.fragment)
+    write(store, repaired.part, &stored, &repaired.fragment, None)
 }
 
 fn write(
@@ -48,14 +75,22 @@ fn write(
     part: PartReference,
     stored: &StoredPart,
     fragment: &[u8],
+    submitter_quota_bytes: Option<u64>,
 ) -> Result<(), DiskError> {
     let descriptor = canonical::encode(&stored.object);
     let share = Zeroizing::new(canonical::encode(&stored.share));
-    let part = Part { key: part, descriptor: &descriptor, share: &share, fragment: &[fragment] };
+    let part = Part {
+        key: part,
+        submitter: stored.object.authorisation.submitter,
+        submitter_quota_bytes,
+        descriptor: &descriptor,
+        share: &share,
+        fragment: &[fragment],
+    };
     store.put(&part).map_err(|error| match error {
-        PutError::QuotaExceeded { .. } | PutError::DiskFull { .. } => {
-            DiskError::Full(error.to_string())
-        }
+        PutError::QuotaExceeded { .. }
+        | PutError::SubmitterQuotaExceeded { .. }
+        | PutError::DiskFull { .. } => DiskError::Full(error.to_string()),
         PutError::AlreadyThere => DiskError::Conflict,
         other => DiskError::Failed(other.to_string()),
     })

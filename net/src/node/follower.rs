@@ -22,7 +22,6 @@ use crate::chain_store::{CHAIN_FILE, ChainStore, ChainStoreError, answer_follow,
 use crate::chain_view::ChainView;
 use crate::clock::unix_milliseconds;
 use crate::exchange::{AddressBook, Exchange};
-use crate::id::Identity;
 use crate::network_file::NetworkFile;
 use crate::random::system_random;
 use crate::store::disk::OsDisk;
@@ -109,10 +108,10 @@ impl FollowedLedger {
     }
 
     /// Follows until dropped: one validator as long as it answers well, then the next.
-    pub async fn follow(self: Arc<Self>, exchange: Exchange, identity: Arc<Identity>) {
+    pub async fn follow(self: Arc<Self>, exchange: Exchange) {
         let mut pause = PAUSE_MIN;
         for validator in self.network.addresses.keys().cycle() {
-            let failure = self.follow_one(*validator, &exchange, &identity, &mut pause).await;
+            let failure = self.follow_one(*validator, &exchange, &mut pause).await;
             let told = format!("validator {validator}: {failure}");
             match failure {
                 FollowError::Block { .. } | FollowError::Fork(_) | FollowError::Store(_) => {
@@ -132,12 +131,11 @@ impl FollowedLedger {
         self: &Arc<Self>,
         validator: NodeId,
         exchange: &Exchange,
-        identity: &Identity,
         pause: &mut Duration,
     ) -> FollowError {
         let polling = async {
             loop {
-                if let Err(failure) = self.poll(validator, exchange, identity).await {
+                if let Err(failure) = self.poll(validator, exchange).await {
                     return failure;
                 }
                 *pause = PAUSE_MIN;
@@ -188,11 +186,10 @@ impl FollowedLedger {
         self: &Arc<Self>,
         validator: NodeId,
         exchange: &Exchange,
-        identity: &Identity,
     ) -> Result<(), FollowError> {
         let view = self.view();
         let head = &view.head().header;
-        let acknowledged = (head.height > 0).then(|| FollowAck::sign(head, identity.signing_key()));
+        let acknowledged = (head.height > 0).then(|| FollowAck::of(head));
         let operation = Operation::Follow { from: head.height + 1, acknowledged };
         let answer = exchange.ask(validator, &operation, Bytes::new(), POLL_TIMEOUT, None).await?;
         match answer.response {

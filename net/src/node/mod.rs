@@ -93,8 +93,7 @@ pub async fn run(
 
     let book = Arc::clone(&ledger) as Arc<dyn AddressBook>;
     let exchange = Exchange::new(fabric.clone(), network_id, Arc::clone(&identity), book);
-    let following =
-        tokio::spawn(Arc::clone(&ledger).follow(exchange.clone(), Arc::clone(&identity)));
+    let following = tokio::spawn(Arc::clone(&ledger).follow(exchange.clone()));
     let node = Arc::new(Node {
         network: network_id,
         holder: Holder::new(network_id, identity.signing_key().clone()),
@@ -104,6 +103,8 @@ pub async fn run(
         repairs: Repairs::default(),
     });
     info!(address = %fabric.local_address(), file = ADDRESS_FILE, "listening");
+    let counted = Arc::clone(&node);
+    tokio::task::spawn_blocking(move || disk::attribute(&counted.store));
     let serving = fabric.serve(move |incoming| Arc::clone(&node).serve(incoming));
     tokio::select! {
         () = serving => {}

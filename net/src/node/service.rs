@@ -21,11 +21,11 @@ impl Node {
 
     async fn answer(self: &Arc<Self>, incoming: Incoming) -> Answer {
         let Incoming { peer, exporter, header, body } = incoming;
-        let session = Session { network: self.network, receiver: self.holder.id(), exporter };
+        let (network, receiver) = (self.network, self.holder.id());
+        let session = Session { network, author: peer, receiver, exporter };
         let now = unix_milliseconds();
         let request = match Request::verify(&header, &session, now) {
-            Ok(request) if request.author == peer => request,
-            Ok(_) => return refused(RefusalKind::Denied, "signed by another than the connection"),
+            Ok(request) => request,
             Err(error) => return refused(RefusalKind::Invalid, error.to_string()),
         };
         // Hashing, coding and the disk: off the threads that move packets.

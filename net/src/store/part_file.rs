@@ -11,7 +11,7 @@ use super::disk::DiskFile;
 use super::parts::Part;
 
 const MAGIC: [u8; 8] = *b"KKRAPART";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const FIXED_LENGTH: usize = 24;
 const CHECK_LENGTH: usize = 32;
 const CHECK_CONTEXT: &str = "kakera/1 store part header";

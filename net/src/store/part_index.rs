@@ -1,10 +1,10 @@
-//! The names of all parts, in memory.
+//! The names of all parts, in memory, and whose quota each counts against.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Bound;
 
-use kakera_engine::names::{GroupId, ObjectId, Slot};
+use kakera_engine::names::{GroupId, NodeId, ObjectId, Slot};
 use kakera_engine::wire::PartReference;
 
 use super::disk::{Disk, Entry, EntryKind};
@@ -12,10 +12,19 @@ use super::disk::{Disk, Entry, EntryKind};
 /// The parts that are there, and the room that they take.
 #[derive(Default)]
 pub(super) struct PartIndex {
-    /// File lengths by object, for each slot that holds any.
-    lengths: BTreeMap<(GroupId, Slot), BTreeMap<ObjectId, u64>>,
-    /// Lengths of these files and of those being written.
-    pub(super) used_bytes: u64,
+    /// By object, for each slot that holds any.
+    parts: BTreeMap<(GroupId, Slot), BTreeMap<ObjectId, Held>>,
+    /// Lengths of their files and of those being written.
+    used_bytes: u64,
+    /// The same for each submitter; few, so that a part needs a number only.
+    accounts: Vec<(NodeId, u64)>,
+}
+
+/// A part that is there.
+struct Held {
+    length: u64,
+    /// A place in [`PartIndex::accounts`]; `None` until the part was read since the store opened.
+    account: Option<u32>,
 }
 
 /// What a walk through the directories found.
@@ -30,23 +39,80 @@ pub(super) struct Listing {
 
 impl PartIndex {
     pub(super) fn contains(&self, key: &PartReference) -> bool {
-        let objects = self.lengths.get(&(key.group, key.slot));
+        let objects = self.parts.get(&(key.group, key.slot));
         objects.is_some_and(|objects| objects.contains_key(&key.object))
     }
 
-    /// Adds a part whose bytes are counted already.
-    pub(super) fn insert(&mut self, key: PartReference, length: u64) {
-        self.lengths.entry((key.group, key.slot)).or_default().insert(key.object, length);
+    /// Bytes of all parts and of those being written.
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.used_bytes
+    }
+
+    /// Bytes of these that a submitter answers for, as far as known.
+    pub(super) fn used_by(&self, submitter: &NodeId) -> u64 {
+        let account = self.accounts.iter().find(|(owner, _)| owner == submitter);
+        account.map_or(0, |(_, bytes)| *bytes)
+    }
+
+    /// Counts a part that is about to be written.
+    pub(super) fn reserve(&mut self, submitter: &NodeId, length: u64) {
+        self.used_bytes += length;
+        *self.account(submitter).1 += length;
+    }
+
+    /// Takes back what was reserved.
+    pub(super) fn release(&mut self, submitter: &NodeId, length: u64) {
+        self.used_bytes -= length;
+        *self.account(submitter).1 -= length;
+    }
+
+    /// Adds a part whose bytes are reserved already.
+    pub(super) fn insert(&mut self, key: PartReference, submitter: &NodeId, length: u64) {
+        let account = Some(self.account(submitter).0);
+        let objects = self.parts.entry((key.group, key.slot)).or_default();
+        objects.insert(key.object, Held { length, account });
+    }
+
+    /// Adds a part that was there when the store was opened.
+    fn found(&mut self, slot: (GroupId, Slot), object: ObjectId, length: u64) {
+        self.used_bytes += length;
+        self.parts.entry(slot).or_default().insert(object, Held { length, account: None });
+    }
+
+    /// Counts a part against its submitter, unless it is already.
+    pub(super) fn attribute(&mut self, key: &PartReference, submitter: &NodeId) {
+        let account = self.account(submitter).0;
+        let objects = self.parts.get_mut(&(key.group, key.slot));
+        if let Some(held) = objects.and_then(|objects| objects.get_mut(&key.object))
+            && held.account.is_none()
+        {
+            held.account = Some(account);
+            self.accounts[account as usize].1 += held.length;
+        }
     }
 
     pub(super) fn forget(&mut self, key: &PartReference) {
         let slot = (key.group, key.slot);
-        if let Some(objects) = self.lengths.get_mut(&slot) {
-            self.used_bytes -= objects.remove(&key.object).unwrap_or(0);
-            if objects.is_empty() {
-                self.lengths.remove(&slot);
+        let Some(objects) = self.parts.get_mut(&slot) else { return };
+        if let Some(Held { length, account }) = objects.remove(&key.object) {
+            self.used_bytes -= length;
+            if let Some(account) = account {
+                self.accounts[account as usize].1 -= length;
             }
         }
+        if objects.is_empty() {
+            self.parts.remove(&slot);
+        }
+    }
+
+    /// A submitter's place among the accounts, and its bytes.
+    fn account(&mut self, submitter: &NodeId) -> (u32, &mut u64) {
+        let known = self.accounts.iter().position(|(owner, _)| owner == submitter);
+        let place = known.unwrap_or_else(|| {
+            self.accounts.push((*submitter, 0));
+            self.accounts.len() - 1
+        });
+        (place as u32, &mut self.accounts[place].1)
     }
 
     /// The objects of a slot in ascending order, those after `after` only.
@@ -56,16 +122,16 @@ impl PartIndex {
         after: Option<ObjectId>,
     ) -> impl Iterator<Item = ObjectId> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let objects = self.lengths.get(&slot).into_iter();
+        let objects = self.parts.get(&slot).into_iter();
         objects.flat_map(move |objects| objects.range((start, Bound::Unbounded))).map(|(id, _)| *id)
     }
 
     pub(super) fn slots(&self) -> impl Iterator<Item = (GroupId, Slot)> {
-        self.lengths.keys().copied()
+        self.parts.keys().copied()
     }
 
     pub(super) fn len(&self) -> u64 {
-        self.lengths.values().map(|objects| objects.len() as u64).sum()
+        self.parts.values().map(|objects| objects.len() as u64).sum()
     }
 }
 
@@ -80,8 +146,7 @@ impl Listing {
                 for entry in disk.list(&path)? {
                     match object_file(&entry) {
                         Some((object, length)) => {
-                            listing.index.insert(PartReference { group, slot, object }, length);
-                            listing.index.used_bytes += length;
+                            listing.index.found((group, slot), object, length);
                         }
                         None => listing.foreign_names += 1,
                     }

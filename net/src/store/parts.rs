@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use kakera_engine::names::{GroupId, ObjectId, Slot};
+use kakera_engine::names::{GroupId, NodeId, ObjectId, Slot};
 use kakera_engine::wire::PartReference;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -25,6 +25,10 @@ const DAMAGED: &str = "damaged";
 pub struct Part<'a> {
     /// Its name.
     pub key: PartReference,
+    /// Who submitted it.
+    pub submitter: NodeId,
+    /// The most bytes that may be kept here for that submitter; `None` for no limit.
+    pub submitter_quota_bytes: Option<u64>,
     /// The object's descriptor, which commits to the fragment's BLAKE3 root.
     pub descriptor: &'a [u8],
     /// The key share, secret.
@@ -76,6 +80,16 @@ pub enum PutError {
         /// Bytes left of the quota.
         available: u64,
     },
+    /// The store may not keep that much for the submitter.
+    #[error(
+        "the submitter's quota on this node is used up: the part needs {needed} bytes, {available} are left; try: let the operator raise it"
+    )]
+    SubmitterQuotaExceeded {
+        /// Bytes of the part's file.
+        needed: u64,
+        /// Bytes left of the submitter's quota.
+        available: u64,
+    },
     /// The file system may not grow by that much.
     #[error(
         "the disk is full: the part needs {needed} bytes, {free} are free; try: free some space"
@@ -89,9 +103,9 @@ pub enum PutError {
     /// A different part is stored under this key. It stays.
     #[error("a different part is already stored under this name")]
     AlreadyThere,
-    /// A program newer than this one wrote what is stored under this key. It stays.
+    /// Another version of this program wrote what is stored under this key. It stays.
     #[error(
-        "the part already stored has format version {0}, which this program does not know; try: upgrade"
+        "the part already stored has format version {0}, which this program does not know; try: the version of the program that wrote it"
     )]
     UnknownVersion(u32),
     /// The caller is to blame.
@@ -113,9 +127,9 @@ pub enum ReadError {
         /// What is wrong with its file.
         reason: &'static str,
     },
-    /// A program newer than this one wrote the part.
+    /// Another version of this program wrote the part.
     #[error(
-        "the stored part has format version {0}, which this program does not know; try: upgrade"
+        "the stored part has format version {0}, which this program does not know; try: the version of the program that wrote it"
     )]
     UnknownVersion(u32),
     /// The caller asked for bytes beyond the fragment.
@@ -157,7 +171,8 @@ struct State {
 impl<D: Disk> PartStore<D> {
     /// Opens the store on `disk`, which may be empty, with at most `quota_bytes` of files.
     ///
-    /// Reads names and lengths only. Everything listed is durable afterwards, also what a killed
+    /// Reads names and lengths only; [`attribute`](Self::attribute) what the quotas of submitters
+    /// shall count. Everything listed is durable afterwards, also what a killed
     /// process left in the page cache.
     pub fn open(disk: D, quota_bytes: u64) -> io::Result<(Self, Recovery)> {
         for directory in [PARTS, INCOMING, DAMAGED] {
@@ -195,16 +210,16 @@ impl<D: Disk> PartStore<D> {
         if self.contains(&part.key) && self.stored_equals(part, &header)? {
             return Ok(());
         }
-        self.reserve(needed)?;
+        self.reserve(part, needed)?;
         let written = self.write(part, &header);
         let mut state = locked(&self.state);
         match written {
             Ok(()) => {
-                state.index.insert(part.key, needed);
+                state.index.insert(part.key, &part.submitter, needed);
                 Ok(())
             }
             Err(error) => {
-                state.index.used_bytes -= needed;
+                state.index.release(&part.submitter, needed);
                 Err(if is_full(&error) {
                     PutError::DiskFull { needed, free: self.disk.free_bytes().unwrap_or(0) }
                 } else {
@@ -254,6 +269,11 @@ impl<D: Disk> PartStore<D> {
         locked(&self.state).index.contains(key)
     }
 
+    /// Counts a part that was there when the store was opened against its submitter's quota.
+    pub fn attribute(&self, key: &PartReference, submitter: &NodeId) {
+        locked(&self.state).index.attribute(key, submitter);
+    }
+
     /// The objects held for a slot in ascending order, at most `limit`, those after `after` only.
     pub fn objects(
         &self,
@@ -275,7 +295,7 @@ impl<D: Disk> PartStore<D> {
         let state = locked(&self.state);
         Usage {
             objects: state.index.len(),
-            bytes: state.index.used_bytes,
+            bytes: state.index.used_bytes(),
             quota_bytes: self.quota_bytes,
         }
     }
@@ -360,14 +380,21 @@ impl<D: Disk> PartStore<D> {
         Ok(())
     }
 
-    fn reserve(&self, needed: u64) -> Result<(), PutError> {
+    fn reserve(&self, part: &Part<'_>, needed: u64) -> Result<(), PutError> {
         let mut state = locked(&self.state);
-        let available = self.quota_bytes.saturating_sub(state.index.used_bytes);
+        let available = self.quota_bytes.saturating_sub(state.index.used_bytes());
         if needed > available {
             return Err(PutError::QuotaExceeded { needed, available });
         }
-        state.index.used_bytes += needed;
-        Ok(())
+        let used = state.index.used_by(&part.submitter);
+        let available = part.submitter_quota_bytes.map(|quota| quota.saturating_sub(used));
+        match available.filter(|&available| needed > available) {
+            Some(available) => Err(PutError::SubmitterQuotaExceeded { needed, available }),
+            None => {
+                state.index.reserve(&part.submitter, needed);
+                Ok(())
+            }
+        }
     }
 
     fn write(&self, part: &Part<'_>, header: &EncodedHeader) -> io::Result<()> {

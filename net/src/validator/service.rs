@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kakera_engine::ledger::{Entry, FollowAck, HeadAttestation, StateKey};
 use kakera_engine::names::{NetworkId, NodeId};
-use kakera_engine::peer::{AckError, Answer, Place, SubmitError, Validator};
+use kakera_engine::peer::{Answer, Place, SubmitError, Validator};
 use kakera_engine::policy;
 use kakera_engine::wire::{
     BODY_LEN_MAX, NodeStatus, Operation, ProvenValue, Refusal, RefusalKind, Request, Response,
@@ -15,7 +15,7 @@ use kakera_engine::wire::{
 };
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
-use tracing::{error, warn};
+use tracing::error;
 
 use crate::blocking::blocking;
 use crate::chain_store::{ChainStore, ChainStoreError, answer_follow};
@@ -150,13 +150,11 @@ impl Service {
 
     async fn answer(self: &Arc<Self>, incoming: Incoming) -> Result<Answer, Refusal> {
         let Incoming { peer, exporter, header, .. } = incoming;
-        let session = Session { network: self.network, receiver: self.id, exporter };
+        let (network, receiver) = (self.network, self.id);
+        let session = Session { network, author: peer, receiver, exporter };
         let now = unix_milliseconds();
         let request = Request::verify(&header, &session, now)
             .map_err(|error| Refusal::new(RefusalKind::Invalid, error.to_string()))?;
-        if request.author != peer {
-            return denied("signed by another than the connection");
-        }
         policy::authorise(&request, &*self.view(), &self.id, None, now)?;
         let VerifiedRequest { author, deadline, operation, .. } = request;
         let until = answer_time(deadline.saturating_sub(now));
@@ -225,21 +223,15 @@ impl Service {
     }
 
     async fn acknowledge(self: &Arc<Self>, author: NodeId, ack: FollowAck) -> Result<(), Refusal> {
-        if ack.follower != author {
-            return denied("acknowledged by another than the asker");
-        }
         let service = Arc::clone(self);
         blocking(move || {
-            let counted = service.at_desk(|machine| machine.handle_ack(&ack));
+            let counted = service.at_desk(|machine| machine.handle_ack(author, &ack));
             service.work.notify_one();
             counted
         })
         .await
         .map_err(|refused| {
-            match refused {
-                AckError::Ahead { .. } | AckError::Fork { .. } => error!("{refused}"),
-                AckError::Signature => warn!(%author, "{refused}"),
-            }
+            error!("{refused}");
             Refusal::new(RefusalKind::Invalid, refused.to_string())
         })
     }
@@ -303,8 +295,4 @@ fn refusal_of(error: &SubmitError) -> Refusal {
         SubmitError::Full | SubmitError::AuthorFull => RefusalKind::Unavailable,
     };
     Refusal::new(kind, error.to_string())
-}
-
-fn denied<T>(message: &str) -> Result<T, Refusal> {
-    Err(Refusal::new(RefusalKind::Denied, message))
 }

@@ -58,7 +58,7 @@ pub(super) async fn write(
     let mut sending = JoinSet::new();
     while let Some((object, permit)) = packed.recv().await {
         summary.objects += 1;
-        sending.spawn(send(Arc::clone(client), Arc::clone(root), groups.clone(), object, permit));
+        sending.spawn(send(Arc::clone(client), groups.clone(), object, permit));
         while let Some(sent) = sending.try_join_next() {
             joined(sent)?;
         }
@@ -95,7 +95,6 @@ fn next_version(catalogue: &Catalogue, name: &str) -> (RecordId, Compartment, u6
 
 async fn send(
     client: Arc<Client>,
-    root: Arc<VaultRoot>,
     groups: Arc<[GroupPlace]>,
     object: SealedObject,
     permit: OwnedSemaphorePermit,
@@ -104,12 +103,8 @@ async fn send(
         .iter()
         .find(|group| group.id == object.descriptor.group)
         .ok_or_else(|| ClientError::integrity("an object was packed for an unknown group"))?;
-    let authorisation = Authorisation::sign(
-        client.network(),
-        &object.object_id,
-        client.signing_key(),
-        &root.write_key(&object.descriptor.salt),
-    );
+    let authorisation =
+        Authorisation::sign(client.network(), &object.object_id, client.signing_key());
     client.transfers().put(object, authorisation, &group.members).await?;
     drop(permit);
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,10 @@ use kakera_net::client::{Client, ClientSettings, GroupPlace};
 use kakera_net::id::Identity;
 use kakera_net::network_file::NetworkFile;
 use kakera_net::node::{self, NodeSettings};
+use kakera_net::store::disk::OsDisk;
 use kakera_net::validator::{self, ValidatorSettings};
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 const QUOTA: u64 = 1 << 30;
@@ -35,6 +37,8 @@ pub(crate) struct Network {
 pub(crate) struct Machine {
     pub(crate) id: NodeId,
     task: Option<JoinHandle<()>>,
+    /// Shuts it down in order; dropped, it changes nothing.
+    stop: Option<oneshot::Sender<()>>,
 }
 
 impl Machine {
@@ -79,7 +83,7 @@ impl Network {
             validator::run(settings, std::future::pending()).await.unwrap();
         });
         file.addresses.insert(id, address_of(&home).await);
-        let validator = Machine { id, task: Some(task) };
+        let validator = Machine { id, task: Some(task), stop: None };
         let mut network = Self { folder, file, operator, nodes: Vec::new(), _validator: validator };
         for _ in 0..code.n {
             network.add_node().await;
@@ -93,21 +97,41 @@ impl Network {
     pub(crate) async fn add_node(&mut self) -> NodeId {
         let identity = Identity::generate().unwrap();
         let id = identity.node_id();
-        let home = self.folder.path().join(format!("node-{}", self.nodes.len()));
+        let home = self.home(self.nodes.len());
         std::fs::create_dir(&home).unwrap();
         identity.store(&home.join("identity.key")).unwrap();
-        let task = self.spawn_node(&home);
-        self.nodes.push(Machine { id, task: Some(task) });
+        let node = self.spawn_node(id, &home);
+        self.nodes.push(node);
         let roles = Roles { storage: true, submitter: false };
-        self.enrol(id, roles, address_of(&home).await.to_string()).await;
+        self.enrol(id, roles, address_of(&home).await.to_string(), QUOTA).await;
         id
+    }
+
+    /// Shuts a node down and starts it again on its folder, where it finds its address too.
+    pub(crate) async fn restart_node(&mut self, number: usize) {
+        let home = self.home(number);
+        let node = &mut self.nodes[number];
+        node.stop.take().unwrap().send(()).unwrap();
+        node.task.take().unwrap().await.unwrap();
+        // Requests that it had in service keep the folder until they are done.
+        eventually(async || OsDisk::open(&home).ok().map(drop)).await;
+        self.nodes[number] = self.spawn_node(self.nodes[number].id, &home);
+    }
+
+    fn home(&self, node: usize) -> PathBuf {
+        self.folder.path().join(format!("node-{node}"))
     }
 
     /// A client of a new submitter.
     pub(crate) async fn client(&self) -> Client {
+        self.client_with_quota(QUOTA).await
+    }
+
+    /// A client of a new submitter for which each node keeps this many bytes.
+    pub(crate) async fn client_with_quota(&self, quota_bytes: u64) -> Client {
         let identity = Arc::new(Identity::generate().unwrap());
         let roles = Roles { storage: false, submitter: true };
-        self.enrol(identity.node_id(), roles, String::new()).await;
+        self.enrol(identity.node_id(), roles, String::new(), quota_bytes).await;
         self.client_of(identity)
     }
 
@@ -135,26 +159,31 @@ impl Network {
         .await
     }
 
-    fn spawn_node(&self, home: &Path) -> JoinHandle<()> {
+    fn spawn_node(&self, id: NodeId, home: &Path) -> Machine {
         let settings = NodeSettings {
             folder: home.to_owned(),
             listen: loopback(),
             network: self.file.clone(),
             quota_bytes: QUOTA,
         };
-        tokio::spawn(async move {
-            node::run(settings, std::future::pending()).await.unwrap();
-        })
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async {
+            if stopped.await.is_err() {
+                std::future::pending().await
+            }
+        };
+        let task = tokio::spawn(async move { node::run(settings, shutdown).await.unwrap() });
+        Machine { id, task: Some(task), stop: Some(stop) }
     }
 
-    async fn enrol(&self, node: NodeId, roles: Roles, address: String) {
+    async fn enrol(&self, node: NodeId, roles: Roles, address: String, quota_bytes: u64) {
         let join = NodeJoin {
             node,
             roles,
             address,
             zone: "test".to_owned(),
             operator: self.operator.node_id(),
-            quota_bytes: QUOTA,
+            quota_bytes,
             generation: 1,
         };
         self.operator_client().submit(Body::NodeJoin(join)).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kakera_engine::names::{GroupId, ObjectId, Slot};
+use kakera_engine::names::{GroupId, NodeId, ObjectId, Slot};
 use kakera_engine::wire::PartReference;
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
@@ -206,7 +206,14 @@ impl Model {
     fn put(&self, store: &Store, key: &PartReference, version: u64) -> Result<(), PutError> {
         let Bytes { descriptor, share, fragment } = self.bytes(key, version);
         let pieces: Vec<&[u8]> = fragment.chunks(PIECE_LENGTH).collect();
-        store.put(&Part { key: *key, descriptor: &descriptor, share: &share, fragment: &pieces })
+        store.put(&Part {
+            key: *key,
+            submitter: NodeId([1; 32]),
+            submitter_quota_bytes: None,
+            descriptor: &descriptor,
+            share: &share,
+            fragment: &pieces,
+        })
     }
 
     /// What the store shows under a name, all its bytes compared; `None` if the disk stopped.
