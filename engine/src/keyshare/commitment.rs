@@ -4,6 +4,7 @@
 //! order, then its read part (`engine/spec/keyshare.md` §3).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use minicbor::{Decode, Encode};
 use thiserror::Error;
@@ -11,12 +12,16 @@ use thiserror::Error;
 use super::parameters::{Binding, KeyParameters};
 use super::share::Share;
 use super::symbol::Symbol;
-use crate::hash::hash;
+use crate::hash::{LabelledHash, hash};
 use crate::names::Slot;
 use crate::wire::canonical;
 
 const HASH_LEN: usize = 32;
 pub(super) type Digest = [u8; HASH_LEN];
+
+static PAIR: LazyLock<LabelledHash> = LazyLock::new(|| LabelledHash::new("ks/pair"));
+static PART: LazyLock<LabelledHash> = LazyLock::new(|| LabelledHash::new("ks/part"));
+static NODE: LazyLock<LabelledHash> = LazyLock::new(|| LabelledHash::new("ks/node"));
 
 /// The leaf of what nobody vouched for; no hash is known to be this.
 pub(super) const UNCOVERED: Digest = [0; HASH_LEN];
@@ -89,7 +94,7 @@ impl Share {
 /// `H("ks/pair"; salt, epoch, min max, u_ij)`: the same for both slots.
 pub(super) fn pair_leaf(binding: &Binding<'_>, one: Slot, other: Slot, symbol: &Symbol) -> Digest {
     let pair = [one.min(other).point(), one.max(other).point()];
-    hash("ks/pair", &[binding.salt, &binding.epoch.0.to_be_bytes(), &pair, symbol.expose()])
+    PAIR.hash(&[binding.salt, &binding.epoch.0.to_be_bytes(), &pair, symbol.expose()])
 }
 
 /// `H("ks/part"; salt, epoch, i columns, part_i)`.
@@ -100,7 +105,7 @@ pub(super) fn part_leaf(
     part: &Symbol,
 ) -> Digest {
     let place = [slot.point(), columns as u8];
-    hash("ks/part", &[binding.salt, &binding.epoch.0.to_be_bytes(), &place, part.expose()])
+    PART.hash(&[binding.salt, &binding.epoch.0.to_be_bytes(), &place, part.expose()])
 }
 
 /// The leaf of `other` in the row of `slot`; `None` if that pair does not exist.
@@ -173,7 +178,7 @@ pub(super) fn leads_to(
 }
 
 fn node(left: &Digest, right: &Digest) -> Digest {
-    hash("ks/node", &[left, right])
+    NODE.hash(&[left, right])
 }
 
 /// What peers said, sorted into what is true, one a slot, and the slots that lied.
