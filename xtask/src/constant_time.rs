@@ -56,11 +56,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let safe = Goal::AtMost(LEAK);
 
     add("multiply", measure(each, &mut rng, bytes, multiply), safe);
-    add(
-        "deal",
-        measure(each, &mut rng, |fixed, rng| seed(fixed, rng), |s| deal_v(&binding, s)),
-        safe,
-    );
+    add("deal", measure(each, &mut rng, seed, |s| deal_v(&binding, s)), safe);
     let share = |fixed, rng: &mut ChaCha8Rng| share(fixed, rng);
     add("pair_symbol", measure(each, &mut rng, share, pair_symbols), safe);
     let parts = |fixed, rng: &mut ChaCha8Rng| parts(&binding, fixed, rng);
