@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use kakera_engine::hash::hash;
+use kakera_engine::keyshare::renewal::{
+    Answer, CheckValues, Complaint, Dealer, DealerPost, DealtRows, Leaves, Terms,
+};
 use kakera_engine::keyshare::{
-    Binding, Dealt, KeyParameters, ProvenPart, ProvenSymbol, Secret, Share, Symbol, deal, root,
+    AuditAnswer, Binding, Coverage, Dealt, DegradedHelp, KeyParameters, ProvenPart, ProvenSymbol,
+    Secret, Share, Symbol, deal, root,
 };
 use kakera_engine::names::{Epoch, Slot};
 use kakera_engine::wire::canonical::{decode, encode};
@@ -72,6 +76,60 @@ fn formats_are_frozen() {
             "5c6c26e28ce62b43b07f984101748641"
         ]
     );
+}
+
+/// A changed hash is a new version of the format (spec §7).
+#[test]
+fn formats_between_holders_are_frozen() {
+    let digest = |bytes: Vec<u8>| hex(&hash("test", &[&bytes])[..16]);
+    let binding = binding(5, 3, 4);
+    let Dealt { shares, .. } = dealt(&binding);
+    let slot = |point| Slot::new(point).unwrap();
+    let help = shares[0].help_degraded(&binding, slot(5), &Slot::all(3).collect()).unwrap();
+    let audit = shares[0].answer_audit(&binding, slot(2), &[1; 32]).unwrap();
+    let terms =
+        Terms::refresh(binding.parameters, Epoch(2), Slot::all(5).collect(), vec![SALT]).unwrap();
+    let mut rng = ChaCha20Rng::from_seed([8; 32]);
+    let mut dealer = Dealer::of_zero(&terms, slot(1), &mut rng).unwrap();
+    let (_, rows) = dealer.rows().next().unwrap();
+    let (post, rows) = (encode(dealer.post()), encode(rows));
+    // Ten pairs of digests; two sharings of four symbols.
+    assert_eq!((post.len(), rows.len()), (3 + 10 * 32, 1 + 2 * (1 + 1 + 2 + 128)));
+    let complaint = Complaint { against: [slot(1)].into() };
+    assert_eq!(encode(&complaint), [0x81, 1]);
+    assert_eq!(encode(&dealer.answer()), [0xa0]);
+    dealer.handle_complaint(slot(2), &complaint);
+    assert_eq!(encode(&dealer.answer()), [0xa0], "with (5, 3, 4) nobody may be faulty");
+    let coverage: Coverage = decode(&[0x82, 0x82, 1, 3, 0x81, 0x82, 1, 3], 9).unwrap();
+    assert!(!coverage.covers(slot(1), slot(3)));
+    assert_eq!([encode(&help), encode(&audit), post, rows].map(digest), ["", "", "", ""]);
+}
+
+#[test]
+fn malformed_messages_between_holders_are_refused() {
+    for bytes in [
+        [0x82, 0x82, 1, 3, 0x81, 0x82, 3, 1].as_slice(), // a pair the wrong way round
+        &[0x82, 0x82, 1, 3, 0x81, 0x82, 1, 2],           // between slots of which one was absent
+        &[0x82, 0x82, 1, 3, 0x81, 0x82, 1, 1],           // with itself
+        &[0x82, 0x82, 3, 1, 0x80],                       // not ascending
+        &[0x82, 0x82, 1, 1, 0x80],                       // twice
+        &[0x82, 0x81, 0, 0x80],                          // slot 0
+    ] {
+        assert!(decode::<Coverage>(bytes, 99).is_err(), "{bytes:?}");
+    }
+    assert!(decode::<Complaint>(&[0x82, 2, 1], 9).is_err());
+    assert!(decode::<Complaint>(&[0x81, 0], 9).is_err());
+    let string = |length: u8| [&[0x58, length], vec![0; usize::from(length)].as_slice()].concat();
+    assert!(decode::<DealerPost>(&string(64), 99).is_ok());
+    assert!(decode::<DealerPost>(&string(65), 99).is_err());
+    assert!(decode::<Leaves>(&string(63), 99).is_err());
+    assert!(decode::<CheckValues>(&string(48), 99).is_ok());
+    assert!(decode::<CheckValues>(&string(40), 99).is_err());
+    assert!(decode::<AuditAnswer>(&string(32), 99).is_ok());
+    assert!(decode::<AuditAnswer>(&string(33), 99).is_err());
+    assert!(decode::<DegradedHelp>(&[0x82, 0x80, 0x40], 99).is_err());
+    assert!(decode::<DealtRows>(&[0x81, 0x82, 1, 0x40], 99).is_err());
+    assert!(decode::<Answer>(&[0xa1, 0, 0x80], 99).is_err());
 }
 
 /// The row of spec §3, written out for three slots.
@@ -206,17 +264,28 @@ fn secrets_are_wiped_and_never_shown() {
     assert!(part.contains("part: Symbol(secret)"), "{part}");
 }
 
-/// What is in scope of a repair cannot name V.
+/// What is in scope of a repair, an audit or a renewal cannot name V.
 #[test]
-fn repair_imports_nothing_that_holds_the_secret() {
+fn repair_and_renewal_import_nothing_that_holds_the_secret() {
     for source in [
         include_str!("../src/keyshare/repair.rs"),
         include_str!("../src/keyshare/commitment.rs"),
         include_str!("../src/keyshare/share.rs"),
         include_str!("../src/keyshare/symbol.rs"),
         include_str!("../src/keyshare/parameters.rs"),
+        include_str!("../src/keyshare/audit.rs"),
+        include_str!("../src/keyshare/coverage.rs"),
+        include_str!("../src/keyshare/degraded.rs"),
+        include_str!("../src/keyshare/locate.rs"),
+        include_str!("../src/keyshare/message.rs"),
+        include_str!("../src/keyshare/renewal/check.rs"),
+        include_str!("../src/keyshare/renewal/dealer.rs"),
+        include_str!("../src/keyshare/renewal/dealing.rs"),
+        include_str!("../src/keyshare/renewal/messages.rs"),
+        include_str!("../src/keyshare/renewal/terms.rs"),
+        include_str!("../src/keyshare/renewal/vouching.rs"),
     ] {
-        for forbidden in ["Secret", "deal(", "read(", "::*"] {
+        for forbidden in ["Secret", "deal::", "read::", "keyshare::deal", "keyshare::read", "::*"] {
             assert!(!source.contains(forbidden), "{forbidden}");
         }
     }

@@ -1,10 +1,16 @@
 //! The decoders, each with the limits of the place that receives the bytes.
 
 use kakera_engine::code::CodeParameters;
-use kakera_engine::keyshare::{ProvenPart, ProvenSymbol, RowHash, Share};
+use kakera_engine::keyshare::renewal::{
+    Answer, CheckValues, Complaint, DealerPost, DealingRound, DealtRows, Leaves,
+};
+use kakera_engine::keyshare::{
+    AuditAnswer, Coverage, DegradedHelp, ProvenPart, ProvenSymbol, RowHash, Share, repair_degraded,
+};
 use kakera_engine::ledger::{
     CertifiedBlock, Chain, Entry, Genesis, LogProof, SignedHeader, StateKey, StateProof,
 };
+use kakera_engine::names::Slot;
 use kakera_engine::object::{Descriptor, GroupHashes, Manifest, PointerBody};
 use kakera_engine::seal::{VaultFileError, open_vault_file};
 use kakera_engine::wire::{
@@ -139,6 +145,65 @@ pub(crate) fn proven_symbol(bytes: &[u8]) -> bool {
     let row = descriptor.rows.get(symbol.helper().index()).unwrap_or(&RowHash([0; 32]));
     let _ = symbol.verify(&descriptor.binding(), samples::object::lost_slot(), row);
     true
+}
+
+pub(crate) fn degraded_help(bytes: &[u8]) -> bool {
+    let Ok(help) = canonical::decode::<DegradedHelp>(bytes, HEADER_LEN_MAX) else { return false };
+    let (helpers, rows) = (Slot::all(3).collect(), [RowHash([0; 32]); 5]);
+    let binding = samples::renewal::binding();
+    let lost = samples::object::lost_slot();
+    let _ = repair_degraded(&binding, lost, &helpers, &rows, &[help]);
+    true
+}
+
+pub(crate) fn audit_answer(bytes: &[u8]) -> bool {
+    let Ok(answer) = canonical::decode::<AuditAnswer>(bytes, HEADER_LEN_MAX) else { return false };
+    let (share, binding) = (samples::renewal::share(), samples::renewal::binding());
+    let _ = share.check_audit(&binding, samples::object::lost_slot(), &[0; 32], &answer);
+    true
+}
+
+pub(crate) fn coverage(bytes: &[u8]) -> bool {
+    let Ok(coverage) = canonical::decode::<Coverage>(bytes, HEADER_LEN_MAX) else { return false };
+    let disputed = coverage.disputed().iter();
+    disputed.for_each(|&(low, high)| assert!(!coverage.covers(high, low)));
+    true
+}
+
+pub(crate) fn dealer_post(bytes: &[u8]) -> bool {
+    let Ok(post) = canonical::decode::<DealerPost>(bytes, BODY_LEN_MAX) else { return false };
+    let dealer = samples::renewal::share().slot();
+    if let Some(mut round) = DealingRound::new(samples::renewal::terms().clone(), dealer) {
+        round.handle_post(dealer, post);
+        round.close();
+    }
+    true
+}
+
+pub(crate) fn dealt_rows(bytes: &[u8]) -> bool {
+    let Ok(rows) = canonical::decode::<DealtRows>(bytes, BODY_LEN_MAX) else { return false };
+    let dealer = samples::renewal::share().slot();
+    if let Some(mut round) = DealingRound::new(samples::renewal::terms().clone(), dealer) {
+        round.handle_rows(dealer, rows);
+        round.close();
+    }
+    true
+}
+
+pub(crate) fn complaint(bytes: &[u8]) -> bool {
+    decodes::<Complaint>(bytes, HEADER_LEN_MAX)
+}
+
+pub(crate) fn complaint_answer(bytes: &[u8]) -> bool {
+    decodes::<Answer>(bytes, BODY_LEN_MAX)
+}
+
+pub(crate) fn check_values(bytes: &[u8]) -> bool {
+    decodes::<CheckValues>(bytes, BODY_LEN_MAX)
+}
+
+pub(crate) fn leaves(bytes: &[u8]) -> bool {
+    decodes::<Leaves>(bytes, BODY_LEN_MAX)
 }
 
 pub(crate) fn code_name(bytes: &[u8]) -> bool {

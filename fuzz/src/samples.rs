@@ -6,6 +6,7 @@ use rand_core::SeedableRng;
 
 pub(crate) mod ledger;
 pub(crate) mod object;
+pub(crate) mod renewal;
 pub(crate) mod store;
 pub(crate) mod wire;
 

@@ -123,7 +123,8 @@ fn repair(network: &LocalNetwork, report: &mut Report) -> Result<()> {
 struct ClientMemory {
     /// Peak before data flows: the passphrase's key derivation.
     key_derivation: u64,
-    /// Peak while data flows, above what is resident once the key derivation has freed its own.
+    /// Peak while data flows, above the least that was resident between the end of the key
+    /// derivation and the first data: buffers count from their first byte.
     above_idle: u64,
 }
 
@@ -132,15 +133,18 @@ impl ClientMemory {
     fn watch(child: &mut Child) -> Result<Self> {
         let process = Process::from_id(child.id());
         let mut memory = Self { key_derivation: 0, above_idle: 0 };
-        let mut idle = None;
+        let (mut idle, mut least) = (None, u64::MAX);
         while child.try_wait()?.is_none() {
             if let (Some(peak), Some(resident)) = (process.peak_bytes(), process.resident_bytes()) {
                 match idle {
                     None if process.file_bytes().is_some_and(|bytes| bytes < DATA_FLOWS_BYTES) => {
-                        memory.key_derivation = memory.key_derivation.max(peak);
+                        if peak > memory.key_derivation {
+                            (memory.key_derivation, least) = (peak, u64::MAX);
+                        }
+                        least = least.min(resident);
                     }
                     None => {
-                        idle = Some(resident);
+                        idle = Some(least.min(resident));
                         process.reset_peak()?;
                     }
                     Some(idle) => {

@@ -3,6 +3,8 @@
 //! Every command measures something and gives a [`report::Report`], printed as a table or, with
 //! `--json`, as one JSON object of the same figures. A missed goal is a failure.
 
+mod compare;
+mod constant_time;
 mod crash;
 mod footprint;
 mod fuzz;
@@ -29,6 +31,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Codes, key sharing and sealing beside their rivals, in one run on one thread
+    Compare(compare::Options),
+    /// Time operations on fixed and random secrets; no difference may show
+    ConstantTime(constant_time::Options),
     /// Kill nodes and cut the power of a simulated disk; nothing acknowledged may be lost
     Crash(crash::Options),
     /// Memory of every process and CPU time a megabyte, for a put, a get and a repair
@@ -44,6 +50,8 @@ enum Command {
 fn main() -> anyhow::Result<ExitCode> {
     let Arguments { json, command } = Arguments::parse();
     let report = match command {
+        Command::Compare(options) => compare::run(&options),
+        Command::ConstantTime(options) => constant_time::run(&options),
         Command::Crash(options) => crash::run(&options),
         Command::Footprint(options) => footprint::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),

@@ -20,6 +20,7 @@ pub(crate) struct Figure {
     /// The same for the other system in the same run.
     peer: Option<f64>,
     more_is_better: bool,
+    paired_ratio: Option<f64>,
     goal: Option<Goal>,
 }
 
@@ -47,8 +48,14 @@ impl Report {
 
     /// Adds a figure.
     pub(crate) fn add(&mut self, name: impl Into<String>, value: f64) -> &mut Figure {
-        let figure =
-            Figure { name: name.into(), value, peer: None, more_is_better: false, goal: None };
+        let figure = Figure {
+            name: name.into(),
+            value,
+            peer: None,
+            more_is_better: false,
+            paired_ratio: None,
+            goal: None,
+        };
         self.figures.push_mut(figure)
     }
 
@@ -63,7 +70,8 @@ impl Report {
         missed.map(|figure| figure.name.as_str()).collect()
     }
 
-    /// One JSON object: the figures by name, the peer's under its own name.
+    /// One JSON object: the figures by name, the peer's under its own name, ratios that were
+    /// measured in pairs under `times_better`.
     pub(crate) fn to_json(&self) -> Value {
         let figures = self.figures.iter().map(|figure| (figure.name.clone(), json!(figure.value)));
         let mut object = Map::from_iter(figures);
@@ -75,6 +83,11 @@ impl Report {
                 peer.into(),
                 Value::Object(self.figures.iter().filter_map(theirs).collect()),
             );
+        }
+        let ratio = |figure: &Figure| Some((figure.name.clone(), json!(figure.paired_ratio?)));
+        let ratios: Map<String, Value> = self.figures.iter().filter_map(ratio).collect();
+        if !ratios.is_empty() {
+            object.insert("times_better".into(), Value::Object(ratios));
         }
         Value::Object(object)
     }
@@ -99,8 +112,18 @@ impl Figure {
         self
     }
 
+    /// Sets how many times better it was, if that was measured in pairs and is not simply the
+    /// quotient of the two figures.
+    pub(crate) fn paired_ratio(&mut self, times_better: f64) -> &mut Self {
+        self.paired_ratio = Some(times_better);
+        self
+    }
+
     /// How many times better than the peer.
     fn times_better(&self) -> Option<f64> {
+        if self.paired_ratio.is_some() {
+            return self.paired_ratio;
+        }
         let times_less = self.peer? / self.value;
         Some(if self.more_is_better { times_less.recip() } else { times_less })
     }
@@ -199,6 +222,15 @@ mod tests {
         );
         assert!(table.contains("≥ 25 × better  ok"), "{table}");
         assert_eq!(table.lines().count(), 4);
+    }
+
+    #[test]
+    fn a_ratio_measured_in_pairs_counts() {
+        let mut report = Report::beside("example", "peer");
+        let figure = report.add("gb_per_second", 10.0).peer(10.0).more_is_better();
+        figure.paired_ratio(2.5).goal(Goal::TimesBetter(2.0));
+        assert!(report.goals_missed().is_empty());
+        assert_eq!(report.to_json()["times_better"], json!({ "gb_per_second": 2.5 }));
     }
 
     #[test]

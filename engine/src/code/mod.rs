@@ -10,12 +10,12 @@ mod clay;
 mod construction;
 mod error;
 mod layout;
-mod map_cache;
 mod mbr;
 mod msr;
 #[cfg(test)]
 mod oracle;
 mod parameters;
+mod recent;
 mod repair_plan;
 mod rs;
 mod schedule;
@@ -23,6 +23,7 @@ mod survey;
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 pub use error::CodeError;
 pub use layout::{GROUP_LEN, Layout};
@@ -32,7 +33,7 @@ pub use survey::{CodeCosts, survey};
 
 use construction::{Construction, GroupMap};
 use layout::Region;
-use map_cache::{MapCache, MapKey};
+use recent::Recent;
 
 use crate::names::Slot;
 
@@ -40,20 +41,42 @@ use crate::names::Slot;
 /// begin in the same sets of the caches, encoding takes up to twice the time.
 const SKEW: usize = 192;
 
+/// Maps that a code keeps. A slot under repair uses one, and one for each set of holders that
+/// answers reads.
+const MAPS_MAX: usize = 16;
+
 /// A code, ready to work on whole objects.
 ///
 /// Every operation is exact and deterministic: the same bytes on every machine. What an operation
-/// prepares it keeps for the next one with the same slots, so share a `Code` between objects. The
-/// methods that end in `_into` reuse their caller's buffers: fresh memory costs more than the code.
+/// prepares is kept for the next one with the same slots, and shared by clones. The methods that end
+/// in `_into` reuse their caller's buffers: fresh memory costs more than the code.
+#[derive(Clone)]
 pub struct Code {
     parameters: CodeParameters,
-    construction: Box<dyn Construction>,
-    maps: MapCache,
+    construction: Arc<dyn Construction>,
+    maps: Arc<Recent<MapKey, Arc<dyn GroupMap>, MAPS_MAX>>,
+}
+
+/// What a map does. The order of the slots is that of its inputs.
+#[derive(Debug, PartialEq, Eq)]
+enum MapKey {
+    /// The message to the content of all slots.
+    Encode,
+    /// The message to the content of one slot.
+    EncodeSlot(Slot),
+    /// The contents of these slots to the message.
+    Decode(Vec<Slot>),
+    /// Any helper's content to its symbols for this slot.
+    Help(Slot),
+    /// The symbols of these helpers to the content of the lost slot.
+    Repair(Slot, Vec<Slot>),
+    /// The contents of these slots to the content of the lost slot.
+    Rebuild(Slot, Vec<Slot>),
 }
 
 impl Code {
-    fn new(parameters: CodeParameters, construction: Box<dyn Construction>) -> Self {
-        Self { parameters, construction, maps: MapCache::default() }
+    fn new(parameters: CodeParameters, construction: Arc<dyn Construction>) -> Self {
+        Self { parameters, construction, maps: Arc::new(Recent::new()) }
     }
 
     /// What the code was built from.
@@ -92,7 +115,7 @@ impl Code {
     pub fn encode_into(&self, data: &[u8], fragments: &mut Vec<Vec<u8>>) {
         let layout = self.layout(data.len() as u64);
         let slots = || Slot::all(self.parameters.n).collect::<Vec<_>>();
-        let encoder = self.maps.map(MapKey::Encode, || self.construction.encoder(&slots()));
+        let encoder = self.map(MapKey::Encode, || self.construction.encoder(&slots()));
         fragments.resize_with(self.parameters.n.into(), Vec::new);
         self.generate(&layout, &*encoder, data, fragments);
     }
@@ -108,7 +131,7 @@ impl Code {
         self.check_slot(slot)?;
         CodeError::check_length(layout.coded_len(), data)?;
         let key = MapKey::EncodeSlot(slot);
-        let encoder = self.maps.map(key, || self.construction.encoder(&[slot]));
+        let encoder = self.map(key, || self.construction.encoder(&[slot]));
         let mut fragments = [Vec::new()];
         self.generate(layout, &*encoder, data, &mut fragments);
         let [fragment] = fragments;
@@ -155,7 +178,7 @@ impl Code {
         let piece_len = layout.span(Region::Fragment, &groups);
         let slots = self.check_parts(self.parameters.k, piece_len, pieces)?;
         let key = MapKey::Decode(slots.clone());
-        let decoder = self.maps.map(key, || self.construction.decoder(&slots));
+        let decoder = self.map(key, || self.construction.decoder(&slots));
         message.resize(layout.span(Region::Message, &groups), 0);
         transform(
             layout,
@@ -180,7 +203,7 @@ impl Code {
         self.check_layout(layout)?;
         self.check_slot(failed)?;
         CodeError::check_length(layout.fragment_len(), fragment)?;
-        let helper = self.maps.map(MapKey::Help(failed), || self.construction.helper(failed));
+        let helper = self.map(MapKey::Help(failed), || self.construction.helper(failed));
         let mut symbols = vec![0; layout.symbols_len() as usize];
         transform(
             layout,
@@ -233,11 +256,11 @@ impl Code {
         let map = match answer {
             HelperAnswer::Symbols => {
                 let key = MapKey::Repair(failed, slots.clone());
-                self.maps.map(key, || self.construction.repairer(failed, &slots))
+                self.map(key, || self.construction.repairer(failed, &slots))
             }
             HelperAnswer::Fragment => {
                 let key = MapKey::Rebuild(failed, slots.clone());
-                self.maps.map(key, || self.construction.rebuilder(failed, &slots))
+                self.map(key, || self.construction.rebuilder(failed, &slots))
             }
         };
         fragment.resize(layout.fragment_len() as usize, 0);
@@ -278,6 +301,11 @@ impl Code {
         let mut tail = tail.to_vec();
         tail.resize(layout.span(Region::Message, &(whole..groups)), 0);
         transform(layout, whole..groups, encoder, (from, &[&tail]), (to, &mut last_pieces));
+    }
+
+    /// The map of this key, made ready by `prepare` unless it is kept.
+    fn map(&self, key: MapKey, prepare: impl FnOnce() -> Box<dyn GroupMap>) -> Arc<dyn GroupMap> {
+        self.maps.or_make(key, || Arc::from(prepare()))
     }
 
     fn check_layout(&self, layout: &Layout) -> Result<(), CodeError> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 use thiserror::Error;
@@ -11,7 +12,11 @@ use super::clay::{self, Clay};
 use super::construction::Construction;
 use super::mbr::Mbr;
 use super::msr::{self, Msr};
+use super::recent::Recent;
 use super::rs::Rs;
+
+/// The codes that were built last. That they are kept cannot be seen but in the time it takes.
+static BUILT: Recent<CodeParameters, Code, 8> = Recent::new();
 
 /// The family of a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -108,18 +113,22 @@ pub enum ParametersError {
 }
 
 impl CodeParameters {
-    /// The code itself, with its encoding matrix.
+    /// The code itself.
     ///
-    /// Keep it: building costs about as much as encoding a few KiB.
+    /// The last few codes of a process are kept, with all that they have prepared, so it is cheap to
+    /// build a code again for every object.
     pub fn build(self) -> Result<Code, ParametersError> {
         self.check()?;
-        let construction: Box<dyn Construction> = match self.kind {
-            CodeKind::Rs => Box::new(Rs::new(self)),
-            CodeKind::Mbr => Box::new(Mbr::new(self)),
-            CodeKind::Msr => Box::new(Msr::new(self)),
-            CodeKind::Clay => Box::new(Clay::new(self)),
-        };
-        Ok(Code::new(self, construction))
+        Ok(BUILT.or_make(self, || Code::new(self, self.construction())))
+    }
+
+    fn construction(self) -> Arc<dyn Construction> {
+        match self.kind {
+            CodeKind::Rs => Arc::new(Rs::new(self)),
+            CodeKind::Mbr => Arc::new(Mbr::new(self)),
+            CodeKind::Msr => Arc::new(Msr::new(self)),
+            CodeKind::Clay => Arc::new(Clay::new(self)),
+        }
     }
 
     /// Whether such a code exists, without building it.

@@ -1,7 +1,7 @@
 //! Finding wrong symbols by Reed-Solomon decoding.
 //!
 //! A word is its codeword plus an error, and the syndromes of a codeword are zero: so syndromes
-//! depend on the error alone, never on V. Secret bytes therefore meet constant-time arithmetic
+//! depend on the error alone, never on V. What is secret therefore meets constant-time arithmetic
 //! only; the search for the error may branch and look tables up.
 
 use std::collections::BTreeSet;

@@ -1,0 +1,63 @@
+//! `compare`: codes, key sharing and sealing beside their rivals and a copy, in one run.
+//!
+//! The rivals are dependencies of `kakera-benches` only, which measures and answers as JSON.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::product::workspace;
+use crate::report::{Goal, Report};
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Run everything once and compare what it computes, for the gate; the ratios mean nothing
+    #[arg(long)]
+    short: bool,
+    /// Only contests whose name contains this, such as code/encode
+    #[arg(default_value = "")]
+    filter: String,
+}
+
+pub(crate) fn run(options: &Options) -> Result<Report> {
+    // One process has one kernel.
+    let mut outcomes = measure(options, &[])?;
+    outcomes.extend(measure(options, &["--avx2"])?);
+    ensure!(!outcomes.is_empty(), "no contest has a name with '{}' in it", options.filter);
+    let mut report = Report::beside("compare", "peer");
+    for outcome in &outcomes {
+        add(&mut report, outcome, options.short).with_context(|| outcome.to_string())?;
+    }
+    Ok(report)
+}
+
+fn measure(options: &Options, arguments: &[&str]) -> Result<Vec<Value>> {
+    let output = Command::new(env!("CARGO"))
+        .current_dir(workspace())
+        .args(["run", "--quiet", "--locked", "--release", "--package", "kakera-benches"])
+        .args(["--bin", "compare", "--", "--filter", &options.filter])
+        .args(options.short.then_some("--short"))
+        .args(arguments)
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(output.status.success(), "the comparison failed");
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn add(report: &mut Report, outcome: &Value, short: bool) -> Option<()> {
+    let text = |key: &str| outcome[key].as_str();
+    let number = |key: &str| outcome[key].as_f64();
+    let (contest, peer, unit) = (text("contest")?, text("peer")?, text("unit")?);
+    let figure = report
+        .add(format!("{contest}/{peer}/{unit}"), number("ours")?)
+        .peer(number("theirs")?)
+        .paired_ratio(number("times_better")?);
+    if unit.ends_with("per_second") {
+        figure.more_is_better();
+    }
+    if let Some(times) = number("goal").filter(|_| !short) {
+        figure.goal(Goal::TimesBetter(times));
+    }
+    Some(())
+}
