@@ -23,7 +23,7 @@ mod survey;
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use error::CodeError;
 pub use layout::{GROUP_LEN, Layout};
@@ -55,6 +55,8 @@ pub struct Code {
     parameters: CodeParameters,
     construction: Arc<dyn Construction>,
     maps: Arc<Recent<MapKey, Arc<dyn GroupMap>, MAPS_MAX>>,
+    /// What the last operation kept intermediate strips in, for the next one.
+    workspace: Arc<Mutex<Vec<u8>>>,
 }
 
 /// What a map does. The order of the slots is that of its inputs.
@@ -76,7 +78,8 @@ enum MapKey {
 
 impl Code {
     fn new(parameters: CodeParameters, construction: Arc<dyn Construction>) -> Self {
-        Self { parameters, construction, maps: Arc::new(Recent::new()) }
+        let (maps, workspace) = (Arc::new(Recent::new()), Arc::default());
+        Self { parameters, construction, maps, workspace }
     }
 
     /// What the code was built from.
@@ -180,7 +183,7 @@ impl Code {
         let key = MapKey::Decode(slots.clone());
         let decoder = self.map(key, || self.construction.decoder(&slots));
         message.resize(layout.span(Region::Message, &groups), 0);
-        transform(
+        self.transform(
             layout,
             groups.clone(),
             &*decoder,
@@ -205,7 +208,7 @@ impl Code {
         CodeError::check_length(layout.fragment_len(), fragment)?;
         let helper = self.map(MapKey::Help(failed), || self.construction.helper(failed));
         let mut symbols = vec![0; layout.symbols_len() as usize];
-        transform(
+        self.transform(
             layout,
             0..layout.group_count(),
             &*helper,
@@ -264,7 +267,7 @@ impl Code {
             }
         };
         fragment.resize(layout.fragment_len() as usize, 0);
-        transform(
+        self.transform(
             layout,
             0..layout.group_count(),
             &*map,
@@ -297,15 +300,47 @@ impl Code {
         let (mut pieces, mut last_pieces): (Vec<_>, Vec<_>) =
             fragments.iter_mut().map(|fragment| fragment.split_at_mut(pieces)).unzip();
         let (from, to) = (Region::Message, Region::Fragment);
-        transform(layout, 0..whole, encoder, (from, &[data]), (to, &mut pieces));
+        self.transform(layout, 0..whole, encoder, (from, &[data]), (to, &mut pieces));
         let mut tail = tail.to_vec();
         tail.resize(layout.span(Region::Message, &(whole..groups)), 0);
-        transform(layout, whole..groups, encoder, (from, &[&tail]), (to, &mut last_pieces));
+        self.transform(layout, whole..groups, encoder, (from, &[&tail]), (to, &mut last_pieces));
     }
 
     /// The map of this key, made ready by `prepare` unless it is kept.
     fn map(&self, key: MapKey, prepare: impl FnOnce() -> Box<dyn GroupMap>) -> Arc<dyn GroupMap> {
         self.maps.or_make(key, || Arc::from(prepare()))
+    }
+
+    /// Applies `map` to every group: the strips of all sources to the strips of all targets.
+    ///
+    /// Sources and targets begin with the first of `groups`. The fill of the targets is zeroed.
+    fn transform(
+        &self,
+        layout: &Layout,
+        groups: Range<u32>,
+        map: &dyn GroupMap,
+        (from, sources): (Region, &[&[u8]]),
+        (to, targets): (Region, &mut [&mut [u8]]),
+    ) {
+        let mut workspace = std::mem::take(&mut *self.workspace());
+        for group in groups.clone() {
+            let width = layout.group_width(group) as usize;
+            let source = layout.place(from, groups.start, group);
+            let place = layout.place(to, groups.start, group);
+            let end = layout.span(to, &(groups.start..group + 1));
+            let sources: Vec<&[u8]> = sources.iter().map(|bytes| &bytes[source.clone()]).collect();
+            let targets = targets.iter_mut().map(|bytes| {
+                let (strips, fill) = bytes[place.start..end].split_at_mut(place.len());
+                fill.fill(0);
+                strips
+            });
+            map.apply(width, &sources, &mut targets.collect::<Vec<_>>(), &mut workspace);
+        }
+        *self.workspace() = workspace;
+    }
+
+    fn workspace(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.workspace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_layout(&self, layout: &Layout) -> Result<(), CodeError> {
@@ -369,30 +404,4 @@ impl fmt::Debug for Code {
 
 fn bytes_of<'a>(parts: &[(Slot, &'a [u8])]) -> Vec<&'a [u8]> {
     parts.iter().map(|&(_, bytes)| bytes).collect()
-}
-
-/// Applies `map` to every group: the strips of all sources to the strips of all targets.
-///
-/// Sources and targets begin with the first of `groups`. The fill of the targets is zeroed.
-fn transform(
-    layout: &Layout,
-    groups: Range<u32>,
-    map: &dyn GroupMap,
-    (from, sources): (Region, &[&[u8]]),
-    (to, targets): (Region, &mut [&mut [u8]]),
-) {
-    let mut workspace = Vec::new();
-    for group in groups.clone() {
-        let width = layout.group_width(group) as usize;
-        let source = layout.place(from, groups.start, group);
-        let place = layout.place(to, groups.start, group);
-        let end = layout.span(to, &(groups.start..group + 1));
-        let sources: Vec<&[u8]> = sources.iter().map(|bytes| &bytes[source.clone()]).collect();
-        let targets = targets.iter_mut().map(|bytes| {
-            let (strips, fill) = bytes[place.start..end].split_at_mut(place.len());
-            fill.fill(0);
-            strips
-        });
-        map.apply(width, &sources, &mut targets.collect::<Vec<_>>(), &mut workspace);
-    }
 }

@@ -250,6 +250,8 @@ fn code_and_slots() -> impl Strategy<Value = (CodeParameters, Vec<Slot>)> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn decoders_undo_generators((parameters, slots) in code_and_slots()) {
         let code = build(parameters);
