@@ -157,9 +157,9 @@ impl Report for SurveyReport {
             out,
             "\n\
              stored: bytes on all slots; moved: bytes the helpers send for a lost fragment; both per\n\
-             byte of the object. x/B: products in GF(256) per byte, of the object when encoding and\n\
-             decoding, of the fragment in a repair. GB/s: one thread of this machine, {} KiB, the\n\
-             newcomer of a repair.",
+             byte of the object. enc/B, dec/B, rep/B: products in GF(256) per byte, of the object when\n\
+             encoding and decoding, of the fragment in a repair. GB/s: one thread of this machine, an\n\
+             object of {} KiB, the newcomer of a repair.",
             self.object_bytes >> 10
         )?;
         for ImpossibleReport { reason, r#try } in &self.impossible {
@@ -191,17 +191,8 @@ impl SurveyReport {
         };
         let rows: Vec<[String; 11]> = self.codes.iter().map(row).collect();
         let headings = [
-            "code",
-            "stored",
-            "moved",
-            "helpers",
-            "alpha",
-            "encode",
-            "decode",
-            "repair x/B",
-            "encode",
-            "decode",
-            "repair GB/s",
+            "code", "stored", "moved", "helpers", "alpha", "enc/B", "dec/B", "rep/B", "enc GB/s",
+            "dec GB/s", "rep GB/s",
         ];
         let align = |heading| (heading, if heading == "code" { Align::Left } else { Align::Right });
         write_table(out, headings.map(align), &rows)

@@ -114,7 +114,9 @@ pub(crate) fn proven_symbols() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn code_names() -> Vec<Vec<u8>> {
-    ["rs(14,10,10)", "mbr(10,5,7)", "msr(10,5,8)"].map(|name| name.as_bytes().to_vec()).into()
+    ["rs(14,10,10)", "mbr(10,5,7)", "msr(10,5,8)", "clay(14,10,13)"]
+        .map(|name| name.as_bytes().to_vec())
+        .into()
 }
 
 pub(crate) fn vault_files() -> Vec<Vec<u8>> {
