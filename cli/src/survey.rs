@@ -146,8 +146,8 @@ impl Report for SurveyReport {
         writeln!(
             out,
             "\n\
-             stored: bytes on all slots; moved: bytes the helpers send for a lost fragment; both per\n\
-             byte of the object. x/B: products in GF(256) per byte, of the object when encoding and\n\
+             stored: bytes on all slots; moved: bytes that the d helpers send for a lost fragment;\n\
+             both per byte of the object. x/B: products in GF(256) per byte, of the object when encoding and\n\
              decoding, of the fragment in a repair. GB/s: one thread of this machine, {} KiB, the\n\
              newcomer of a repair.",
             self.object_bytes >> 10
@@ -184,7 +184,7 @@ impl SurveyReport {
             "code",
             "stored",
             "moved",
-            "helpers",
+            "d",
             "alpha",
             "encode",
             "decode",
