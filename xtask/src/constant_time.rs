@@ -57,7 +57,6 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
 
     add("multiply", measure(each, &mut rng, bytes, multiply), safe);
     add("deal", measure(each, &mut rng, seed, |s| deal_v(&binding, s)), safe);
-    let share = |fixed, rng: &mut ChaCha8Rng| share(fixed, rng);
     add("pair_symbol", measure(each, &mut rng, share, pair_symbols), safe);
     let parts = |fixed, rng: &mut ChaCha8Rng| parts(&binding, fixed, rng);
     let read_parts = |(rows, parts): &(Vec<RowHash>, Vec<ProvenPart>)| {
