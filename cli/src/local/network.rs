@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use getrandom::SysRng;
 use kakera_engine::ledger::{NodeJoin, Roles};
 use kakera_engine::names::NodeId;
 use kakera_net::network_file::NetworkFile;
+use rand_core::{Rng, UnwrapErr};
 
 use super::machine_folder::{MachineFolder, Role, State};
 use super::no_node;
@@ -172,7 +175,8 @@ impl LocalNetwork {
         if machine.is_running() {
             return Ok(());
         }
-        let listen = listen.map_or_else(free_address, Ok)?;
+        // Whose address nobody knows yet takes any port.
+        let listen = listen.unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
         machine.start(&self.network_file(), listen, self.lifetime)
     }
 
@@ -246,14 +250,21 @@ fn network_file(folder: &Path) -> PathBuf {
     folder.join("network.toml")
 }
 
-/// A free port of the loopback interface, as long as nobody takes it in between.
+/// An address for the validator, which stands in the network file before the validator runs.
+///
+/// The port is free and none of those that the system hands out by itself (Linux: from 32768 on),
+/// so that no socket of another program takes it by chance before the validator does.
 fn free_address() -> Result<SocketAddr, Failure> {
-    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr()).map_err(
-        |error| {
-            let message = format!("no free port on 127.0.0.1: {error}");
-            Failure::new(Kind::TryAgain, message, "repeat the command")
-        },
-    )
+    const PORTS: Range<u16> = 10_000..32_768;
+    let draw = || {
+        let offset = UnwrapErr(SysRng).next_u32() % u32::from(PORTS.end - PORTS.start);
+        let port = PORTS.start + offset as u16;
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).and_then(|socket| socket.local_addr())
+    };
+    (0..100).find_map(|_| draw().ok()).map_or_else(draw, Ok).map_err(|error| {
+        let message = format!("no free port on 127.0.0.1: {error}");
+        Failure::new(Kind::TryAgain, message, "repeat the command")
+    })
 }
 
 async fn wait_until_listening(machine: &MachineFolder) -> Result<(), Failure> {
