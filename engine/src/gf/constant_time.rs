@@ -4,6 +4,8 @@
 //! as it is. The field polynomial is a parameter, because vectors of other implementations use
 //! 0x11B; Kakera itself uses [`POLYNOMIAL`](super::POLYNOMIAL).
 
+use std::hint::black_box;
+
 /// The product of `a` and `b` modulo `POLY`.
 pub const fn mul<const POLY: u16>(a: u8, b: u8) -> u8 {
     let mut product = 0u8;
@@ -30,12 +32,15 @@ pub const fn inv<const POLY: u16>(a: u8) -> u8 {
 
 /// Adds `factor` times each of `values` to each of `sums`; the shorter one sets the length.
 pub fn add_scaled<const POLY: u16>(sums: &mut [u8], factor: u8, values: &[u8]) {
+    // An optimiser that knew that these are masks would branch on them outside the loop.
+    let masks = black_box(std::array::from_fn::<u8, 8, _>(|bit| sign_mask(factor << bit)));
     for (sum, &value) in sums.iter_mut().zip(values) {
-        *sum ^= mul::<POLY>(value, factor);
+        *sum ^= masks.iter().fold(0, |product, mask| double::<POLY>(product) ^ (mask & value));
     }
 }
 
-/// The sum of the products of `left` and `right`, place by place; the shorter one sets the length.
+/// The sum of the products of secret `left` and public `right`, place by place; the shorter one sets
+/// the length.
 pub fn dot<const POLY: u16>(left: &[u8], right: &[u8]) -> u8 {
     left.iter().zip(right).fold(0, |sum, (&left, &right)| sum ^ mul::<POLY>(left, right))
 }

@@ -43,9 +43,9 @@ impl Symbol {
 
     /// Multiplies by `factor`, which is public.
     pub(super) fn scale(&mut self, factor: u8) {
-        for element in self.0.iter_mut() {
-            *element = constant_time::mul::<POLYNOMIAL>(*element, factor);
-        }
+        let mut product = Self::zero();
+        product.add_scaled(factor, self);
+        *self = product;
     }
 
     /// The sum of the products with public `coefficients`, place by place.
