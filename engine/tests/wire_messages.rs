@@ -32,7 +32,7 @@ fn session() -> Session {
     Session { network: NETWORK, author, receiver, exporter: [4; 32] }
 }
 
-/// An object's descriptor, shares and vouchers: the same in every run.
+/// An object's descriptor, shares and submitter's word: the same in every run.
 fn stored() -> (VouchedDescriptor, kakera_engine::keyshare::Share, kakera_engine::object::Descriptor)
 {
     let codes: (CodeParameters, KeyParameters) =

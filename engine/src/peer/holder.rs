@@ -44,14 +44,14 @@ pub enum DiskRequest {
     Write {
         /// Its name.
         part: PartReference,
-        /// Descriptor, vouchers and share.
+        /// Descriptor, its submitter's word and share.
         stored: Box<StoredPart>,
         /// The fragment.
         fragment: Bytes,
         /// The most bytes to keep for the part's submitter.
         submitter_quota: u64,
     },
-    /// Read descriptor, vouchers and share of a part.
+    /// Read descriptor, its submitter's word and share of a part.
     Describe(PartReference),
     /// Read the whole fragment of a part.
     Fragment(PartReference),

@@ -27,7 +27,7 @@ use crate::tls;
 pub struct Incoming {
     /// Who asks, proven by TLS.
     pub peer: NodeId,
-    /// The connection's exporter, under which the peer may have signed the request.
+    /// The connection's exporter, to which the request's capability is bound.
     pub exporter: Exporter,
     /// At most 64 KiB, unparsed.
     pub header: Bytes,

@@ -1,12 +1,18 @@
 //! Does on the part store what the engine's holder wants of its disk.
 
+use std::sync::Weak;
+
 use kakera_engine::peer::{DiskError, DiskRequest, DiskResult, RepairedPart, StoredPart};
 use kakera_engine::wire::{PartReference, canonical};
 use tracing::warn;
 use zeroize::Zeroizing;
 
+use super::Node;
 use crate::store::disk::OsDisk;
 use crate::store::parts::{HEADER_FIELD_LENGTH_MAX, Part, PartStore, PutError, ReadError};
+
+/// Parts that are counted before a look whether the node is still there.
+const PAGE_LEN: usize = 1000;
 
 /// Blocks on the disk: call it from a blocking thread.
 pub(super) fn perform(store: &PartStore<OsDisk>, request: DiskRequest) -> DiskResult {
@@ -36,28 +42,30 @@ pub(super) fn perform(store: &PartStore<OsDisk>, request: DiskRequest) -> DiskRe
 }
 
 /// Counts what was here when the store was opened against the quotas of its submitters, part by
-/// part. Until a part is counted, its submitter may store that much more.
-pub(super) fn attribute(store: &PartStore<OsDisk>) {
-    const PAGE: usize = 1000;
-    for (group, slot) in store.slots() {
+/// part, and ends early once the node is gone. Until a part is counted, its submitter may store
+/// that much more. Reads the header of every part; blocks on the disk.
+pub(super) fn attribute_all(node: &Weak<Node>) {
+    let slots = node.upgrade().map_or_else(Vec::new, |node| node.store.slots());
+    for (group, slot) in slots {
         let mut after = None;
-        loop {
-            let page = store.objects(group, slot, after, PAGE);
+        while let Some(node) = node.upgrade() {
+            let page = node.store.objects(group, slot, after, PAGE_LEN);
             for &object in &page {
-                let part = PartReference { group, slot, object };
-                match describe(store, &part) {
-                    Ok(Some(stored)) => {
-                        store.attribute(&part, &stored.object.authorisation.submitter);
-                    }
-                    Ok(None) => {}
-                    Err(error) => warn!(?part, ?error, "a part could not be read"),
-                }
+                attribute(&node.store, PartReference { group, slot, object });
             }
-            after = page.last().copied();
-            if page.len() < PAGE {
-                break;
+            match page.last() {
+                Some(&last) if page.len() == PAGE_LEN => after = Some(last),
+                _ => break,
             }
         }
+    }
+}
+
+fn attribute(store: &PartStore<OsDisk>, part: PartReference) {
+    match describe(store, &part) {
+        Ok(Some(stored)) => store.attribute(&part, &stored.object.authorisation.submitter),
+        Ok(None) => {}
+        Err(error) => warn!(?part, ?error, "a part could not be read"),
     }
 }
 

@@ -103,8 +103,8 @@ pub async fn run(
         repairs: Repairs::default(),
     });
     info!(address = %fabric.local_address(), file = ADDRESS_FILE, "listening");
-    let counted = Arc::clone(&node);
-    tokio::task::spawn_blocking(move || disk::attribute(&counted.store));
+    let counted = Arc::downgrade(&node);
+    tokio::task::spawn_blocking(move || disk::attribute_all(&counted));
     let serving = fabric.serve(move |incoming| Arc::clone(&node).serve(incoming));
     tokio::select! {
         () = serving => {}
