@@ -1,0 +1,526 @@
+//! Byzantine agreement on the next block: a host without IO for Malachite's core, which is
+//! Tendermint (Buchman, Kwon, Milosevic, "The latest gossip on BFT consensus", arXiv:1807.04938).
+//!
+//! One [`Agreement`] lives as long as its validator and decides one height after the other. It is
+//! told which height to begin, which blocks may be decided on, what others say and what time it is;
+//! it answers with [`AgreementEvent`]s, in order. **Every [`Record`] must be durable before a later
+//! [`Message`] leaves the machine**: after a crash [`Agreement::resume`] goes on from the records
+//! and never says anything else than was said before. Rules: `engine/spec/agreement.md`.
+//!
+//! Memory: the votes and at most [`PROPOSALS_PER_ROUND_MAX`] blocks of each round of one height.
+
+mod context;
+mod message;
+mod record;
+mod timers;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_malachitebft_core_consensus::{
+    Effect, Error, Input, LivenessMsg, LocallyProposedValue, MisbehaviorEvidence, Params, Resumable,
+    Resume, SignedConsensusMsg, State, process,
+};
+use arc_malachitebft_core_types as core;
+use core::{CertificateError, NilOrVal, Round, SignedMessage, ThresholdParams, ValuePayload};
+use ed25519_dalek::SigningKey;
+use thiserror::Error as ThisError;
+
+use context::{Address, Context, CoreVote, Height, Id, Members, Proposal, Value, round_number};
+pub use message::{MESSAGE_LEN_MAX, Message, Polka, RoundVotes, SignedProposal};
+use message::{vote_from_core, vote_to_core};
+pub use record::{RECORD_LEN_MAX, Record};
+use record::{inputs_of, records_of};
+pub use timers::{Pace, Timers};
+
+use super::block::{Block, Certificate, Commit};
+use super::genesis::ValidatorSet;
+use super::log::Digest32;
+use super::vote::{ProposalSignature, SignedVote, VoteKind};
+use crate::names::{NetworkId, NodeId};
+use crate::signature::node_id;
+
+/// Most different blocks of one round that are looked at: an honest proposer makes one.
+pub const PROPOSALS_PER_ROUND_MAX: usize = 2;
+
+/// Decides on blocks with the other validators. See the module for its contract.
+pub struct Agreement {
+    network: NetworkId,
+    key: SigningKey,
+    pace: Pace,
+    /// Whether it votes; a validator that lost its voting log only listens.
+    votes: bool,
+    under_way: Option<UnderWay>,
+    /// Proposers that let their turn pass and were not heard of since.
+    suspected: BTreeSet<NodeId>,
+    events: VecDeque<AgreementEvent>,
+}
+
+/// The height under way.
+struct UnderWay {
+    core: State<Context>,
+    members: Members,
+    timers: Timers,
+    blocks: BTreeMap<Digest32, Arc<Block>>,
+    proposals_seen: BTreeMap<u32, usize>,
+    recorded: BTreeSet<Digest32>,
+    wanted: Option<u32>,
+    replaying: bool,
+}
+
+/// What [`Agreement::poll_event`] tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgreementEvent {
+    /// To be made durable before any message that comes later leaves.
+    Record(Record),
+    /// To be sent to every other validator.
+    Send(Message),
+    /// More than two thirds agreed on this block.
+    Decided {
+        /// The block.
+        block: Arc<Block>,
+        /// Their precommits.
+        certificate: Certificate,
+    },
+    /// A validator voted twice; both votes are signed by it.
+    DoubleVote(Box<[SignedVote; 2]>),
+    /// A proposer put two blocks forward in one round; both proposals are signed by it.
+    DoubleProposal(Box<[SignedProposal; 2]>),
+}
+
+/// Why this validator must stop voting. Its own log or machine is at fault.
+#[derive(Clone, Debug, ThisError, PartialEq, Eq)]
+#[error("agreement on height {height} failed: {reason}")]
+pub struct AgreementError {
+    /// The height under way.
+    pub height: u64,
+    /// What the core said.
+    pub reason: String,
+}
+
+impl Agreement {
+    /// No height is under way yet.
+    pub fn new(network: NetworkId, key: SigningKey, pace: Pace, votes: bool) -> Self {
+        Self {
+            network,
+            key,
+            pace,
+            votes,
+            under_way: None,
+            suspected: BTreeSet::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The height under way.
+    pub fn height(&self) -> Option<u64> {
+        self.under_way.as_ref().map(|under_way| under_way.core.height().0)
+    }
+
+    /// Begins a height, whatever was under way. `now` is any clock that only runs forward.
+    pub fn begin(
+        &mut self,
+        height: u64,
+        validators: &ValidatorSet,
+        now: Duration,
+    ) -> Result<(), AgreementError> {
+        self.resume(height, validators, &[], now)
+    }
+
+    /// Begins a height from what the voting log has of it.
+    pub fn resume(
+        &mut self,
+        height: u64,
+        validators: &ValidatorSet,
+        records: &[Record],
+        now: Duration,
+    ) -> Result<(), AgreementError> {
+        let (inputs, blocks) = inputs_of(height, records);
+        let mut under_way = UnderWay::new(self, height, validators);
+        under_way.recorded = blocks.keys().copied().collect();
+        under_way.blocks = blocks;
+        under_way.replaying = true;
+        under_way.core.index_wal_entries(&inputs);
+        self.under_way = Some(under_way);
+        let start = Input::StartHeight(
+            Height(height),
+            Members::new(validators),
+            !records.is_empty(),
+            None,
+            core::VoteExtensionPolicy::Disabled,
+        );
+        let outcome = [start].into_iter().chain(inputs).try_for_each(|input| self.feed(input, now));
+        if let Some(under_way) = &mut self.under_way {
+            under_way.core.reset_entries_index();
+            under_way.replaying = false;
+        }
+        outcome
+    }
+
+    /// Ends the height under way: its block came another way, or was decided.
+    pub fn end(&mut self) {
+        self.under_way = None;
+    }
+
+    /// The round in which this validator should put a block forward now.
+    pub fn wants_block(&self) -> Option<u32> {
+        self.under_way.as_ref()?.wanted
+    }
+
+    /// The block to put forward in `round`. Ignored when the round has passed.
+    pub fn propose(
+        &mut self,
+        round: u32,
+        block: Arc<Block>,
+        now: Duration,
+    ) -> Result<(), AgreementError> {
+        let Some(under_way) = &mut self.under_way else { return Ok(()) };
+        under_way.wanted = None;
+        let value = Value::new(block);
+        under_way.blocks.insert(value.id.0, Arc::clone(&value.block));
+        let height = under_way.core.height();
+        self.feed(Input::Propose(LocallyProposedValue::new(height, Round::new(round), value)), now)
+    }
+
+    /// Whether a proposal is of the height under way, by the proposer of its round and signed by
+    /// it, and not one too many: worth the work of checking its block.
+    pub fn welcomes(&self, proposal: &SignedProposal) -> bool {
+        let Some(under_way) = &self.under_way else { return false };
+        let height = under_way.core.height().0;
+        let seen = under_way.proposals_seen.get(&proposal.round).copied().unwrap_or(0);
+        let in_turn = under_way.members.set().proposer(height, proposal.round);
+        proposal.block.header.height == height
+            && (seen < PROPOSALS_PER_ROUND_MAX || self.knows(&proposal.block.header.hash()))
+            && proposal.proposer == in_turn
+            && proposal.verifies(&self.network)
+    }
+
+    fn knows(&self, id: &Digest32) -> bool {
+        self.under_way.as_ref().is_some_and(|under_way| under_way.blocks.contains_key(id))
+    }
+
+    /// Takes a message of another validator, of the height under way. **The block of a proposal
+    /// must have been checked**: whatever is handed over here counts as valid.
+    pub fn handle_message(
+        &mut self,
+        message: &Message,
+        now: Duration,
+    ) -> Result<(), AgreementError> {
+        let Some(under_way) = &mut self.under_way else { return Ok(()) };
+        if message.height() != under_way.core.height().0 {
+            return Ok(());
+        }
+        let input = match message {
+            Message::Proposal(proposal) => {
+                let id = proposal.block.header.hash();
+                if under_way.blocks.insert(id, Arc::clone(&proposal.block)).is_none() {
+                    *under_way.proposals_seen.entry(proposal.round).or_default() += 1;
+                }
+                Some(Input::Proposal(proposal.to_core()))
+            }
+            Message::Vote(vote) => Some(Input::Vote(vote_to_core(vote))),
+            Message::Polka(polka) => polka.to_core().map(Input::PolkaCertificate),
+            Message::Round(votes) => votes.to_core().map(Input::RoundCertificate),
+        };
+        input.map_or(Ok(()), |input| self.feed(input, now))
+    }
+
+    /// A validator was heard of: it is given its full time again when its turn comes.
+    pub fn heard_of(&mut self, validator: &NodeId) {
+        self.suspected.remove(validator);
+    }
+
+    /// When [`Agreement::handle_time`] has something to do.
+    pub fn next_wake(&self) -> Option<Duration> {
+        self.under_way.as_ref().and_then(|under_way| under_way.timers.next())
+    }
+
+    /// Lets what has taken too long take its course.
+    pub fn handle_time(&mut self, now: Duration) -> Result<(), AgreementError> {
+        loop {
+            let Some(under_way) = &mut self.under_way else { return Ok(()) };
+            let Some(timeout) = under_way.timers.pop_due(now) else { return Ok(()) };
+            if timeout.kind == core::TimeoutKind::Propose {
+                let height = under_way.core.height().0;
+                let late = under_way.members.set().proposer(height, round_number(timeout.round));
+                self.suspected.insert(late);
+            }
+            self.feed(Input::TimeoutElapsed(timeout), now)?;
+        }
+    }
+
+    /// What happened, in order.
+    pub fn poll_event(&mut self) -> Option<AgreementEvent> {
+        self.events.pop_front()
+    }
+
+    /// Runs the core on one input and performs what it asks for.
+    fn feed(&mut self, input: Input<Context>, now: Duration) -> Result<(), AgreementError> {
+        let Self { network, key, pace, under_way, suspected, events, .. } = self;
+        let Some(UnderWay { core, members, timers, blocks, recorded, wanted, replaying, .. }) =
+            under_way
+        else {
+            return Ok(());
+        };
+        let height = core.height().0;
+        let mut host =
+            Host { network, key, members, timers, blocks, recorded, wanted, events, height };
+        let replaying = *replaying;
+        let result: Result<(), Error<Context>> = process!(
+            input: input,
+            state: core,
+            metrics: &(),
+            with: effect => Ok::<_, Error<Context>>(host.perform(effect, replaying, suspected, pace, now))
+        );
+        result.map_err(|error| AgreementError { height, reason: error.to_string() })
+    }
+}
+
+impl UnderWay {
+    fn new(agreement: &Agreement, height: u64, validators: &ValidatorSet) -> Self {
+        let members = Members::new(validators);
+        let params = Params {
+            address: Address(node_id(&agreement.key)),
+            threshold_params: ThresholdParams::default(),
+            value_payload: ValuePayload::ProposalOnly,
+            enabled: agreement.votes,
+        };
+        // Messages of later heights wait outside, so that the core needs no room for them.
+        let core = State::new(Context, Height(height), members.clone(), params, 0, 0);
+        Self {
+            core,
+            members,
+            timers: Timers::default(),
+            blocks: BTreeMap::new(),
+            proposals_seen: BTreeMap::new(),
+            recorded: BTreeSet::new(),
+            wanted: None,
+            replaying: false,
+        }
+    }
+}
+
+/// What the core's effects act on.
+struct Host<'a> {
+    network: &'a NetworkId,
+    key: &'a SigningKey,
+    members: &'a Members,
+    timers: &'a mut Timers,
+    blocks: &'a BTreeMap<Digest32, Arc<Block>>,
+    recorded: &'a mut BTreeSet<Digest32>,
+    wanted: &'a mut Option<u32>,
+    events: &'a mut VecDeque<AgreementEvent>,
+    height: u64,
+}
+
+impl Host<'_> {
+    /// Performs an effect and says how the core goes on.
+    fn perform(
+        &mut self,
+        effect: Effect<Context>,
+        replaying: bool,
+        suspected: &BTreeSet<NodeId>,
+        pace: &Pace,
+        now: Duration,
+    ) -> Resume<Context> {
+        match effect {
+            Effect::CancelAllTimeouts(go_on) => {
+                self.timers.clear();
+                *self.wanted = None;
+                go_on.resume_with(())
+            }
+            Effect::CancelTimeout(timeout, go_on) => {
+                self.timers.cancel(timeout);
+                go_on.resume_with(())
+            }
+            Effect::ScheduleTimeout(timeout, go_on) => {
+                let proposer = self.members.set().proposer(self.height, round_number(timeout.round));
+                let time = pace.time_for(timeout, suspected.contains(&proposer));
+                self.timers.schedule(timeout, now.saturating_add(time));
+                go_on.resume_with(())
+            }
+            Effect::GetValue(_, round, _, go_on) => {
+                *self.wanted = round.as_u32();
+                go_on.resume_with(())
+            }
+            Effect::WalAppend(_, input, go_on) => {
+                if !replaying {
+                    let records = records_of(self.height, &input, self.recorded);
+                    self.events.extend(records.into_iter().map(AgreementEvent::Record));
+                }
+                go_on.resume_with(())
+            }
+            Effect::PublishConsensusMsg(message, go_on) => {
+                self.send(match message {
+                    SignedConsensusMsg::Vote(vote) => Message::Vote(vote_from_core(&vote)),
+                    SignedConsensusMsg::Proposal(proposal) => {
+                        *self.wanted = None;
+                        Message::Proposal(SignedProposal::from_core(&proposal))
+                    }
+                });
+                go_on.resume_with(())
+            }
+            Effect::PublishLivenessMsg(message, go_on) => {
+                self.send(match message {
+                    LivenessMsg::Vote(vote) => Message::Vote(vote_from_core(&vote)),
+                    LivenessMsg::PolkaCertificate(polka) => Message::Polka(Polka::from_core(&polka)),
+                    LivenessMsg::SkipRoundCertificate(votes) => {
+                        Message::Round(RoundVotes::from_core(&votes))
+                    }
+                });
+                go_on.resume_with(())
+            }
+            Effect::RepublishVote(vote, go_on) => {
+                self.send(Message::Vote(vote_from_core(&vote)));
+                go_on.resume_with(())
+            }
+            Effect::RepublishRoundCertificate(votes, go_on) => {
+                self.send(Message::Round(RoundVotes::from_core(&votes)));
+                go_on.resume_with(())
+            }
+            Effect::Decide(certificate, _, go_on) => {
+                self.decide(&certificate);
+                go_on.resume_with(())
+            }
+            Effect::Finalize(_, _, evidence, go_on) => {
+                self.accuse(evidence);
+                go_on.resume_with(())
+            }
+            Effect::SignVote(vote, go_on) => {
+                let signed = vote.to_vote().sign(self.network, self.key);
+                go_on.resume_with(SignedMessage::new(vote, signed.signature))
+            }
+            Effect::SignProposal(proposal, go_on) => {
+                let signature = self.sign_proposal(&proposal);
+                go_on.resume_with(SignedMessage::new(proposal, signature.0))
+            }
+            Effect::VerifySignature(message, _, go_on) => {
+                go_on.resume_with(self.verifies(message))
+            }
+            Effect::VerifyPolkaCertificate(polka, _, _, go_on) => {
+                let votes: Vec<_> = polka.votes(&Context).map(|vote| vote_from_core(&vote)).collect();
+                go_on.resume_with(self.check_votes(&votes, |set, voters| set.decides(voters)))
+            }
+            Effect::VerifyRoundCertificate(round, _, _, go_on) => {
+                go_on.resume_with(self.check_round(&RoundVotes::from_core(&round)))
+            }
+            // Made of votes that were verified one by one; the chain verifies it once more.
+            Effect::VerifyCommitCertificate(_, _, _, go_on) => go_on.resume_with(Ok(())),
+            // Blocks that others decided are checked by the chain, never given to the core.
+            Effect::VerifyExtendedCommitCertificate(_, _, _, _, go_on) => {
+                go_on.resume_with(Err(CertificateError::VerificationError(None)))
+            }
+            Effect::StartRound(_, _, _, _, go_on)
+            | Effect::RestreamProposal(_, _, _, _, _, go_on)
+            | Effect::CertVerifiedSyncValue(_, _, go_on)
+            | Effect::CertRejectedSyncValue(_, _, _, go_on) => go_on.resume_with(()),
+            Effect::ExtendVote(_, _, _, _, go_on) => go_on.resume_with(None),
+            Effect::VerifyVoteExtension(_, _, _, _, _, _, go_on) => go_on.resume_with(Ok(())),
+        }
+    }
+
+    fn send(&mut self, message: Message) {
+        self.events.push_back(AgreementEvent::Send(message));
+    }
+
+    fn decide(&mut self, decided: &core::CommitCertificate<Context>) {
+        let Some(block) = self.blocks.get(&decided.value_id.0) else {
+            unreachable!("the core decides only on blocks that it was given");
+        };
+        let mut commits: Vec<Commit> = decided
+            .commit_signatures
+            .iter()
+            .map(|one| Commit { validator: one.address.0, signature: one.signature })
+            .collect();
+        commits.sort_by_key(|commit| commit.validator);
+        let certificate = Certificate { round: Some(round_number(decided.round)), commits };
+        self.events.push_back(AgreementEvent::Decided { block: Arc::clone(block), certificate });
+    }
+
+    fn accuse(&mut self, evidence: MisbehaviorEvidence<Context>) {
+        for (one, other) in evidence.votes.into_iter().flat_map(|(_, pairs)| pairs) {
+            let pair = [vote_from_core(&one), vote_from_core(&other)];
+            self.events.push_back(AgreementEvent::DoubleVote(Box::new(pair)));
+        }
+        for (_, pairs) in evidence.proposals.iter() {
+            for (one, other) in pairs {
+                let pair = [SignedProposal::from_core(one), SignedProposal::from_core(other)];
+                self.events.push_back(AgreementEvent::DoubleProposal(Box::new(pair)));
+            }
+        }
+    }
+
+    fn sign_proposal(&self, proposal: &Proposal) -> ProposalSignature {
+        let Proposal { height, round, pol_round, value, .. } = proposal;
+        ProposalSignature::sign(
+            self.network,
+            self.key,
+            height.0,
+            round_number(*round),
+            pol_round.as_u32(),
+            &value.id.0,
+        )
+    }
+
+    fn verifies(
+        &self,
+        message: SignedMessage<Context, arc_malachitebft_core_consensus::ConsensusMsg<Context>>,
+    ) -> bool {
+        use arc_malachitebft_core_consensus::ConsensusMsg;
+        let signature = message.signature;
+        match message.message {
+            ConsensusMsg::Vote(vote) => {
+                SignedVote { vote: vote.to_vote(), signature }.verifies(self.network)
+            }
+            ConsensusMsg::Proposal(proposal) => {
+                let proposal = SignedMessage::new(proposal, signature);
+                SignedProposal::from_core(&proposal).verifies(self.network)
+            }
+        }
+    }
+
+    fn check_round(&self, round: &RoundVotes) -> Result<(), CertificateError<Context>> {
+        let enough = |set: &ValidatorSet, voters: &BTreeSet<NodeId>| {
+            if round.skip { set.vouches(voters) } else { set.decides(voters) }
+        };
+        let stray = round.votes.iter().find(|vote| {
+            !round.skip && vote.vote.kind != VoteKind::Precommit
+        });
+        match stray {
+            Some(vote) => Err(CertificateError::InvalidVoteType(Address(vote.vote.validator))),
+            None => self.check_votes(&round.votes, enough),
+        }
+    }
+
+    /// Distinct validators of the set, enough of them, every signature genuine.
+    fn check_votes(
+        &self,
+        votes: &[SignedVote],
+        enough: impl Fn(&ValidatorSet, &BTreeSet<NodeId>) -> bool,
+    ) -> Result<(), CertificateError<Context>> {
+        let mut voters = BTreeSet::new();
+        for vote in votes {
+            let voter = vote.vote.validator;
+            if !self.members.set().contains(&voter) {
+                return Err(CertificateError::UnknownValidator(Address(voter)));
+            }
+            if !voters.insert(voter) {
+                return Err(CertificateError::DuplicateVote(Address(voter)));
+            }
+            if !vote.verifies(self.network) {
+                return Err(CertificateError::VerificationError(None));
+            }
+        }
+        if enough(self.members.set(), &voters) {
+            Ok(())
+        } else {
+            let set = self.members.set();
+            Err(CertificateError::NotEnoughVotingPower {
+                signed: voters.iter().filter_map(|voter| set.0.get(voter)).sum(),
+                total: set.0.values().sum(),
+                expected: 0,
+            })
+        }
+    }
+}
