@@ -36,7 +36,7 @@ fn bodies(network: &Network) -> Vec<Body> {
         Body::Pointer(pointer),
         Body::PointerRetire(retire),
         Body::IdentityRecord(IdentityRecord::sign(&id, &key(9), [4; 32], [3; 32], 1, vec![1])),
-        Body::ValidatorChange(ValidatorChange { validators }),
+        Body::ValidatorChange(ValidatorChange { validators, from: None }),
     ]
 }
 
