@@ -127,12 +127,23 @@ pub struct BeaconChain {
 }
 
 impl BeaconChain {
-    /// The chain number `number` of a node in a network: its registration with that number, 0 being
-    /// the one in the genesis.
+    /// The chain of a [`RegisteredAnchor`](super::RegisteredAnchor) with this number.
     pub fn new(network: &NetworkId, key: &SigningKey, number: u32) -> Self {
+        match number {
+            0 => Self::of_genesis(key),
+            _ => Self::of_seed(key, &[network.as_bytes(), &number.to_be_bytes()]),
+        }
+    }
+
+    /// The chain whose anchor goes into a genesis, which has no name before: a key in the geneses of
+    /// two networks would reveal in one what it is going to reveal in the other.
+    pub fn of_genesis(key: &SigningKey) -> Self {
+        Self::of_seed(key, &[])
+    }
+
+    fn of_seed(key: &SigningKey, parts: &[&[u8]]) -> Self {
         let secret = Zeroizing::new(key.to_bytes());
-        let parts: [&[u8]; 2] = [network.as_bytes(), &number.to_be_bytes()];
-        let mut link = *derive_key(secret.as_slice(), "beacon chain", &parts);
+        let mut link = *derive_key(secret.as_slice(), "beacon chain", parts);
         let step = LabelledHash::new("beacon link");
         let mut kept = Zeroizing::new(Vec::with_capacity((BEACON_LINKS / STRIDE) as usize));
         for place in 0..BEACON_LINKS {
@@ -164,6 +175,8 @@ impl BeaconChain {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -187,10 +200,14 @@ mod tests {
     fn chains_of_other_networks_keys_and_numbers_share_nothing() {
         let anchor = |network: u8, key: u8, number| {
             let key = SigningKey::from_bytes(&[key; 32]);
-            BeaconChain::new(&NetworkId([network; 32]), &key, number).anchor()
+            BeaconChain::new(&NetworkId([network; 32]), &key, number).anchor().0
         };
-        let anchors = [anchor(1, 1, 0), anchor(2, 1, 0), anchor(1, 2, 0), anchor(1, 1, 1)];
-        let distinct: std::collections::BTreeSet<_> = anchors.iter().map(|own| own.0).collect();
-        assert_eq!(distinct.len(), 4);
+        let anchors = [(1, 1, 0), (1, 2, 0), (1, 1, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2)]
+            .map(|(network, key, number)| anchor(network, key, number));
+        assert_eq!(BTreeSet::from(anchors).len(), anchors.len());
+        assert_eq!(
+            BeaconChain::of_genesis(&SigningKey::from_bytes(&[1; 32])).anchor().0,
+            anchors[0]
+        );
     }
 }

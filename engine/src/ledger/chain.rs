@@ -215,7 +215,7 @@ impl Chain {
     ) -> Result<(), BlockError> {
         self.check_frame(block, now)?;
         self.check_certificate(&block.header, certificate)?;
-        let checked = self.execute(block, &|_| false)?;
+        let checked = self.execute(block, |_| false)?;
         self.append(checked, certificate.clone());
         Ok(())
     }
@@ -230,7 +230,7 @@ impl Chain {
         verified: &impl Fn(&Digest32) -> bool,
     ) -> Result<CheckedBlock, BlockError> {
         self.check_frame(block, now)?;
-        self.execute(block, verified)
+        self.execute(block, |bytes| verified(&Entry::id_of(bytes)))
     }
 
     /// Appends a block that was checked against this head. On an error nothing changes.
@@ -296,7 +296,7 @@ impl Chain {
     fn execute(
         &self,
         Block { header, reveal, entries }: &Block,
-        verified: &impl Fn(&Digest32) -> bool,
+        verified: impl Fn(&[u8]) -> bool,
     ) -> Result<CheckedBlock, BlockError> {
         if !self.is_revealed(reveal, &header.proposer) {
             return Err(BlockError::Reveal);
@@ -315,9 +315,8 @@ impl Chain {
         };
         let mut state = self.begin_block(&start, reveal);
         for (index, (salted, bytes)) in entries.iter().zip(&encoded).enumerate() {
-            let known = verified(&Entry::id_of(bytes));
             state
-                .apply_unless_refused(&salted.entry, bytes.len(), known)
+                .apply_unless_refused(&salted.entry, bytes.len(), verified(bytes))
                 .map_err(|error| BlockError::Entry { index, error })?;
         }
         compare(header, &self.successor(&state, &leaves, start))?;
