@@ -322,6 +322,9 @@ fn votes_and_proposals_bind_all_they_say() {
         other.verifies(&network)
     };
     assert!(changed(|_| ()));
+    let (height, round, value) = (0u64.to_be_bytes(), 4u64.to_be_bytes(), vote.vote.value.unwrap());
+    let parts: [&[u8]; 5] = [network.as_bytes(), &[2], &height, &round, &value];
+    assert!(vote.signature.verifies(&machine(201).0, "vote", &parts));
     assert!(!changed(|vote| vote.kind = VoteKind::Prevote));
     assert!(!changed(|vote| vote.height += 1));
     assert!(!changed(|vote| vote.round += 1));
@@ -336,6 +339,12 @@ fn votes_and_proposals_bind_all_they_say() {
         other.verifies(&network)
     };
     assert!(changed(|_| ()));
+    let [height, round] = [5u64, 1].map(u64::to_be_bytes);
+    let parts: [&[u8]; 5] = [network.as_bytes(), &height, &round, &[0; 8], &[8; 32]];
+    assert!(proposal.signature.verifies(&machine(201).0, "proposal", &parts));
+    let first = SignedProposal::sign(&network, 5, 1, None, [8; 32], &key(201));
+    let parts: [&[u8]; 5] = [network.as_bytes(), &height, &round, &[0xff; 8], &[8; 32]];
+    assert!(first.signature.verifies(&machine(201).0, "proposal", &parts));
     assert!(!changed(|proposal| proposal.height += 1));
     assert!(!changed(|proposal| proposal.round += 1));
     assert!(!changed(|proposal| proposal.pol_round = None));

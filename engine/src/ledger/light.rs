@@ -205,8 +205,11 @@ impl LightClient {
         if !certificate.certifies(header, validators) {
             return Err(HeadError::Certificate(height));
         }
-        self.check_fork(header.height, hash)?;
-        self.seen = Seen { height, hash, validators: Some(validators.clone()) };
+        self.check_fork(height, hash)?;
+        // What is seen may have led on to the set after it.
+        if height > self.seen.height {
+            self.seen = Seen { height, hash, validators: Some(validators.clone()) };
+        }
         Ok(())
     }
 

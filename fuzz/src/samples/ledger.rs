@@ -63,7 +63,9 @@ pub(crate) fn chain_before_blocks() -> Chain {
 }
 
 pub(crate) fn geneses() -> Vec<Vec<u8>> {
-    vec![canonical::encode(genesis())]
+    let mut geneses = super::agreement::geneses();
+    geneses.push(canonical::encode(genesis()));
+    geneses
 }
 
 pub(crate) fn network_files() -> Vec<Vec<u8>> {
@@ -74,17 +76,23 @@ pub(crate) fn network_files() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn entries() -> Vec<Vec<u8>> {
-    first_entries().iter().chain(&other_entries()).map(Entry::to_bytes).collect()
+    let mut entries = super::agreement::entries();
+    entries.extend(first_entries().iter().chain(&other_entries()).map(Entry::to_bytes));
+    entries
 }
 
 pub(crate) fn blocks() -> Vec<Vec<u8>> {
     let (_, blocks) = chain();
-    blocks.iter().map(CertifiedBlock::to_bytes).collect()
+    let mut encoded = super::agreement::blocks();
+    encoded.extend(blocks.iter().map(CertifiedBlock::to_bytes));
+    encoded
 }
 
 pub(crate) fn signed_headers() -> Vec<Vec<u8>> {
     let (chain, _) = chain();
-    vec![genesis().head().to_bytes(), chain.head().to_bytes()]
+    let mut headers = super::agreement::signed_headers();
+    headers.extend([genesis().head().to_bytes(), chain.head().to_bytes()]);
+    headers
 }
 
 pub(crate) fn state_proofs() -> Vec<Vec<u8>> {
