@@ -154,3 +154,18 @@ impl Network {
         self.chain.state().clone().apply(entry).unwrap_err()
     }
 }
+
+/// A block with any one byte changed is refused.
+pub(crate) fn assert_every_byte_counts(genesis: Genesis, blocks: &[Vec<u8>]) {
+    let mut chain = Chain::new(genesis).unwrap();
+    for bytes in blocks {
+        for place in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[place] ^= 1 << (place % 8);
+            let accepted = CertifiedBlock::from_bytes(&changed)
+                .is_ok_and(|block| chain.clone().apply(&block, None).is_ok());
+            assert!(!accepted, "byte {place}");
+        }
+        chain.apply(&CertifiedBlock::from_bytes(bytes).unwrap(), None).unwrap();
+    }
+}
