@@ -175,7 +175,7 @@ fn proposers_take_turns_and_those_passed_over_are_counted() {
 #[test]
 fn each_proposer_reveals_the_link_before_its_anchor() {
     let mut network = Consortium::four();
-    for height in 1..=6 {
+    for height in 1..=6u64 {
         network.seal(vec![]);
         let Block { header, reveal, .. } =
             CertifiedBlock::from_bytes(network.blocks.last().unwrap()).unwrap().block;

@@ -4,10 +4,10 @@
 mod ledger_network;
 
 use kakera_engine::ledger::{
-    BLOCK_LEN_MAX, Block, BlockError, Body, Certificate, CertifiedBlock, Chain, Commit, Entry,
-    EntryError, EpochAdvance, HeadAttestation, HeadError, IdentityRecord, LightClient, NodeRetire,
-    NodeUpdate, PointerRetire, Reveal, SlotReassign, StateKey, VerifiedEntry, VerifyError,
-    pointer_tag, verify_from_genesis,
+    BLOCK_LEN_MAX, Block, BlockError, Body, Certificate, CertifiedBlock, Commit, Entry, EntryError,
+    EpochAdvance, HeadAttestation, HeadError, IdentityRecord, LightClient, NodeRetire, NodeUpdate,
+    PointerRetire, Reveal, SlotReassign, StateKey, VerifiedEntry, VerifyError, pointer_tag,
+    verify_from_genesis,
 };
 use kakera_engine::names::{Epoch, GroupId, Slot};
 use kakera_engine::signature::node_id;

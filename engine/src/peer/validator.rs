@@ -379,9 +379,11 @@ impl Validator {
 /// A follower that someone entitled declares gone is not waited for: else its loss would stop the
 /// very entry that retires it.
 fn discount(followers: &mut BTreeSet<NodeId>, entry: &Entry) {
-    if let Body::NodeRetire(retire) = &entry.body {
-        followers.remove(&retire.node);
-    }
+    match &entry.body {
+        Body::NodeRetire(retire) => followers.remove(&retire.node),
+        Body::NodeLost(lost) => followers.remove(&lost.node),
+        _ => false,
+    };
 }
 
 impl Pending {
