@@ -1,54 +1,56 @@
-//! Votes of validators on one block, and proposals: what agreement signs.
+//! What validators sign to agree on a block: votes and proposals of one height and round.
+//!
+//! A precommit's signature is also the commit of a [`Certificate`](super::Certificate), so that
+//! agreement leaves nothing else to be signed. Two of them that contradict each other are an
+//! [`Equivocation`](super::Equivocation).
 
 use ed25519_dalek::SigningKey;
 use minicbor::{Decode, Encode};
 
 use super::log::Digest32;
+use super::optional_digest;
 use crate::names::{NetworkId, NodeId};
 use crate::signature::{Signature, node_id};
 
-const VOTE_LABEL: &str = "vote";
-const PROPOSAL_LABEL: &str = "proposal";
-
-/// The two votes of a round.
+/// Which of the two votes of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(index_only)]
 pub enum VoteKind {
-    /// The proposal is acceptable.
+    /// "I would accept this."
     #[n(1)]
-    Prevote,
-    /// More than two thirds found it acceptable: decide on it.
+    Prevote = 1,
+    /// "I saw that > 2/3 would": with > 2/3 of these the block is final.
     #[n(2)]
-    Precommit,
+    Precommit = 2,
 }
 
-/// What a validator thinks of a round.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+/// A validator's vote in one round of one height.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Vote {
     /// Which vote.
     #[n(0)]
     pub kind: VoteKind,
-    /// The height.
+    /// The height of the block to be decided.
     #[n(1)]
     pub height: u64,
-    /// The round.
+    /// From 0.
     #[n(2)]
     pub round: u32,
-    /// The hash of the header voted for; none for "not in this round".
-    #[cbor(n(3), with = "minicbor::bytes")]
+    /// The hash of the header voted for; none to let the round pass.
+    #[cbor(n(3), with = "optional_digest", has_nil)]
     pub value: Option<Digest32>,
     /// Who votes.
     #[n(4)]
     pub validator: NodeId,
 }
 
-/// A vote and its signature.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+/// A vote with its signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct SignedVote {
     /// The vote.
     #[n(0)]
     pub vote: Vote,
-    /// By the validator.
+    /// By the validator, over the network and the vote.
     #[n(1)]
     pub signature: Signature,
 }
@@ -56,15 +58,20 @@ pub struct SignedVote {
 impl Vote {
     /// Signs the vote with its validator's key.
     pub fn sign(self, network: &NetworkId, key: &SigningKey) -> SignedVote {
-        let signature = self.over(network, |parts| Signature::sign(key, VOTE_LABEL, parts));
+        let signature = self.over(network, |parts| Signature::sign(key, "vote", parts));
         SignedVote { vote: self, signature }
     }
 
+    /// Whether both are votes of one validator, in one place, for different values.
+    pub fn contradicts(&self, other: &Self) -> bool {
+        Self { value: None, ..*self } == Self { value: None, ..*other } && self.value != other.value
+    }
+
     fn over<T>(&self, network: &NetworkId, act: impl FnOnce(&[&[u8]]) -> T) -> T {
-        let value: &[u8] = self.value.as_ref().map_or(&[], |value| value);
+        let value = self.value.as_ref().map_or(&[][..], |hash| hash);
         act(&[
             network.as_bytes(),
-            &[self.kind as u8 + 1],
+            &[self.kind as u8],
             &self.height.to_be_bytes(),
             &u64::from(self.round).to_be_bytes(),
             value,
@@ -75,54 +82,72 @@ impl Vote {
 impl SignedVote {
     /// Whether the validator voted so in `network`.
     pub fn verifies(&self, network: &NetworkId) -> bool {
-        let validator = &self.vote.validator.0;
-        self.vote.over(network, |parts| self.signature.verifies(validator, VOTE_LABEL, parts))
+        let public = &self.vote.validator.0;
+        self.vote.over(network, |parts| self.signature.verifies(public, "vote", parts))
     }
 }
 
-/// A proposer's signature over the header that it puts forward in a round.
+/// A validator's proposal of a block in one round of one height.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(transparent)]
-pub struct ProposalSignature(#[n(0)] pub Signature);
+pub struct SignedProposal {
+    /// The height of the block.
+    #[n(0)]
+    pub height: u64,
+    /// From 0.
+    #[n(1)]
+    pub round: u32,
+    /// The earlier round in which > 2/3 prevoted this value; none if it is new.
+    #[n(2)]
+    pub pol_round: Option<u32>,
+    /// The hash of the proposed header.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub value: Digest32,
+    /// Who proposes: not who put the block together, if it was proposed before.
+    #[n(4)]
+    pub validator: NodeId,
+    /// By the validator, over the network and the above.
+    #[n(5)]
+    pub signature: Signature,
+}
 
-impl ProposalSignature {
-    /// Signs for a height, round, earlier round of a polka, and header hash.
+impl SignedProposal {
+    /// Proposes the header with hash `value`.
     pub fn sign(
         network: &NetworkId,
+        height: u64,
+        round: u32,
+        pol_round: Option<u32>,
+        value: Digest32,
         key: &SigningKey,
-        height: u64,
-        round: u32,
-        pol_round: Option<u32>,
-        value: &Digest32,
     ) -> Self {
-        let parts = proposal_parts(height, round, pol_round);
-        Self(Signature::sign(
-            key,
-            PROPOSAL_LABEL,
-            &[network.as_bytes(), &parts[0], &parts[1], &parts[2], value],
-        ))
+        let validator = node_id(key);
+        let signature = Signature([0; 64]);
+        let mut proposal = Self { height, round, pol_round, value, validator, signature };
+        proposal.signature =
+            proposal.over(network, |parts| Signature::sign(key, "proposal", parts));
+        proposal
     }
 
-    /// Whether `proposer` signed so.
-    pub fn verifies(
-        &self,
-        network: &NetworkId,
-        proposer: &NodeId,
-        height: u64,
-        round: u32,
-        pol_round: Option<u32>,
-        value: &Digest32,
-    ) -> bool {
-        let parts = proposal_parts(height, round, pol_round);
-        self.0.verifies(
-            &proposer.0,
-            PROPOSAL_LABEL,
-            &[network.as_bytes(), &parts[0], &parts[1], &parts[2], value],
-        )
+    /// Whether the validator proposed so in `network`.
+    pub fn verifies(&self, network: &NetworkId) -> bool {
+        let public = &self.validator.0;
+        self.over(network, |parts| self.signature.verifies(public, "proposal", parts))
     }
-}
 
-fn proposal_parts(height: u64, round: u32, pol_round: Option<u32>) -> [[u8; 8]; 3] {
-    let pol_round = pol_round.map_or(-1, i64::from);
-    [height.to_be_bytes(), u64::from(round).to_be_bytes(), pol_round.to_be_bytes()]
+    /// Whether both are proposals of one validator, in one round, for different things.
+    pub fn contradicts(&self, other: &Self) -> bool {
+        let place = |proposal: &Self| (proposal.validator, proposal.height, proposal.round);
+        let content = |proposal: &Self| (proposal.value, proposal.pol_round);
+        place(self) == place(other) && content(self) != content(other)
+    }
+
+    fn over<T>(&self, network: &NetworkId, act: impl FnOnce(&[&[u8]]) -> T) -> T {
+        act(&[
+            network.as_bytes(),
+            &self.height.to_be_bytes(),
+            &u64::from(self.round).to_be_bytes(),
+            &self.pol_round.map_or(-1, i64::from).to_be_bytes(),
+            &self.value,
+        ])
+    }
 }

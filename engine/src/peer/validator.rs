@@ -15,8 +15,9 @@ use thiserror::Error;
 
 use crate::hash::hash;
 use crate::ledger::{
-    BlockError, Body, Certificate, CertifiedBlock, Chain, Entry, EntryError, FollowAck, Node,
-    State, final_height,
+    Block, BlockError, Body, Certificate, CertifiedBlock, Chain, Entry, EntryError, FollowAck,
+    Header, Node, ProposeError, Proposer, SaltedEntry, State, VerifiedEntry, Vote, VoteKind,
+    final_height,
 };
 use crate::names::NodeId;
 use crate::signature::node_id;
@@ -37,7 +38,7 @@ pub struct Validator {
     key: SigningKey,
     chain: Chain,
     pending: Option<Pending>,
-    waiting: VecDeque<Entry>,
+    waiting: VecDeque<VerifiedEntry>,
     /// The state after everything pending and waiting: what the next entry is checked against.
     ahead: State,
     /// Storage nodes of the final state, without those that are about to be retired.
@@ -79,6 +80,9 @@ pub enum SubmitError {
     /// The author has many entries waiting.
     #[error("{WAITING_PER_AUTHOR_MAX} entries of this author wait already; try again")]
     AuthorFull,
+    /// The validator's program or its anchor is to blame.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
 }
 
 /// Why an acknowledgement does not count. Unless said otherwise the follower is to blame.
@@ -129,7 +133,7 @@ impl Validator {
         pending: Option<CertifiedBlock>,
     ) -> Result<Self, SetupError> {
         let id = node_id(&key);
-        let validators = &chain.genesis().validators;
+        let validators = chain.validators();
         if !validators.contains(&id) {
             return Err(SetupError::NotAValidator(id));
         }
@@ -198,16 +202,24 @@ impl Validator {
             return None;
         }
         let waiting = self.waiting.drain(..).collect();
-        let proposal = self.chain.propose(waiting, now, &self.key, rng);
+        let proposer = Proposer { key: &self.key, links: None };
+        let proposal = match self.chain.propose(waiting, now, &proposer, rng) {
+            Ok(proposal) => proposal,
+            Err(error) => {
+                self.refuse_waiting(&error.into());
+                return None;
+            }
+        };
         self.waiting = proposal.deferred.into();
         let block = proposal.block;
         if draws || !block.entries.is_empty() {
-            let certificate = Certificate::solo(&block.header, &self.key);
+            let certificate = self.certify(&block.header);
             self.pending = Some(Pending::new(CertifiedBlock { block, certificate }, false));
         }
         if !proposal.refused.is_empty() {
-            for (entry, error) in proposal.refused {
-                self.answer(&(entry.author, entry.sequence), Err(error.into()));
+            for (refused, error) in proposal.refused {
+                let Entry { author, sequence, .. } = *refused.entry();
+                self.answer(&(author, sequence), Err(error.into()));
             }
             self.look_ahead();
         }
@@ -260,7 +272,8 @@ impl Validator {
         if self.tickets.contains_key(&known) || entry.sequence < self.ahead.next_sequence(&known.0)
         {
             let pending = self.pending.iter().flat_map(|pending| &pending.block.block.entries);
-            let mut under_way = pending.map(|salted| &salted.entry).chain(&self.waiting);
+            let waiting = self.waiting.iter().map(VerifiedEntry::entry);
+            let mut under_way = pending.map(|salted| &salted.entry).chain(waiting);
             return match under_way.find(|other| (other.author, other.sequence) == known) {
                 Some(same) if *same == entry => Ok(()),
                 Some(_) => Err(SubmitError::SequenceTaken(entry.sequence)),
@@ -274,12 +287,14 @@ impl Validator {
         if self.waiting.len() >= WAITING_MAX {
             return Err(SubmitError::Full);
         }
-        let by_author = self.waiting.iter().filter(|other| other.author == entry.author).count();
-        if by_author >= WAITING_PER_AUTHOR_MAX {
+        let by_author = |other: &&VerifiedEntry| other.entry().author == entry.author;
+        if self.waiting.iter().filter(by_author).count() >= WAITING_PER_AUTHOR_MAX {
             return Err(SubmitError::AuthorFull);
         }
-        self.ahead.apply(&entry)?;
-        self.discount(&entry);
+        self.ahead.check_author(&entry)?;
+        let entry = VerifiedEntry::new(&self.chain.network(), entry)?;
+        self.ahead.apply_verified(&entry)?;
+        discount(&mut self.followers, entry.entry());
         self.waiting.push_back(entry);
         Ok(())
     }
@@ -313,32 +328,62 @@ impl Validator {
         let state = self.chain.state();
         let storage = state.nodes().filter(Node::takes_slots).map(|node| node.join.node);
         self.followers = storage.collect();
-        self.ahead = state.clone();
-        let mut on_their_way = Vec::new();
+        let mut ahead = state.clone();
         if let Some(Pending { block: CertifiedBlock { block, .. }, .. }) = &self.pending {
-            self.ahead.begin_block(block.header.height, &block.header.beacon);
-            on_their_way.extend(block.entries.iter().map(|salted| salted.entry.clone()));
+            let Block { header, reveal, entries } = block;
+            ahead.begin_block(header.height, &header.proposer, reveal, &header.beacon);
+            for SaltedEntry { entry, .. } in entries {
+                if ahead.apply(entry).is_ok() {
+                    discount(&mut self.followers, entry);
+                }
+            }
+            ahead.end_block();
         }
-        on_their_way.extend(self.waiting.iter().cloned());
-        for entry in on_their_way {
-            if self.ahead.apply(&entry).is_ok() {
-                self.discount(&entry);
+        for entry in &self.waiting {
+            if ahead.apply_verified(entry).is_ok() {
+                discount(&mut self.followers, entry.entry());
             }
         }
+        self.ahead = ahead;
     }
 
-    /// A follower that someone entitled declares gone is not waited for: else its loss would stop
-    /// the very entry that retires it.
-    fn discount(&mut self, entry: &Entry) {
-        if let Body::NodeRetire(retire) = &entry.body {
-            self.followers.remove(&retire.node);
+    /// The certificate of the only validator.
+    fn certify(&self, header: &Header) -> Certificate {
+        if self.chain.version() == 1 {
+            return Certificate::solo(header, &self.key);
         }
+        let vote = Vote {
+            kind: VoteKind::Precommit,
+            height: header.height,
+            round: 0,
+            value: Some(header.hash()),
+            validator: node_id(&self.key),
+        };
+        Certificate::of_precommits(0, vec![vote.sign(&header.network, &self.key)])
+    }
+
+    /// Nothing that waits can be ordered.
+    fn refuse_waiting(&mut self, error: &SubmitError) {
+        for (_, tickets) in std::mem::take(&mut self.tickets) {
+            self.outcomes.extend(tickets.into_iter().map(|ticket| (ticket, Err(error.clone()))));
+        }
+        self.look_ahead();
     }
 
     fn answer(&mut self, entry: &(NodeId, u64), outcome: Result<Place, SubmitError>) {
         let tickets = self.tickets.remove(entry).unwrap_or_default();
         self.outcomes.extend(tickets.into_iter().map(|ticket| (ticket, outcome.clone())));
     }
+}
+
+/// A follower that someone entitled declares gone is not waited for: else its loss would stop the
+/// very entry that retires it.
+fn discount(followers: &mut BTreeSet<NodeId>, entry: &Entry) {
+    match &entry.body {
+        Body::NodeRetire(retire) => followers.remove(&retire.node),
+        Body::NodeLost(lost) => followers.remove(&lost.node),
+        _ => false,
+    };
 }
 
 impl Pending {

@@ -292,7 +292,9 @@ fn prove(keys: &[StateKey], view: &ChainView) -> Result<Answer, Refusal> {
 fn refusal_of(error: &SubmitError) -> Refusal {
     let kind = match error {
         SubmitError::Entry(_) | SubmitError::SequenceTaken(_) => RefusalKind::Invalid,
-        SubmitError::Full | SubmitError::AuthorFull => RefusalKind::Unavailable,
+        SubmitError::Full | SubmitError::AuthorFull | SubmitError::Propose(_) => {
+            RefusalKind::Unavailable
+        }
     };
     Refusal::new(kind, error.to_string())
 }

@@ -131,6 +131,8 @@ impl Network {
             code: CodeParameters { kind: CodeKind::Mbr, n: 3, k: 2, d: 2 },
             key: KeyParameters::new(3, 2, 2).unwrap(),
             pointers_per_author_max: 1_000_000,
+            version: None,
+            anchors: BTreeMap::new(),
         };
         let file = NetworkFile { genesis, addresses: [(id(VALIDATOR), address)].into() };
         let book = Arc::new(Book(Mutex::new(file.addresses.clone())));
