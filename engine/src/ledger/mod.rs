@@ -6,6 +6,7 @@
 //! [`AuthenticatedMap`] what the state holds and what it does not. Formats and rules:
 //! `engine/spec/ledger.md`.
 
+pub mod agreement;
 mod attestation;
 mod ballot;
 mod beacon;

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
-use arc_malachitebft_core_types as core;
-use core::{NilOrVal, Round, SignedMessage, VoteType};
+use arc_malachitebft_core_types as malachite;
+use malachite::{NilOrVal, Round, SignedMessage, VoteType};
 
 use crate::ledger::block::Block;
 use crate::ledger::genesis::ValidatorSet;
@@ -18,14 +18,14 @@ use crate::signature::Signature;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Context;
 
-impl core::Context for Context {
+impl malachite::Context for Context {
     type Address = Address;
     type Height = Height;
     type ProposalPart = NoPart;
     type Proposal = Proposal;
     type Validator = Member;
     type ValidatorSet = Members;
-    type Timeouts = core::LinearTimeouts;
+    type Timeouts = malachite::LinearTimeouts;
     type Value = Value;
     type Vote = CoreVote;
     type Extension = ();
@@ -86,7 +86,7 @@ impl fmt::Display for Address {
     }
 }
 
-impl core::Address for Address {}
+impl malachite::Address for Address {}
 
 /// The height of a block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,7 +98,7 @@ impl fmt::Display for Height {
     }
 }
 
-impl core::Height for Height {
+impl malachite::Height for Height {
     const ZERO: Self = Self(0);
     const INITIAL: Self = Self(1);
 
@@ -164,7 +164,7 @@ impl Ord for Value {
     }
 }
 
-impl core::Value for Value {
+impl malachite::Value for Value {
     type Id = Id;
 
     fn id(&self) -> Id {
@@ -176,7 +176,7 @@ impl core::Value for Value {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NoPart {}
 
-impl core::ProposalPart<Context> for NoPart {
+impl malachite::ProposalPart<Context> for NoPart {
     fn is_first(&self) -> bool {
         match *self {}
     }
@@ -196,7 +196,7 @@ pub(super) struct Proposal {
     pub(super) proposer: Address,
 }
 
-impl core::Proposal<Context> for Proposal {
+impl malachite::Proposal<Context> for Proposal {
     fn height(&self) -> Height {
         self.height
     }
@@ -232,7 +232,7 @@ pub(super) struct CoreVote {
     pub(super) validator: Address,
 }
 
-impl core::Vote<Context> for CoreVote {
+impl malachite::Vote<Context> for CoreVote {
     fn height(&self) -> Height {
         self.height
     }
@@ -257,15 +257,15 @@ impl core::Vote<Context> for CoreVote {
         &self.validator
     }
 
-    fn extension(&self) -> Option<&core::SignedExtension<Context>> {
+    fn extension(&self) -> Option<&malachite::SignedExtension<Context>> {
         None
     }
 
-    fn take_extension(&mut self) -> Option<core::SignedExtension<Context>> {
+    fn take_extension(&mut self) -> Option<malachite::SignedExtension<Context>> {
         None
     }
 
-    fn extend(self, _: core::SignedExtension<Context>) -> Self {
+    fn extend(self, _: malachite::SignedExtension<Context>) -> Self {
         self
     }
 }
@@ -316,7 +316,7 @@ pub(super) struct Member {
     power: u64,
 }
 
-impl core::Validator<Context> for Member {
+impl malachite::Validator<Context> for Member {
     fn address(&self) -> &Address {
         &self.address
     }
@@ -353,7 +353,7 @@ impl Members {
     }
 }
 
-impl core::ValidatorSet<Context> for Members {
+impl malachite::ValidatorSet<Context> for Members {
     fn count(&self) -> usize {
         self.members.len()
     }
@@ -375,7 +375,7 @@ impl core::ValidatorSet<Context> for Members {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ed25519;
 
-impl core::SigningScheme for Ed25519 {
+impl malachite::SigningScheme for Ed25519 {
     type DecodingError = Infallible;
     type Signature = Signature;
     type PublicKey = NodeId;

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use arc_malachitebft_core_types as core;
-use core::Round;
+use arc_malachitebft_core_types as malachite;
+use malachite::Round;
 use minicbor::{Decode, Encode};
 
-use super::context::{Address, Context, CoreVote, Height, Id, Proposal, Signed, Value, round_number};
-use crate::ledger::block::{BLOCK_LEN_MAX, Block, Commit};
+use super::context::{
+    Address, Context, CoreVote, Height, Id, Proposal, Signed, Value, round_number,
+};
+use crate::ledger::block::{BLOCK_LEN_MAX, Block};
+use crate::ledger::certificate::Commit;
 use crate::ledger::log::Digest32;
-use crate::ledger::vote::{ProposalSignature, SignedVote};
-use crate::names::{NetworkId, NodeId};
+use crate::ledger::vote::{SignedProposal, SignedVote};
 use crate::wire::canonical::{self, CanonicalError};
 
 /// Longest message, in bytes: a block, or two votes of each of 64 validators, with their framing.
@@ -24,7 +26,7 @@ const SIGNATURES_MAX: usize = 128;
 pub enum Message {
     /// A block is put forward.
     #[n(0)]
-    Proposal(#[n(0)] SignedProposal),
+    Proposal(#[n(0)] ProposedBlock),
     /// A vote.
     #[n(1)]
     Vote(#[n(0)] SignedVote),
@@ -36,23 +38,14 @@ pub enum Message {
     Round(#[n(0)] RoundVotes),
 }
 
-/// A block put forward in a round by its proposer.
+/// A proposal with the block that it names.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct SignedProposal {
-    /// The round.
+pub struct ProposedBlock {
+    /// What the proposer of the round signed.
     #[n(0)]
-    pub round: u32,
-    /// The round in which more than two thirds prevoted for this block before.
-    #[n(1)]
-    pub pol_round: Option<u32>,
-    /// The proposer of the round, not always the one who made the block.
-    #[n(2)]
-    pub proposer: NodeId,
-    /// By the proposer.
-    #[n(3)]
-    pub signature: ProposalSignature,
-    /// The block.
-    #[cbor(n(4), with = "shared_block")]
+    pub proposal: SignedProposal,
+    /// The block, not always of the proposer's own making.
+    #[cbor(n(1), with = "shared_block")]
     pub block: Arc<Block>,
 }
 
@@ -105,7 +98,7 @@ impl Message {
     /// The height it is about.
     pub fn height(&self) -> u64 {
         match self {
-            Self::Proposal(proposal) => proposal.block.header.height,
+            Self::Proposal(proposed) => proposed.proposal.height,
             Self::Vote(vote) => vote.vote.height,
             Self::Polka(polka) => polka.height,
             Self::Round(round) => round.height,
@@ -113,39 +106,43 @@ impl Message {
     }
 }
 
-impl SignedProposal {
-    /// Whether its proposer said so in `network`.
-    pub fn verifies(&self, network: &NetworkId) -> bool {
+impl ProposedBlock {
+    /// Whether the proposal names this block.
+    pub fn is_consistent(&self) -> bool {
         let header = &self.block.header;
-        self.signature.verifies(
-            network,
-            &self.proposer,
-            header.height,
-            self.round,
-            self.pol_round,
-            &header.hash(),
-        )
+        header.height == self.proposal.height && header.hash() == self.proposal.value
     }
 
+    /// The core's form of a consistent one.
     pub(super) fn to_core(&self) -> Signed<Proposal> {
+        let SignedProposal { height, round, pol_round, value, validator, signature } =
+            self.proposal;
         let proposal = Proposal {
-            height: Height(self.block.header.height),
-            round: Round::new(self.round),
-            pol_round: Round::from(self.pol_round),
-            value: Value::new(Arc::clone(&self.block)),
-            proposer: Address(self.proposer),
+            height: Height(height),
+            round: Round::new(round),
+            pol_round: Round::from(pol_round),
+            value: Value { id: Id(value), block: Arc::clone(&self.block) },
+            proposer: Address(validator),
         };
-        Signed::new(proposal, self.signature.0)
+        Signed::new(proposal, signature)
     }
 
     pub(super) fn from_core(signed: &Signed<Proposal>) -> Self {
-        Self {
-            round: round_number(signed.message.round),
-            pol_round: signed.message.pol_round.as_u32(),
-            proposer: signed.message.proposer.0,
-            signature: ProposalSignature(signed.signature),
-            block: Arc::clone(&signed.message.value.block),
-        }
+        let proposal = proposal_from_core(signed);
+        Self { proposal, block: Arc::clone(&signed.message.value.block) }
+    }
+}
+
+/// What the proposer signed, without the block.
+pub(super) fn proposal_from_core(signed: &Signed<Proposal>) -> SignedProposal {
+    let Proposal { height, round, pol_round, value, proposer } = &signed.message;
+    SignedProposal {
+        height: height.0,
+        round: round_number(*round),
+        pol_round: pol_round.as_u32(),
+        value: value.id.0,
+        validator: proposer.0,
+        signature: signed.signature,
     }
 }
 
@@ -161,20 +158,20 @@ pub(super) fn vote_from_core(signed: &Signed<CoreVote>) -> SignedVote {
 
 impl Polka {
     /// The core's form; none if there are more signatures than validators may be.
-    pub(super) fn to_core(&self) -> Option<core::PolkaCertificate<Context>> {
-        (self.signatures.len() <= SIGNATURES_MAX).then(|| core::PolkaCertificate {
+    pub(super) fn to_core(&self) -> Option<malachite::PolkaCertificate<Context>> {
+        (self.signatures.len() <= SIGNATURES_MAX).then(|| malachite::PolkaCertificate {
             height: Height(self.height),
             round: Round::new(self.round),
             value_id: Id(self.value),
             polka_signatures: self
                 .signatures
                 .iter()
-                .map(|one| core::PolkaSignature::new(Address(one.validator), one.signature))
+                .map(|one| malachite::PolkaSignature::new(Address(one.validator), one.signature))
                 .collect(),
         })
     }
 
-    pub(super) fn from_core(certificate: &core::PolkaCertificate<Context>) -> Self {
+    pub(super) fn from_core(certificate: &malachite::PolkaCertificate<Context>) -> Self {
         Self {
             height: certificate.height.0,
             round: round_number(certificate.round),
@@ -190,19 +187,18 @@ impl Polka {
 
 impl RoundVotes {
     /// The core's form; none if there are too many votes, or votes of other rounds.
-    pub(super) fn to_core(&self) -> Option<core::RoundCertificate<Context>> {
-        let here = |vote: &SignedVote| {
-            (vote.vote.height, vote.vote.round) == (self.height, self.round)
-        };
+    pub(super) fn to_core(&self) -> Option<malachite::RoundCertificate<Context>> {
+        let here =
+            |vote: &SignedVote| (vote.vote.height, vote.vote.round) == (self.height, self.round);
         if self.votes.len() > SIGNATURES_MAX || !self.votes.iter().all(here) {
             return None;
         }
         let cert_type = if self.skip {
-            core::RoundCertificateType::Skip
+            malachite::RoundCertificateType::Skip
         } else {
-            core::RoundCertificateType::Precommit
+            malachite::RoundCertificateType::Precommit
         };
-        Some(core::RoundCertificate::new_from_votes(
+        Some(malachite::RoundCertificate::new_from_votes(
             Height(self.height),
             Round::new(self.round),
             cert_type,
@@ -210,11 +206,11 @@ impl RoundVotes {
         ))
     }
 
-    pub(super) fn from_core(certificate: &core::RoundCertificate<Context>) -> Self {
+    pub(super) fn from_core(certificate: &malachite::RoundCertificate<Context>) -> Self {
         Self {
             height: certificate.height.0,
             round: round_number(certificate.round),
-            skip: certificate.cert_type == core::RoundCertificateType::Skip,
+            skip: certificate.cert_type == malachite::RoundCertificateType::Skip,
             votes: certificate.votes(&Context).map(|vote| vote_from_core(&vote)).collect(),
         }
     }

@@ -19,27 +19,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_malachitebft_core_consensus::{
-    Effect, Error, Input, LivenessMsg, LocallyProposedValue, MisbehaviorEvidence, Params, Resumable,
-    Resume, SignedConsensusMsg, State, process,
+    Effect, Error, Input, LivenessMsg, LocallyProposedValue, MisbehaviorEvidence, Params,
+    Resumable, Resume, SignedConsensusMsg, State, process,
 };
-use arc_malachitebft_core_types as core;
-use core::{CertificateError, NilOrVal, Round, SignedMessage, ThresholdParams, ValuePayload};
+use arc_malachitebft_core_types as malachite;
 use ed25519_dalek::SigningKey;
+use malachite::{CertificateError, Round, SignedMessage, ThresholdParams, ValuePayload};
 use thiserror::Error as ThisError;
 
-use context::{Address, Context, CoreVote, Height, Id, Members, Proposal, Value, round_number};
-pub use message::{MESSAGE_LEN_MAX, Message, Polka, RoundVotes, SignedProposal};
-use message::{vote_from_core, vote_to_core};
+use context::{Address, Context, Height, Members, Proposal, Value, round_number};
+pub use message::{MESSAGE_LEN_MAX, Message, Polka, ProposedBlock, RoundVotes};
+use message::{proposal_from_core, vote_from_core, vote_to_core};
 pub use record::{RECORD_LEN_MAX, Record};
 use record::{inputs_of, records_of};
 pub use timers::{Pace, Timers};
 
-use super::block::{Block, Certificate, Commit};
+use super::block::Block;
+use super::certificate::{Certificate, Commit};
+use super::equivocation::Equivocation;
 use super::genesis::ValidatorSet;
 use super::log::Digest32;
-use super::vote::{ProposalSignature, SignedVote, VoteKind};
+use super::vote::{SignedProposal, SignedVote, VoteKind};
 use crate::names::{NetworkId, NodeId};
-use crate::signature::node_id;
+use crate::signature::{Signature, node_id};
 
 /// Most different blocks of one round that are looked at: an honest proposer makes one.
 pub const PROPOSALS_PER_ROUND_MAX: usize = 2;
@@ -83,10 +85,8 @@ pub enum AgreementEvent {
         /// Their precommits.
         certificate: Certificate,
     },
-    /// A validator voted twice; both votes are signed by it.
-    DoubleVote(Box<[SignedVote; 2]>),
-    /// A proposer put two blocks forward in one round; both proposals are signed by it.
-    DoubleProposal(Box<[SignedProposal; 2]>),
+    /// A validator contradicted itself, with proof.
+    Equivocated(Box<Equivocation>),
 }
 
 /// Why this validator must stop voting. Its own log or machine is at fault.
@@ -148,7 +148,7 @@ impl Agreement {
             Members::new(validators),
             !records.is_empty(),
             None,
-            core::VoteExtensionPolicy::Disabled,
+            malachite::VoteExtensionPolicy::Disabled,
         );
         let outcome = [start].into_iter().chain(inputs).try_for_each(|input| self.feed(input, now));
         if let Some(under_way) = &mut self.under_way {
@@ -185,18 +185,20 @@ impl Agreement {
 
     /// Whether a proposal is of the height under way, by the proposer of its round and signed by
     /// it, and not one too many: worth the work of checking its block.
-    pub fn welcomes(&self, proposal: &SignedProposal) -> bool {
+    pub fn welcomes(&self, proposed: &ProposedBlock) -> bool {
         let Some(under_way) = &self.under_way else { return false };
+        let ProposedBlock { proposal, .. } = proposed;
         let height = under_way.core.height().0;
         let seen = under_way.proposals_seen.get(&proposal.round).copied().unwrap_or(0);
-        let in_turn = under_way.members.set().proposer(height, proposal.round);
-        proposal.block.header.height == height
-            && (seen < PROPOSALS_PER_ROUND_MAX || self.knows(&proposal.block.header.hash()))
-            && proposal.proposer == in_turn
+        proposal.height == height
+            && (seen < PROPOSALS_PER_ROUND_MAX || self.knows(&proposal.value))
+            && proposal.validator == under_way.members.set().proposer(height, proposal.round)
+            && proposed.is_consistent()
             && proposal.verifies(&self.network)
     }
 
-    fn knows(&self, id: &Digest32) -> bool {
+    /// Whether a block was checked already at this height.
+    pub fn knows(&self, id: &Digest32) -> bool {
         self.under_way.as_ref().is_some_and(|under_way| under_way.blocks.contains_key(id))
     }
 
@@ -212,12 +214,12 @@ impl Agreement {
             return Ok(());
         }
         let input = match message {
-            Message::Proposal(proposal) => {
-                let id = proposal.block.header.hash();
-                if under_way.blocks.insert(id, Arc::clone(&proposal.block)).is_none() {
+            Message::Proposal(proposed) => {
+                let ProposedBlock { proposal, block } = proposed;
+                if under_way.blocks.insert(proposal.value, Arc::clone(block)).is_none() {
                     *under_way.proposals_seen.entry(proposal.round).or_default() += 1;
                 }
-                Some(Input::Proposal(proposal.to_core()))
+                Some(Input::Proposal(proposed.to_core()))
             }
             Message::Vote(vote) => Some(Input::Vote(vote_to_core(vote))),
             Message::Polka(polka) => polka.to_core().map(Input::PolkaCertificate),
@@ -241,7 +243,7 @@ impl Agreement {
         loop {
             let Some(under_way) = &mut self.under_way else { return Ok(()) };
             let Some(timeout) = under_way.timers.pop_due(now) else { return Ok(()) };
-            if timeout.kind == core::TimeoutKind::Propose {
+            if timeout.kind == malachite::TimeoutKind::Propose {
                 let height = under_way.core.height().0;
                 let late = under_way.members.set().proposer(height, round_number(timeout.round));
                 self.suspected.insert(late);
@@ -335,7 +337,8 @@ impl Host<'_> {
                 go_on.resume_with(())
             }
             Effect::ScheduleTimeout(timeout, go_on) => {
-                let proposer = self.members.set().proposer(self.height, round_number(timeout.round));
+                let proposer =
+                    self.members.set().proposer(self.height, round_number(timeout.round));
                 let time = pace.time_for(timeout, suspected.contains(&proposer));
                 self.timers.schedule(timeout, now.saturating_add(time));
                 go_on.resume_with(())
@@ -355,8 +358,7 @@ impl Host<'_> {
                 self.send(match message {
                     SignedConsensusMsg::Vote(vote) => Message::Vote(vote_from_core(&vote)),
                     SignedConsensusMsg::Proposal(proposal) => {
-                        *self.wanted = None;
-                        Message::Proposal(SignedProposal::from_core(&proposal))
+                        Message::Proposal(ProposedBlock::from_core(&proposal))
                     }
                 });
                 go_on.resume_with(())
@@ -364,7 +366,9 @@ impl Host<'_> {
             Effect::PublishLivenessMsg(message, go_on) => {
                 self.send(match message {
                     LivenessMsg::Vote(vote) => Message::Vote(vote_from_core(&vote)),
-                    LivenessMsg::PolkaCertificate(polka) => Message::Polka(Polka::from_core(&polka)),
+                    LivenessMsg::PolkaCertificate(polka) => {
+                        Message::Polka(Polka::from_core(&polka))
+                    }
                     LivenessMsg::SkipRoundCertificate(votes) => {
                         Message::Round(RoundVotes::from_core(&votes))
                     }
@@ -393,13 +397,12 @@ impl Host<'_> {
             }
             Effect::SignProposal(proposal, go_on) => {
                 let signature = self.sign_proposal(&proposal);
-                go_on.resume_with(SignedMessage::new(proposal, signature.0))
+                go_on.resume_with(SignedMessage::new(proposal, signature))
             }
-            Effect::VerifySignature(message, _, go_on) => {
-                go_on.resume_with(self.verifies(message))
-            }
+            Effect::VerifySignature(message, _, go_on) => go_on.resume_with(self.verifies(message)),
             Effect::VerifyPolkaCertificate(polka, _, _, go_on) => {
-                let votes: Vec<_> = polka.votes(&Context).map(|vote| vote_from_core(&vote)).collect();
+                let votes: Vec<_> =
+                    polka.votes(&Context).map(|vote| vote_from_core(&vote)).collect();
                 go_on.resume_with(self.check_votes(&votes, |set, voters| set.decides(voters)))
             }
             Effect::VerifyRoundCertificate(round, _, _, go_on) => {
@@ -424,7 +427,7 @@ impl Host<'_> {
         self.events.push_back(AgreementEvent::Send(message));
     }
 
-    fn decide(&mut self, decided: &core::CommitCertificate<Context>) {
+    fn decide(&mut self, decided: &malachite::CommitCertificate<Context>) {
         let Some(block) = self.blocks.get(&decided.value_id.0) else {
             unreachable!("the core decides only on blocks that it was given");
         };
@@ -440,27 +443,25 @@ impl Host<'_> {
 
     fn accuse(&mut self, evidence: MisbehaviorEvidence<Context>) {
         for (one, other) in evidence.votes.into_iter().flat_map(|(_, pairs)| pairs) {
-            let pair = [vote_from_core(&one), vote_from_core(&other)];
-            self.events.push_back(AgreementEvent::DoubleVote(Box::new(pair)));
+            self.accuse_of(Equivocation::Votes(vote_from_core(&one), vote_from_core(&other)));
         }
         for (_, pairs) in evidence.proposals.iter() {
             for (one, other) in pairs {
-                let pair = [SignedProposal::from_core(one), SignedProposal::from_core(other)];
-                self.events.push_back(AgreementEvent::DoubleProposal(Box::new(pair)));
+                let proposals = (proposal_from_core(one), proposal_from_core(other));
+                self.accuse_of(Equivocation::Proposals(proposals.0, proposals.1));
             }
         }
     }
 
-    fn sign_proposal(&self, proposal: &Proposal) -> ProposalSignature {
+    fn accuse_of(&mut self, equivocation: Equivocation) {
+        self.events.push_back(AgreementEvent::Equivocated(Box::new(equivocation)));
+    }
+
+    fn sign_proposal(&self, proposal: &Proposal) -> Signature {
         let Proposal { height, round, pol_round, value, .. } = proposal;
-        ProposalSignature::sign(
-            self.network,
-            self.key,
-            height.0,
-            round_number(*round),
-            pol_round.as_u32(),
-            &value.id.0,
-        )
+        let (round, pol_round) = (round_number(*round), pol_round.as_u32());
+        SignedProposal::sign(self.network, height.0, round, pol_round, value.id.0, self.key)
+            .signature
     }
 
     fn verifies(
@@ -474,8 +475,7 @@ impl Host<'_> {
                 SignedVote { vote: vote.to_vote(), signature }.verifies(self.network)
             }
             ConsensusMsg::Proposal(proposal) => {
-                let proposal = SignedMessage::new(proposal, signature);
-                SignedProposal::from_core(&proposal).verifies(self.network)
+                proposal_from_core(&SignedMessage::new(proposal, signature)).verifies(self.network)
             }
         }
     }
@@ -484,9 +484,8 @@ impl Host<'_> {
         let enough = |set: &ValidatorSet, voters: &BTreeSet<NodeId>| {
             if round.skip { set.vouches(voters) } else { set.decides(voters) }
         };
-        let stray = round.votes.iter().find(|vote| {
-            !round.skip && vote.vote.kind != VoteKind::Precommit
-        });
+        let stray =
+            round.votes.iter().find(|vote| !round.skip && vote.vote.kind != VoteKind::Precommit);
         match stray {
             Some(vote) => Err(CertificateError::InvalidVoteType(Address(vote.vote.validator))),
             None => self.check_votes(&round.votes, enough),

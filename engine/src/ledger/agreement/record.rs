@@ -8,15 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_malachitebft_core_consensus::{Input, ProposedValue};
-use arc_malachitebft_core_types as core;
-use core::{Round, Timeout, TimeoutKind, Validity, ValueOrigin};
+use arc_malachitebft_core_types as malachite;
+use malachite::{Round, Timeout, TimeoutKind, Validity, ValueOrigin};
 use minicbor::{Decode, Encode};
 
-use super::context::{Address, Context, Height, Proposal, Signed, Value, round_number};
-use super::message::{Polka, shared_block, vote_from_core, vote_to_core};
+use super::context::{Address, Context, Height, Value, round_number};
+use super::message::{
+    Polka, ProposedBlock, proposal_from_core, shared_block, vote_from_core, vote_to_core,
+};
 use crate::ledger::block::{BLOCK_LEN_MAX, Block};
 use crate::ledger::log::Digest32;
-use crate::ledger::vote::{ProposalSignature, SignedVote};
+use crate::ledger::vote::{SignedProposal, SignedVote};
 use crate::names::NodeId;
 use crate::wire::canonical::{self, CanonicalError};
 
@@ -52,18 +54,7 @@ enum Event {
         id: Digest32,
     },
     #[n(2)]
-    Proposal {
-        #[n(0)]
-        round: u32,
-        #[n(1)]
-        pol_round: Option<u32>,
-        #[n(2)]
-        proposer: NodeId,
-        #[n(3)]
-        signature: ProposalSignature,
-        #[cbor(n(4), with = "minicbor::bytes")]
-        id: Digest32,
-    },
+    Proposal(#[n(0)] SignedProposal),
     #[n(3)]
     Vote(#[n(0)] SignedVote),
     #[n(4)]
@@ -111,15 +102,7 @@ pub(super) fn records_of(
     let (value, event) = match input {
         Input::Vote(vote) => (None, Event::Vote(vote_from_core(vote))),
         Input::Proposal(proposal) => {
-            let Proposal { round, pol_round, value, proposer, .. } = &proposal.message;
-            let event = Event::Proposal {
-                round: round_number(*round),
-                pol_round: pol_round.as_u32(),
-                proposer: proposer.0,
-                signature: ProposalSignature(proposal_signature(input)),
-                id: value.id.0,
-            };
-            (Some(value), event)
+            (Some(&proposal.message.value), Event::Proposal(proposal_from_core(proposal)))
         }
         Input::ProposedValue(proposed, _) => {
             let event = Event::Value {
@@ -148,13 +131,6 @@ pub(super) fn records_of(
     let unseen = value.filter(|value| recorded.insert(value.id.0));
     let block = unseen.map(|value| Event::Block(Arc::clone(&value.block)));
     block.into_iter().chain([event]).map(|event| Record { height, event }).collect()
-}
-
-fn proposal_signature(input: &Input<Context>) -> crate::signature::Signature {
-    match input {
-        Input::Proposal(proposal) => proposal.signature,
-        _ => unreachable!("asked of a proposal only"),
-    }
 }
 
 /// The inputs that the records of one height stand for, and the blocks in them. A record that
@@ -191,15 +167,9 @@ fn input_of(record: &Record, blocks: &BTreeMap<Digest32, Arc<Block>>) -> Option<
             },
             ValueOrigin::Consensus,
         ),
-        Event::Proposal { round, pol_round, proposer, signature, id } => {
-            let proposal = Proposal {
-                height,
-                round: Round::new(*round),
-                pol_round: Round::from(*pol_round),
-                value: value(id)?,
-                proposer: Address(*proposer),
-            };
-            Input::Proposal(Signed::new(proposal, signature.0))
+        Event::Proposal(proposal) => {
+            let block = Arc::clone(blocks.get(&proposal.value)?);
+            Input::Proposal(ProposedBlock { proposal: *proposal, block }.to_core())
         }
         Event::Vote(vote) => Input::Vote(vote_to_core(vote)),
         Event::Polka(polka) => Input::PolkaCertificate(polka.to_core()?),
