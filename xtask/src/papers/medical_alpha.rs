@@ -15,24 +15,26 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use kakera_engine::ledger::Body;
 use kakera_net::client::{Client, ClientSettings, Submitted};
 use kakera_net::id::Identity;
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 use tokio::runtime::Runtime;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use self::figures::{CatchUp, Figures, Write};
-use self::servers::Other;
+use self::servers::Server;
 use crate::chain::read_blocks;
 use crate::entries;
 use crate::product::{self, LocalNetwork, workspace};
 use crate::report::Report;
 
-/// Entries that the other server misses while it is stopped, if they can become final without it.
+/// Entries that the other server misses while it is stopped. With one validator and one follower a
+/// write is not final before the follower has it, so there the other server misses one at a time.
 const MISSED: usize = 100;
-/// A write that cannot become final yet has arrived by then.
-const ARRIVAL_TIME: Duration = Duration::from_millis(100);
+/// Writes that are not final by then wait for the other server.
+const WAITING_TIME: Duration = Duration::from_secs(1);
 const POLL_PAUSE: Duration = Duration::from_micros(500);
 
 #[derive(clap::Args)]
@@ -61,7 +63,10 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     let mut experiment = Experiment::start(network)?;
     let mut figures = Figures::default();
     experiment.write_and_sync(writes, &mut figures)?;
-    experiment.stop_and_catch_up(stops, options.validators, &mut figures)?;
+    let missed = if options.validators == 1 { 1 } else { MISSED };
+    for _ in 0..stops {
+        experiment.stop_and_catch_up(missed, &mut figures)?;
+    }
     // The other direction belongs here: swap the roles of the two servers by an entry that changes
     // the validators, then write and sync, stop and catch up once more.
     experiment.read_entry_lengths(&mut figures)?;
@@ -83,13 +88,14 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     Ok(figures.report(options.short))
 }
 
-/// A network whose other server is watched.
+/// The servers, and a client that writes.
 struct Experiment {
     runtime: Runtime,
     client: Arc<Client>,
     rng: ChaCha8Rng,
-    // Ends before the network's folder is removed.
-    other: Other,
+    // Both end before the network's folder is removed.
+    validator: Server,
+    other: Server,
     network: LocalNetwork,
 }
 
@@ -102,10 +108,13 @@ impl Experiment {
             seen: None,
         };
         let client = Arc::new(runtime.block_on(async { Client::new(settings) })?);
-        let last = network.running()?.pop().context("no machine runs")?;
-        let other = Other::take_over(&network, last)?;
+        let mut machines = network.running()?;
+        let other = machines.pop().context("there is no second server")?;
+        let validator = machines.into_iter().next().context("there is no validator")?;
+        let take_over = |machine| runtime.block_on(Server::take_over(&network, machine));
+        let (validator, other) = (take_over(validator)?, take_over(other)?);
         let rng = ChaCha8Rng::seed_from_u64(1);
-        let mut experiment = Self { runtime, client, rng, other, network };
+        let mut experiment = Self { runtime, client, rng, validator, other, network };
         // Connections and the author's sequence number are no part of a write.
         experiment.write()?;
         Ok(experiment)
@@ -132,51 +141,40 @@ impl Experiment {
         Ok(())
     }
 
-    /// Stops the other server, writes, starts it and waits until it has what it missed.
-    ///
-    /// With one validator and one follower a write is not final before the follower has it, so one
-    /// write waits there; several validators go on without the other.
-    fn stop_and_catch_up(
-        &mut self,
-        stops: usize,
-        validators: u8,
-        figures: &mut Figures,
-    ) -> Result<()> {
-        let missed = if validators == 1 { 1 } else { MISSED };
-        for _ in 0..stops {
-            self.other.stop()?;
-            let network = *self.client.network();
-            let bodies: Vec<_> =
-                (0..missed).map(|_| entries::pointer(&network, &mut self.rng)).collect();
-            let client = Arc::clone(&self.client);
-            let writing = self.runtime.spawn(async move {
-                let mut places = Vec::new();
-                for body in bodies {
-                    places.push(client.submit(body).await?);
-                }
-                Ok::<_, anyhow::Error>(places)
-            });
-            let catch_up = self.runtime.block_on(async {
-                if validators == 1 {
-                    sleep(ARRIVAL_TIME).await;
-                } else {
-                    while !writing.is_finished() {
-                        sleep(POLL_PAUSE).await;
-                    }
-                }
-                let start = Instant::now();
-                self.other.start()?;
-                let places = writing.await??;
-                let last = places.last().context("nothing was written")?;
-                self.other.wait_until_listening().await?;
-                synced(&self.client, &self.other, last.height).await?;
-                let seconds = start.elapsed().as_secs_f64();
-                let indices = places.iter().map(|place| place.index).collect();
-                let moved = self.other.traffic();
-                Ok::<_, anyhow::Error>(CatchUp { indices, seconds, moved, entry_bytes: 0 })
-            })?;
-            figures.catch_ups.push(catch_up);
-        }
+    /// Stops the other server, writes, starts it and waits until it has what it missed; then stops
+    /// and starts the validator.
+    fn stop_and_catch_up(&mut self, missed: usize, figures: &mut Figures) -> Result<()> {
+        self.other.stop()?;
+        let bodies: Vec<Body> =
+            (0..missed).map(|_| entries::pointer(self.client.network(), &mut self.rng)).collect();
+        let mut writing = self.runtime.spawn(write_all(Arc::clone(&self.client), bodies));
+        let catch_up = self.runtime.block_on(async {
+            // Those that cannot become final without the other server wait for it from here on.
+            let written = timeout(WAITING_TIME, &mut writing).await;
+            let start = Instant::now();
+            self.other.start().await?;
+            let places = match written {
+                Ok(places) => places??,
+                Err(_) => writing.await??,
+            };
+            let last = places.last().context("nothing was written")?;
+            synced(&self.client, &self.other, last.height).await?;
+            let seconds = start.elapsed().as_secs_f64();
+            let indices = places.iter().map(|place| place.index).collect();
+            Ok::<_, anyhow::Error>(CatchUp {
+                indices,
+                seconds,
+                moved: self.other.traffic(),
+                entry_bytes: 0,
+            })
+        })?;
+        figures.catch_ups.push(catch_up);
+
+        self.validator.stop()?;
+        let start = Instant::now();
+        self.runtime.block_on(self.validator.start())?;
+        self.write()?;
+        figures.validator_restarts.push(start.elapsed().as_secs_f64());
         Ok(())
     }
 
@@ -187,22 +185,30 @@ impl Experiment {
             read_blocks(&self.client, 1, height).await
         })?;
         let entries = blocks.iter().flat_map(|block| &block.block.entries);
-        figures.set_entry_lengths(
-            &entries.map(|salted| salted.entry.to_bytes().len() as u64).collect::<Vec<_>>(),
-        );
+        let lengths = entries.map(|salted| salted.entry.to_bytes().len() as u64);
+        figures.set_entry_lengths(&lengths.collect::<Vec<_>>());
         Ok(())
     }
 
     /// The validator loses its folder but for the key and is rebuilt from the follower.
     fn rebuild_validator(&mut self, figures: &mut Figures) -> Result<()> {
-        let (seconds, moved) = servers::rebuild_validator(&self.network, &self.other)?;
-        figures.rebuilt = Some((seconds, moved));
+        self.validator.stop()?;
+        figures.rebuilt = Some(self.validator.rebuild_from(&self.other)?);
+        self.runtime.block_on(self.validator.start())?;
         self.write().map(drop)
     }
 }
 
+async fn write_all(client: Arc<Client>, bodies: Vec<Body>) -> Result<Vec<Submitted>> {
+    let mut places = Vec::new();
+    for body in bodies {
+        places.push(client.submit(body).await?);
+    }
+    Ok(places)
+}
+
 /// Waits until the other server answers that it has the block on its disk.
-async fn synced(client: &Client, other: &Other, height: u64) -> Result<()> {
+async fn synced(client: &Client, other: &Server, height: u64) -> Result<()> {
     while client.node_status(other.id()).await?.height < height {
         sleep(POLL_PAUSE).await;
     }

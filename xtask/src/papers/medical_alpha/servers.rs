@@ -1,13 +1,14 @@
-//! The servers of the experiment.
+//! The servers of the experiment, as children of this process.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use kakera_engine::names::NodeId;
 use kakera_net::listening::ADDRESS_FILE;
+use kakera_net::node::IDENTITY_FILE;
 
 use crate::papers::traffic::{Bytes, LOG_FILTER, Traffic};
 use crate::process::Process;
@@ -16,8 +17,8 @@ use crate::product::{Kakera, LocalNetwork, Machine, answer};
 const START_TIME_MAX: Duration = Duration::from_secs(30);
 const POLL_PAUSE: Duration = Duration::from_millis(1);
 
-/// The server that is not written to: a child of this process, which reads its log.
-pub(super) struct Other {
+/// A machine of the network whose log this process reads.
+pub(super) struct Server {
     machine: Machine,
     program: Kakera,
     network_file: PathBuf,
@@ -25,14 +26,16 @@ pub(super) struct Other {
     traffic: Traffic,
 }
 
-impl Other {
-    /// Starts a machine of the network again, as a child of this process.
-    pub(super) fn take_over(network: &LocalNetwork, machine: Machine) -> Result<Self> {
+impl Server {
+    /// Ends a machine's process and starts another one.
+    pub(super) async fn take_over(network: &LocalNetwork, machine: Machine) -> Result<Self> {
         machine.process.terminate()?;
         let program = network.program_over(&machine.folder);
         let network_file = network.machines().join("network.toml");
         let (child, traffic) = run(&program, &machine, &network_file)?;
-        Ok(Self { machine, program, network_file, child, traffic })
+        let mut server = Self { machine, program, network_file, child, traffic };
+        server.wait_until_listening().await?;
+        Ok(server)
     }
 
     pub(super) fn id(&self) -> NodeId {
@@ -51,14 +54,37 @@ impl Other {
         Ok(())
     }
 
-    /// Starts a new process over the same folder.
-    pub(super) fn start(&mut self) -> Result<()> {
+    /// Starts a new process over the same folder and waits until it can be asked.
+    pub(super) async fn start(&mut self) -> Result<()> {
         (self.child, self.traffic) = run(&self.program, &self.machine, &self.network_file)?;
-        Ok(())
+        self.wait_until_listening().await
     }
 
-    /// Waits until the process can be asked.
-    pub(super) async fn wait_until_listening(&mut self) -> Result<()> {
+    /// Deletes the folder of a validator that was stopped, but for its key, and has its chain
+    /// rebuilt from another server; the seconds that takes and the bytes moved.
+    pub(super) fn rebuild_from(&self, source: &Self) -> Result<(f64, Bytes)> {
+        let folder = &self.machine.folder;
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_name() != IDENTITY_FILE {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        let source = format!("{}@{}", source.machine.id, source.machine.address);
+        let start = Instant::now();
+        let output = self
+            .program
+            .command(&["--log", LOG_FILTER])
+            .arg("--network")
+            .arg(&self.network_file)
+            .args(["validator", "init", "--recover", "--source", &source])
+            .output()?;
+        let seconds = start.elapsed().as_secs_f64();
+        answer(&output).context("the validator was not rebuilt")?;
+        Ok((seconds, Traffic::read(output.stderr.as_slice()).bytes()))
+    }
+
+    async fn wait_until_listening(&mut self) -> Result<()> {
         let start = Instant::now();
         while !self.machine.folder.join(ADDRESS_FILE).exists() {
             ensure!(
@@ -72,15 +98,19 @@ impl Other {
     }
 }
 
-impl Drop for Other {
+impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-fn run(program: &Kakera, machine: &Machine, network_file: &PathBuf) -> Result<(Child, Traffic)> {
-    fs::remove_file(machine.folder.join(ADDRESS_FILE))?;
+fn run(program: &Kakera, machine: &Machine, network_file: &Path) -> Result<(Child, Traffic)> {
+    // It is written again once the process listens.
+    let address = machine.folder.join(ADDRESS_FILE);
+    if address.exists() {
+        fs::remove_file(address)?;
+    }
     let mut child = program
         .command(&["--log", LOG_FILTER])
         .arg("--network")
@@ -91,32 +121,4 @@ fn run(program: &Kakera, machine: &Machine, network_file: &PathBuf) -> Result<(C
         .spawn()?;
     let log = child.stderr.take().context("the log is not piped")?;
     Ok((child, Traffic::follow(log)))
-}
-
-/// Deletes the validator's folder but for its key and has it rebuilt from the other server; the
-/// seconds until it has the whole chain again, and what it moved.
-pub(super) fn rebuild_validator(network: &LocalNetwork, other: &Other) -> Result<(f64, Bytes)> {
-    let machines = network.running()?;
-    let validator = machines.iter().find(|machine| machine.is_validator());
-    let validator = validator.context("no validator runs")?;
-    validator.process.terminate()?;
-    let kept = network.scratch().join("identity.key");
-    let key = validator.folder.join("identity.key");
-    fs::rename(&key, &kept)?;
-    fs::remove_dir_all(&validator.folder)?;
-    fs::create_dir(&validator.folder)?;
-    fs::rename(&kept, &key)?;
-    let source = format!("{}@{}", other.machine.id, other.machine.address);
-    let start = Instant::now();
-    let output = network
-        .program_over(&validator.folder)
-        .command(&["--log", LOG_FILTER])
-        .arg("--network")
-        .arg(&other.network_file)
-        .args(["validator", "init", "--recover", "--source", &source])
-        .output()?;
-    let seconds = start.elapsed().as_secs_f64();
-    answer(&output).context("the validator was not rebuilt")?;
-    network.run(&["local", "up"])?;
-    Ok((seconds, Traffic::read(output.stderr.as_slice()).bytes()))
 }
