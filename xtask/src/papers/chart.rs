@@ -3,11 +3,14 @@
 use std::fmt::Write;
 
 const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 440.0;
+const HEIGHT: f64 = 500.0;
 const LEFT: f64 = 84.0;
 const RIGHT: f64 = 20.0;
-const TOP: f64 = 52.0;
+const TOP: f64 = 118.0;
 const BOTTOM: f64 = 60.0;
+const LEGEND_TOP: f64 = 54.0;
+const LEGEND_ROW: f64 = 20.0;
+const LEGEND_SAMPLE: f64 = 44.0;
 
 /// A chart of positive values over a count.
 pub(super) struct Chart<'a> {
@@ -24,7 +27,7 @@ pub(super) struct Chart<'a> {
     pub(super) series: Vec<Series<'a>>,
 }
 
-/// A line, named where it ends.
+/// A line, named in the legend.
 pub(super) struct Series<'a> {
     pub(super) name: &'a str,
     pub(super) points: Vec<(f64, f64)>,
@@ -45,8 +48,11 @@ impl Chart<'_> {
         );
         text(&mut svg, (WIDTH / 2.0, 28.0), "middle", 16, self.title);
         self.draw_grid(&mut svg);
-        for series in &self.series {
+        for (row, series) in (0..).zip(&self.series) {
             self.draw(series, &mut svg);
+            let y = LEGEND_TOP + LEGEND_ROW * f64::from(row);
+            polyline(&mut svg, series, &[(LEFT, y), (LEFT + LEGEND_SAMPLE, y)]);
+            text(&mut svg, (LEFT + LEGEND_SAMPLE + 10.0, y + 5.0), "start", 14, series.name);
         }
         svg.push_str("</svg>\n");
         svg
@@ -86,20 +92,9 @@ impl Chart<'_> {
     }
 
     fn draw(&self, series: &Series<'_>, svg: &mut String) {
-        let place = |(x, y): &(f64, f64)| format!("{:.1},{:.1}", self.x(*x), self.y(*y));
-        let points: Vec<String> = series.points.iter().map(place).collect();
-        let _ = writeln!(
-            svg,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\" \
-             stroke-dasharray=\"{}\"/>",
-            points.join(" "),
-            series.colour,
-            series.width,
-            series.dashes
-        );
-        if let Some((x, y)) = series.points.last() {
-            text(svg, (self.x(*x) - 4.0, self.y(*y) - 8.0), "end", 14, series.name);
-        }
+        let points: Vec<(f64, f64)> =
+            series.points.iter().map(|(x, y)| (self.x(*x), self.y(*y))).collect();
+        polyline(svg, series, &points);
     }
 
     fn x(&self, value: f64) -> f64 {
@@ -111,6 +106,17 @@ impl Chart<'_> {
         let share = ((value.log10() - least) / (largest - least)).clamp(0.0, 1.0);
         HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share
     }
+}
+
+fn polyline(svg: &mut String, series: &Series<'_>, points: &[(f64, f64)]) {
+    let points: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+    let Series { colour, width, dashes, .. } = series;
+    let _ = writeln!(
+        svg,
+        "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\" \
+         stroke-dasharray=\"{dashes}\"/>",
+        points.join(" ")
+    );
 }
 
 fn line(svg: &mut String, (x1, y1): (f64, f64), (x2, y2): (f64, f64), colour: &str) {
@@ -145,7 +151,7 @@ mod tests {
             series: vec![series],
         };
         let svg = chart.to_svg();
-        assert!(svg.contains("<polyline points=\"84.0,380.0 700.0,52.0\""), "{svg}");
+        assert!(svg.contains("<polyline points=\"84.0,440.0 700.0,118.0\""), "{svg}");
         assert_eq!(svg.matches(">50</text>").count(), 1);
         assert_eq!(svg.matches(">10</text>").count(), 1);
     }

@@ -108,12 +108,15 @@ impl Experiment {
             seen: None,
         };
         let client = Arc::new(runtime.block_on(async { Client::new(settings) })?);
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        // A validator that restarts does not know its newest block for a moment, and refuses whom
+        // only that block lets in.
+        runtime.block_on(client.submit(entries::pointer(client.network(), &mut rng)))?;
         let mut machines = network.running()?;
         let other = machines.pop().context("there is no second server")?;
         let validator = machines.into_iter().next().context("there is no validator")?;
         let take_over = |machine| runtime.block_on(Server::take_over(&network, machine));
         let (validator, other) = (take_over(validator)?, take_over(other)?);
-        let rng = ChaCha8Rng::seed_from_u64(1);
         let mut experiment = Self { runtime, client, rng, validator, other, network };
         // Connections and the author's sequence number are no part of a write.
         experiment.write()?;
@@ -135,7 +138,7 @@ impl Experiment {
             let (before, start) = (self.other.traffic(), Instant::now());
             let Submitted { index, .. } = self.write()?;
             let seconds = start.elapsed().as_secs_f64();
-            let moved = self.other.traffic() - before;
+            let moved = self.other.traffic_after(before)? - before;
             figures.writes.push(Write { index, seconds, moved, entry_bytes: 0 });
         }
         Ok(())

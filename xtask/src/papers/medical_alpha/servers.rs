@@ -15,6 +15,7 @@ use crate::process::Process;
 use crate::product::{Kakera, LocalNetwork, Machine, answer};
 
 const START_TIME_MAX: Duration = Duration::from_secs(30);
+const LOG_TIME_MAX: Duration = Duration::from_secs(5);
 const POLL_PAUSE: Duration = Duration::from_millis(1);
 
 /// A machine of the network whose log this process reads.
@@ -45,6 +46,21 @@ impl Server {
     /// What the process moved since its start.
     pub(super) fn traffic(&self) -> Bytes {
         self.traffic.bytes()
+    }
+
+    /// What the process moved, once its log tells of more than `before`. The process has written
+    /// that line already; it only has to be read here.
+    pub(super) fn traffic_after(&self, before: Bytes) -> Result<Bytes> {
+        let start = Instant::now();
+        while self.traffic() == before {
+            ensure!(
+                start.elapsed() < LOG_TIME_MAX,
+                "the log of {} stands still",
+                self.machine.name
+            );
+            std::thread::sleep(POLL_PAUSE);
+        }
+        Ok(self.traffic())
     }
 
     /// Ends the process as its operator would.
