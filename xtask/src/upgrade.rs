@@ -78,7 +78,8 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     for (program, name) in programs.iter().zip(["old", "new"]) {
         check_records(program, name, network.scratch(), &outcome, &mut report)?;
         let verified = program.run(&["ledger", "verify"])?;
-        report.add(format!("{name}_program_verifies_blocks"), total(&verified, "height"));
+        let blocks = total(&verified, "height");
+        report.add(format!("{name}_program_verifies_blocks"), blocks).goal(Goal::AtLeast(1.0));
     }
     check_refusals(&network, &old, &mut report)?;
     Ok(report)
