@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -52,15 +52,29 @@ impl Process {
         (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// The program that it runs; `None` if it has ended.
+    pub(crate) fn program(self) -> Option<PathBuf> {
+        fs::read_link(self.file("exe")).ok()
+    }
+
     /// Kills it as `kill -9` does and waits until it is gone.
     pub(crate) fn kill(self) -> Result<()> {
+        self.end(Signal::KILL)
+    }
+
+    /// Asks it to end and waits until it is gone.
+    pub(crate) fn terminate(self) -> Result<()> {
+        self.end(Signal::TERM)
+    }
+
+    fn end(self, signal: Signal) -> Result<()> {
         let id = Pid::from_raw(self.0.try_into()?).context("process 0")?;
-        kill_process(id, Signal::KILL)?;
+        kill_process(id, signal)?;
         let start = Instant::now();
         while self.command_line().is_some() {
             anyhow::ensure!(
                 start.elapsed() < Duration::from_secs(10),
-                "process {} does not die",
+                "process {} does not end",
                 self.0
             );
             std::thread::sleep(Duration::from_millis(1));
