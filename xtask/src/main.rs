@@ -12,6 +12,7 @@ mod footprint;
 mod fuzz;
 mod instructions;
 mod ledger_load;
+mod ledger_sim;
 mod papers;
 mod process;
 mod product;
@@ -52,6 +53,8 @@ enum Command {
     Instructions(instructions::Options),
     /// Many clients post to the ledger at once; rates, and what every validator's chain then holds
     LedgerLoad(ledger_load::Options),
+    /// Validators on virtual time under faults and a traitor; never a fork, nothing acknowledged lost
+    LedgerSim(ledger_sim::Options),
     /// Run a published experiment again, beside its published figures
     #[command(subcommand)]
     Papers(papers::Paper),
@@ -71,6 +74,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Instructions(options) => instructions::run(&options),
         Command::LedgerLoad(options) => ledger_load::run(&options),
+        Command::LedgerSim(options) => ledger_sim::run(&options),
         Command::Papers(paper) => papers::run(&paper),
         Command::Upgrade(options) => upgrade::run(&options),
         Command::VersusTahoe(options) => versus_tahoe::run(&options),

@@ -134,7 +134,8 @@ pub enum SetupError {
 }
 
 impl Validator {
-    /// A validator with a final chain and a durable block after it that may not be final.
+    /// A validator with a final chain and a durable block after it that may not be final. From
+    /// version 2 on, one that is not of the set only listens, until it is.
     pub fn new(
         key: SigningKey,
         chain: Chain,
@@ -142,7 +143,7 @@ impl Validator {
     ) -> Result<Self, SetupError> {
         let id = node_id(&key);
         let validators = chain.validators();
-        if !validators.contains(&id) {
+        if chain.version() == 1 && !validators.contains(&id) {
             return Err(SetupError::NotAValidator(id));
         }
         if chain.version() == 1 && !validators.decides(&BTreeSet::from([id])) {
