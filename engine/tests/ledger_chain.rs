@@ -5,9 +5,9 @@ mod ledger_network;
 
 use kakera_engine::ledger::{
     BLOCK_LEN_MAX, Block, BlockError, Body, Certificate, CertifiedBlock, Commit, Entry, EntryError,
-    EpochAdvance, HeadAttestation, HeadError, IdentityRecord, LightClient, NodeRetire, NodeUpdate,
-    PointerRetire, Reveal, SlotReassign, StateKey, VerifiedEntry, VerifyError, pointer_tag,
-    verify_from_genesis,
+    EpochAdvance, HeadAttestation, HeadError, IdentityRecord, LightClient, LogProofError,
+    NodeRetire, NodeUpdate, PointerRetire, Reveal, SlotReassign, StateKey, VerifiedEntry,
+    VerifyError, pointer_tag, verify_from_genesis,
 };
 use kakera_engine::names::{Epoch, GroupId, Slot};
 use kakera_engine::signature::node_id;
@@ -220,7 +220,7 @@ fn a_light_client_checks_entries_and_state_against_one_header() {
             index += 1;
         }
     }
-    assert_eq!(chain.entry_proof(index), None);
+    assert_eq!(chain.entry_proof(index), Err(LogProofError::Beyond { index, size: index }));
 
     let tag = |one_time: u8| pointer_tag(&key(one_time).verifying_key().to_bytes());
     for one_time in 1..=200 {

@@ -8,8 +8,9 @@ use kakera_engine::keyshare::{
     AuditAnswer, Coverage, DegradedHelp, ProvenPart, ProvenSymbol, RowHash, Share, repair_degraded,
 };
 use kakera_engine::ledger::{
-    CertifiedBlock, Chain, Entry, Genesis, LightClient, LogProof, SetChange, SignedHeader,
-    SignedProposal, SignedVote, StateKey, StateProof,
+    CertifiedBlock, Chain, ChunkError, Entry, Genesis, LightClient, LogProof, Prefix, SetChange,
+    SignedHeader, SignedProposal, SignedVote, SnapshotAssembly, SnapshotBase, StateChunk, StateKey,
+    StateProof,
 };
 use kakera_engine::names::Slot;
 use kakera_engine::object::{Descriptor, GroupHashes, Manifest, PointerBody};
@@ -119,6 +120,31 @@ pub(crate) fn log_proof(bytes: &[u8]) -> bool {
     let Ok(proof) = canonical::decode::<LogProof>(bytes, HEADER_LEN_MAX) else { return false };
     for size in [0, 1, 5, u64::MAX] {
         proof.verifies(size, &[0; 32], [0; 32]);
+    }
+    true
+}
+
+pub(crate) fn snapshot_base(bytes: &[u8]) -> bool {
+    let Ok(base) = SnapshotBase::from_bytes(bytes) else { return false };
+    assert_eq!(base.to_bytes(), bytes);
+    let _ = SnapshotAssembly::new(samples::ledger::genesis().clone(), base);
+    true
+}
+
+pub(crate) fn state_chunk(bytes: &[u8]) -> bool {
+    let Ok(chunk) = StateChunk::from_bytes(bytes) else { return false };
+    assert_eq!(chunk.to_bytes(), bytes);
+    let mut assembly = samples::snapshot::assembly();
+    if assembly.add(bytes).is_ok() {
+        assert!(assembly.add(bytes) == Err(ChunkError::Overlap));
+    }
+    true
+}
+
+pub(crate) fn state_prefix(bytes: &[u8]) -> bool {
+    let Ok(within) = canonical::decode::<Prefix>(bytes, HEADER_LEN_MAX) else { return false };
+    if let Some(chunk) = samples::snapshot::snapshot().chunk(&within) {
+        assert!(within.contains(&chunk.prefix()));
     }
     true
 }

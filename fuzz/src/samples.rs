@@ -8,6 +8,7 @@ pub(crate) mod agreement;
 pub(crate) mod ledger;
 pub(crate) mod object;
 pub(crate) mod renewal;
+pub(crate) mod snapshot;
 pub(crate) mod store;
 pub(crate) mod wire;
 

@@ -20,8 +20,8 @@ use super::entry::{ENTRY_LEN_MAX, Entry};
 use super::entry_error::EntryError;
 use super::genesis::{Genesis, GenesisError, RULES_VERSION_MAX, ValidatorSet};
 use super::light::SetChange;
-use super::log::{Digest32, Log, LogProof, leaf_hash, root_of};
-use super::map::StateProof;
+use super::log::{Digest32, Log, LogProof, LogProofError, leaf_hash, root_of};
+use super::map::{AuthenticatedMap, StateProof};
 use super::registry::StateKey;
 use super::state::State;
 use super::suite::Suite;
@@ -105,6 +105,16 @@ impl Chain {
         Ok(Self { state: State::new(Arc::new(genesis)), log: Log::default(), head })
     }
 
+    /// The chain after a head, whose roots the map and the log have.
+    pub(super) fn from_parts(
+        genesis: Arc<Genesis>,
+        head: SignedHeader,
+        map: AuthenticatedMap,
+        log: Log,
+    ) -> Self {
+        Self { state: State::after(genesis, head.header.height, map), log, head }
+    }
+
     /// The newest block's header and certificate; the genesis head at height 0.
     pub fn head(&self) -> &SignedHeader {
         &self.head
@@ -125,8 +135,13 @@ impl Chain {
         self.state.network
     }
 
+    /// The log of all entries.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
     /// Proves that entry `index`, counted over the whole chain, is under the head's log root.
-    pub fn entry_proof(&self, index: u64) -> Option<LogProof> {
+    pub fn entry_proof(&self, index: u64) -> Result<LogProof, LogProofError> {
         self.log.prove(index)
     }
 

@@ -2,23 +2,87 @@
 
 use minicbor::{Decode, Encode};
 use sha3::{Digest, Sha3_256};
+use thiserror::Error;
 
 /// A SHA3-256 output.
 pub type Digest32 = [u8; 32];
 
 /// The tree of everything appended so far, all complete subtrees kept: 64 bytes a leaf.
 ///
-/// Appending costs one hash on average, a root or a proof O(log n).
+/// Appending costs one hash on average, a root or a proof O(log n). A log that begins with the
+/// [`Log::peaks`] of another goes on as that one would, but proves only what was appended since.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
-    /// `levels[h][i]` is the complete subtree over leaves `i << h .. (i + 1) << h`.
-    levels: Vec<Vec<Digest32>>,
+    levels: Vec<Level>,
+    /// Leaves known by their peaks only.
+    archived: u64,
+}
+
+/// Complete subtrees of one height h: number i is over the leaves `i << h .. (i + 1) << h`.
+#[derive(Clone, Debug, Default)]
+struct Level {
+    /// Subtrees before those kept.
+    skipped: u64,
+    kept: Vec<Digest32>,
+}
+
+impl Level {
+    fn len(&self) -> u64 {
+        self.skipped + self.kept.len() as u64
+    }
+
+    fn at(&self, index: u64) -> Digest32 {
+        self.kept[(index - self.skipped) as usize]
+    }
+}
+
+/// Why the place of an entry cannot be proved. Whoever asked is to blame.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum LogProofError {
+    /// There is no such entry yet.
+    #[error("entry {index} where the log has {size}")]
+    Beyond {
+        /// The entry, from 0.
+        index: u64,
+        /// The log's size.
+        size: u64,
+    },
+    /// The entry was appended before the log that is kept here begins.
+    #[error(
+        "entry {index} is older than entry {kept_from}, from which on proofs are kept here; \
+         try: ask a machine that has the whole chain"
+    )]
+    Archived {
+        /// The entry, from 0.
+        index: u64,
+        /// The first one that is kept.
+        kept_from: u64,
+    },
 }
 
 impl Log {
+    /// The log of `size` leaves with these [`Log::peaks`]; `None` if their number is another.
+    pub fn from_peaks(size: u64, peaks: &[Digest32]) -> Option<Self> {
+        let mut rest = peaks.iter().rev();
+        let level = |height: u32| {
+            let complete = size >> height;
+            let kept: Vec<Digest32> =
+                if complete % 2 == 1 { vec![*rest.next()?] } else { Vec::new() };
+            Some(Level { skipped: complete - kept.len() as u64, kept })
+        };
+        let levels = (0..u64::BITS - size.leading_zeros()).map(level).collect::<Option<_>>()?;
+        rest.next().is_none().then_some(Self { levels, archived: size })
+    }
+
+    /// The complete subtrees on the right edge, largest first: one for each bit that the size has
+    /// set, and all that appending needs.
+    pub fn peaks(&self) -> Vec<Digest32> {
+        RightEdge::of(self).peaks
+    }
+
     /// The number of leaves.
     pub fn size(&self) -> u64 {
-        self.levels.first().map_or(0, |leaves| leaves.len() as u64)
+        self.levels.first().map_or(0, Level::len)
     }
 
     /// Appends a leaf, given as [`leaf_hash`].
@@ -26,14 +90,14 @@ impl Log {
         let mut complete = leaf;
         for height in 0.. {
             if self.levels.len() == height {
-                self.levels.push(Vec::new());
+                self.levels.push(Level::default());
             }
             let level = &mut self.levels[height];
-            level.push(complete);
+            level.kept.push(complete);
             if level.len() % 2 == 1 {
                 return;
             }
-            complete = node_hash(&level[level.len() - 2], &complete);
+            complete = node_hash(&level.at(level.len() - 2), &complete);
         }
     }
 
@@ -49,13 +113,18 @@ impl Log {
         edge.root()
     }
 
-    /// Proves that the leaf `index` is under [`Log::root`]; `None` beyond the end.
-    pub fn prove(&self, index: u64) -> Option<LogProof> {
-        (index < self.size()).then(|| {
-            let mut path = Vec::new();
-            self.collect_path(index, 0, self.size(), &mut path);
-            LogProof { index, path: path.into_iter().map(PathHash).collect() }
-        })
+    /// Proves that the leaf `index` is under [`Log::root`].
+    pub fn prove(&self, index: u64) -> Result<LogProof, LogProofError> {
+        let (size, kept_from) = (self.size(), self.archived);
+        if index >= size {
+            return Err(LogProofError::Beyond { index, size });
+        }
+        if index < kept_from {
+            return Err(LogProofError::Archived { index, kept_from });
+        }
+        let mut path = Vec::new();
+        self.collect_path(index, 0, size, &mut path);
+        Ok(LogProof { index, path: path.into_iter().map(PathHash).collect() })
     }
 
     /// PATH(m, D[start:end]) of RFC 6962 §2.1.1, from the leaf upwards.
@@ -74,12 +143,13 @@ impl Log {
     }
 
     /// The root over the leaves `start..end`, where `start` is a multiple of the largest power of
-    /// two in the range: true of every range that [`Log::collect_path`] meets.
+    /// two in the range: true of every range that [`Log::collect_path`] meets. Beside the path of a
+    /// leaf that is not archived, a complete subtree of archived ones is a peak, and so is kept.
     fn subtree(&self, start: u64, end: u64) -> Digest32 {
         let width = end - start;
         if width.is_power_of_two() {
             let height = width.trailing_zeros();
-            return self.levels[height as usize][(start >> height) as usize];
+            return self.levels[height as usize].at(start >> height);
         }
         let middle = start + split(width);
         node_hash(&self.subtree(start, middle), &self.subtree(middle, end))
@@ -97,7 +167,7 @@ impl RightEdge {
         let odd_levels = log.levels.iter().rev().filter(|level| level.len() % 2 == 1);
         Self {
             size: log.size(),
-            peaks: odd_levels.filter_map(|level| level.last()).copied().collect(),
+            peaks: odd_levels.filter_map(|level| level.kept.last()).copied().collect(),
         }
     }
 
@@ -212,7 +282,7 @@ mod tests {
         let leaves = leaves(70);
         let mut log = Log::default();
         assert_eq!(log.root(), naive_root(&[]));
-        assert_eq!(log.prove(0), None);
+        assert_eq!(log.prove(0), Err(LogProofError::Beyond { index: 0, size: 0 }));
         for size in 1..=leaves.len() {
             log.append(leaves[size - 1]);
             let root = log.root();
@@ -239,6 +309,36 @@ mod tests {
             let mut log = Log::default();
             all[..before].iter().for_each(|leaf| log.append(*leaf));
             prop_assert_eq!(log.root_with(&all[before..]), naive_root(&all));
+        }
+
+        #[test]
+        fn a_log_from_peaks_goes_on_as_the_whole_one(archived in 0usize..70, after in 0usize..70) {
+            let all = leaves(archived + after);
+            let mut whole = Log::default();
+            all[..archived].iter().for_each(|leaf| whole.append(*leaf));
+            let size = archived as u64;
+            let mut log = Log::from_peaks(size, &whole.peaks()).expect("as many as bits are set");
+            prop_assert_eq!(log.root(), whole.root());
+            for leaf in &all[archived..] {
+                log.append(*leaf);
+                whole.append(*leaf);
+                prop_assert_eq!((log.size(), log.root()), (whole.size(), whole.root()));
+            }
+            prop_assert_eq!(log.peaks(), whole.peaks());
+            for index in 0..all.len() as u64 {
+                let expected = if index < size {
+                    Err(LogProofError::Archived { index, kept_from: size })
+                } else {
+                    whole.prove(index)
+                };
+                prop_assert_eq!(log.prove(index), expected);
+            }
+        }
+
+        #[test]
+        fn only_as_many_peaks_as_bits_are_set_make_a_log(size in any::<u64>(), count in 0usize..70) {
+            let log = Log::from_peaks(size, &leaves(count));
+            prop_assert_eq!(log.is_some(), count == size.count_ones() as usize);
         }
 
         #[test]

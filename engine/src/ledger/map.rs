@@ -14,8 +14,8 @@ use sha3::{Digest, Sha3_256};
 
 use super::log::{Digest32, PathHash};
 
-const EMPTY: Digest32 = [0; 32];
-const DEPTH_MAX: usize = 256;
+pub(super) const EMPTY: Digest32 = [0; 32];
+pub(super) const DEPTH_MAX: usize = 256;
 
 /// A map from hashed keys to values under one root. Keys are never removed.
 #[derive(Clone, Default)]
@@ -23,21 +23,37 @@ pub struct AuthenticatedMap {
     tree: Subtree,
 }
 
-type Subtree = Option<Arc<Tree>>;
+pub(super) type Subtree = Option<Arc<Tree>>;
 
-enum Tree {
+pub(super) enum Tree {
     Leaf(Leaf),
     Branch { left: Subtree, right: Subtree, hash: OnceLock<Digest32> },
 }
 
 #[derive(Clone)]
-struct Leaf {
-    place: Digest32,
-    value: Arc<[u8]>,
+pub(super) struct Leaf {
+    pub(super) place: Digest32,
+    pub(super) value: Arc<[u8]>,
     hash: Digest32,
 }
 
+impl Leaf {
+    pub(super) fn new(place: Digest32, value: Arc<[u8]>) -> Self {
+        let hash = leaf_hash(&place, &value_hash(&value));
+        Self { place, value, hash }
+    }
+}
+
 impl AuthenticatedMap {
+    /// The map that a whole tree is.
+    pub(super) fn from_tree(tree: Subtree) -> Self {
+        Self { tree }
+    }
+
+    pub(super) fn tree(&self) -> &Subtree {
+        &self.tree
+    }
+
     /// The value under a key.
     pub fn read(&self, key: &[u8]) -> Option<&[u8]> {
         let place = place_of(key);
@@ -55,9 +71,7 @@ impl AuthenticatedMap {
 
     /// Sets the value under a key: one path of the tree is copied.
     pub fn write(&mut self, key: &[u8], value: &[u8]) {
-        let place = place_of(key);
-        let hash = leaf_hash(&place, &value_hash(value));
-        let leaf = Leaf { place, value: value.into(), hash };
+        let leaf = Leaf::new(place_of(key), value.into());
         self.tree = Some(Arc::new(with_leaf(&self.tree, leaf, 0)));
     }
 
@@ -122,15 +136,29 @@ impl StateProof {
             }
             _ => return false,
         };
-        let steps = self.siblings.iter().enumerate().rev();
-        let computed = steps.fold(end, |below, (depth, PathHash(sibling))| {
-            if bit(&place, depth) {
-                branch_hash(sibling, &below)
-            } else {
-                branch_hash(&below, sibling)
-            }
-        });
-        computed == *root
+        root_above(&place, end, &self.siblings) == *root
+    }
+}
+
+/// The root over a subtree on the way to `place`, from its hash and those beside the way.
+pub(super) fn root_above(place: &Digest32, subtree: Digest32, siblings: &[PathHash]) -> Digest32 {
+    let steps = siblings.iter().enumerate().rev();
+    steps.fold(subtree, |below, (depth, PathHash(sibling))| {
+        if bit(place, depth) { branch_hash(sibling, &below) } else { branch_hash(&below, sibling) }
+    })
+}
+
+/// The tree over leaves that ascend by place and agree in their first `depth` bits.
+pub(super) fn subtree_of(leaves: &[Leaf], depth: usize) -> Subtree {
+    match leaves {
+        [] => None,
+        [leaf] => Some(Arc::new(Tree::Leaf(leaf.clone()))),
+        _ => {
+            let (left, right) =
+                leaves.split_at(leaves.partition_point(|leaf| !bit(&leaf.place, depth)));
+            let (left, right) = (subtree_of(left, depth + 1), subtree_of(right, depth + 1));
+            Some(Arc::new(branch(left, right)))
+        }
     }
 }
 
@@ -155,11 +183,11 @@ fn with_leaf(subtree: &Subtree, leaf: Leaf, depth: usize) -> Tree {
     }
 }
 
-fn branch(left: Subtree, right: Subtree) -> Tree {
+pub(super) fn branch(left: Subtree, right: Subtree) -> Tree {
     Tree::Branch { left, right, hash: OnceLock::new() }
 }
 
-fn subtree_hash(subtree: &Subtree) -> Digest32 {
+pub(super) fn subtree_hash(subtree: &Subtree) -> Digest32 {
     match subtree.as_deref() {
         None => EMPTY,
         Some(Tree::Leaf(leaf)) => leaf.hash,
@@ -188,7 +216,7 @@ fn branch_hash(left: &Digest32, right: &Digest32) -> Digest32 {
 }
 
 /// Bit `depth` of a place, the most significant first.
-fn bit(place: &Digest32, depth: usize) -> bool {
+pub(super) fn bit(place: &Digest32, depth: usize) -> bool {
     place[depth / 8] >> (7 - depth % 8) & 1 == 1
 }
 

@@ -29,6 +29,7 @@ mod pointer;
 mod registry;
 mod replay;
 mod rules;
+mod snapshot;
 mod state;
 mod suite;
 mod verified;
@@ -57,7 +58,7 @@ pub use genesis::{
 };
 pub use governance::OPEN_VOTES_MAX;
 pub use light::{HEAD_AGE_MAX_MILLIS, HeadError, LightClient, Seen, SetChange, VerifiedHead};
-pub use log::{Digest32, Log, LogProof, leaf_hash, root_of};
+pub use log::{Digest32, Log, LogProof, LogProofError, leaf_hash, root_of};
 pub use map::{AuthenticatedMap, StateProof};
 pub use pointer::{POINTER_SEALED_LEN_MAX, Pointer, PointerRetire, pointer_tag};
 pub use registry::{
@@ -65,6 +66,10 @@ pub use registry::{
     StateKey, Vacated, Validator,
 };
 pub use replay::{BrokenChain, VerifyError, verify_from_genesis};
+pub use snapshot::{
+    BaseError, CHUNK_LEN_MAX, ChunkError, Prefix, RefusedChunk, Snapshot, SnapshotAssembly,
+    SnapshotBase, StateChunk,
+};
 pub use state::{PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, State, VACATED_MAX};
 pub use suite::Suite;
 pub use verified::VerifiedEntry;

@@ -145,6 +145,11 @@ impl State {
         self.map.root()
     }
 
+    /// All of it.
+    pub(super) fn map(&self) -> &AuthenticatedMap {
+        &self.map
+    }
+
     /// The canonical value under a key.
     pub fn value(&self, key: &StateKey) -> Option<&[u8]> {
         self.map.read(&key.to_bytes())

@@ -11,7 +11,7 @@ use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 /// Why bytes were refused. The sender is to blame; nothing was changed.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum CanonicalError {
     /// Longer than the reader allows.
     #[error("{length} bytes where at most {limit} are allowed")]
