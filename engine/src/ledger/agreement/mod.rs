@@ -203,7 +203,8 @@ impl Agreement {
     }
 
     /// Takes a message of another validator, of the height under way. **The block of a proposal
-    /// must have been checked**: whatever is handed over here counts as valid.
+    /// must have been checked**, unless it is [known](Self::knows): what is handed over here counts
+    /// as valid.
     pub fn handle_message(
         &mut self,
         message: &Message,
@@ -214,11 +215,14 @@ impl Agreement {
             return Ok(());
         }
         let input = match message {
-            Message::Proposal(proposed) => {
-                let ProposedBlock { proposal, block } = proposed;
-                if under_way.blocks.insert(proposal.value, Arc::clone(block)).is_none() {
-                    *under_way.proposals_seen.entry(proposal.round).or_default() += 1;
-                }
+            Message::Proposal(ProposedBlock { proposal, block }) => {
+                let UnderWay { blocks, proposals_seen, .. } = under_way;
+                // The block that was checked stands, whatever now comes under the same header.
+                let block = blocks.entry(proposal.value).or_insert_with(|| {
+                    *proposals_seen.entry(proposal.round).or_default() += 1;
+                    Arc::clone(block)
+                });
+                let proposed = ProposedBlock { proposal: *proposal, block: Arc::clone(block) };
                 Some(Input::Proposal(proposed.to_core()))
             }
             Message::Vote(vote) => Some(Input::Vote(vote_to_core(vote))),
