@@ -1,5 +1,7 @@
 //! The decoders, each with the limits of the place that receives the bytes.
 
+use std::time::Duration;
+
 use kakera_engine::code::CodeParameters;
 use kakera_engine::keyshare::renewal::{
     Answer, CheckValues, Complaint, DealerPost, DealingRound, DealtRows, Leaves,
@@ -7,6 +9,7 @@ use kakera_engine::keyshare::renewal::{
 use kakera_engine::keyshare::{
     AuditAnswer, Coverage, DegradedHelp, ProvenPart, ProvenSymbol, RowHash, Share, repair_degraded,
 };
+use kakera_engine::ledger::agreement::{Message, Record};
 use kakera_engine::ledger::{
     CertifiedBlock, Chain, ChunkError, Entry, Genesis, LightClient, LogProof, Prefix, SetChange,
     SignedHeader, SignedProposal, SignedVote, SnapshotAssembly, SnapshotBase, StateChunk, StateKey,
@@ -97,6 +100,29 @@ pub(crate) fn set_change(bytes: &[u8]) -> bool {
 pub(crate) fn vote(bytes: &[u8]) -> bool {
     let Ok(vote) = canonical::decode::<SignedVote>(bytes, HEADER_LEN_MAX) else { return false };
     vote.verifies(&samples::ledger::network());
+    true
+}
+
+/// A message goes into an agreement under way, as from the network.
+pub(crate) fn agreement_message(bytes: &[u8]) -> bool {
+    let Ok(message) = Message::from_bytes(bytes) else { return false };
+    let (mut agreement, validators) = samples::agreement::agreement();
+    let begun = agreement.begin(message.height(), &validators, Duration::ZERO);
+    let welcome = match &message {
+        Message::Proposal(proposed) => agreement.welcomes(proposed),
+        _ => true,
+    };
+    if begun.is_ok() && welcome {
+        let _ = agreement.handle_message(&message, Duration::ZERO);
+    }
+    true
+}
+
+/// A record is recalled as a voting log of its own.
+pub(crate) fn voting_record(bytes: &[u8]) -> bool {
+    let Ok(record) = Record::from_bytes(bytes) else { return false };
+    let (mut agreement, validators) = samples::agreement::agreement();
+    let _ = agreement.resume(record.height, &validators, &[record], Duration::ZERO);
     true
 }
 

@@ -1,11 +1,15 @@
 //! Samples of what several validators sign: version 2 of the ledger's rules.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
+use kakera_engine::ledger::agreement::{
+    Agreement, AgreementEvent, Message, Pace, Polka, ProposedBlock, RoundVotes,
+};
 use kakera_engine::ledger::{
-    Anchor, Body, Certificate, CertifiedBlock, Chain, Entry, Equivocation, Genesis, NodeLost,
-    Proposer, RetentionFloor, SetChange, SignedProposal, SignedVote, Upgrade, ValidatorChange,
-    ValidatorSet, ValidatorUpdate, VerifiedEntry, Vote, VoteKind,
+    Anchor, Body, Certificate, CertifiedBlock, Chain, Commit, Entry, Equivocation, Genesis,
+    NodeLost, Proposer, RetentionFloor, SetChange, SignedProposal, SignedVote, Upgrade,
+    ValidatorChange, ValidatorSet, ValidatorUpdate, VerifiedEntry, Vote, VoteKind,
 };
 use kakera_engine::names::NodeId;
 use kakera_engine::signature::node_id;
@@ -40,6 +44,55 @@ pub(crate) fn votes() -> Vec<Vec<u8>> {
 
 pub(crate) fn proposals() -> Vec<Vec<u8>> {
     [None, Some(0)].map(|pol_round| canonical::encode(&proposal(pol_round))).into()
+}
+
+/// One of the four validators, before its first height, and the set.
+pub(crate) fn agreement() -> (Agreement, ValidatorSet) {
+    let key = signing_key(VALIDATORS[0]);
+    (Agreement::new(chain_before_blocks().network(), key, Pace::default(), true), validators())
+}
+
+pub(crate) fn messages() -> Vec<Vec<u8>> {
+    let voted = vote(VoteKind::Precommit, None);
+    let SignedVote { vote: Vote { height, round, validator, .. }, signature } = voted;
+    let polka =
+        Polka { height, round, value: [1; 32], signatures: vec![Commit { validator, signature }] };
+    let votes = RoundVotes { height, round, skip: true, votes: vec![voted] };
+    let block = Arc::new(change().1.block);
+    let proposal = SignedProposal::sign(
+        &chain_before_blocks().network(),
+        block.header.height,
+        0,
+        None,
+        block.header.hash(),
+        &signing_key(VALIDATORS[0]),
+    );
+    [
+        Message::Vote(voted),
+        Message::Polka(polka),
+        Message::Round(votes),
+        Message::Proposal(ProposedBlock { proposal, block }),
+    ]
+    .iter()
+    .map(Message::to_bytes)
+    .collect()
+}
+
+/// What a validator records that sees no proposal in time.
+pub(crate) fn records() -> Vec<Vec<u8>> {
+    let (mut agreement, validators) = agreement();
+    let late = agreement
+        .begin(1, &validators, Duration::ZERO)
+        .and_then(|()| agreement.handle_time(Duration::from_secs(60)));
+    if let Err(error) = late {
+        unreachable!("nothing contradicts an empty log: {error}");
+    }
+    let events = std::iter::from_fn(|| agreement.poll_event());
+    let record = |event| match event {
+        AgreementEvent::Record(record) => Some(record.to_bytes()),
+        _ => None,
+    };
+    events.filter_map(record).collect()
 }
 
 pub(crate) fn blocks() -> Vec<Vec<u8>> {

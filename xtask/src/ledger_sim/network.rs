@@ -89,7 +89,7 @@ pub(super) struct Outcome {
 /// Something that happens at a moment.
 enum Event {
     Deliver { to: usize, from: usize, message: Message },
-    Share { to: usize, entry: Entry },
+    Share { to: usize, entry: Box<Entry> },
     Blocks { to: usize, life: u32, blocks: Vec<CertifiedBlock> },
     Height { to: usize, from: usize, height: u64 },
     Wake { machine: usize, life: u32 },
@@ -163,7 +163,7 @@ impl Network {
         let authors: Vec<SigningKey> = (0..AUTHORS).map(|_| key()).collect();
         let validators: ValidatorSet = keys.iter().map(|key| (node_id(key), 1)).collect();
         // Making a beacon chain takes as long as a second of a network: some have them.
-        let with_anchors = seed % 4 == 0;
+        let with_anchors = seed.is_multiple_of(4);
         let anchored = keys.iter().filter(|_| with_anchors);
         let anchors =
             anchored.map(|key| (node_id(key), BeaconChain::of_genesis(key).anchor())).collect();
@@ -258,7 +258,7 @@ impl Network {
             Event::Share { to, entry } => {
                 let clock = self.clock(to);
                 if let Some(validator) = &mut self.machines[to].validator {
-                    validator.handle_shared(entry, clock);
+                    validator.handle_shared(*entry, clock);
                 }
                 self.work(to);
             }
@@ -335,7 +335,7 @@ impl Network {
                 }
                 Work::Share(entry) => {
                     for to in (0..VALIDATORS).filter(|to| *to != machine) {
-                        let entry = Entry::clone(&entry);
+                        let entry = entry.clone();
                         self.send(machine, to, |_| Event::Share { to, entry });
                     }
                 }

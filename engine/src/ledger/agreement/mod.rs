@@ -10,6 +10,7 @@
 //! Memory: the votes and at most [`PROPOSALS_PER_ROUND_MAX`] blocks of each round of one height.
 
 mod context;
+mod host;
 mod message;
 mod record;
 mod timers;
@@ -18,30 +19,28 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_malachitebft_core_consensus::{
-    Effect, Error, Input, LivenessMsg, LocallyProposedValue, MisbehaviorEvidence, Params,
-    Resumable, Resume, SignedConsensusMsg, State, process,
-};
+use arc_malachitebft_core_consensus::{Error, Input, LocallyProposedValue, Params, State, process};
 use arc_malachitebft_core_types as malachite;
 use ed25519_dalek::SigningKey;
-use malachite::{CertificateError, Round, SignedMessage, ThresholdParams, ValuePayload};
+use malachite::{Round, ThresholdParams, ValuePayload};
 use thiserror::Error as ThisError;
 
-use context::{Address, Context, Height, Members, Proposal, Value, round_number};
+use context::{Address, Context, Height, Members, Value, round_number};
+use host::Host;
+use message::vote_to_core;
 pub use message::{MESSAGE_LEN_MAX, Message, Polka, ProposedBlock, RoundVotes};
-use message::{proposal_from_core, vote_from_core, vote_to_core};
+use record::inputs_of;
 pub use record::{RECORD_LEN_MAX, Record};
-use record::{inputs_of, records_of};
-pub use timers::{Pace, Timers};
+pub use timers::Pace;
+use timers::Timers;
 
 use super::block::Block;
-use super::certificate::{Certificate, Commit};
+use super::certificate::Certificate;
 use super::equivocation::Equivocation;
 use super::genesis::ValidatorSet;
 use super::log::Digest32;
-use super::vote::{SignedProposal, SignedVote, VoteKind};
 use crate::names::{NetworkId, NodeId};
-use crate::signature::{Signature, node_id};
+use crate::signature::node_id;
 
 /// Most different blocks of one round that are looked at: an honest proposer makes one.
 pub const PROPOSALS_PER_ROUND_MAX: usize = 2;
@@ -203,7 +202,8 @@ impl Agreement {
     }
 
     /// Takes a message of another validator, of the height under way. **The block of a proposal
-    /// must have been checked**: whatever is handed over here counts as valid.
+    /// must have been checked**, unless it is [known](Self::knows): what is handed over here counts
+    /// as valid.
     pub fn handle_message(
         &mut self,
         message: &Message,
@@ -214,11 +214,14 @@ impl Agreement {
             return Ok(());
         }
         let input = match message {
-            Message::Proposal(proposed) => {
-                let ProposedBlock { proposal, block } = proposed;
-                if under_way.blocks.insert(proposal.value, Arc::clone(block)).is_none() {
-                    *under_way.proposals_seen.entry(proposal.round).or_default() += 1;
-                }
+            Message::Proposal(ProposedBlock { proposal, block }) => {
+                let UnderWay { blocks, proposals_seen, .. } = under_way;
+                // The block that was checked stands, whatever now comes under the same header.
+                let block = blocks.entry(proposal.value).or_insert_with(|| {
+                    *proposals_seen.entry(proposal.round).or_default() += 1;
+                    Arc::clone(block)
+                });
+                let proposed = ProposedBlock { proposal: *proposal, block: Arc::clone(block) };
                 Some(Input::Proposal(proposed.to_core()))
             }
             Message::Vote(vote) => Some(Input::Vote(vote_to_core(vote))),
@@ -299,227 +302,6 @@ impl UnderWay {
             recorded: BTreeSet::new(),
             wanted: None,
             replaying: false,
-        }
-    }
-}
-
-/// What the core's effects act on.
-struct Host<'a> {
-    network: &'a NetworkId,
-    key: &'a SigningKey,
-    members: &'a Members,
-    timers: &'a mut Timers,
-    blocks: &'a BTreeMap<Digest32, Arc<Block>>,
-    recorded: &'a mut BTreeSet<Digest32>,
-    wanted: &'a mut Option<u32>,
-    events: &'a mut VecDeque<AgreementEvent>,
-    height: u64,
-}
-
-impl Host<'_> {
-    /// Performs an effect and says how the core goes on.
-    fn perform(
-        &mut self,
-        effect: Effect<Context>,
-        replaying: bool,
-        suspected: &BTreeSet<NodeId>,
-        pace: &Pace,
-        now: Duration,
-    ) -> Resume<Context> {
-        match effect {
-            Effect::CancelAllTimeouts(go_on) => {
-                self.timers.clear();
-                *self.wanted = None;
-                go_on.resume_with(())
-            }
-            Effect::CancelTimeout(timeout, go_on) => {
-                self.timers.cancel(timeout);
-                go_on.resume_with(())
-            }
-            Effect::ScheduleTimeout(timeout, go_on) => {
-                let proposer =
-                    self.members.set().proposer(self.height, round_number(timeout.round));
-                let time = pace.time_for(timeout, suspected.contains(&proposer));
-                self.timers.schedule(timeout, now.saturating_add(time));
-                go_on.resume_with(())
-            }
-            Effect::GetValue(_, round, _, go_on) => {
-                *self.wanted = round.as_u32();
-                go_on.resume_with(())
-            }
-            Effect::WalAppend(_, input, go_on) => {
-                if !replaying {
-                    let records = records_of(self.height, &input, self.recorded);
-                    self.events.extend(records.into_iter().map(AgreementEvent::Record));
-                }
-                go_on.resume_with(())
-            }
-            Effect::PublishConsensusMsg(message, go_on) => {
-                self.send(match message {
-                    SignedConsensusMsg::Vote(vote) => Message::Vote(vote_from_core(&vote)),
-                    SignedConsensusMsg::Proposal(proposal) => {
-                        Message::Proposal(ProposedBlock::from_core(&proposal))
-                    }
-                });
-                go_on.resume_with(())
-            }
-            Effect::PublishLivenessMsg(message, go_on) => {
-                self.send(match message {
-                    LivenessMsg::Vote(vote) => Message::Vote(vote_from_core(&vote)),
-                    LivenessMsg::PolkaCertificate(polka) => {
-                        Message::Polka(Polka::from_core(&polka))
-                    }
-                    LivenessMsg::SkipRoundCertificate(votes) => {
-                        Message::Round(RoundVotes::from_core(&votes))
-                    }
-                });
-                go_on.resume_with(())
-            }
-            Effect::RepublishVote(vote, go_on) => {
-                self.send(Message::Vote(vote_from_core(&vote)));
-                go_on.resume_with(())
-            }
-            Effect::RepublishRoundCertificate(votes, go_on) => {
-                self.send(Message::Round(RoundVotes::from_core(&votes)));
-                go_on.resume_with(())
-            }
-            Effect::Decide(certificate, _, go_on) => {
-                self.decide(&certificate);
-                go_on.resume_with(())
-            }
-            Effect::Finalize(_, _, evidence, go_on) => {
-                self.accuse(evidence);
-                go_on.resume_with(())
-            }
-            Effect::SignVote(vote, go_on) => {
-                let signed = vote.to_vote().sign(self.network, self.key);
-                go_on.resume_with(SignedMessage::new(vote, signed.signature))
-            }
-            Effect::SignProposal(proposal, go_on) => {
-                let signature = self.sign_proposal(&proposal);
-                go_on.resume_with(SignedMessage::new(proposal, signature))
-            }
-            Effect::VerifySignature(message, _, go_on) => go_on.resume_with(self.verifies(message)),
-            Effect::VerifyPolkaCertificate(polka, _, _, go_on) => {
-                let votes: Vec<_> =
-                    polka.votes(&Context).map(|vote| vote_from_core(&vote)).collect();
-                go_on.resume_with(self.check_votes(&votes, |set, voters| set.decides(voters)))
-            }
-            Effect::VerifyRoundCertificate(round, _, _, go_on) => {
-                go_on.resume_with(self.check_round(&RoundVotes::from_core(&round)))
-            }
-            // Made of votes that were verified one by one; the chain verifies it once more.
-            Effect::VerifyCommitCertificate(_, _, _, go_on) => go_on.resume_with(Ok(())),
-            // Blocks that others decided are checked by the chain, never given to the core.
-            Effect::VerifyExtendedCommitCertificate(_, _, _, _, go_on) => {
-                go_on.resume_with(Err(CertificateError::VerificationError(None)))
-            }
-            Effect::StartRound(_, _, _, _, go_on)
-            | Effect::RestreamProposal(_, _, _, _, _, go_on)
-            | Effect::CertVerifiedSyncValue(_, _, go_on)
-            | Effect::CertRejectedSyncValue(_, _, _, go_on) => go_on.resume_with(()),
-            Effect::ExtendVote(_, _, _, _, go_on) => go_on.resume_with(None),
-            Effect::VerifyVoteExtension(_, _, _, _, _, _, go_on) => go_on.resume_with(Ok(())),
-        }
-    }
-
-    fn send(&mut self, message: Message) {
-        self.events.push_back(AgreementEvent::Send(message));
-    }
-
-    fn decide(&mut self, decided: &malachite::CommitCertificate<Context>) {
-        let Some(block) = self.blocks.get(&decided.value_id.0) else {
-            unreachable!("the core decides only on blocks that it was given");
-        };
-        let mut commits: Vec<Commit> = decided
-            .commit_signatures
-            .iter()
-            .map(|one| Commit { validator: one.address.0, signature: one.signature })
-            .collect();
-        commits.sort_by_key(|commit| commit.validator);
-        let certificate = Certificate { round: Some(round_number(decided.round)), commits };
-        self.events.push_back(AgreementEvent::Decided { block: Arc::clone(block), certificate });
-    }
-
-    fn accuse(&mut self, evidence: MisbehaviorEvidence<Context>) {
-        for (one, other) in evidence.votes.into_iter().flat_map(|(_, pairs)| pairs) {
-            self.accuse_of(Equivocation::Votes(vote_from_core(&one), vote_from_core(&other)));
-        }
-        for (_, pairs) in evidence.proposals.iter() {
-            for (one, other) in pairs {
-                let proposals = (proposal_from_core(one), proposal_from_core(other));
-                self.accuse_of(Equivocation::Proposals(proposals.0, proposals.1));
-            }
-        }
-    }
-
-    fn accuse_of(&mut self, equivocation: Equivocation) {
-        self.events.push_back(AgreementEvent::Equivocated(Box::new(equivocation)));
-    }
-
-    fn sign_proposal(&self, proposal: &Proposal) -> Signature {
-        let Proposal { height, round, pol_round, value, .. } = proposal;
-        let (round, pol_round) = (round_number(*round), pol_round.as_u32());
-        SignedProposal::sign(self.network, height.0, round, pol_round, value.id.0, self.key)
-            .signature
-    }
-
-    fn verifies(
-        &self,
-        message: SignedMessage<Context, arc_malachitebft_core_consensus::ConsensusMsg<Context>>,
-    ) -> bool {
-        use arc_malachitebft_core_consensus::ConsensusMsg;
-        let signature = message.signature;
-        match message.message {
-            ConsensusMsg::Vote(vote) => {
-                SignedVote { vote: vote.to_vote(), signature }.verifies(self.network)
-            }
-            ConsensusMsg::Proposal(proposal) => {
-                proposal_from_core(&SignedMessage::new(proposal, signature)).verifies(self.network)
-            }
-        }
-    }
-
-    fn check_round(&self, round: &RoundVotes) -> Result<(), CertificateError<Context>> {
-        let enough = |set: &ValidatorSet, voters: &BTreeSet<NodeId>| {
-            if round.skip { set.vouches(voters) } else { set.decides(voters) }
-        };
-        let stray =
-            round.votes.iter().find(|vote| !round.skip && vote.vote.kind != VoteKind::Precommit);
-        match stray {
-            Some(vote) => Err(CertificateError::InvalidVoteType(Address(vote.vote.validator))),
-            None => self.check_votes(&round.votes, enough),
-        }
-    }
-
-    /// Distinct validators of the set, enough of them, every signature genuine.
-    fn check_votes(
-        &self,
-        votes: &[SignedVote],
-        enough: impl Fn(&ValidatorSet, &BTreeSet<NodeId>) -> bool,
-    ) -> Result<(), CertificateError<Context>> {
-        let mut voters = BTreeSet::new();
-        for vote in votes {
-            let voter = vote.vote.validator;
-            if !self.members.set().contains(&voter) {
-                return Err(CertificateError::UnknownValidator(Address(voter)));
-            }
-            if !voters.insert(voter) {
-                return Err(CertificateError::DuplicateVote(Address(voter)));
-            }
-            if !vote.verifies(self.network) {
-                return Err(CertificateError::VerificationError(None));
-            }
-        }
-        if enough(self.members.set(), &voters) {
-            Ok(())
-        } else {
-            let set = self.members.set();
-            Err(CertificateError::NotEnoughVotingPower {
-                signed: voters.iter().filter_map(|voter| set.0.get(voter)).sum(),
-                total: set.0.values().sum(),
-                expected: 0,
-            })
         }
     }
 }

@@ -53,7 +53,7 @@ impl Pace {
 
 /// The timeouts under way.
 #[derive(Debug, Default)]
-pub struct Timers(BTreeMap<(Step, i64), (Duration, Timeout)>);
+pub(super) struct Timers(BTreeMap<(Step, i64), (Duration, Timeout)>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
