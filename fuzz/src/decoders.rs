@@ -11,9 +11,9 @@ use kakera_engine::keyshare::{
 };
 use kakera_engine::ledger::agreement::{Message, Record};
 use kakera_engine::ledger::{
-    CertifiedBlock, Chain, ChunkError, Entry, Genesis, LightClient, LogProof, Prefix, SetChange,
-    SignedHeader, SignedProposal, SignedVote, SnapshotAssembly, SnapshotBase, StateChunk, StateKey,
-    StateProof,
+    CertifiedBlock, Chain, ChunkError, CompactBlock, Entry, Genesis, LightClient, LogProof, Prefix,
+    SetChange, SignedHeader, SignedProposal, SignedVote, SnapshotAssembly, SnapshotBase,
+    StateChunk, StateKey, StateProof,
 };
 use kakera_engine::names::Slot;
 use kakera_engine::object::{Descriptor, GroupHashes, Manifest, PointerBody};
@@ -76,6 +76,21 @@ pub(crate) fn block(bytes: &[u8]) -> bool {
     for mut chain in [of_one, of_four] {
         if chain.apply(&block, None).is_ok() {
             assert_eq!(block.to_bytes(), bytes);
+        }
+    }
+    true
+}
+
+pub(crate) fn compact_block(bytes: &[u8]) -> bool {
+    let Ok(compact) = CompactBlock::from_bytes(bytes) else { return false };
+    assert_eq!(compact.to_bytes(), bytes);
+    for mut chain in
+        [samples::ledger::chain_before_blocks(), samples::agreement::chain_before_blocks()]
+    {
+        let Ok((block, checked)) = compact.clone().restore(&chain, None) else { continue };
+        let again = CompactBlock::of(&block, chain.validators());
+        if chain.commit(checked, block.certificate).is_ok() {
+            assert_eq!(again.as_ref(), Some(&compact));
         }
     }
     true

@@ -29,6 +29,7 @@ pub const TARGETS: &[Target] = &[
     target("genesis", decoders::genesis, samples::ledger::geneses),
     target("entry", decoders::entry, samples::ledger::entries),
     target("block", decoders::block, samples::ledger::blocks),
+    target("compact-block", decoders::compact_block, samples::ledger::compact_blocks),
     target("signed-header", decoders::signed_header, samples::ledger::signed_headers),
     target("set-change", decoders::set_change, samples::agreement::set_changes),
     target("vote", decoders::vote, samples::agreement::votes),

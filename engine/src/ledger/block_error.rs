@@ -41,6 +41,10 @@ pub enum BlockError {
         /// The latest that is believed.
         most: u64,
     },
+    /// A compact block names a validator by a number that none has, or has not one signature of
+    /// each that signed.
+    #[error("the compact block names validators that do not exist, or has not their signatures")]
+    Numbers,
     /// The proposer is no validator.
     #[error("{0} is no validator")]
     Proposer(NodeId),

@@ -230,7 +230,7 @@ impl Chain {
     ) -> Result<(), BlockError> {
         self.check_frame(block, now)?;
         self.check_certificate(&block.header, certificate)?;
-        let checked = self.execute(block, |_| false)?;
+        let checked = self.execute_block(block, |_| false)?;
         self.append(checked, certificate.clone());
         Ok(())
     }
@@ -245,7 +245,25 @@ impl Chain {
         verified: &impl Fn(&Digest32) -> bool,
     ) -> Result<CheckedBlock, BlockError> {
         self.check_frame(block, now)?;
-        self.execute(block, |bytes| verified(&Entry::id_of(bytes)))
+        self.execute_block(block, |bytes| verified(&Entry::id_of(bytes)))
+    }
+
+    /// The next block from all that its header does not follow from, checked but for its
+    /// certificate.
+    pub(super) fn complete(
+        &self,
+        terms: Terms,
+        reveal: Reveal,
+        entries: Vec<SaltedEntry>,
+        now: Option<u64>,
+    ) -> Result<(Block, CheckedBlock), BlockError> {
+        self.check_version()?;
+        check_time(terms.time, self.head.header.time, now)?;
+        self.check_proposer(&terms.proposer)?;
+        let checked = self.execute(terms, &reveal, &entries, None, |_| false)?;
+        let block = Block { header: checked.header.clone(), reveal, entries };
+        check_size(&block)?;
+        Ok((block, checked))
     }
 
     /// Appends a block that was checked against this head. On an error nothing changes.
@@ -270,16 +288,26 @@ impl Chain {
     /// What is cheap to know of a block.
     fn check_frame(&self, block: &Block, now: Option<u64>) -> Result<(), BlockError> {
         let header = &block.header;
-        if self.version() > RULES_VERSION_MAX {
-            return Err(BlockError::UnknownVersion(self.version()));
-        }
+        self.check_version()?;
         self.check_link(header)?;
         check_time(header.time, self.head.header.time, now)?;
         check_size(block)?;
-        if !self.validators().contains(&header.proposer) {
-            return Err(BlockError::Proposer(header.proposer));
+        self.check_proposer(&header.proposer)
+    }
+
+    fn check_version(&self) -> Result<(), BlockError> {
+        match self.version() {
+            version if version > RULES_VERSION_MAX => Err(BlockError::UnknownVersion(version)),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    fn check_proposer(&self, proposer: &NodeId) -> Result<(), BlockError> {
+        if self.validators().contains(proposer) {
+            Ok(())
+        } else {
+            Err(BlockError::Proposer(*proposer))
+        }
     }
 
     fn check_certificate(
@@ -308,35 +336,45 @@ impl Chain {
         }
     }
 
-    fn execute(
+    fn execute_block(
         &self,
         Block { header, reveal, entries }: &Block,
         verified: impl Fn(&[u8]) -> bool,
     ) -> Result<CheckedBlock, BlockError> {
-        if !self.is_revealed(reveal, &header.proposer) {
+        let terms = Terms { time: header.time, proposer: header.proposer };
+        self.execute(terms, reveal, entries, Some(header), verified)
+    }
+
+    /// Executes the next block, whose header is `claimed`, if that is known.
+    fn execute(
+        &self,
+        Terms { time, proposer }: Terms,
+        reveal: &Reveal,
+        entries: &[SaltedEntry],
+        claimed: Option<&Header>,
+        verified: impl Fn(&[u8]) -> bool,
+    ) -> Result<CheckedBlock, BlockError> {
+        if !self.is_revealed(reveal, &proposer) {
             return Err(BlockError::Reveal);
         }
         let encoded: Vec<Vec<u8>> = entries.iter().map(|salted| salted.entry.to_bytes()).collect();
         let salts = entries.iter().map(|salted| &salted.salt);
         let leaves: Vec<Digest32> =
             salts.zip(&encoded).map(|(salt, bytes)| leaf_hash(&[salt, bytes])).collect();
-        if root_of(&leaves) != header.entries_root {
+        if claimed.is_some_and(|header| header.entries_root != root_of(&leaves)) {
             return Err(BlockError::Header("entries root"));
         }
-        let start = BlockStart {
-            time: header.time,
-            proposer: header.proposer,
-            beacon: reveal.next_beacon(&self.head.header),
-        };
+        let start = BlockStart { time, proposer, beacon: reveal.next_beacon(&self.head.header) };
         let mut state = self.begin_block(&start, reveal);
         for (index, (salted, bytes)) in entries.iter().zip(&encoded).enumerate() {
             state
                 .apply_unless_refused(&salted.entry, bytes.len(), verified(bytes))
                 .map_err(|error| BlockError::Entry { index, error })?;
         }
-        compare(header, &self.successor(&state, &leaves, start))?;
+        let header = self.successor(&state, &leaves, start);
+        claimed.map_or(Ok(()), |claimed| compare(claimed, &header))?;
         state.end_block();
-        Ok(CheckedBlock { header: header.clone(), state, leaves })
+        Ok(CheckedBlock { header, state, leaves })
     }
 
     fn is_revealed(&self, reveal: &Reveal, proposer: &NodeId) -> bool {
@@ -376,6 +414,12 @@ impl Chain {
             beacon,
         }
     }
+}
+
+/// When a block was put together, in Unix milliseconds, and by whom.
+pub(super) struct Terms {
+    pub(super) time: u64,
+    pub(super) proposer: NodeId,
 }
 
 /// What a block starts from, besides the head.

@@ -14,6 +14,7 @@ mod block;
 mod block_error;
 mod certificate;
 mod chain;
+mod compact;
 mod draws;
 mod entry;
 mod entry_error;
@@ -44,6 +45,7 @@ pub use block::{
 pub use block_error::BlockError;
 pub use certificate::{Certificate, Commit};
 pub use chain::{CLOCK_AHEAD_MAX_MILLIS, Chain, CheckedBlock, Proposal, ProposeError, Proposer};
+pub use compact::CompactBlock;
 pub use entry::{
     ADDRESS_LEN_MAX, Body, ENTRY_LEN_MAX, Entry, EpochAdvance, GroupCreate, IDENTITY_LEN_MAX,
     IdentityRecord, NodeJoin, NodeRetire, NodeUpdate, Roles, SlotReassign, UnknownBody,

@@ -7,8 +7,8 @@ use kakera_engine::ledger::agreement::{
     Agreement, AgreementEvent, Message, Pace, Polka, ProposedBlock, RoundVotes,
 };
 use kakera_engine::ledger::{
-    Anchor, Body, Certificate, CertifiedBlock, Chain, Commit, Entry, Equivocation, Genesis,
-    NodeLost, Proposer, RetentionFloor, SetChange, SignedProposal, SignedVote, Upgrade,
+    Anchor, Body, Certificate, CertifiedBlock, Chain, Commit, CompactBlock, Entry, Equivocation,
+    Genesis, NodeLost, Proposer, RetentionFloor, SetChange, SignedProposal, SignedVote, Upgrade,
     ValidatorChange, ValidatorSet, ValidatorUpdate, VerifiedEntry, Vote, VoteKind,
 };
 use kakera_engine::names::NodeId;
@@ -97,6 +97,10 @@ pub(crate) fn records() -> Vec<Vec<u8>> {
 
 pub(crate) fn blocks() -> Vec<Vec<u8>> {
     vec![change().1.to_bytes()]
+}
+
+pub(super) fn compact_block() -> Option<CompactBlock> {
+    CompactBlock::of(&change().1, &validators())
 }
 
 pub(crate) fn signed_headers() -> Vec<Vec<u8>> {

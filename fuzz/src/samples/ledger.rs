@@ -7,9 +7,9 @@ use std::sync::LazyLock;
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::{
-    Block, Body, Certificate, CertifiedBlock, Chain, Entry, EpochAdvance, Genesis, GroupCreate,
-    IdentityRecord, NodeJoin, NodeRetire, NodeUpdate, Pointer, PointerRetire, Proposer, Roles,
-    SlotReassign, StateKey, Suite, ValidatorChange, ValidatorSet, VerifiedEntry,
+    Block, Body, Certificate, CertifiedBlock, Chain, CompactBlock, Entry, EpochAdvance, Genesis,
+    GroupCreate, IdentityRecord, NodeJoin, NodeRetire, NodeUpdate, Pointer, PointerRetire,
+    Proposer, Roles, SlotReassign, StateKey, Suite, ValidatorChange, ValidatorSet, VerifiedEntry,
 };
 use kakera_engine::names::{Epoch, GroupId, NetworkId, Slot};
 use kakera_engine::signature::node_id;
@@ -86,6 +86,12 @@ pub(crate) fn blocks() -> Vec<Vec<u8>> {
     let mut encoded = super::agreement::blocks();
     encoded.extend(blocks.iter().map(CertifiedBlock::to_bytes));
     encoded
+}
+
+pub(crate) fn compact_blocks() -> Vec<Vec<u8>> {
+    let (_, blocks) = chain();
+    let own = blocks.iter().filter_map(|block| CompactBlock::of(block, &genesis().validators));
+    own.chain(super::agreement::compact_block()).map(|block| block.to_bytes()).collect()
 }
 
 pub(crate) fn signed_headers() -> Vec<Vec<u8>> {
