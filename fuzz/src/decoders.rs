@@ -337,6 +337,10 @@ pub(crate) fn block_log(bytes: &[u8]) -> bool {
     samples::store::opens_log(bytes)
 }
 
+pub(crate) fn snapshot_file(bytes: &[u8]) -> bool {
+    samples::store::opens_snapshot(bytes)
+}
+
 fn decodes<T>(bytes: &[u8], limit: usize) -> bool
 where
     T: Encode<()> + for<'b> Decode<'b, ()>,

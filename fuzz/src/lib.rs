@@ -62,6 +62,7 @@ pub const TARGETS: &[Target] = &[
     target("vault-file", decoders::vault_file, samples::object::vault_files),
     target("part-file", decoders::part_file, samples::store::part_files),
     target("block-log", decoders::block_log, samples::store::block_logs),
+    target("snapshot-file", decoders::snapshot_file, samples::store::snapshot_files),
 ];
 
 const fn target(

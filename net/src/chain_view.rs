@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kakera_engine::code::CodeParameters;
 use kakera_engine::keyshare::KeyParameters;
-use kakera_engine::ledger::{Chain, Node, SignedHeader, State};
+use kakera_engine::ledger::{Chain, Node, SignedHeader, Snapshot, State};
 use kakera_engine::names::{GroupId, NodeId, Slot};
 use kakera_engine::peer::Member;
 use kakera_engine::policy::LedgerView;
@@ -14,7 +14,8 @@ use kakera_engine::policy::LedgerView;
 /// The state after a block. Copies are cheap.
 #[derive(Clone)]
 pub struct ChainView {
-    head: SignedHeader,
+    snapshot: Snapshot,
+    earlier: Option<Snapshot>,
     state: State,
     validators: Arc<BTreeMap<NodeId, SocketAddr>>,
     attested_at: u64,
@@ -28,12 +29,14 @@ impl ChainView {
         validators: Arc<BTreeMap<NodeId, SocketAddr>>,
         attested_at: u64,
     ) -> Self {
-        Self { head: chain.head().clone(), state: chain.state().clone(), validators, attested_at }
+        let (snapshot, state) = (Snapshot::of(chain), chain.state().clone());
+        Self { snapshot, earlier: None, state, validators, attested_at }
     }
 
     /// The view at the head of a longer chain, attested as before.
     pub fn at(&self, chain: &Chain) -> Self {
-        Self::new(chain, Arc::clone(&self.validators), self.attested_at)
+        let earlier = Some(self.snapshot.clone());
+        Self { earlier, ..Self::new(chain, Arc::clone(&self.validators), self.attested_at) }
     }
 
     /// The same, attested at another time.
@@ -43,7 +46,17 @@ impl ChainView {
 
     /// The newest header and its certificate.
     pub fn head(&self) -> &SignedHeader {
-        &self.head
+        self.snapshot.base().head()
+    }
+
+    /// The chain after it, to be kept or given away.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The chain as the view before this one showed it, if there was one.
+    pub fn earlier(&self) -> Option<&Snapshot> {
+        self.earlier.as_ref()
     }
 
     /// The state after it.
@@ -53,7 +66,7 @@ impl ChainView {
 
     /// The height.
     pub fn height(&self) -> u64 {
-        self.head.header.height
+        self.snapshot.height()
     }
 
     /// The holders of a group, in the order of its slots; none before they are drawn.

@@ -20,5 +20,6 @@ pub mod rpc;
 mod sock;
 pub mod store;
 pub mod tls;
+pub mod upkeep;
 pub mod validator;
 pub mod vault;

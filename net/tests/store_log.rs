@@ -1,7 +1,7 @@
 //! The block log: torn ends are cut off, damage is named, full disks are refusals.
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
-use kakera_net::store::block_log::{BlockLog, LogError, RECORD_LENGTH_MAX};
+use kakera_net::store::block_log::{BlockLog, LogCopy, LogError, RECORD_LENGTH_MAX};
 use kakera_net::store::disk::{Disk, DiskFile, OsDisk};
 use kakera_net::store::file::{read_file, write_atomic};
 use kakera_net::store::simulated::SimulatedDisk;
@@ -137,10 +137,98 @@ fn a_file_that_is_not_a_log_is_refused() {
         assert!(matches!(open(&disk), Err(LogError::NotALog(_))), "byte {offset}");
     }
     let (disk, _) = filled();
+    // A log that begins with record 0 has version 1 and no other.
     disk.open(PATH).unwrap().write_at(8, &[2]).unwrap();
-    assert!(matches!(open(&disk), Err(LogError::UnknownVersion { version: 2, .. })));
+    assert!(matches!(open(&disk), Err(LogError::NotALog(_))));
+    disk.open(PATH).unwrap().write_at(8, &[3]).unwrap();
+    assert!(matches!(open(&disk), Err(LogError::UnknownVersion { version: 3, .. })));
     write_atomic(&disk, PATH, b"").unwrap();
     assert!(matches!(open(&disk), Err(LogError::NotALog(_))));
+}
+
+/// The log without "zero" and "one", whose records are "two", "" and "four".
+fn shortened() -> (SimulatedDisk, BlockLog<SimulatedDisk>) {
+    let (disk, mut log) = filled();
+    let mut copy = LogCopy::begin(&disk, PATH, [8; 32], 2).unwrap();
+    copy.add(&log.read_range(2, 3).unwrap()).unwrap();
+    assert_eq!(copy.next(), 4);
+    copy.add(&log.read_range(4, 100).unwrap()).unwrap();
+    copy.sync().unwrap();
+    log.replace(&disk, copy).unwrap();
+    (disk, log)
+}
+
+const SHORTENED_PREAMBLE_LENGTH: u64 = PREAMBLE_LENGTH + 8;
+
+#[test]
+fn a_shortened_log_goes_on_under_the_old_numbers() {
+    let (disk, mut log) = shortened();
+    log.append_batch(&[b"five", b"six"]).unwrap();
+    for log in [log, open(&disk).unwrap().0] {
+        assert_eq!((log.first(), log.len(), log.is_empty()), (2, 7, false));
+        assert_eq!(log.read(2).unwrap(), Some(b"two".to_vec()));
+        assert_eq!(log.read(6).unwrap(), Some(b"six".to_vec()));
+        assert_eq!(log.read(7).unwrap(), None);
+        assert_eq!(log.read_range(4, 8).unwrap(), [b"four".to_vec(), b"five".to_vec()]);
+        for dropped in [0, 1] {
+            let error = log.read(dropped).unwrap_err();
+            assert!(matches!(error, LogError::Dropped { index, first: 2 } if index == dropped));
+            assert!(matches!(log.read_range(dropped, 9), Err(LogError::Dropped { .. })));
+        }
+        assert_eq!(log.bytes_before(0), 0);
+        assert_eq!(log.bytes_before(2), SHORTENED_PREAMBLE_LENGTH);
+        assert_eq!(log.bytes_before(3), SHORTENED_PREAMBLE_LENGTH + FRAME_LENGTH + 3);
+    }
+}
+
+#[test]
+fn the_format_of_a_shortened_log_is_frozen() {
+    let (disk, _) = shortened();
+    let bytes = read_file(&disk, PATH, 1000).unwrap().unwrap();
+    assert_eq!(
+        blake3::hash(&bytes).to_hex().as_str(),
+        "f1826f45cfc88665dd833510c37376641865b766dd823c356245274dd66138ac"
+    );
+    for offset in 0..SHORTENED_PREAMBLE_LENGTH {
+        let (disk, _) = shortened();
+        disk.flip_bit(PATH, offset).unwrap();
+        assert!(open(&disk).is_err(), "byte {offset}");
+    }
+}
+
+#[test]
+fn damage_in_a_shortened_log_is_no_interrupted_append() {
+    let records = [SHORTENED_PREAMBLE_LENGTH, SHORTENED_PREAMBLE_LENGTH + FRAME_LENGTH + 3];
+    for (record, begin) in records.into_iter().enumerate() {
+        for offset in begin..begin + FRAME_LENGTH {
+            let (disk, _) = shortened();
+            disk.flip_bit(PATH, offset).unwrap();
+            let found = open(&disk).err().unwrap();
+            let expected = 2 + record as u64;
+            assert!(
+                matches!(found, LogError::Damaged { index, .. } if index == expected),
+                "{found}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_copy_that_is_not_finished_changes_nothing() {
+    let (disk, log) = filled();
+    let mut copy = LogCopy::begin(&disk, PATH, [8; 32], 2).unwrap();
+    disk.limit_capacity(Some(600));
+    let full = copy.add(&[vec![0; 1000]]);
+    assert!(matches!(full, Err(LogError::DiskFull { needed: 1068 })), "{full:?}");
+    drop((copy, log));
+    disk.limit_capacity(None);
+    let (mut log, truncated) = open(&disk).unwrap();
+    assert_eq!((log.first(), log.len(), truncated), (0, 5, 0));
+    let copy = LogCopy::begin(&disk, PATH, [8; 32], 5).unwrap();
+    disk.fail_syncs(true);
+    copy.sync().unwrap_err();
+    log.replace(&disk, copy).unwrap_err();
+    assert!(matches!(log.append(b"five"), Err(LogError::Broken)));
 }
 
 #[test]

@@ -213,7 +213,9 @@ impl LightClient {
         Ok(())
     }
 
-    fn check_certified(&self, head: &SignedHeader) -> Result<(), HeadError> {
+    /// Checks that the known set certified a header not below the newest one believed; whether it is
+    /// the newest head, that does not tell.
+    pub fn check_certified(&self, head: &SignedHeader) -> Result<(), HeadError> {
         let SignedHeader { header, certificate } = head;
         self.check_place(header)?;
         let (height, known) = (header.height, self.seen.height);

@@ -108,7 +108,11 @@ pub(crate) fn signed_headers() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn set_changes() -> Vec<Vec<u8>> {
-    vec![change().0.to_bytes()]
+    vec![set_change().to_bytes()]
+}
+
+pub(super) fn set_change() -> SetChange {
+    change().0
 }
 
 /// One entry of each kind that version 2 adds.

@@ -1,14 +1,16 @@
 //! Files of a node's store, opened on a disk in memory.
 
 use kakera_engine::wire::PartReference;
-use kakera_net::store::block_log::{BlockLog, LogError};
+use kakera_net::store::block_log::{BlockLog, LogCopy, LogError};
 use kakera_net::store::disk::{Disk, DiskFile, EntryKind};
 use kakera_net::store::parts::{Part, PartStore};
 use kakera_net::store::simulated::SimulatedDisk;
+use kakera_net::store::snapshot_file::{SnapshotFile, write_snapshot};
 
-use super::object;
+use super::{agreement, ledger, object, snapshot};
 
 const LOG: &str = "blocks";
+const SNAPSHOT: &str = "snapshot";
 const SALT: [u8; 32] = [8; 32];
 
 /// Whether a store that finds `bytes` as its one part's file reads it back in full.
@@ -34,10 +36,31 @@ pub(crate) fn opens_log(bytes: &[u8]) -> bool {
     }
     let Ok((log, recovery)) = BlockLog::open(&disk, LOG, SALT) else { return false };
     assert!(recovery.truncated_bytes <= bytes.len() as u64);
-    for index in 0..log.len() {
+    for index in log.first()..log.len() {
         assert!(log.read(index).is_ok_and(|record| record.is_some()), "a record that was counted");
     }
     true
+}
+
+/// Whether `bytes` are a snapshot of the sample chain or of another one of its network.
+pub(crate) fn opens_snapshot(bytes: &[u8]) -> bool {
+    let disk = SimulatedDisk::new();
+    if disk.create_new(SNAPSHOT).is_err() || !overwrite(&disk, SNAPSHOT, bytes) {
+        return false;
+    }
+    let Ok(Some(file)) = SnapshotFile::open(&disk, SNAPSHOT) else { return false };
+    let (head, length) = (file.base().head().clone(), file.length());
+    assert_eq!(length, bytes.len() as u64);
+    file.read(ledger::genesis().clone()).is_ok_and(|chain| *chain.head() == head)
+}
+
+pub(crate) fn snapshot_files() -> Vec<Vec<u8>> {
+    let disk = SimulatedDisk::new();
+    write_snapshot(&disk, SNAPSHOT, snapshot::snapshot(), &[agreement::set_change()])
+        .ok()
+        .and_then(|_| contents(&disk, SNAPSHOT))
+        .into_iter()
+        .collect()
 }
 
 pub(crate) fn part_files() -> Vec<Vec<u8>> {
@@ -49,13 +72,21 @@ pub(crate) fn part_files() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn block_logs() -> Vec<Vec<u8>> {
-    let disk = SimulatedDisk::new();
-    let write = || -> Result<(), LogError> {
-        let (mut log, _) = BlockLog::open(&disk, LOG, SALT)?;
+    let (whole, shortened) = (SimulatedDisk::new(), SimulatedDisk::new());
+    let fill = |disk: &SimulatedDisk| -> Result<BlockLog<SimulatedDisk>, LogError> {
+        let (mut log, _) = BlockLog::open(disk, LOG, SALT)?;
         log.append(b"first")?;
-        log.append_batch(&[b"second", b"", &[4; 1000]])
+        log.append_batch(&[b"second", b"", &[4; 1000]])?;
+        Ok(log)
     };
-    write().ok().and_then(|()| contents(&disk, LOG)).into_iter().collect()
+    let shorten = |log: &mut BlockLog<SimulatedDisk>| -> Result<(), LogError> {
+        let mut copy = LogCopy::begin(&shortened, LOG, SALT, 1)?;
+        copy.add(&log.read_range(1, usize::MAX)?)?;
+        log.replace(&shortened, copy)
+    };
+    let written = fill(&whole).and_then(|_| shorten(&mut fill(&shortened)?));
+    assert!(written.is_ok(), "a disk without faults");
+    [whole, shortened].iter().filter_map(|disk| contents(disk, LOG)).collect()
 }
 
 fn part_reference() -> PartReference {

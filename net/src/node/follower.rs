@@ -25,6 +25,7 @@ use crate::exchange::{AddressBook, Exchange};
 use crate::network_file::NetworkFile;
 use crate::random::system_random;
 use crate::store::disk::OsDisk;
+use crate::upkeep::Upkeep;
 
 /// How long a poll lasts at most; also how long the silent death of a validator goes unnoticed.
 const POLL_TIMEOUT: Duration = Duration::from_secs(8);
@@ -40,7 +41,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// disk.
 pub struct FollowedLedger {
     network: NetworkFile,
-    store: ChainStore<OsDisk>,
+    store: Arc<ChainStore<OsDisk>>,
     chain: Mutex<Chain>,
     view: watch::Sender<Arc<ChainView>>,
     last_failure: Mutex<Option<String>>,
@@ -71,12 +72,12 @@ enum FollowError {
 }
 
 impl FollowedLedger {
-    /// Opens the chain kept in the folder and verifies all of it.
+    /// Opens the chain kept in the folder and verifies what came after its checkpoint.
     pub fn open(disk: &OsDisk, network: NetworkFile) -> Result<Self, ChainStoreError> {
-        let store = ChainStore::open(disk, CHAIN_FILE)?;
-        let chain = store.replay(network.genesis.clone(), u64::MAX)?;
+        let store = Arc::new(ChainStore::open(disk, CHAIN_FILE)?);
+        let chain = store.load(network.genesis.clone(), u64::MAX)?;
         let view = ChainView::new(&chain, Arc::new(network.addresses.clone()), 0);
-        info!(height = view.height(), "chain verified");
+        info!(height = view.height(), "chain opened");
         Ok(Self {
             network,
             store,
@@ -84,6 +85,12 @@ impl FollowedLedger {
             view: watch::Sender::new(Arc::new(view)),
             last_failure: Mutex::default(),
         })
+    }
+
+    /// Writes checkpoints and drops what need not be kept, until it is told to end.
+    pub(super) fn start_upkeep(&self) -> Upkeep {
+        let genesis = self.network.genesis.clone();
+        Upkeep::start(Arc::clone(&self.store), genesis, self.view.subscribe())
     }
 
     /// The newest view. What it shows is durable here.
@@ -216,7 +223,7 @@ impl FollowedLedger {
         let good = &blocks[..refused.unwrap_or(blocks.len())];
         if !good.is_empty() {
             if let Err(error) = self.store.append(good) {
-                *chain = self.store.replay(self.network.genesis.clone(), u64::MAX)?;
+                *chain = self.store.load(self.network.genesis.clone(), u64::MAX)?;
                 return Err(error.into());
             }
             self.publish(|view| view.at(&chain));

@@ -94,6 +94,7 @@ pub async fn run(
     let book = Arc::clone(&ledger) as Arc<dyn AddressBook>;
     let exchange = Exchange::new(fabric.clone(), network_id, Arc::clone(&identity), book);
     let following = tokio::spawn(Arc::clone(&ledger).follow(exchange.clone()));
+    let upkeep = ledger.start_upkeep();
     let node = Arc::new(Node {
         network: network_id,
         holder: Holder::new(network_id, identity.signing_key().clone()),
@@ -112,5 +113,6 @@ pub async fn run(
     }
     following.abort();
     fabric.close().await;
+    upkeep.end().await;
     Ok(())
 }

@@ -17,6 +17,7 @@ use rand_core::{Rng, SeedableRng};
 
 use super::simulated::{Faults, SimulatedDisk, SyncSite};
 
+mod chain;
 mod log;
 mod parts;
 mod settings;
@@ -30,11 +31,13 @@ pub enum Subject {
     Log,
     /// [`write_atomic`](super::file::write_atomic) and [`read_file`](super::file::read_file).
     Settings,
+    /// [`ChainStore`](crate::chain_store::ChainStore).
+    Chain,
 }
 
 impl Subject {
     /// Every subject.
-    pub const ALL: [Self; 3] = [Self::Parts, Self::Log, Self::Settings];
+    pub const ALL: [Self; 4] = [Self::Parts, Self::Log, Self::Settings, Self::Chain];
 }
 
 /// What to run.
@@ -152,6 +155,7 @@ impl Parameters {
             Subject::Parts => self.run_model(disk, parts::Model::new(self.seed), figures),
             Subject::Log => self.run_model(disk, log::Model::new(self.seed), figures),
             Subject::Settings => self.run_model(disk, settings::Model::new(), figures),
+            Subject::Chain => self.run_model(disk, chain::Model::new(), figures),
         }
     }
 

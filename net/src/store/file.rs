@@ -4,15 +4,29 @@ use std::io::{self, ErrorKind};
 
 use super::disk::{Disk, DiskFile, if_found, parent};
 
+/// Where a file is written before it takes the place of the one at `path`.
+pub(super) fn temporary(path: &str) -> String {
+    format!("{path}.new")
+}
+
 /// Replaces the file at `path` by `bytes`: the old or the new contents are there at every moment,
 /// and the new ones are durable on return.
 ///
 /// The file's directory must exist. Two calls for one path must not overlap.
 pub fn write_atomic<D: Disk>(disk: &D, path: &str, bytes: &[u8]) -> io::Result<()> {
-    let temporary = format!("{path}.new");
+    write_atomic_with(disk, path, |file| file.write_at(0, bytes))
+}
+
+/// The same for contents that `write` puts into an empty file piece by piece.
+pub(super) fn write_atomic_with<D: Disk>(
+    disk: &D,
+    path: &str,
+    write: impl FnOnce(&D::File) -> io::Result<()>,
+) -> io::Result<()> {
+    let temporary = temporary(path);
     if_found(disk.remove(&temporary))?;
     let written = disk.create_new(&temporary).and_then(|file| {
-        file.write_at(0, bytes)?;
+        write(&file)?;
         file.sync()
     });
     if let Err(error) = written.and_then(|()| disk.rename(&temporary, path)) {

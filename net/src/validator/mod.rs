@@ -28,6 +28,7 @@ use crate::listening;
 use crate::network_file::NetworkFile;
 use crate::node::IDENTITY_FILE;
 use crate::store::disk::{OpenDiskError, OsDisk};
+use crate::upkeep::Upkeep;
 
 /// What a validator needs to run.
 pub struct ValidatorSettings {
@@ -81,8 +82,9 @@ pub async fn run(
     let disk = OsDisk::open(&folder)?;
     let identity = load_identity(&folder)?;
     let (store, machine) = open_chain(&disk, &network, &identity)?;
-    let service = Service::new(Arc::clone(&identity), network, store, machine);
-    info!(durable = service.durable_height(), r#final = service.view().height(), "chain verified");
+    let (store, genesis) = (Arc::new(store), network.genesis.clone());
+    let service = Service::new(Arc::clone(&identity), network, Arc::clone(&store), machine);
+    info!(durable = service.durable_height(), r#final = service.view().height(), "chain opened");
 
     let listen = listening::preferred(&disk, listen)?;
     let limits = listening::limits(listen, Limits::default());
@@ -92,6 +94,7 @@ pub async fn run(
     listening::announce(&disk, fabric.local_address())?;
     info!(address = %fabric.local_address(), "listening");
 
+    let upkeep = Upkeep::start(store, genesis, service.views());
     let writing = Arc::clone(&service).write();
     let serving = fabric.serve(move |incoming| Arc::clone(&service).serve(incoming));
     let ended = tokio::select! {
@@ -100,6 +103,7 @@ pub async fn run(
         () = shutdown => Ok(()),
     };
     fabric.close().await;
+    upkeep.end().await;
     ended
 }
 
@@ -123,7 +127,7 @@ fn open_chain(
 ) -> Result<(ChainStore<OsDisk>, Validator), ValidatorError> {
     let store = ChainStore::open(disk, CHAIN_FILE)?;
     let height = store.height();
-    let chain: Chain = store.replay(network.genesis.clone(), height.saturating_sub(1))?;
+    let chain: Chain = store.load(network.genesis.clone(), height.saturating_sub(1))?;
     let machine = Validator::new(identity.signing_key().clone(), chain, store.block(height)?)?;
     Ok((store, machine))
 }

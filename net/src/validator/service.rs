@@ -42,7 +42,7 @@ pub(super) struct Service {
     id: NodeId,
     network: NetworkId,
     identity: Arc<Identity>,
-    store: ChainStore<OsDisk>,
+    store: Arc<ChainStore<OsDisk>>,
     desk: Mutex<Desk>,
     /// There may be a block to make.
     work: Notify,
@@ -64,7 +64,7 @@ impl Service {
     pub(super) fn new(
         identity: Arc<Identity>,
         network: NetworkFile,
-        store: ChainStore<OsDisk>,
+        store: Arc<ChainStore<OsDisk>>,
         machine: Validator,
     ) -> Arc<Self> {
         let network_id = network.network_id();
@@ -86,6 +86,11 @@ impl Service {
     /// The final chain; attested, since this validator is who attests it.
     pub(super) fn view(&self) -> Arc<ChainView> {
         Arc::clone(&self.view.borrow())
+    }
+
+    /// The final chain, whenever there is a new one.
+    pub(super) fn views(&self) -> watch::Receiver<Arc<ChainView>> {
+        self.view.subscribe()
     }
 
     pub(super) fn durable_height(&self) -> u64 {

@@ -1,24 +1,21 @@
-//! The chain's blocks: records that are only ever appended (`engine/spec/store.md` §3).
+//! The chain's blocks: records that are only ever appended, and dropped from the first on
+//! (`engine/spec/store.md` §3).
+
+mod copy;
+mod format;
 
 use std::io;
 
 use thiserror::Error;
 
+pub use self::copy::LogCopy;
+use self::format::{FRAME_LENGTH, Frame, Preamble, SALT_LENGTH};
 use super::disk::{Disk, DiskFile, if_found, is_full, parent};
-use super::file::write_atomic;
+use super::file::{temporary, write_atomic};
 
 /// Longest record, bytes.
 pub const RECORD_LENGTH_MAX: usize = 16 * 1024 * 1024;
 
-const MAGIC: [u8; 8] = *b"KKRALOG\0";
-const VERSION: u32 = 1;
-/// Magic, version, salt, checksum.
-const PREAMBLE_LENGTH: usize = 8 + 4 + SALT_LENGTH + 32;
-const SALT_LENGTH: usize = 32;
-/// Length, index, first index of the append, checksum of the record, tag of all these.
-const FRAME_LENGTH: usize = 4 + 8 + 8 + 32 + TAG_LENGTH;
-const TAG_LENGTH: usize = 16;
-const CONTEXT: &str = "kakera/1 store block log";
 const SCAN_WINDOW: usize = 64 * 1024;
 
 /// Why a log could not be opened, read or appended to.
@@ -49,6 +46,14 @@ pub enum LogError {
         /// Its version.
         version: u32,
     },
+    /// The record was dropped on purpose. The caller is to blame.
+    #[error("record {index} was dropped; the log begins with record {first}")]
+    Dropped {
+        /// The record.
+        index: u64,
+        /// The first that is kept.
+        first: u64,
+    },
     /// The caller is to blame; nothing was changed.
     #[error("a record of {0} bytes where at most {RECORD_LENGTH_MAX} are allowed")]
     TooLong(usize),
@@ -78,7 +83,9 @@ pub struct BlockLog<D: Disk> {
     path: String,
     file: D::File,
     key: [u8; 32],
-    /// Where each record's frame begins.
+    /// Index of the first record that is kept.
+    first: u64,
+    /// Where the frame of each record that is kept begins.
     offsets: Vec<u64>,
     end: u64,
     broken: bool,
@@ -95,13 +102,11 @@ impl<D: Disk> BlockLog<D> {
         salt: [u8; SALT_LENGTH],
     ) -> Result<(Self, LogRecovery), LogError> {
         if if_found(disk.open(path))?.is_none() {
-            write_atomic(disk, path, &preamble(&salt))?;
+            write_atomic(disk, path, &Preamble { salt, first: 0 }.encode())?;
         }
         let file = disk.open(path)?;
-        let key = read_preamble(&file, path)?;
-        let end = PREAMBLE_LENGTH as u64;
-        let mut log =
-            Self { path: path.to_owned(), file, key, offsets: Vec::new(), end, broken: false };
+        let preamble = Preamble::read(&file, path)?;
+        let mut log = Self::empty(file, path, &preamble);
         let length = log.file.length()?;
         while let Some(record) = log.record_at(log.end, log.len(), length)? {
             log.offsets.push(log.end);
@@ -120,14 +125,39 @@ impl<D: Disk> BlockLog<D> {
         Ok((log, LogRecovery { truncated_bytes }))
     }
 
-    /// Number of records.
-    pub fn len(&self) -> u64 {
-        self.offsets.len() as u64
+    fn empty(file: D::File, path: &str, preamble: &Preamble) -> Self {
+        Self {
+            path: path.to_owned(),
+            file,
+            key: preamble.key(),
+            first: preamble.first,
+            offsets: Vec::new(),
+            end: preamble.length() as u64,
+            broken: false,
+        }
     }
 
-    /// Whether there is no record.
+    /// Number of records appended so far, dropped ones included: the index of the next.
+    pub fn len(&self) -> u64 {
+        self.first + self.offsets.len() as u64
+    }
+
+    /// Whether no record was ever appended.
     pub fn is_empty(&self) -> bool {
-        self.offsets.is_empty()
+        self.len() == 0
+    }
+
+    /// Index of the first record that was not dropped.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Bytes of the file up to record `index`; all if there is no such record, none if it was
+    /// dropped.
+    pub fn bytes_before(&self, index: u64) -> u64 {
+        let Some(place) = index.checked_sub(self.first) else { return 0 };
+        let offset = usize::try_from(place).ok().and_then(|place| self.offsets.get(place));
+        offset.copied().unwrap_or(self.end)
     }
 
     /// Appends a record; it is durable on return.
@@ -141,7 +171,7 @@ impl<D: Disk> BlockLog<D> {
         if self.broken {
             return Err(LogError::Broken);
         }
-        let (bytes, offsets) = self.encode(records)?;
+        let (bytes, offsets) = self.encode(records, |_| self.len())?;
         if let Err(error) = self.file.write_at(self.end, &bytes) {
             self.broken = self.file.truncate(self.end).is_err();
             let needed = bytes.len() as u64;
@@ -160,10 +190,13 @@ impl<D: Disk> BlockLog<D> {
 
     /// Record `index`, counted from 0; `None` beyond the last.
     pub fn read(&self, index: u64) -> Result<Option<Vec<u8>>, LogError> {
-        let place = usize::try_from(index).ok().and_then(|index| self.offsets.get(index));
-        let Some(&offset) = place else {
+        if index < self.first {
+            return Err(LogError::Dropped { index, first: self.first });
+        }
+        if index >= self.len() {
             return Ok(None);
-        };
+        }
+        let offset = self.bytes_before(index);
         match self.record_at(offset, index, self.end)? {
             Some(record) => Ok(Some(record)),
             None => Err(self.damaged(index, offset)),
@@ -172,6 +205,9 @@ impl<D: Disk> BlockLog<D> {
 
     /// Records from `from` on, as many as `max_bytes` hold, but one at least if there is one.
     pub fn read_range(&self, from: u64, max_bytes: usize) -> Result<Vec<Vec<u8>>, LogError> {
+        if from < self.first {
+            return Err(LogError::Dropped { index: from, first: self.first });
+        }
         let mut records: Vec<Vec<u8>> = Vec::new();
         let mut total = 0;
         for index in from..self.len() {
@@ -185,13 +221,16 @@ impl<D: Disk> BlockLog<D> {
     }
 
     fn record_length(&self, index: u64) -> u64 {
-        let begin = self.offsets[index as usize];
-        let end = self.offsets.get(index as usize + 1).copied().unwrap_or(self.end);
-        end - begin - FRAME_LENGTH as u64
+        self.bytes_before(index + 1) - self.bytes_before(index) - FRAME_LENGTH as u64
     }
 
-    /// The frames of an append, and where each will begin.
-    fn encode(&self, records: &[&[u8]]) -> Result<(Vec<u8>, Vec<u64>), LogError> {
+    /// The frames of records, and where each will begin; `first_of` says of an index which record
+    /// was the first of the same append.
+    fn encode(
+        &self,
+        records: &[&[u8]],
+        first_of: impl Fn(u64) -> u64,
+    ) -> Result<(Vec<u8>, Vec<u64>), LogError> {
         let length: usize = records.iter().map(|record| FRAME_LENGTH + record.len()).sum();
         let mut bytes = Vec::with_capacity(length);
         let mut offsets = Vec::with_capacity(records.len());
@@ -202,11 +241,22 @@ impl<D: Disk> BlockLog<D> {
             offsets.push(self.end + bytes.len() as u64);
             let check = blake3::keyed_hash(&self.key, record);
             let length = record.len() as u32;
-            let frame = Frame { length, index, first: self.len(), check };
+            let frame = Frame { length, index, first: first_of(index), check };
             bytes.extend_from_slice(&frame.encode(&self.key));
             bytes.extend_from_slice(record);
         }
         Ok((bytes, offsets))
+    }
+
+    /// Puts a copy that has all later records of this log in its place: the old or the new file is
+    /// there at every moment, and the new one is durable on return.
+    pub fn replace(&mut self, disk: &D, copy: LogCopy<D>) -> Result<(), LogError> {
+        disk.rename(&temporary(&self.path), &self.path)?;
+        // Unless the sync succeeds, a power cut may bring the old file back.
+        self.broken = true;
+        disk.sync_directory(parent(&self.path))?;
+        *self = copy.into_log();
+        Ok(())
     }
 
     /// The record whose frame begins at `offset`, if it is intact and ends by `end`.
@@ -265,83 +315,4 @@ impl<D: Disk> BlockLog<D> {
     fn damaged(&self, index: u64, offset: u64) -> LogError {
         LogError::Damaged { path: self.path.clone(), offset, index }
     }
-}
-
-/// What stands before each record.
-struct Frame {
-    length: u32,
-    index: u64,
-    /// Index of the first record of the append this one was part of.
-    first: u64,
-    check: blake3::Hash,
-}
-
-impl Frame {
-    fn encode(&self, key: &[u8; 32]) -> [u8; FRAME_LENGTH] {
-        let mut bytes = [0; FRAME_LENGTH];
-        bytes[..4].copy_from_slice(&self.length.to_le_bytes());
-        bytes[4..12].copy_from_slice(&self.index.to_le_bytes());
-        bytes[12..20].copy_from_slice(&self.first.to_le_bytes());
-        bytes[20..52].copy_from_slice(self.check.as_bytes());
-        let tag = tag(key, &bytes);
-        bytes[52..].copy_from_slice(&tag);
-        bytes
-    }
-
-    /// `None` unless the tag is right and the length within its limit.
-    fn decode(key: &[u8; 32], bytes: &[u8; FRAME_LENGTH]) -> Option<Self> {
-        let frame = Self::read(bytes);
-        let ours = bytes[52..] == tag(key, bytes) && frame.length as usize <= RECORD_LENGTH_MAX;
-        ours.then_some(frame)
-    }
-
-    fn read(bytes: &[u8; FRAME_LENGTH]) -> Self {
-        Self {
-            length: u32::from_le_bytes(array(bytes, 0)),
-            index: u64::from_le_bytes(array(bytes, 4)),
-            first: u64::from_le_bytes(array(bytes, 12)),
-            check: blake3::Hash::from_bytes(array(bytes, 20)),
-        }
-    }
-}
-
-fn tag(key: &[u8; 32], frame: &[u8; FRAME_LENGTH]) -> [u8; TAG_LENGTH] {
-    array(blake3::keyed_hash(key, &frame[..52]).as_bytes(), 0)
-}
-
-/// The `N` bytes at `at`, which lie within `bytes`.
-fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    std::array::from_fn(|index| bytes[at + index])
-}
-
-fn preamble(salt: &[u8; SALT_LENGTH]) -> [u8; PREAMBLE_LENGTH] {
-    let mut bytes = [0; PREAMBLE_LENGTH];
-    bytes[..8].copy_from_slice(&MAGIC);
-    bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-    bytes[12..44].copy_from_slice(salt);
-    let check = blake3::hash(&bytes[..44]);
-    bytes[44..].copy_from_slice(check.as_bytes());
-    bytes
-}
-
-/// The key of the log's checksums, from its salt.
-fn read_preamble(file: &impl DiskFile, path: &str) -> Result<[u8; 32], LogError> {
-    let not_a_log = || LogError::NotALog(path.to_owned());
-    if file.length()? < PREAMBLE_LENGTH as u64 {
-        return Err(not_a_log());
-    }
-    let mut bytes = [0; PREAMBLE_LENGTH];
-    file.read_at(0, &mut bytes)?;
-    if bytes[..8] != MAGIC {
-        return Err(not_a_log());
-    }
-    let version = u32::from_le_bytes(array(&bytes, 8));
-    if version != VERSION {
-        return Err(LogError::UnknownVersion { path: path.to_owned(), version });
-    }
-    let salt: [u8; SALT_LENGTH] = array(&bytes, 12);
-    if bytes != preamble(&salt) {
-        return Err(not_a_log());
-    }
-    Ok(blake3::derive_key(CONTEXT, &salt))
 }
