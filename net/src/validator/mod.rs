@@ -60,9 +60,7 @@ pub enum ValidatorError {
     #[error("{0}; try: check that the network file and the folder belong together")]
     Setup(#[from] SetupError),
     /// The chain kept here cannot be used.
-    #[error(
-        "the chain in the validator's folder: {0}; try: move chain.log away and recover it from the storage nodes"
-    )]
+    #[error("the chain in the validator's folder: {0}")]
     Chain(#[from] ChainStoreError),
     /// The disk or the socket failed.
     #[error("{0}")]
