@@ -13,6 +13,7 @@ mod fuzz;
 mod instructions;
 mod ledger_load;
 mod ledger_sim;
+mod ledger_start;
 mod papers;
 mod process;
 mod product;
@@ -55,6 +56,8 @@ enum Command {
     LedgerLoad(ledger_load::Options),
     /// Validators on virtual time under faults and a traitor; never a fork, nothing acknowledged lost
     LedgerSim(ledger_sim::Options),
+    /// Time a machine takes to have its kept chain in memory, with and without a checkpoint
+    LedgerStart(ledger_start::Options),
     /// Run a published experiment again, beside its published figures
     #[command(subcommand)]
     Papers(papers::Paper),
@@ -75,6 +78,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Instructions(options) => instructions::run(&options),
         Command::LedgerLoad(options) => ledger_load::run(&options),
         Command::LedgerSim(options) => ledger_sim::run(&options),
+        Command::LedgerStart(options) => ledger_start::run(&options),
         Command::Papers(paper) => papers::run(&paper),
         Command::Upgrade(options) => upgrade::run(&options),
         Command::VersusTahoe(options) => versus_tahoe::run(&options),

@@ -2,9 +2,10 @@
 //!
 //! Read [`Entry`] (what is said), [`Block`] (in which order), [`State`] (what it adds up to),
 //! [`Chain`] (block by block), then [`LightClient`] (what a client checks instead) and
-//! [`final_height`]. Two trees serve proofs: [`Log`] that an entry stands in the chain,
+//! [`final_height`]. Others get a block as a [`CompactBlock`] and the chain without its blocks as a
+//! [`Snapshot`]. Two trees serve proofs: [`Log`] that an entry stands in the chain,
 //! [`AuthenticatedMap`] what the state holds and what it does not. Formats and rules:
-//! `engine/spec/ledger.md`.
+//! `engine/spec/ledger.md`, `engine/spec/snapshot.md`.
 
 pub mod agreement;
 mod attestation;
