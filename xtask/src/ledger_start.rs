@@ -1,5 +1,6 @@
 //! `ledger-start`: how long a machine that kept its chain needs until it has it in memory, by
-//! executing all of it and from its checkpoint; and what retention makes of the files.
+//! executing all of it and from its checkpoint; how long a new one needs for a snapshot; and what
+//! retention makes of the files.
 //!
 //! The chain is made in this process, in blocks as a busy validator makes them.
 
@@ -12,9 +13,10 @@ use ed25519_dalek::SigningKey;
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::{
-    Certificate, CertifiedBlock, Chain, Entry, Genesis, Proposer, Snapshot, Suite, ValidatorSet,
-    VerifiedEntry,
+    Certificate, CertifiedBlock, Chain, Entry, Genesis, Proposer, Snapshot, SnapshotAssembly,
+    Suite, ValidatorSet, VerifiedEntry,
 };
+use kakera_engine::names::NodeId;
 use kakera_engine::signature::node_id;
 use kakera_net::chain_store::{CHAIN_FILE, ChainStore};
 use kakera_net::store::disk::OsDisk;
@@ -57,6 +59,12 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     let loaded = chain.start_seconds(|store, genesis| Ok(store.load(genesis, u64::MAX)?))?;
     report.add("start_from_checkpoint_seconds", loaded).goal(Goal::AtMost(5.0));
     report.add("times_faster", replayed / loaded).goal(Goal::AtLeast(5.0));
+
+    let start = Instant::now();
+    let (requests, bytes) = chain.gather()?;
+    report.add("gather_snapshot_seconds", start.elapsed().as_secs_f64()).goal(Goal::AtMost(5.0));
+    report.count("gather_snapshot_requests", requests);
+    report.add("gather_snapshot_megabytes", bytes as f64 / 1e6);
 
     let floor = chain.newest.height() * 9 / 10;
     let start = Instant::now();
@@ -117,6 +125,26 @@ impl Stored {
         let path = self.folder.join(file);
         let length = path.metadata().with_context(|| format!("no {}", path.display()))?.len();
         Ok(length as f64 / 1e6)
+    }
+
+    /// Gets the chain as a new machine does from three others, but for the network: how many chunks
+    /// that takes, and how many bytes they have.
+    fn gather(&self) -> Result<(usize, usize)> {
+        let mut assembly = SnapshotAssembly::new(self.genesis.clone(), self.newest.base().clone())?;
+        let sources = [1, 2, 3].map(|number| NodeId([number; 32]));
+        let (mut requests, mut bytes) = (0, self.newest.base().to_bytes().len());
+        for source in sources.into_iter().cycle() {
+            if assembly.is_complete() {
+                break;
+            }
+            let within = assembly.poll_request(source).context("nothing to ask for")?;
+            let chunk = self.newest.chunk(&within).context("no such subtree")?.to_bytes();
+            assembly.handle_chunk(source, &chunk)?;
+            (requests, bytes) = (requests + 1, bytes + chunk.len());
+        }
+        let chain = assembly.finish().context("not complete")?;
+        ensure!(chain.head() == self.newest.base().head(), "another chain was gathered");
+        Ok((requests, bytes))
     }
 
     /// Opens the store and gets the chain in one way or another, several times.
