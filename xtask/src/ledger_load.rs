@@ -31,7 +31,7 @@ pub(crate) struct Options {
     /// How long they post
     #[arg(long, default_value_t = 30)]
     seconds: u64,
-    /// Five seconds, and no goals for the rates, for the gate
+    /// Five seconds, and no goals for the rates
     #[arg(long, conflicts_with = "seconds")]
     short: bool,
 }

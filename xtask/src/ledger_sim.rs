@@ -5,6 +5,7 @@
 //! faults stop, it must come to one chain with all that was posted. The same seed gives the same
 //! trace, which every run of a seed is checked for.
 
+mod fault;
 mod machine;
 mod network;
 mod traitor;
@@ -14,7 +15,8 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use clap::Args;
-use network::{Fault, Network, Outcome};
+use fault::Fault;
+use network::{Network, Outcome};
 
 use crate::report::{Goal, Report};
 

@@ -42,7 +42,7 @@ pub(crate) struct Options {
     /// Where every draw begins
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// 40 records on 5 nodes, for the gate
+    /// 40 records on 5 nodes
     #[arg(long, conflicts_with_all = ["records", "nodes"])]
     short: bool,
 }

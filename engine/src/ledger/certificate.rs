@@ -54,7 +54,12 @@ impl Certificate {
     pub fn of_precommits(round: u32, precommits: Vec<SignedVote>) -> Self {
         let commit =
             |SignedVote { vote, signature }| Commit { validator: vote.validator, signature };
-        let mut commits: Vec<Commit> = precommits.into_iter().map(commit).collect();
+        Self::of_round(round, precommits.into_iter().map(commit))
+    }
+
+    /// The same of what is left of the precommits.
+    pub(super) fn of_round(round: u32, commits: impl IntoIterator<Item = Commit>) -> Self {
+        let mut commits: Vec<Commit> = commits.into_iter().collect();
         commits.sort_unstable_by_key(|commit| commit.validator);
         Self { round: Some(round), commits }
     }

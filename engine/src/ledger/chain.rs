@@ -223,21 +223,26 @@ impl Chain {
     }
 
     /// Appends a block. `now`, if there is a clock, bounds its time. On an error nothing changes.
-    pub fn apply(
-        &mut self,
-        CertifiedBlock { block, certificate }: &CertifiedBlock,
-        now: Option<u64>,
-    ) -> Result<(), BlockError> {
-        self.check_frame(block, now)?;
-        self.check_certificate(&block.header, certificate)?;
-        let checked = self.execute_block(block, |_| false)?;
-        self.append(checked, certificate.clone());
+    pub fn apply(&mut self, block: &CertifiedBlock, now: Option<u64>) -> Result<(), BlockError> {
+        let checked = self.check_certified(block, now)?;
+        self.append(checked, block.certificate.clone());
         Ok(())
     }
 
-    /// Checks all of the next block but its certificate. `now`, if there is a clock, bounds its
-    /// time; `verified` says of an [`Entry::id`](super::Entry::id) that this machine made a
-    /// [`VerifiedEntry`] of it before.
+    /// Checks all of the next block. `now`, if there is a clock, bounds its time.
+    pub fn check_certified(
+        &self,
+        CertifiedBlock { block, certificate }: &CertifiedBlock,
+        now: Option<u64>,
+    ) -> Result<CheckedBlock, BlockError> {
+        self.check_frame(block, now)?;
+        self.check_certificate(&block.header, certificate)?;
+        self.execute_block(block, |_| false)
+    }
+
+    /// Checks all of the next block but its certificate. `now` bounds its time as above; `verified`
+    /// says of an [`Entry::id`](super::Entry::id) that this machine made a [`VerifiedEntry`] of it
+    /// before.
     pub fn check(
         &self,
         block: &Block,

@@ -15,6 +15,7 @@ use kakera_engine::signature::node_id;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
+use super::fault::Fault;
 use super::machine::Machine;
 use super::traitor::distort;
 use crate::entries;
@@ -26,54 +27,6 @@ const TROUBLE: Duration = Duration::from_secs(10);
 const CALM: Duration = Duration::from_secs(30);
 const STEPS_MAX: u64 = 400_000;
 const CREATED: u64 = 1_700_000_000_000;
-
-/// What goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Fault {
-    Lost,
-    Doubled,
-    Late,
-    Partition,
-    Crash,
-    TornLog,
-    Skew,
-    Withheld,
-    Equivocation,
-    InvalidBlock,
-    Garbage,
-}
-
-impl Fault {
-    pub(super) const ALL: [Self; 11] = [
-        Self::Lost,
-        Self::Doubled,
-        Self::Late,
-        Self::Partition,
-        Self::Crash,
-        Self::TornLog,
-        Self::Skew,
-        Self::Withheld,
-        Self::Equivocation,
-        Self::InvalidBlock,
-        Self::Garbage,
-    ];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Lost => "message_lost",
-            Self::Doubled => "message_doubled",
-            Self::Late => "message_late",
-            Self::Partition => "partition",
-            Self::Crash => "crash",
-            Self::TornLog => "torn_log",
-            Self::Skew => "clock_skew",
-            Self::Withheld => "withheld",
-            Self::Equivocation => "equivocation",
-            Self::InvalidBlock => "invalid_block",
-            Self::Garbage => "garbage",
-        }
-    }
-}
 
 /// What became of a network.
 pub(super) struct Outcome {
@@ -90,7 +43,7 @@ pub(super) struct Outcome {
 enum Event {
     Deliver { to: usize, from: usize, message: Message },
     Share { to: usize, entry: Box<Entry> },
-    Blocks { to: usize, life: u32, blocks: Vec<CertifiedBlock> },
+    Blocks { to: usize, from: usize, life: u32, blocks: Vec<CertifiedBlock>, head: u64 },
     Height { to: usize, from: usize, height: u64 },
     Wake { machine: usize, life: u32 },
     Beat { machine: usize },
@@ -98,7 +51,6 @@ enum Event {
     Crash { machine: usize },
     Start { machine: usize },
     Partition { sides: u8 },
-    Check,
 }
 
 /// A network under way.
@@ -120,7 +72,7 @@ pub(super) struct Network {
 struct Author {
     key: SigningKey,
     sequence: u64,
-    /// The entry under way, and how many tickets of it.
+    /// The entry under way.
     posting: Option<Entry>,
 }
 
@@ -234,7 +186,6 @@ impl Network {
             let lasting = Duration::from_millis(200 + self.below(5000));
             self.at((at + lasting).min(TROUBLE), Event::Partition { sides: 0 });
         }
-        self.at(TROUBLE + CALM, Event::Check);
     }
 
     fn happen(&mut self, event: Event) {
@@ -262,14 +213,11 @@ impl Network {
                 }
                 self.work(to);
             }
-            Event::Height { to, from, height } => {
-                let (from, clock) = (self.id(from), self.clock(to));
-                if let Some(validator) = &mut self.machines[to].validator {
-                    validator.handle_height(from, height, clock);
-                }
-                self.work(to);
+            Event::Height { to, from, height } => self.hear_height(to, from, height),
+            Event::Blocks { to, from, life, blocks, head } => {
+                self.catch_up(to, life, blocks);
+                self.hear_height(to, from, head);
             }
-            Event::Blocks { to, life, blocks } => self.catch_up(to, life, blocks),
             Event::Wake { machine, life } => {
                 if self.machines[machine].life == life {
                     self.machines[machine].wake = None;
@@ -282,7 +230,6 @@ impl Network {
             }
             Event::Beat { machine } => self.beat(machine),
             Event::Post { author } => self.post(author),
-            Event::Check => {}
         }
     }
 
@@ -336,7 +283,7 @@ impl Network {
                 Work::Share(entry) => {
                     for to in (0..VALIDATORS).filter(|to| *to != machine) {
                         let entry = entry.clone();
-                        self.send(machine, to, |_| Event::Share { to, entry });
+                        self.send(machine, to, Event::Share { to, entry });
                     }
                 }
                 Work::Block(block) => {
@@ -389,8 +336,16 @@ impl Network {
         }
         let stored = &self.machines[source].blocks;
         let blocks: Vec<_> = stored.iter().skip(height as usize - 1).take(20).cloned().collect();
-        let life = self.machines[machine].life;
-        self.send(source, machine, |_| Event::Blocks { to: machine, life, blocks });
+        let (life, head) = (self.machines[machine].life, stored.len() as u64);
+        self.send(source, machine, Event::Blocks { to: machine, from: source, life, blocks, head });
+    }
+
+    fn hear_height(&mut self, to: usize, from: usize, height: u64) {
+        let (from, clock) = (self.id(from), self.clock(to));
+        if let Some(validator) = &mut self.machines[to].validator {
+            validator.handle_height(from, height, clock);
+        }
+        self.work(to);
     }
 
     fn catch_up(&mut self, to: usize, life: u32, blocks: Vec<CertifiedBlock>) {
@@ -409,10 +364,14 @@ impl Network {
 
     /// Now and then a validator tells the others how far it is.
     fn beat(&mut self, machine: usize) {
-        let height = self.machines[machine].blocks.len() as u64;
         if self.machines[machine].validator.is_some() {
+            let mut height = self.machines[machine].blocks.len() as u64;
+            if self.traitor == Some(machine) && self.below(2) == 0 {
+                self.count(Fault::FalseHeight);
+                height = u64::MAX;
+            }
             for to in (0..VALIDATORS).filter(|to| *to != machine) {
-                self.send(machine, to, |_| Event::Height { to, from: machine, height });
+                self.send(machine, to, Event::Height { to, from: machine, height });
             }
         }
         self.work(machine);
@@ -453,7 +412,7 @@ impl Network {
                 self.send_garbage(message);
             }
             if let Some(message) = told {
-                self.send(from, to, |_| Event::Deliver { to, from, message: message.clone() });
+                self.send(from, to, Event::Deliver { to, from, message });
             }
         }
     }
@@ -469,12 +428,12 @@ impl Network {
         self.count(Fault::Garbage);
         if let (Ok(message), Some(from)) = (Message::from_bytes(&bytes), self.traitor) {
             let to = (from + 1) % VALIDATORS;
-            self.send(from, to, |_| Event::Deliver { to, from, message: message.clone() });
+            self.send(from, to, Event::Deliver { to, from, message });
         }
     }
 
     /// Lets something reach another machine, perhaps, sooner or later, once or twice.
-    fn send(&mut self, from: usize, to: usize, event: impl FnOnce(&Self) -> Event) {
+    fn send(&mut self, from: usize, to: usize, event: Event) {
         if !self.reaches(from, to) {
             return;
         }
@@ -489,7 +448,6 @@ impl Network {
                 _ => {}
             }
         }
-        let event = event(self);
         if self.troubled()
             && self.below(30) == 0
             && let Event::Deliver { to, from, message } = &event
@@ -595,7 +553,9 @@ impl Network {
                 format!("deliver {from} {to} {:?}", hash("message", &[&message.to_bytes()]))
             }
             Event::Share { to, entry } => format!("share {to} {}", entry.sequence),
-            Event::Blocks { to, blocks, .. } => format!("blocks {to} {}", blocks.len()),
+            Event::Blocks { to, from, blocks, .. } => {
+                format!("blocks {from} {to} {}", blocks.len())
+            }
             Event::Height { to, from, height } => format!("height {from} {to} {height}"),
             Event::Wake { machine, life } => format!("wake {machine} {life}"),
             Event::Beat { machine } => format!("beat {machine}"),
@@ -603,7 +563,6 @@ impl Network {
             Event::Crash { machine } => format!("crash {machine}"),
             Event::Start { machine } => format!("start {machine}"),
             Event::Partition { sides } => format!("partition {sides}"),
-            Event::Check => "check".into(),
         };
         let time = (self.now.as_nanos() as u64).to_be_bytes();
         self.outcome.trace = hash("trace", &[&self.outcome.trace, &time, what.as_bytes()]);

@@ -9,7 +9,7 @@ use kakera_engine::names::NetworkId;
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 
-use super::network::Fault;
+use super::fault::Fault;
 
 /// What the traitor tells one of the others in place of `message`; nothing if it withholds it.
 pub(super) fn distort(

@@ -51,7 +51,7 @@ pub(crate) struct Options {
     /// Where the CSV and the SVG go [default: papers/medical-alpha, with --short below target]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// 200 writes and 2 stops without goals for the times, for the gate
+    /// 200 writes and 2 stops without goals for the times
     #[arg(long, conflicts_with_all = ["writes", "stops"])]
     short: bool,
 }

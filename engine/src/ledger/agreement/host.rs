@@ -40,19 +40,17 @@ pub(super) struct Host<'a> {
     pub(super) recorded: &'a mut BTreeSet<Digest32>,
     pub(super) wanted: &'a mut Option<u32>,
     pub(super) events: &'a mut VecDeque<AgreementEvent>,
+    pub(super) suspected: &'a BTreeSet<NodeId>,
+    pub(super) pace: &'a Pace,
     pub(super) height: u64,
+    /// The log is being read: what it has is not to be written again.
+    pub(super) replaying: bool,
+    pub(super) now: Duration,
 }
 
 impl Host<'_> {
     /// Performs an effect and says how the core goes on.
-    pub(super) fn perform(
-        &mut self,
-        effect: Effect<Context>,
-        replaying: bool,
-        suspected: &BTreeSet<NodeId>,
-        pace: &Pace,
-        now: Duration,
-    ) -> Resume<Context> {
+    pub(super) fn perform(&mut self, effect: Effect<Context>) -> Resume<Context> {
         match effect {
             Effect::CancelAllTimeouts(go_on) => {
                 self.timers.clear();
@@ -61,13 +59,16 @@ impl Host<'_> {
             }
             Effect::CancelTimeout(timeout, go_on) => {
                 self.timers.cancel(timeout);
+                if timeout.kind == malachite::TimeoutKind::Propose {
+                    *self.wanted = None;
+                }
                 go_on.resume_with(())
             }
             Effect::ScheduleTimeout(timeout, go_on) => {
                 let proposer =
                     self.members.set().proposer(self.height, round_number(timeout.round));
-                let time = pace.time_for(timeout, suspected.contains(&proposer));
-                self.timers.schedule(timeout, now.saturating_add(time));
+                let time = self.pace.time_for(timeout, self.suspected.contains(&proposer));
+                self.timers.schedule(timeout, self.now.saturating_add(time));
                 go_on.resume_with(())
             }
             Effect::GetValue(_, round, _, go_on) => {
@@ -75,7 +76,7 @@ impl Host<'_> {
                 go_on.resume_with(())
             }
             Effect::WalAppend(_, input, go_on) => {
-                if !replaying {
+                if !self.replaying {
                     let records = records_of(self.height, &input, self.recorded);
                     self.events.extend(records.into_iter().map(AgreementEvent::Record));
                 }
@@ -130,10 +131,8 @@ impl Host<'_> {
             Effect::VerifyPolkaCertificate(polka, _, _, go_on) => {
                 let votes: Vec<_> =
                     polka.votes(&Context).map(|vote| vote_from_core(&vote)).collect();
-                {
-                    let holds = self.are_votes_of(&votes, |set, voters| set.decides(voters));
-                    go_on.resume_with(holds.then_some(()).ok_or(UNJUSTIFIED))
-                }
+                let holds = self.are_votes_of(&votes, |set, voters| set.decides(voters));
+                go_on.resume_with(holds.then_some(()).ok_or(UNJUSTIFIED))
             }
             Effect::VerifyRoundCertificate(round, _, _, go_on) => {
                 let holds = self.justifies_round(&RoundVotes::from_core(&round));
@@ -162,13 +161,10 @@ impl Host<'_> {
         let Some(block) = self.blocks.get(&decided.value_id.0) else {
             unreachable!("the core decides only on blocks that it was given");
         };
-        let mut commits: Vec<Commit> = decided
-            .commit_signatures
-            .iter()
-            .map(|one| Commit { validator: one.address.0, signature: one.signature })
-            .collect();
-        commits.sort_by_key(|commit| commit.validator);
-        let certificate = Certificate { round: Some(round_number(decided.round)), commits };
+        let signatures = decided.commit_signatures.iter();
+        let commits =
+            signatures.map(|one| Commit { validator: one.address.0, signature: one.signature });
+        let certificate = Certificate::of_round(round_number(decided.round), commits);
         self.events.push_back(AgreementEvent::Decided { block: Arc::clone(block), certificate });
     }
 

@@ -42,7 +42,7 @@ use super::log::Digest32;
 use crate::names::{NetworkId, NodeId};
 use crate::signature::node_id;
 
-/// Most different blocks of one round that are looked at: an honest proposer makes one.
+/// Most blocks of one round that are looked at: an honest proposer makes one.
 pub const PROPOSALS_PER_ROUND_MAX: usize = 2;
 
 /// Decides on blocks with the other validators. See the module for its contract.
@@ -145,7 +145,7 @@ impl Agreement {
         let start = Input::StartHeight(
             Height(height),
             Members::new(validators),
-            !records.is_empty(),
+            !inputs.is_empty(),
             None,
             malachite::VoteExtensionPolicy::Disabled,
         );
@@ -183,17 +183,23 @@ impl Agreement {
     }
 
     /// Whether a proposal is of the height under way, by the proposer of its round and signed by
-    /// it, and not one too many: worth the work of checking its block.
-    pub fn welcomes(&self, proposed: &ProposedBlock) -> bool {
-        let Some(under_way) = &self.under_way else { return false };
+    /// it, and not one too many: worth the work of checking its block. To be asked once for each:
+    /// good or bad, the block counts.
+    pub fn welcomes(&mut self, proposed: &ProposedBlock) -> bool {
+        let known = self.knows(&proposed.proposal.value);
+        let Some(under_way) = &mut self.under_way else { return false };
         let ProposedBlock { proposal, .. } = proposed;
         let height = under_way.core.height().0;
-        let seen = under_way.proposals_seen.get(&proposal.round).copied().unwrap_or(0);
-        proposal.height == height
-            && (seen < PROPOSALS_PER_ROUND_MAX || self.knows(&proposal.value))
+        let genuine = proposal.height == height
             && proposal.validator == under_way.members.set().proposer(height, proposal.round)
             && proposed.is_consistent()
-            && proposal.verifies(&self.network)
+            && proposal.verifies(&self.network);
+        if !genuine || known {
+            return genuine;
+        }
+        let seen = under_way.proposals_seen.entry(proposal.round).or_default();
+        *seen += 1;
+        *seen <= PROPOSALS_PER_ROUND_MAX
     }
 
     /// Whether a block was checked already at this height.
@@ -215,12 +221,9 @@ impl Agreement {
         }
         let input = match message {
             Message::Proposal(ProposedBlock { proposal, block }) => {
-                let UnderWay { blocks, proposals_seen, .. } = under_way;
                 // The block that was checked stands, whatever now comes under the same header.
-                let block = blocks.entry(proposal.value).or_insert_with(|| {
-                    *proposals_seen.entry(proposal.round).or_default() += 1;
-                    Arc::clone(block)
-                });
+                let checked = under_way.blocks.entry(proposal.value);
+                let block = checked.or_insert_with(|| Arc::clone(block));
                 let proposed = ProposedBlock { proposal: *proposal, block: Arc::clone(block) };
                 Some(Input::Proposal(proposed.to_core()))
             }
@@ -268,15 +271,27 @@ impl Agreement {
         else {
             return Ok(());
         };
-        let height = core.height().0;
-        let mut host =
-            Host { network, key, members, timers, blocks, recorded, wanted, events, height };
-        let replaying = *replaying;
+        let (height, replaying) = (core.height().0, *replaying);
+        let mut host = Host {
+            network,
+            key,
+            members,
+            timers,
+            blocks,
+            recorded,
+            wanted,
+            events,
+            suspected,
+            pace,
+            height,
+            replaying,
+            now,
+        };
         let result: Result<(), Error<Context>> = process!(
             input: input,
             state: core,
             metrics: &(),
-            with: effect => Ok::<_, Error<Context>>(host.perform(effect, replaying, suspected, pace, now))
+            with: effect => Ok::<_, Error<Context>>(host.perform(effect))
         );
         result.map_err(|error| AgreementError { height, reason: error.to_string() })
     }

@@ -12,9 +12,9 @@ use super::{Pending, Validator};
 use crate::ledger::agreement::{Agreement, AgreementError, AgreementEvent, Message, Pace, Record};
 use crate::ledger::{
     BeaconChain, Block, BlockError, Body, CertifiedBlock, Chain, CheckedBlock, Digest32, Entry,
-    Equivocation, Proposer, VerifiedEntry,
+    Equivocation, Proposer, VALIDATORS_MAX, VerifiedEntry,
 };
-use crate::names::{NetworkId, NodeId};
+use crate::names::NodeId;
 use crate::signature::node_id;
 
 /// Messages of one validator that wait for their height.
@@ -57,32 +57,37 @@ pub(super) struct Council {
     /// Blocks of the height under way that the chain found good.
     checked: BTreeMap<Digest32, CheckedBlock>,
     /// Messages of heights that have not begun here.
-    early: BTreeMap<NodeId, VecDeque<Message>>,
+    early: BTreeMap<NodeId, Vec<Message>>,
     gaps: BTreeMap<(NodeId, u64), Entry>,
-    behind: Option<Behind>,
+    behind: Behind,
     work: VecDeque<Work>,
     links: Option<BeaconChain>,
     fault: Option<AgreementError>,
 }
 
+/// Who says that its chain is longer. A claim is worth one question: a liar must not keep the
+/// others from being asked, and who is ahead says so again.
+#[derive(Default)]
 struct Behind {
-    ahead: NodeId,
-    height: u64,
+    claims: BTreeMap<NodeId, u64>,
     since: Duration,
 }
 
 impl Council {
-    pub(super) fn new(network: NetworkId, key: SigningKey) -> Self {
-        Self {
-            agreement: Agreement::new(network, key, Pace::default(), true),
+    pub(super) fn new(chain: &Chain, key: &SigningKey) -> Self {
+        let agreement = Agreement::new(chain.network(), key.clone(), Pace::default(), true);
+        let mut council = Self {
+            agreement,
             checked: BTreeMap::new(),
             early: BTreeMap::new(),
             gaps: BTreeMap::new(),
-            behind: None,
+            behind: Behind::default(),
             work: VecDeque::new(),
             links: None,
             fault: None,
-        }
+        };
+        council.find_links(chain, key);
+        council
     }
 
     /// The chain of the own active anchor.
@@ -99,7 +104,7 @@ impl Council {
             messages.retain(|message| message.height() > head);
         }
         self.early.retain(|_, messages| !messages.is_empty());
-        self.behind.take_if(|behind| behind.height <= head);
+        self.behind.claims.retain(|_, height| *height > head);
         self.find_links(chain, key);
     }
 
@@ -119,9 +124,8 @@ impl Council {
     /// Validators that have begun a height which has not begun here, and whether one of them put a
     /// block with entries forward.
     fn begun_elsewhere(&self, height: u64) -> (BTreeSet<NodeId>, bool) {
-        let of_height = |messages: &VecDeque<Message>| {
-            messages.iter().any(|message| message.height() == height)
-        };
+        let of_height =
+            |messages: &Vec<Message>| messages.iter().any(|message| message.height() == height);
         let begun = self.early.iter().filter(|(_, messages)| of_height(messages));
         let orders = self.early.values().flatten().any(|message| {
             matches!(message, Message::Proposal(proposed)
@@ -135,9 +139,8 @@ impl Validator {
     /// How long the steps of agreement may take, and whether this validator votes: one that lost
     /// its voting log must not, since it may have voted otherwise before. Before anything else.
     pub fn set_voting(&mut self, pace: Pace, votes: bool) {
-        let agreement = Agreement::new(self.chain.network(), self.key.clone(), pace, votes);
-        self.council.agreement = agreement;
-        self.council.find_links(&self.chain, &self.key);
+        let (network, key) = (self.chain.network(), self.key.clone());
+        self.council.agreement = Agreement::new(network, key, pace, votes);
     }
 
     /// Goes on where a voting log of an earlier run ends. Before anything else.
@@ -166,7 +169,7 @@ impl Validator {
         let next = self.chain.head().header.height + 1;
         let height = message.height();
         if height > next {
-            self.fall_behind(from, height - 1, clock);
+            self.handle_height(from, height - 1, clock);
         }
         if self.council.agreement.height() == Some(height) {
             self.take(&message, clock);
@@ -176,10 +179,16 @@ impl Validator {
         self.advance(clock);
     }
 
-    /// Another validator is known to have a longer chain.
+    /// Another validator says how long its chain is.
     pub fn handle_height(&mut self, from: NodeId, height: u64, clock: Clock) {
         if height > self.chain.head().header.height {
-            self.fall_behind(from, height, clock);
+            let Behind { claims, since } = &mut self.council.behind;
+            if claims.is_empty() {
+                *since = clock.elapsed;
+            }
+            if claims.len() < VALIDATORS_MAX || claims.contains_key(&from) {
+                claims.insert(from, height);
+            }
         }
     }
 
@@ -212,16 +221,12 @@ impl Validator {
         self.council.agreement.next_wake()
     }
 
-    /// What is to be done next. `rng` salts the leaves of a block.
+    /// What is to be done next to decide with others. `rng` salts the leaves of a block.
     pub fn poll_work(&mut self, clock: Clock, rng: &mut impl CryptoRng) -> Option<Work> {
         self.advance(clock);
         if let Some(round) = self.council.agreement.wants_block() {
             self.put_forward(round, clock, rng);
             self.advance(clock);
-        }
-        if self.council.work.is_empty() && self.decides_alone() {
-            let block = self.poll_block(clock.unix_millis, rng)?;
-            return Some(Work::Block(Box::new(block)));
         }
         self.council.work.pop_front()
     }
@@ -229,9 +234,13 @@ impl Validator {
     /// From whom to fetch blocks, from which height on, if the chain here has stayed behind.
     pub fn poll_behind(&mut self, clock: Clock) -> Option<(NodeId, u64)> {
         let next = self.chain.head().header.height + 1;
-        let Behind { ahead, height, since } = self.council.behind.as_ref()?;
-        let late = clock.elapsed.saturating_sub(*since) >= BEHIND_PATIENCE;
-        (self.pending.is_none() && *height >= next && late).then_some((*ahead, next))
+        let Behind { claims, since } = &mut self.council.behind;
+        let far = claims.values().any(|height| *height > next);
+        let late = far || clock.elapsed.saturating_sub(*since) >= BEHIND_PATIENCE;
+        if self.pending.is_some() || !late {
+            return None;
+        }
+        claims.pop_first().map(|(ahead, _)| (ahead, next))
     }
 
     /// A block that the others decided on: becomes pending here, see [`Work::Block`].
@@ -241,8 +250,7 @@ impl Validator {
         if height <= own {
             return Ok(());
         }
-        let checked = self.chain.check(&block.block, None, &self.verified())?;
-        self.chain.clone().commit(checked.clone(), block.certificate.clone())?;
+        let checked = self.chain.check_certified(&block, None)?;
         self.make_pending(block, checked);
         self.advance(clock);
         Ok(())
@@ -314,11 +322,9 @@ impl Validator {
             return;
         };
         let block = Arc::new(proposal.block);
-        if let Ok(checked) = self.chain.check(&block, None, &|_| true) {
-            self.council.checked.insert(block.header.hash(), checked);
-            let proposed = self.council.agreement.propose(round, block, clock.elapsed);
-            self.note(proposed);
-        }
+        self.council.checked.insert(block.header.hash(), self.check_own(&block));
+        let proposed = self.council.agreement.propose(round, block, clock.elapsed);
+        self.note(proposed);
     }
 
     /// What the chain made of a block that was decided on; checked anew if it comes from the voting
@@ -354,15 +360,7 @@ impl Validator {
         let proposals = messages.iter().filter(is_proposal).count();
         let one_too_many = is_proposal(&&message) && proposals >= EARLY_PROPOSALS_MAX;
         if messages.len() < EARLY_MAX && !one_too_many && !messages.contains(&message) {
-            messages.push_back(message);
-        }
-    }
-
-    fn fall_behind(&mut self, ahead: NodeId, height: u64, clock: Clock) {
-        match &mut self.council.behind {
-            Some(behind) if behind.height >= height => {}
-            Some(behind) => (behind.ahead, behind.height) = (ahead, height),
-            none => *none = Some(Behind { ahead, height, since: clock.elapsed }),
+            messages.push(message);
         }
     }
 

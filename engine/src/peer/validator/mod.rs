@@ -22,7 +22,7 @@ use rand_core::CryptoRng;
 use thiserror::Error;
 
 use crate::ledger::{
-    BlockError, Body, Certificate, CertifiedBlock, Chain, CheckedBlock, Digest32, Entry,
+    Block, BlockError, Body, Certificate, CertifiedBlock, Chain, CheckedBlock, Digest32, Entry,
     EntryError, FollowAck, Header, Node, ProposeError, Proposer, State, VerifiedEntry, Vote,
     VoteKind, final_height,
 };
@@ -38,6 +38,7 @@ pub const WAITING_MAX: usize = 4096;
 pub const WAITING_PER_AUTHOR_MAX: usize = 256;
 /// Most submissions of one entry that wait for its outcome.
 const TICKETS_PER_ENTRY_MAX: usize = 16;
+
 /// Orders entries. See the module for its promise.
 pub struct Validator {
     key: SigningKey,
@@ -151,7 +152,7 @@ impl Validator {
         }
         let pending = pending.map(|block| Pending::stored(&chain, block)).transpose()?;
         let mut validator = Self {
-            council: Council::new(chain.network(), key.clone()),
+            council: Council::new(&chain, &key),
             key,
             id,
             ahead: chain.state().clone(),
@@ -202,8 +203,8 @@ impl Validator {
         self.settle();
     }
 
-    /// Whether this validator's signature decides.
-    fn decides_alone(&self) -> bool {
+    /// Whether this validator's signature decides: then [`Validator::poll_block`] makes blocks.
+    pub fn decides_alone(&self) -> bool {
         self.chain.validators().decides(&BTreeSet::from([self.id]))
     }
 
@@ -229,13 +230,9 @@ impl Validator {
         let block = proposal.block;
         if draws || !block.entries.is_empty() {
             let certificate = self.certify(&block.header);
-            match self.chain.check(&block, None, &|_| true) {
-                Ok(checked) => {
-                    let block = CertifiedBlock { block, certificate };
-                    self.pending = Some(Pending::new(block, checked, false));
-                }
-                Err(error) => unreachable!("the chain refuses its own proposal: {error}"),
-            }
+            let checked = self.check_own(&block);
+            let block = CertifiedBlock { block, certificate };
+            self.pending = Some(Pending::new(block, checked, false));
         }
         if !proposal.refused.is_empty() {
             for (refused, error) in proposal.refused {
@@ -376,6 +373,14 @@ impl Validator {
         pending.map(|salted| &salted.entry).any(|other| other == entry.entry())
     }
 
+    /// What a block of the chain's own making leads to.
+    fn check_own(&self, block: &Block) -> CheckedBlock {
+        match self.chain.check(block, None, &|_| true) {
+            Ok(checked) => checked,
+            Err(error) => unreachable!("the chain refuses its own proposal: {error}"),
+        }
+    }
+
     /// The certificate of the only validator.
     fn certify(&self, header: &Header) -> Certificate {
         if self.chain.version() == 1 {
@@ -386,7 +391,7 @@ impl Validator {
             height: header.height,
             round: 0,
             value: Some(header.hash()),
-            validator: node_id(&self.key),
+            validator: self.id,
         };
         Certificate::of_precommits(0, vec![vote.sign(&header.network, &self.key)])
     }
@@ -422,8 +427,7 @@ impl Pending {
 
     /// A block that was stored after the head of `chain`.
     fn stored(chain: &Chain, block: CertifiedBlock) -> Result<Self, BlockError> {
-        chain.clone().apply(&block, None)?;
-        let checked = chain.check(&block.block, None, &|_| true)?;
+        let checked = chain.check_certified(&block, None)?;
         Ok(Self::new(block, checked, true))
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::Place;
-use crate::hash::hash;
 use crate::ledger::{Digest32, Entry};
 
 /// Entries whose place is remembered after they became final.
@@ -18,21 +17,17 @@ pub(super) struct Places {
 
 impl Places {
     pub(super) fn find(&self, entry: &Entry) -> Option<Place> {
-        self.by_entry.get(&Self::name(entry)).copied()
+        self.by_entry.get(&entry.id()).copied()
     }
 
     pub(super) fn insert(&mut self, entry: &Entry, place: Place) {
-        let name = Self::name(entry);
-        self.by_entry.insert(name, place);
-        self.oldest_first.push_back(name);
+        let id = entry.id();
+        self.by_entry.insert(id, place);
+        self.oldest_first.push_back(id);
         if self.oldest_first.len() > PLACES_MAX
             && let Some(oldest) = self.oldest_first.pop_front()
         {
             self.by_entry.remove(&oldest);
         }
-    }
-
-    fn name(entry: &Entry) -> Digest32 {
-        hash("submission", &[&entry.to_bytes()])
     }
 }

@@ -1,4 +1,4 @@
-//! What validators tell each other and remember, frozen: a changed hash here is a new version.
+//! What validators tell each other and remember. A changed hash here is a new version.
 #![allow(clippy::unwrap_used, reason = "a test says by panicking what failed")]
 
 mod ledger_network;
@@ -186,6 +186,38 @@ fn other_entries_under_a_known_header_do_not_replace_the_block() {
     let (decided, certificate) = decided.unwrap();
     assert_eq!(decided, block);
     assert!(certificate.certifies(&block.header, &validators));
+}
+
+#[test]
+fn a_proposer_makes_others_check_two_blocks_of_a_round_at_most() {
+    let mut network = Consortium::four();
+    let validators = set(&FOUR);
+    let turn = *FOUR.iter().find(|number| machine(**number) == validators.proposer(1, 0)).unwrap();
+    let own = *FOUR.iter().find(|number| **number != turn).unwrap();
+    let mut agreement = Agreement::new(network.id(), key(own), Pace::default(), true);
+    agreement.begin(1, &validators, Duration::ZERO).unwrap();
+    let mut block = block(&mut network);
+    let welcome = [1, 2, 3].map(|later| {
+        block.header.time += later;
+        let (value, block) = (block.header.hash(), Arc::new(block.clone()));
+        let proposal = SignedProposal::sign(&network.id(), 1, 0, None, value, &key(turn));
+        agreement.welcomes(&ProposedBlock { proposal, block })
+    });
+    assert_eq!(welcome, [true, true, false]);
+}
+
+#[test]
+fn who_lost_its_voting_log_listens_and_says_nothing() {
+    let network = Consortium::four();
+    for number in FOUR {
+        let mut agreement = Agreement::new(network.id(), key(number), Pace::default(), false);
+        agreement.begin(1, &set(&FOUR), Duration::ZERO).unwrap();
+        assert_eq!(agreement.wants_block(), None);
+        agreement.handle_time(Duration::from_secs(60)).unwrap();
+        let said = std::iter::from_fn(|| agreement.poll_event())
+            .filter(|event| matches!(event, AgreementEvent::Send(_)));
+        assert_eq!(said.count(), 0);
+    }
 }
 
 proptest! {
