@@ -88,6 +88,13 @@ pub enum Operation {
         #[n(1)]
         acknowledged: Option<FollowAck>,
     },
+    /// What one validator tells another. The body is a canonical list of [`Remark`](super::Remark)s, possibly none.
+    #[n(11)]
+    Confer {
+        /// The sender's newest final height.
+        #[n(0)]
+        head: u64,
+    },
 }
 
 /// The header of a store request.

@@ -100,6 +100,13 @@ pub enum Response {
         #[n(0)]
         head: u64,
     },
+    /// To `Confer`.
+    #[n(12)]
+    Conferred {
+        /// The receiver's newest final height.
+        #[n(0)]
+        head: u64,
+    },
 }
 
 /// A value of the ledger's state, or its absence, with the proof.

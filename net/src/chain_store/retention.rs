@@ -7,7 +7,8 @@
 
 use kakera_engine::ledger::{Chain, Genesis, LightClient, SetChange, Snapshot};
 
-use super::{AnchorFault, ChainStore, ChainStoreError, FOLLOW_LEN_MAX, random_salt};
+use super::{AnchorFault, ChainStore, ChainStoreError, FOLLOW_LEN_MAX};
+use crate::random::random_salt;
 use crate::store::block_log::LogCopy;
 use crate::store::disk::Disk;
 use crate::store::snapshot_file::{SnapshotFile, write_snapshot};
