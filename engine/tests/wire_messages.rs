@@ -6,7 +6,9 @@ mod virtual_network;
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::hash::hash;
 use kakera_engine::keyshare::KeyParameters;
-use kakera_engine::ledger::{Body, Entry, GroupCreate, HeadAttestation, StateKey};
+use kakera_engine::ledger::{
+    Body, Entry, GroupCreate, HeadAttestation, Inclusion, Log, SaltedEntry, StateKey, Upgrade,
+};
 use kakera_engine::names::{Epoch, GroupId, NetworkId, ObjectId};
 use kakera_engine::object::GroupHashes;
 use kakera_engine::signature::{Signature, node_id};
@@ -54,6 +56,7 @@ fn operations() -> Vec<(&'static str, Operation)> {
     });
     let entry = Entry::sign(&NETWORK, &key(1), 1, body);
     let after = Some(ObjectId([9; 32]));
+    let posted = entry.clone();
     vec![
         ("store", Operation::Store(Box::new(Store { object, share }))),
         ("read", Operation::Read(Read { part: part(), groups, descriptor: true, key_part: false })),
@@ -75,6 +78,9 @@ fn operations() -> Vec<(&'static str, Operation)> {
         ("head", Operation::Head { nonce: [6; 32] }),
         ("prove", Operation::Prove(vec![StateKey::Counts, StateKey::Group(GroupId(7))])),
         ("follow", Operation::Follow { from: 5, acknowledged: None }),
+        ("confer", Operation::Confer { head: 5 }),
+        ("consult", Operation::Consult { keys: vec![StateKey::Counts], from: 5, nonce: [6; 32] }),
+        ("post", Operation::Post(Box::new(posted))),
     ]
 }
 
@@ -83,6 +89,13 @@ fn responses() -> Vec<(&'static str, Response)> {
     let binding = descriptor.binding();
     let head = VirtualNetwork::new(1, (descriptor.code, descriptor.key)).genesis_head();
     let attestation = HeadAttestation::sign(&head.header, [6; 32], NOW, &key(1));
+    let body = Body::Upgrade(Upgrade { version: 2 });
+    let entry = SaltedEntry { salt: [5; 16], entry: Entry::sign(&NETWORK, &key(1), 1, body) };
+    let mut log = Log::default();
+    log.append(entry.leaf());
+    let inclusion = Inclusion { head: head.clone(), salt: [5; 16], proof: log.prove(0).unwrap() };
+    let consulted =
+        Response::Consulted { head: Box::new(head.clone()), attestation: attestation.clone() };
     let progress = RepairProgress {
         finished: true,
         objects_found: 1,
@@ -118,6 +131,9 @@ fn responses() -> Vec<(&'static str, Response)> {
         ("head", Response::Head { head: Box::new(head), attestation }),
         ("proven", Response::Proven { height: 9 }),
         ("blocks", Response::Blocks { head: 9 }),
+        ("conferred", Response::Conferred { head: 9 }),
+        ("consulted", consulted),
+        ("posted", Response::Posted { height: 9, inclusion: Box::new(inclusion) }),
     ]
 }
 
@@ -312,7 +328,7 @@ proptest! {
     }
 }
 
-const OPERATIONS: [(&str, &str); 11] = [
+const OPERATIONS: [(&str, &str); 14] = [
     ("store", "eb64f44aa7fe911b"),
     ("read", "6b46126729974da9"),
     ("inventory", "345604b3ea67908a"),
@@ -324,8 +340,11 @@ const OPERATIONS: [(&str, &str); 11] = [
     ("head", "a5cf20be81ed64e7"),
     ("prove", "fe45c89383a3b4cc"),
     ("follow", "53711f356a743f6c"),
+    ("confer", "c809e765c215abf6"),
+    ("consult", "d97240bc5d493380"),
+    ("post", "6f156ff8f4ce2405"),
 ];
-const RESPONSES: [(&str, &str); 12] = [
+const RESPONSES: [(&str, &str); 15] = [
     ("refused", "d7304560ef79fcbb"),
     ("stored", "a500c57e7cc0847b"),
     ("read", "889375ea49170e1c"),
@@ -338,6 +357,9 @@ const RESPONSES: [(&str, &str); 12] = [
     ("head", "351ad2ca04d63fe3"),
     ("proven", "e006a42127cd53f1"),
     ("blocks", "b4b1f031944dac02"),
+    ("conferred", "3c3bc14c4b980354"),
+    ("consulted", "c493c6e4607b242d"),
+    ("posted", "3a308f73cf46e39b"),
 ];
 const OTHERS: [(&str, &str); 3] = [
     ("request", "ef5c14881cc140d5"),

@@ -19,8 +19,8 @@ use kakera_engine::names::Slot;
 use kakera_engine::object::{Descriptor, GroupHashes, Manifest, PointerBody};
 use kakera_engine::seal::{VaultFileError, open_vault_file};
 use kakera_engine::wire::{
-    BODY_LEN_MAX, HEADER_LEN_MAX, InventoryPage, Operation, ProvenValue, Request, RequestError,
-    Response, canonical,
+    BODY_LEN_MAX, HEADER_LEN_MAX, InventoryPage, Operation, ProvenValue, Remark, Request,
+    RequestError, Response, canonical,
 };
 use kakera_net::network_file::NetworkFile;
 use minicbor::{Decode, Encode};
@@ -115,6 +115,14 @@ pub(crate) fn set_change(bytes: &[u8]) -> bool {
 pub(crate) fn vote(bytes: &[u8]) -> bool {
     let Ok(vote) = canonical::decode::<SignedVote>(bytes, HEADER_LEN_MAX) else { return false };
     vote.verifies(&samples::ledger::network());
+    true
+}
+
+/// What a validator is told by another.
+pub(crate) fn remarks(bytes: &[u8]) -> bool {
+    let Ok(remarks) = Remark::read_list(bytes) else { return false };
+    let encoded: Vec<Vec<u8>> = remarks.iter().map(Remark::to_bytes).collect();
+    assert_eq!(Remark::list(&encoded), bytes, "another list from the same remarks");
     true
 }
 

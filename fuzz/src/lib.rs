@@ -33,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     target("signed-header", decoders::signed_header, samples::ledger::signed_headers),
     target("set-change", decoders::set_change, samples::agreement::set_changes),
     target("vote", decoders::vote, samples::agreement::votes),
+    target("remarks", decoders::remarks, samples::agreement::remarks),
     target("agreement-message", decoders::agreement_message, samples::agreement::messages),
     target("voting-record", decoders::voting_record, samples::agreement::records),
     target("proposal", decoders::proposal, samples::agreement::proposals),

@@ -60,7 +60,9 @@ pub use genesis::{
     RULES_VERSION_MAX, VALIDATORS_MAX, ValidatorSet, ValidatorSetError,
 };
 pub use governance::OPEN_VOTES_MAX;
-pub use light::{HEAD_AGE_MAX_MILLIS, HeadError, LightClient, Seen, SetChange, VerifiedHead};
+pub use light::{
+    HEAD_AGE_MAX_MILLIS, HeadError, Inclusion, LightClient, Seen, SetChange, VerifiedHead,
+};
 pub use log::{Digest32, Log, LogProof, LogProofError, leaf_hash, root_of};
 pub use map::{AuthenticatedMap, StateProof};
 pub use pointer::{POINTER_SEALED_LEN_MAX, Pointer, PointerRetire, pointer_tag};

@@ -13,7 +13,7 @@ use kakera_engine::ledger::{
 };
 use kakera_engine::names::NodeId;
 use kakera_engine::signature::node_id;
-use kakera_engine::wire::canonical;
+use kakera_engine::wire::{Remark, canonical};
 
 use super::ledger::genesis;
 use super::{NOW, rng, signing_key};
@@ -50,6 +50,16 @@ pub(crate) fn proposals() -> Vec<Vec<u8>> {
 pub(crate) fn agreement() -> (Agreement, ValidatorSet) {
     let key = signing_key(VALIDATORS[0]);
     (Agreement::new(chain_before_blocks().network(), key, Pace::default(), true), validators())
+}
+
+pub(crate) fn remarks() -> Vec<Vec<u8>> {
+    let messages = messages();
+    let messages = messages.iter().filter_map(|bytes| Message::from_bytes(bytes).ok());
+    let messages = messages.map(|message| Remark::Message(Box::new(message)));
+    let entries = super::ledger::first_entries().into_iter();
+    let entries = entries.map(|entry| Remark::Entry(Box::new(entry)));
+    let remarks: Vec<Vec<u8>> = messages.chain(entries).map(|remark| remark.to_bytes()).collect();
+    vec![Remark::list::<Vec<u8>>(&[]), Remark::list(&remarks)]
 }
 
 pub(crate) fn messages() -> Vec<Vec<u8>> {

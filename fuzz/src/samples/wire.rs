@@ -1,6 +1,6 @@
 //! A message of every kind.
 
-use kakera_engine::ledger::{FollowAck, HeadAttestation, StateKey};
+use kakera_engine::ledger::{FollowAck, HeadAttestation, Inclusion, StateKey};
 use kakera_engine::names::{GroupId, ObjectId};
 use kakera_engine::object::GroupHashes;
 use kakera_engine::signature::node_id;
@@ -98,9 +98,12 @@ fn all_operations() -> Vec<Operation> {
         Operation::Head { nonce: [1; 32] },
         Operation::Prove(vec![StateKey::Counts, StateKey::Group(group)]),
         Operation::Follow { from: 1, acknowledged: Some(FollowAck::of(header)) },
+        Operation::Confer { head: 1 },
+        Operation::Consult { keys: vec![StateKey::Counts], from: 1, nonce: [1; 32] },
     ];
-    let submissions = ledger::first_entries().into_iter().map(Box::new).map(Operation::Submit);
-    operations.extend(submissions);
+    let entries = || ledger::first_entries().into_iter().map(Box::new);
+    operations.extend(entries().map(Operation::Submit));
+    operations.extend(entries().map(Operation::Post));
     operations
 }
 
@@ -139,7 +142,16 @@ fn all_responses() -> Vec<Response> {
         },
         Response::Proven { height: 1 },
         Response::Blocks { head: 2 },
+        Response::Conferred { head: 2 },
+        Response::Consulted {
+            head: Box::new(head.clone()),
+            attestation: HeadAttestation::sign(&head.header, [1; 32], NOW, &holder),
+        },
     ];
+    responses.extend(chain.entry_proof(0).map(|proof| Response::Posted {
+        height: 1,
+        inclusion: Box::new(Inclusion { head: head.clone(), salt: [1; 16], proof }),
+    }));
     if let Some(key_symbol) = share.prove_symbol(&descriptor.binding(), object::lost_slot()) {
         let statement = SymbolStatement {
             network: &network,
