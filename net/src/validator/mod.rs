@@ -4,6 +4,7 @@
 //! meet it at the desk, a short lock around the machine. Reads are served from a view of the final
 //! chain and wait for neither.
 
+#[cfg(feature = "testkit")]
 pub mod crash_model;
 mod desk;
 mod fetch;
