@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use super::Matrix;
 use super::kernel::{self, Kernel, Pass};
 
-/// Bytes that are handled before the next ones, inputs and outputs together, so that all passes find
-/// the inputs in the second-level cache.
+/// Bytes that several passes handle before the next ones, inputs and outputs together, so that all
+/// of them find the inputs in the second-level cache. One pass alone reads in one run: the
+/// prefetchers lose the thread at the ends of tiles.
 const TILE: usize = 128 * 1024;
 /// Bytes of every strip in a tile at least, so that the prefetcher sees long runs.
 const RUN: usize = 4096;
@@ -90,7 +91,7 @@ impl Combination {
         assert!(outputs.iter().all(|strip| strip.len() == length), "output lengths");
         let run = TILE / (self.inputs + self.outputs).max(1);
         let run = run.max(RUN) / RUN * RUN;
-        if length <= run {
+        if length <= run || self.passes.len() < 2 {
             return self.apply_tile(inputs, outputs);
         }
         for start in (0..length).step_by(run) {
