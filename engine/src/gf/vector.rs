@@ -34,6 +34,14 @@ pub(super) trait Vector: Copy {
     /// The sum of this vector and the product.
     unsafe fn add_product(self, operand: Self::Operand, factor: Self::Factor) -> Self;
 
+    /// The sum of this vector and two products.
+    #[inline(always)]
+    unsafe fn add_products(self, operands: [Self::Operand; 2], factors: [Self::Factor; 2]) -> Self {
+        let [one, other] = operands;
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.add_product(one, factors[0]).add_product(other, factors[1]) }
+    }
+
     /// The `length` < `LEN` bytes at `source`, then anything.
     #[inline(always)]
     unsafe fn load_first(source: *const u8, length: usize) -> Self {
@@ -188,15 +196,29 @@ unsafe fn step<V: Vector, const OUTPUTS: usize, const VECTORS: usize, const SHOR
     // names existing inputs, as every kernel is promised.
     unsafe {
         let mut sums = [[V::zero(); VECTORS]; OUTPUTS];
-        let coefficients = pass.coefficients.chunks_exact(OUTPUTS);
-        for (&input, coefficients) in pass.inputs.iter().zip(coefficients) {
+        let operands = |input: usize| -> [V::Operand; VECTORS] {
             let source = inputs.get_unchecked(input).as_ptr().add(at);
-            let operands: [V::Operand; VECTORS] = std::array::from_fn(|vector| {
+            std::array::from_fn(|vector| {
                 let source = source.add(vector * V::LEN);
                 let bytes = if SHORT { V::load_first(source, length) } else { V::load(source) };
                 bytes.operand()
-            });
-            for (sums, &coefficient) in sums.iter_mut().zip(coefficients) {
+            })
+        };
+        let (pairs, last) = pass.inputs.as_chunks::<2>();
+        let (rows, _) = pass.coefficients.as_chunks::<OUTPUTS>();
+        let (row_pairs, last_row) = rows.as_chunks::<2>();
+        for (&[one, other], [first, second]) in pairs.iter().zip(row_pairs) {
+            let (one, other) = (operands(one), operands(other));
+            for (output, sums) in sums.iter_mut().enumerate() {
+                let factors = [V::factor(first[output]), V::factor(second[output])];
+                for (vector, sum) in sums.iter_mut().enumerate() {
+                    *sum = sum.add_products([one[vector], other[vector]], factors);
+                }
+            }
+        }
+        for (&input, row) in last.iter().zip(last_row) {
+            let operands = operands(input);
+            for (sums, &coefficient) in sums.iter_mut().zip(row) {
                 let factor = V::factor(coefficient);
                 for (sum, &operand) in sums.iter_mut().zip(&operands) {
                     *sum = sum.add_product(operand, factor);
