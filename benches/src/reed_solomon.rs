@@ -83,7 +83,10 @@ impl Shape {
 
     fn ours(self, data: &Rc<Strips>) -> Side {
         let combination = Combination::new(&parities(self.k, self.m));
-        self.side("kakera", data, Box::new(move |from, to| combination.apply(from, to)))
+        let apply = move |from: &[&[u8]], to: &mut [&mut [u8]]| {
+            combination.apply(from, to, &mut Vec::new());
+        };
+        self.side("kakera", data, Box::new(apply))
     }
 
     fn isal(self, name: &'static str, kernel: Kernel, data: &Rc<Strips>) -> Option<Side> {

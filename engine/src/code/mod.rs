@@ -5,7 +5,6 @@
 //! from a little of every byte of d others, or from k others whole. [`Layout`] tells where bytes
 //! lie. The codes themselves are linear maps, one module each: `rs`, `mbr`, `msr`, `clay`.
 
-mod chain;
 mod clay;
 mod construction;
 mod error;

@@ -98,6 +98,30 @@ impl Msr {
         Matrix::from_rows(self.alpha, stored.iter().map(|&at| lagrange(&points, at))).mul(&values)
     }
 
+    /// [`transfer`](Self::transfer) from the known nodes to all that are missing, in steps: the sums
+    /// D(h, i) = g_h(x_i) + g_i(x_h), which all nodes share; g_p(x_h) of every node p, which is
+    /// g_h(x_p) + (lambda_h + lambda_p) S2(x_p, x_h); and its content.
+    fn by_sums(&self, known: &[usize], missing: &[usize]) -> Vec<Matrix> {
+        let sums = self.sums(known);
+        let values = self.values(known, missing, &sums);
+        let (contents, before) = (self.k * self.alpha, values.columns());
+        let points = self.points_of(&known[..self.alpha]);
+        let mut message = Matrix::zero(contents, before + values.rows());
+        for (symbol, at) in self.stored().into_iter().enumerate() {
+            let weights = lagrange(&points, at);
+            for (place, &node) in missing.iter().enumerate() {
+                let row = message.row_mut(node * self.alpha + symbol);
+                row[before + place * self.alpha..][..self.alpha].copy_from_slice(&weights);
+            }
+            for (place, &node) in
+                known[..self.k].iter().enumerate().filter(|(_, node)| **node < self.k)
+            {
+                message[(node * self.alpha + symbol, place * self.alpha + symbol)] = 1;
+            }
+        }
+        vec![sums, values, message]
+    }
+
     /// D(h, i) for every two of the known nodes, the earlier ones with the later ones.
     fn sums(&self, known: &[usize]) -> Matrix {
         let stored = self.stored();
@@ -163,30 +187,10 @@ impl Matrices for Msr {
         self.transfer(&self.systematic, slot.index())
     }
 
-    /// [`transfer`](Self::transfer) to all nodes that are not at hand, in steps: the sums
-    /// D(h, i) = g_h(x_i) + g_i(x_h), which all nodes share; g_p(x_h) of every node p, which is
-    /// g_h(x_p) + (lambda_h + lambda_p) S2(x_p, x_h); and its content.
-    fn decoder(&self, slots: &[Slot]) -> Vec<Matrix> {
+    fn decoders(&self, slots: &[Slot]) -> Vec<Vec<Matrix>> {
         let known = self.with_virtual_nodes(slots.iter().map(|slot| slot.index()));
         let missing: Vec<usize> = (0..self.k).filter(|node| !known.contains(node)).collect();
-        let sums = self.sums(&known);
-        let values = self.values(&known, &missing, &sums);
-        let (contents, before) = (self.k * self.alpha, values.columns());
-        let points = self.points_of(&known[..self.alpha]);
-        let mut message = Matrix::zero(contents, before + values.rows());
-        for (symbol, at) in self.stored().into_iter().enumerate() {
-            let weights = lagrange(&points, at);
-            for (place, &node) in missing.iter().enumerate() {
-                let row = message.row_mut(node * self.alpha + symbol);
-                row[before + place * self.alpha..][..self.alpha].copy_from_slice(&weights);
-            }
-            for (place, &node) in
-                known[..self.k].iter().enumerate().filter(|(_, node)| **node < self.k)
-            {
-                message[(node * self.alpha + symbol, place * self.alpha + symbol)] = 1;
-            }
-        }
-        vec![sums, values, message]
+        vec![self.by_sums(&known, &missing)]
     }
 
     /// g_h(x_f).

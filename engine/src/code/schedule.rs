@@ -130,7 +130,7 @@ impl PlaneMap {
         let inputs: Vec<&[u8]> = known.iter().map(|strip| &strip[bytes.clone()]).collect();
         let mut outputs: Vec<&mut [u8]> =
             lost.chunks_exact_mut(stride).map(|strip| &mut strip[bytes.clone()]).collect();
-        self.combination.apply(&inputs, &mut outputs);
+        self.combination.apply(&inputs, &mut outputs, &mut Vec::new());
     }
 }
 

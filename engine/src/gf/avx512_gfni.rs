@@ -7,13 +7,13 @@ use std::arch::x86_64::{
     _mm512_ternarylogic_epi64, _mm512_xor_si512,
 };
 
-use super::affine::MATRICES;
-use super::kernel::Pass;
+use super::kernel::Prepared;
 use super::pair_sum::PairSum;
+use super::program::Strips;
 use super::vector::{self, Vector};
 
-/// With two vectors of each, the sums take 24 of the 32 registers. More vectors of fewer outputs
-/// measured slower: many lines of one strip at a time upset the prefetcher.
+/// With two vectors of each, the sums take 24 of the 32 registers. Fewer outputs take more vectors in
+/// a step, as far as sums, operands and products fit.
 pub(super) const PASS_OUTPUTS: usize = 12;
 
 /// The kernel.
@@ -21,23 +21,23 @@ pub(super) const PASS_OUTPUTS: usize = 12;
 /// # Safety
 /// As for every kernel.
 #[target_feature(enable = "avx512f,avx512bw,gfni")]
-pub(super) unsafe fn combine(pass: &Pass, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
+pub(super) unsafe fn combine(coefficients: &[Prepared], strips: &Strips) {
     use vector::combine;
     // SAFETY: the caller's promise is passed on.
     unsafe {
-        match pass.outputs.len() {
-            1 => combine::<__m512i, 1, 2>(pass, inputs, outputs),
-            2 => combine::<__m512i, 2, 2>(pass, inputs, outputs),
-            3 => combine::<__m512i, 3, 2>(pass, inputs, outputs),
-            4 => combine::<__m512i, 4, 2>(pass, inputs, outputs),
-            5 => combine::<__m512i, 5, 2>(pass, inputs, outputs),
-            6 => combine::<__m512i, 6, 2>(pass, inputs, outputs),
-            7 => combine::<__m512i, 7, 2>(pass, inputs, outputs),
-            8 => combine::<__m512i, 8, 2>(pass, inputs, outputs),
-            9 => combine::<__m512i, 9, 2>(pass, inputs, outputs),
-            10 => combine::<__m512i, 10, 2>(pass, inputs, outputs),
-            11 => combine::<__m512i, 11, 2>(pass, inputs, outputs),
-            _ => combine::<__m512i, 12, 2>(pass, inputs, outputs),
+        match strips.outputs.len() {
+            1 => combine::<__m512i, 1, 4>(coefficients, strips),
+            2 => combine::<__m512i, 2, 4>(coefficients, strips),
+            3 => combine::<__m512i, 3, 4>(coefficients, strips),
+            4 => combine::<__m512i, 4, 3>(coefficients, strips),
+            5 => combine::<__m512i, 5, 3>(coefficients, strips),
+            6 => combine::<__m512i, 6, 2>(coefficients, strips),
+            7 => combine::<__m512i, 7, 2>(coefficients, strips),
+            8 => combine::<__m512i, 8, 2>(coefficients, strips),
+            9 => combine::<__m512i, 9, 2>(coefficients, strips),
+            10 => combine::<__m512i, 10, 2>(coefficients, strips),
+            11 => combine::<__m512i, 11, 2>(coefficients, strips),
+            _ => combine::<__m512i, 12, 2>(coefficients, strips),
         }
     }
 }
@@ -76,9 +76,9 @@ impl Vector for __m512i {
     }
 
     #[inline(always)]
-    unsafe fn factor(coefficient: u8) -> __m512i {
+    unsafe fn factor(coefficient: Prepared) -> __m512i {
         // SAFETY: the caller has the instructions.
-        unsafe { _mm512_set1_epi64(MATRICES[usize::from(coefficient)].cast_signed()) }
+        unsafe { _mm512_set1_epi64(coefficient.cast_signed()) }
     }
 
     #[inline(always)]

@@ -6,23 +6,13 @@ use thiserror::Error;
 
 use super::pair_sum::PairSum;
 use super::portable;
+use super::program::Strips;
 
 #[cfg(target_arch = "x86_64")]
-use super::{avx2, avx2_gfni, avx512_gfni};
+use super::{affine, avx2, avx2_gfni, avx512_gfni};
 
 #[cfg(any(target_arch = "aarch64", test))]
 use super::neon;
-
-/// Outputs that are computed together, and the inputs that at least one of them needs.
-#[derive(Clone, Debug)]
-pub(super) struct Pass {
-    /// Which strips are written.
-    pub(super) outputs: Vec<usize>,
-    /// Which strips are read; without any, the outputs are zero.
-    pub(super) inputs: Vec<usize>,
-    /// For every input its coefficient for every output.
-    pub(super) coefficients: Vec<u8>,
-}
 
 /// One way to compute a [`Pass`], by the instructions it needs.
 #[derive(Debug)]
@@ -33,16 +23,21 @@ pub(super) struct Kernel {
     pub(super) pass_outputs: usize,
     /// Whether this processor has the instructions.
     runs_here: fn() -> bool,
-    combine: Combine,
+    pub(super) prepare: fn(u8) -> Prepared,
+    pub(super) combine: Combine,
     sum_pairs: SumPairs,
 }
 
-/// Overwrites the outputs of a pass; all strips have one length.
+/// A coefficient as a kernel takes it: its matrix of bits, or itself.
+pub(super) type Prepared = u64;
+
+/// Overwrites the outputs of a pass, given its coefficients.
 ///
 /// # Safety
-/// The processor has the instructions of the kernel, every strip that the pass names exists, all of
-/// them have the length of the first output, and the pass has from 1 to `pass_outputs` outputs.
-type Combine = unsafe fn(&Pass, &[&[u8]], &mut [&mut [u8]]);
+/// The processor has the instructions of the kernel. There are from 1 to `pass_outputs` outputs, no
+/// starts or as many, and for every input as many coefficients. All strips have the given length,
+/// and outputs can be written and overlap nothing.
+type Combine = unsafe fn(&[Prepared], &Strips);
 
 /// Overwrites runs of strips, given by where the strips begin, with sums of two products.
 ///
@@ -62,6 +57,7 @@ static KERNELS: &[Kernel] = &[
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("gfni")
         },
+        prepare: affine::matrix_of,
         combine: avx512_gfni::combine,
         sum_pairs: avx512_gfni::sum_pairs,
     },
@@ -70,6 +66,7 @@ static KERNELS: &[Kernel] = &[
         name: "avx2-gfni",
         pass_outputs: avx2_gfni::PASS_OUTPUTS,
         runs_here: || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("gfni"),
+        prepare: affine::matrix_of,
         combine: avx2_gfni::combine,
         sum_pairs: avx2_gfni::sum_pairs,
     },
@@ -78,6 +75,7 @@ static KERNELS: &[Kernel] = &[
         name: "avx2",
         pass_outputs: avx2::PASS_OUTPUTS,
         runs_here: || is_x86_feature_detected!("avx2"),
+        prepare: u64::from,
         combine: avx2::combine,
         sum_pairs: avx2::sum_pairs,
     },
@@ -87,6 +85,7 @@ static KERNELS: &[Kernel] = &[
         pass_outputs: neon::PASS_OUTPUTS,
         // Part of the architecture, and emulated in the tests of others.
         runs_here: || true,
+        prepare: u64::from,
         combine: neon::combine,
         sum_pairs: neon::sum_pairs,
     },
@@ -94,6 +93,7 @@ static KERNELS: &[Kernel] = &[
         name: "portable",
         pass_outputs: portable::PASS_OUTPUTS,
         runs_here: || true,
+        prepare: u64::from,
         combine: portable::combine,
         sum_pairs: portable::sum_pairs,
     },
@@ -158,20 +158,6 @@ pub(super) fn available() -> impl Iterator<Item = &'static Kernel> {
 }
 
 impl Kernel {
-    /// Overwrites the outputs that the pass names with its combinations of `inputs`.
-    ///
-    /// # Panics
-    /// If the pass does not fit the kernel, or a strip that it names is missing or has another
-    /// length than its first output.
-    pub(super) fn run(&self, pass: &Pass, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
-        assert!((1..=self.pass_outputs).contains(&pass.outputs.len()), "outputs of a pass");
-        let length = outputs[pass.outputs[0]].len();
-        assert!(pass.outputs.iter().all(|&output| outputs[output].len() == length), "outputs");
-        assert!(pass.inputs.iter().all(|&input| inputs[input].len() == length), "inputs");
-        // SAFETY: a `Kernel` is only handed out if it runs here; the rest was asserted.
-        unsafe { (self.combine)(pass, inputs, outputs) };
-    }
-
     /// Overwrites the runs of `outputs`, a unit being so many bytes, with the sums of `inputs`.
     ///
     /// # Panics

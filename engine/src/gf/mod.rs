@@ -6,10 +6,10 @@
 //! multiples at many places. [`oracle`] defines the field.
 //!
 //! How bulk data is multiplied, from the outside in: `combination` gathers the rows of a matrix into
-//! passes; `kernel` runs a pass with the fastest instructions of the processor; `vector` is the loop
-//! of all kernels, and `avx512_gfni`, `avx2_gfni`, `avx2` and `neon` tell what a vector is and how it
-//! is multiplied by a constant, with one instruction (`affine`) or with two (`nibbles`). `portable`
-//! has a loop of its own.
+//! passes; `program` runs them tile by tile; `kernel` knows the fastest instructions of the processor
+//! for a pass; `vector` is the loop of all kernels, and `avx512_gfni`, `avx2_gfni`, `avx2` and `neon`
+//! tell what a vector is and how it is multiplied by a constant, with one instruction (`affine`) or
+//! with two (`nibbles`). `portable` has a loop of its own.
 
 pub mod constant_time;
 pub mod oracle;
@@ -33,6 +33,7 @@ mod neon_emulation;
 mod nibbles;
 mod pair_sum;
 mod portable;
+mod program;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
 mod vector;
 

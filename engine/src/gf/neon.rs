@@ -13,9 +13,10 @@ use instructions::{
     uint8x16_t, vandq_u8, vdupq_n_u8, veorq_u8, vld1q_u8, vqtbl1q_u8, vshrq_n_u8, vst1q_u8,
 };
 
-use super::kernel::Pass;
+use super::kernel::Prepared;
 use super::nibbles::PRODUCTS;
 use super::pair_sum::PairSum;
+use super::program::Strips;
 use super::vector::{self, Vector};
 
 /// With two vectors of each, sums and nibbles take 20 of the 32 registers.
@@ -26,19 +27,19 @@ pub(super) const PASS_OUTPUTS: usize = 8;
 /// # Safety
 /// As for every kernel.
 #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
-pub(super) unsafe fn combine(pass: &Pass, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
+pub(super) unsafe fn combine(coefficients: &[Prepared], strips: &Strips) {
     use vector::combine;
     // SAFETY: the caller's promise is passed on.
     unsafe {
-        match pass.outputs.len() {
-            1 => combine::<uint8x16_t, 1, 4>(pass, inputs, outputs),
-            2 => combine::<uint8x16_t, 2, 4>(pass, inputs, outputs),
-            3 => combine::<uint8x16_t, 3, 4>(pass, inputs, outputs),
-            4 => combine::<uint8x16_t, 4, 4>(pass, inputs, outputs),
-            5 => combine::<uint8x16_t, 5, 2>(pass, inputs, outputs),
-            6 => combine::<uint8x16_t, 6, 2>(pass, inputs, outputs),
-            7 => combine::<uint8x16_t, 7, 2>(pass, inputs, outputs),
-            _ => combine::<uint8x16_t, 8, 2>(pass, inputs, outputs),
+        match strips.outputs.len() {
+            1 => combine::<uint8x16_t, 1, 4>(coefficients, strips),
+            2 => combine::<uint8x16_t, 2, 4>(coefficients, strips),
+            3 => combine::<uint8x16_t, 3, 4>(coefficients, strips),
+            4 => combine::<uint8x16_t, 4, 4>(coefficients, strips),
+            5 => combine::<uint8x16_t, 5, 2>(coefficients, strips),
+            6 => combine::<uint8x16_t, 6, 2>(coefficients, strips),
+            7 => combine::<uint8x16_t, 7, 2>(coefficients, strips),
+            _ => combine::<uint8x16_t, 8, 2>(coefficients, strips),
         }
     }
 }
@@ -80,8 +81,8 @@ impl Vector for uint8x16_t {
     }
 
     #[inline(always)]
-    unsafe fn factor(coefficient: u8) -> LowHigh {
-        let products = PRODUCTS.0[usize::from(coefficient)].as_ptr();
+    unsafe fn factor(coefficient: Prepared) -> LowHigh {
+        let products = PRODUCTS.0[usize::from(coefficient as u8)].as_ptr();
         // SAFETY: a row has 32 bytes.
         unsafe { [vld1q_u8(products), vld1q_u8(products.add(16))] }
     }

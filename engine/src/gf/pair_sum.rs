@@ -1,13 +1,15 @@
 //! Sums of two products at many places of strips: for what is too short and too many for a
 //! [`Combination`](super::Combination) each.
 
-use super::kernel::{self, Kernel};
+use super::kernel::{self, Kernel, Prepared};
 
 /// The same two coefficients at many places, ready to be applied.
 #[derive(Clone, Debug)]
 pub struct PairSum {
     kernel: &'static Kernel,
-    pub(super) coefficients: [u8; 2],
+    pub(super) coefficients: [Prepared; 2],
+    /// Products that a run takes per byte.
+    run_products: usize,
     pub(super) runs: Vec<PairRun>,
     /// Runs of which another one reads the same inputs the other way round.
     pub(super) mirrored: Vec<MirroredRun>,
@@ -45,7 +47,12 @@ impl PairSum {
         let outputs = all.iter().map(|run| (run.output, run.length));
         let (input_lengths, output_lengths) = (lengths(inputs), lengths(outputs));
         let (runs, mirrored) = gather(all);
-        Self { kernel, coefficients, runs, mirrored, input_lengths, output_lengths }
+        let run_products = match coefficients {
+            [1, 0] | [0, 1] => 0,
+            _ => coefficients.iter().filter(|&&coefficient| coefficient != 0).count(),
+        };
+        let coefficients = coefficients.map(kernel.prepare);
+        Self { kernel, coefficients, run_products, runs, mirrored, input_lengths, output_lengths }
     }
 
     /// Overwrites the runs in `outputs`, a unit being so many bytes.
@@ -74,13 +81,9 @@ impl PairSum {
 
     /// Products in the field per byte of a unit; a copy is none.
     pub fn products(&self) -> usize {
-        let products = match self.coefficients {
-            [1, 0] | [0, 1] => 0,
-            coefficients => coefficients.iter().filter(|&&coefficient| coefficient != 0).count(),
-        };
         let singles = self.runs.iter().map(|run| run.length);
         let pairs = self.mirrored.iter().map(|(run, _)| 2 * run.length);
-        products * singles.chain(pairs).sum::<usize>()
+        self.run_products * singles.chain(pairs).sum::<usize>()
     }
 }
 

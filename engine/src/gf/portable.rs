@@ -6,8 +6,9 @@
 //! and no table.
 
 use super::POLYNOMIAL;
-use super::kernel::Pass;
+use super::kernel::Prepared;
 use super::pair_sum::{MirroredRun, PairRun, PairSum};
+use super::program::Strips;
 
 /// Outputs share nothing here, but fewer passes are fewer calls.
 pub(super) const PASS_OUTPUTS: usize = 8;
@@ -15,17 +16,26 @@ pub(super) const PASS_OUTPUTS: usize = 8;
 /// Bytes of a strip in one step: as many as eight registers of 16 bytes hold.
 const STEP: usize = 128;
 
-/// The kernel. Nothing in it is unsafe, it only has the type of all kernels.
+/// The kernel.
 ///
-/// # Panics
-/// If the promises of kernels are broken.
-pub(super) fn combine(pass: &Pass, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
-    for (place, &output) in pass.outputs.iter().enumerate() {
-        for (step, target) in outputs[output].chunks_mut(STEP).enumerate() {
-            let range = step * STEP..step * STEP + target.len();
-            let sources = pass.inputs.iter().map(|&input| &inputs[input][range.clone()]);
-            let coefficients = pass.coefficients.iter().skip(place).step_by(pass.outputs.len());
-            let sum = sum_of_products(sources.zip(coefficients.copied()));
+/// # Safety
+/// As for every kernel.
+pub(super) unsafe fn combine(coefficients: &[Prepared], strips: &Strips) {
+    let outputs = strips.outputs.len();
+    for (place, &output) in strips.outputs.iter().enumerate() {
+        // SAFETY: the caller promises that these bytes can be written and overlap nothing.
+        let output = unsafe { std::slice::from_raw_parts_mut(output, strips.length) };
+        for (step, target) in output.chunks_mut(STEP).enumerate() {
+            // SAFETY: the caller promises these bytes.
+            let bytes = |strip: *mut u8| unsafe {
+                std::slice::from_raw_parts(strip.add(step * STEP), target.len())
+            };
+            let coefficients = coefficients.iter().map(|&c| c as u8).skip(place).step_by(outputs);
+            let sources = strips.inputs.iter().map(|&input| bytes(input));
+            let mut sum = sum_of_products(sources.zip(coefficients));
+            if let Some(&start) = strips.starts.get(place) {
+                add(&mut sum, bytes(start));
+            }
             target.copy_from_slice(&sum[..target.len()]);
         }
     }
@@ -50,7 +60,7 @@ pub(super) unsafe fn sum_pairs(sum: &PairSum, unit: usize, inputs: &[&[u8]], tar
             let sources = run
                 .inputs
                 .map(|(strip, place)| &inputs[strip][place * unit + step * STEP..][..target.len()]);
-            let bytes = sum_of_products(sources.into_iter().zip(sum.coefficients));
+            let bytes = sum_of_products(sources.into_iter().zip(sum.coefficients.map(|c| c as u8)));
             target.copy_from_slice(&bytes[..target.len()]);
         }
     }

@@ -5,8 +5,17 @@
 //! registers until they are stored, once. What a vector is and how it is multiplied by a constant
 //! is the processor's part: [`Vector`].
 
-use super::kernel::Pass;
+use super::kernel::Prepared;
 use super::pair_sum::PairSum;
+use super::program::Strips;
+
+/// Strips that the prefetchers of processors follow at a time. With more of them, the loop asks for
+/// the bytes that it will need.
+const STREAMS: usize = 16;
+/// How far ahead it asks.
+const AHEAD: usize = 4096;
+/// Bytes of a line of a cache.
+const LINE: usize = 64;
 
 /// A vector register of bytes and the operations that a kernel needs of it.
 ///
@@ -27,8 +36,8 @@ pub(super) trait Vector: Copy {
     unsafe fn load(source: *const u8) -> Self;
     /// Stores to `target`, at any alignment; `LEN` bytes can be written.
     unsafe fn store(self, target: *mut u8);
-    /// Prepares a factor.
-    unsafe fn factor(coefficient: u8) -> Self::Factor;
+    /// Loads a factor that the kernel has prepared.
+    unsafe fn factor(coefficient: Prepared) -> Self::Factor;
     /// Prepares a vector.
     unsafe fn operand(self) -> Self::Operand;
     /// The sum of this vector and the product.
@@ -71,30 +80,27 @@ pub(super) trait Vector: Copy {
 /// As for every kernel, and the pass has `OUTPUTS` outputs.
 #[inline(always)]
 pub(super) unsafe fn combine<V: Vector, const OUTPUTS: usize, const VECTORS: usize>(
-    pass: &Pass,
-    inputs: &[&[u8]],
-    outputs: &mut [&mut [u8]],
+    coefficients: &[Prepared],
+    strips: &Strips,
 ) {
-    let length = outputs[pass.outputs[0]].len();
-    let mut targets = [std::ptr::null_mut(); OUTPUTS];
-    for (target, &output) in targets.iter_mut().zip(&pass.outputs) {
-        *target = outputs[output].as_mut_ptr();
-    }
-    let whole = |at| Place { at, length: V::LEN };
+    let length = strips.length;
+    let many = strips.inputs.len() + OUTPUTS > STREAMS;
+    let whole = |at| Place { at, length: V::LEN, ask: many && at + AHEAD < length };
     // SAFETY: every place lies within the strips.
     unsafe {
         if length < V::LEN {
-            return step::<V, OUTPUTS, 1, true>(pass, inputs, &targets, Place { at: 0, length });
+            let place = Place { at: 0, length, ask: false };
+            return step::<V, OUTPUTS, 1, true>(coefficients, strips, place);
         }
         let mut at = 0;
         while at + VECTORS * V::LEN <= length {
-            step::<V, OUTPUTS, VECTORS, false>(pass, inputs, &targets, whole(at));
+            step::<V, OUTPUTS, VECTORS, false>(coefficients, strips, whole(at));
             at += VECTORS * V::LEN;
         }
         while at < length {
             // The last vector reaches back over bytes that are done and computes them again.
             let place = whole(at.min(length - V::LEN));
-            step::<V, OUTPUTS, 1, false>(pass, inputs, &targets, place);
+            step::<V, OUTPUTS, 1, false>(coefficients, strips, place);
             at += V::LEN;
         }
     }
@@ -178,34 +184,43 @@ struct Place {
     at: usize,
     /// Bytes of each vector that exist; all but in a strip that is shorter than a vector.
     length: usize,
+    /// Whether to ask for the bytes of steps to come.
+    ask: bool,
 }
 
 /// Computes `VECTORS` vectors of every output.
 ///
 /// # Safety
-/// The processor has the instructions, the pass has `OUTPUTS` outputs, and its inputs and `targets`
-/// have so many bytes at the place.
+/// As for every kernel, there are `OUTPUTS` outputs, and the place lies within the strips.
 #[inline(always)]
 unsafe fn step<V: Vector, const OUTPUTS: usize, const VECTORS: usize, const SHORT: bool>(
-    pass: &Pass,
-    inputs: &[&[u8]],
-    targets: &[*mut u8; OUTPUTS],
-    Place { at, length }: Place,
+    coefficients: &[Prepared],
+    strips: &Strips,
+    Place { at, length, ask }: Place,
 ) {
-    // SAFETY: the caller promises the instructions and the bytes that are read and written; a pass
-    // names existing inputs, as every kernel is promised.
+    // SAFETY: the caller promises the instructions and the bytes that are read and written.
     unsafe {
-        let mut sums = [[V::zero(); VECTORS]; OUTPUTS];
-        let operands = |input: usize| -> [V::Operand; VECTORS] {
-            let source = inputs.get_unchecked(input).as_ptr().add(at);
+        let load = |strip: *mut u8, vector: usize| {
+            let source = strip.add(at + vector * V::LEN);
+            if SHORT { V::load_first(source, length) } else { V::load(source) }
+        };
+        let operands = |strip: *mut u8| -> [V::Operand; VECTORS] {
             std::array::from_fn(|vector| {
-                let source = source.add(vector * V::LEN);
-                let bytes = if SHORT { V::load_first(source, length) } else { V::load(source) };
-                bytes.operand()
+                if ask && vector * V::LEN % LINE == 0 {
+                    prefetch(strip.wrapping_add(at + AHEAD + vector * V::LEN));
+                }
+                load(strip, vector).operand()
             })
         };
-        let (pairs, last) = pass.inputs.as_chunks::<2>();
-        let (rows, _) = pass.coefficients.as_chunks::<OUTPUTS>();
+        let mut sums = [[V::zero(); VECTORS]; OUTPUTS];
+        if !strips.starts.is_empty() {
+            for (output, sums) in sums.iter_mut().enumerate() {
+                let start = *strips.starts.get_unchecked(output);
+                *sums = std::array::from_fn(|vector| load(start, vector));
+            }
+        }
+        let (pairs, last) = strips.inputs.as_chunks::<2>();
+        let (rows, _) = coefficients.as_chunks::<OUTPUTS>();
         let (row_pairs, last_row) = rows.as_chunks::<2>();
         for (&[one, other], [first, second]) in pairs.iter().zip(row_pairs) {
             let (one, other) = (operands(one), operands(other));
@@ -225,11 +240,25 @@ unsafe fn step<V: Vector, const OUTPUTS: usize, const VECTORS: usize, const SHOR
                 }
             }
         }
-        for (sums, target) in sums.iter().zip(targets) {
-            for (vector, sum) in sums.iter().enumerate() {
-                let target = target.add(at + vector * V::LEN);
+        for (output, sums) in sums.into_iter().enumerate() {
+            let target = strips.outputs.get_unchecked(output).add(at);
+            for (vector, sum) in sums.into_iter().enumerate() {
+                let target = target.add(vector * V::LEN);
                 if SHORT { sum.store_first(target, length) } else { sum.store(target) }
             }
         }
     }
+}
+
+/// Asks for a line, to be brought into the second-level cache; the byte need not exist.
+#[inline(always)]
+fn prefetch(byte: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: no address is wrong for a hint.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(byte.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = byte;
 }
