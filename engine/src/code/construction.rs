@@ -148,7 +148,7 @@ fn ready(matrix: &Matrix) -> Box<dyn GroupMap> {
 }
 
 /// The one matrix that a chain is equal to.
-fn product(matrices: &[Matrix]) -> Matrix {
+pub(super) fn product(matrices: &[Matrix]) -> Matrix {
     let inputs = matrices.first().map_or(0, Matrix::columns);
     let mut known = Matrix::identity(inputs);
     for (place, matrix) in matrices.iter().enumerate() {

@@ -11,6 +11,7 @@ mod error;
 mod layout;
 mod mbr;
 mod msr;
+mod msr_edges;
 #[cfg(test)]
 mod oracle;
 mod parameters;

@@ -14,17 +14,18 @@
 
 use super::CodeParameters;
 use super::construction::Matrices;
+use super::msr_edges::Edges;
 use crate::gf::{Matrix, div, lagrange, mul, pow};
 use crate::names::Slot;
 
 #[derive(Debug)]
 pub(super) struct Msr {
-    k: usize,
-    alpha: usize,
+    pub(super) k: usize,
+    pub(super) alpha: usize,
     /// Of the n slots, then of the virtual nodes.
     points: Vec<u8>,
     /// The first k slots, then the virtual nodes: alpha + 1 nodes.
-    systematic: Vec<usize>,
+    pub(super) systematic: Vec<usize>,
 }
 
 /// The points that have distinct powers with exponent `alpha`, each the smallest of its kind.
@@ -47,15 +48,15 @@ impl Msr {
     }
 
     /// What a node stores: the values of its g at these points.
-    fn stored(&self) -> Vec<u8> {
+    pub(super) fn stored(&self) -> Vec<u8> {
         self.points_of(&self.systematic[..self.alpha])
     }
 
-    fn points_of(&self, nodes: &[usize]) -> Vec<u8> {
+    pub(super) fn points_of(&self, nodes: &[usize]) -> Vec<u8> {
         nodes.iter().map(|&node| self.points[node]).collect()
     }
 
-    fn lambda(&self, node: usize) -> u8 {
+    pub(super) fn lambda(&self, node: usize) -> u8 {
         pow(self.points[node], self.alpha)
     }
 
@@ -190,7 +191,10 @@ impl Matrices for Msr {
     fn decoders(&self, slots: &[Slot]) -> Vec<Vec<Matrix>> {
         let known = self.with_virtual_nodes(slots.iter().map(|slot| slot.index()));
         let missing: Vec<usize> = (0..self.k).filter(|node| !known.contains(node)).collect();
-        vec![self.by_sums(&known, &missing)]
+        let by_edges = Edges::new(self, &known, &missing).and_then(|edges| edges.chains());
+        let mut chains = vec![self.by_sums(&known, &missing)];
+        chains.extend(by_edges.into_iter().flatten());
+        chains
     }
 
     /// g_h(x_f).
