@@ -84,7 +84,7 @@ impl Shape {
     fn ours(self, data: &Rc<Strips>) -> Side {
         let combination = Combination::new(&parities(self.k, self.m));
         let apply = move |from: &[&[u8]], to: &mut [&mut [u8]]| {
-            combination.apply(from, to, &mut Vec::new());
+            combination.apply(self.len, from, to, &mut Vec::new());
         };
         self.side("kakera", data, Box::new(apply))
     }

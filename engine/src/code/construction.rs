@@ -65,11 +65,7 @@ impl GroupMap for Combination {
         targets: &mut [&mut [u8]],
         workspace: &mut Vec<u8>,
     ) {
-        let inputs: Vec<&[u8]> =
-            sources.iter().flat_map(|source| source.chunks_exact(width)).collect();
-        let mut outputs: Vec<&mut [u8]> =
-            targets.iter_mut().flat_map(|target| target.chunks_exact_mut(width)).collect();
-        Combination::apply(self, &inputs, &mut outputs, workspace);
+        Combination::apply(self, width, sources, targets, workspace);
     }
 
     fn products(&self) -> usize {

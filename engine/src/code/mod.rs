@@ -6,6 +6,7 @@
 //! lie. The codes themselves are linear maps, one module each: `rs`, `mbr`, `msr`, `clay`.
 
 mod clay;
+mod clay_solution;
 mod construction;
 mod error;
 mod layout;

@@ -9,12 +9,15 @@ use std::arch::x86_64::{
 
 use super::kernel::Prepared;
 use super::nibbles::PRODUCTS;
-use super::pair_sum::PairSum;
+use super::patchwork::Batch;
 use super::program::Strips;
-use super::vector::{self, Vector};
+use super::vector::Vector;
 
 /// With two vectors of each, sums and nibbles take 12 of the 16 registers.
 pub(super) const PASS_OUTPUTS: usize = 4;
+
+/// Most outputs of a patch.
+pub(super) const PATCH_OUTPUTS: usize = 4;
 
 /// The kernel.
 ///
@@ -22,7 +25,7 @@ pub(super) const PASS_OUTPUTS: usize = 4;
 /// As for every kernel.
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn combine(coefficients: &[Prepared], strips: &Strips) {
-    use vector::combine;
+    use super::pass_loop::combine;
     // SAFETY: the caller's promise is passed on.
     unsafe {
         match strips.outputs.len() {
@@ -34,14 +37,27 @@ pub(super) unsafe fn combine(coefficients: &[Prepared], strips: &Strips) {
     }
 }
 
-/// The kernel for pairs.
+/// The kernel for patches.
 ///
 /// # Safety
-/// As for every kernel for pairs.
+/// As for every kernel for patches.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn sum_pairs(sum: &PairSum, unit: usize, inputs: &[&[u8]], targets: &[*mut u8]) {
+pub(super) unsafe fn sum_patches(
+    coefficients: &[Prepared],
+    batch: &Batch,
+    unit: usize,
+    strips: &[*mut u8],
+) {
+    use super::patch_loop::sum_patches;
     // SAFETY: the caller's promise is passed on.
-    unsafe { vector::sum_pairs::<Bytes>(sum, unit, inputs, targets) }
+    unsafe {
+        match batch.shape.outputs {
+            1 => sum_patches::<Bytes, 1, 2>(coefficients, batch, unit, strips),
+            2 => sum_patches::<Bytes, 2, 2>(coefficients, batch, unit, strips),
+            3 => sum_patches::<Bytes, 3, 2>(coefficients, batch, unit, strips),
+            _ => sum_patches::<Bytes, 4, 2>(coefficients, batch, unit, strips),
+        }
+    }
 }
 
 /// A register of this kernel.

@@ -8,13 +8,16 @@ use std::arch::x86_64::{
 };
 
 use super::kernel::Prepared;
-use super::pair_sum::PairSum;
+use super::patchwork::Batch;
 use super::program::Strips;
-use super::vector::{self, Vector};
+use super::vector::Vector;
 
 /// With two vectors of each, the sums take 24 of the 32 registers. Fewer outputs take more vectors in
 /// a step, as far as sums, operands and products fit.
 pub(super) const PASS_OUTPUTS: usize = 12;
+
+/// Most outputs of a patch.
+pub(super) const PATCH_OUTPUTS: usize = 6;
 
 /// The kernel.
 ///
@@ -22,7 +25,7 @@ pub(super) const PASS_OUTPUTS: usize = 12;
 /// As for every kernel.
 #[target_feature(enable = "avx512f,avx512bw,gfni")]
 pub(super) unsafe fn combine(coefficients: &[Prepared], strips: &Strips) {
-    use vector::combine;
+    use super::pass_loop::combine;
     // SAFETY: the caller's promise is passed on.
     unsafe {
         match strips.outputs.len() {
@@ -42,18 +45,34 @@ pub(super) unsafe fn combine(coefficients: &[Prepared], strips: &Strips) {
     }
 }
 
-/// The kernel for pairs.
+/// The kernel for patches.
 ///
 /// # Safety
-/// As for every kernel for pairs.
+/// As for every kernel for patches.
 #[target_feature(enable = "avx512f,avx512bw,gfni")]
-pub(super) unsafe fn sum_pairs(sum: &PairSum, unit: usize, inputs: &[&[u8]], targets: &[*mut u8]) {
+pub(super) unsafe fn sum_patches(
+    coefficients: &[Prepared],
+    batch: &Batch,
+    unit: usize,
+    strips: &[*mut u8],
+) {
+    use super::patch_loop::sum_patches;
     // SAFETY: the caller's promise is passed on.
-    unsafe { vector::sum_pairs::<__m512i>(sum, unit, inputs, targets) }
+    unsafe {
+        match batch.shape.outputs {
+            1 => sum_patches::<__m512i, 1, 4>(coefficients, batch, unit, strips),
+            2 => sum_patches::<__m512i, 2, 4>(coefficients, batch, unit, strips),
+            3 => sum_patches::<__m512i, 3, 4>(coefficients, batch, unit, strips),
+            4 => sum_patches::<__m512i, 4, 4>(coefficients, batch, unit, strips),
+            5 => sum_patches::<__m512i, 5, 3>(coefficients, batch, unit, strips),
+            _ => sum_patches::<__m512i, 6, 3>(coefficients, batch, unit, strips),
+        }
+    }
 }
 
 impl Vector for __m512i {
     const LEN: usize = 64;
+    const ADDS_TWO: bool = true;
     type Factor = __m512i;
     type Operand = __m512i;
 

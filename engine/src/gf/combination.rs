@@ -58,15 +58,21 @@ impl Combination {
         self.products() + 3 * self.program.written()
     }
 
-    /// Overwrites `outputs` with the combinations of `inputs`, all strips of one length.
+    /// Overwrites the strips of `targets` with the combinations of those of `sources`.
     ///
-    /// `workspace` holds what is between; its bytes mean nothing before or after. Keep it for the
-    /// next time.
+    /// Strips are `width` bytes and lie one after another in every source and target. `workspace`
+    /// holds what is in between; its bytes mean nothing before or after. Keep it for the next time.
     ///
     /// # Panics
-    /// If the number of strips differs from the matrix, or one strip has another length.
-    pub fn apply(&self, inputs: &[&[u8]], outputs: &mut [&mut [u8]], workspace: &mut Vec<u8>) {
-        self.program.run(inputs, outputs, workspace);
+    /// If the number of strips differs from the matrix, or a strip is not whole.
+    pub fn apply(
+        &self,
+        width: usize,
+        sources: &[&[u8]],
+        targets: &mut [&mut [u8]],
+        workspace: &mut Vec<u8>,
+    ) {
+        self.program.run(width, sources, targets, workspace);
     }
 }
 
@@ -280,10 +286,7 @@ mod tests {
                     .chunks_exact_mut(stride.max(1))
                     .map(|chunk| &mut chunk[..length])
                     .collect();
-                if length == 0 {
-                    outputs = (0..rows).map(|_| <&mut [u8]>::default()).collect();
-                }
-                combination.apply(&inputs, &mut outputs, &mut vec![7; 3]);
+                combination.apply(length, &inputs, &mut outputs, &mut vec![7; 3]);
                 for (output, expected) in outputs.iter().zip(&expected) {
                     prop_assert_eq!(&output[..], &expected[..], "{}", kernel.name);
                 }

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use thiserror::Error;
 
-use super::pair_sum::PairSum;
+use super::patchwork::Batch;
 use super::portable;
 use super::program::Strips;
 
@@ -21,11 +21,13 @@ pub(super) struct Kernel {
     pub(super) name: &'static str,
     /// Most outputs of a pass: as many as the registers hold sums of.
     pub(super) pass_outputs: usize,
+    /// Most outputs of a patch.
+    pub(super) patch_outputs: usize,
     /// Whether this processor has the instructions.
     runs_here: fn() -> bool,
     pub(super) prepare: fn(u8) -> Prepared,
     pub(super) combine: Combine,
-    sum_pairs: SumPairs,
+    pub(super) sum_patches: SumPatches,
 }
 
 /// A coefficient as a kernel takes it: its matrix of bits, or itself.
@@ -39,12 +41,13 @@ pub(super) type Prepared = u64;
 /// and outputs can be written and overlap nothing.
 type Combine = unsafe fn(&[Prepared], &Strips);
 
-/// Overwrites runs of strips, given by where the strips begin, with sums of two products.
+/// Computes patches, given the coefficients that they name, how many bytes a unit is, and where the
+/// strips begin.
 ///
 /// # Safety
-/// The processor has the instructions of the kernel, and every run, in units of so many bytes, is
-/// within its inputs and its target, which can be written and is no input.
-type SumPairs = unsafe fn(&PairSum, usize, &[&[u8]], &[*mut u8]);
+/// The processor has the instructions of the kernel. The patches have from 1 to `patch_outputs`
+/// outputs, and all their spots lie within their strips; what is written can be written.
+type SumPatches = unsafe fn(&[Prepared], &Batch, usize, &[*mut u8]);
 
 /// Every kernel of this architecture, the fastest first.
 static KERNELS: &[Kernel] = &[
@@ -52,6 +55,7 @@ static KERNELS: &[Kernel] = &[
     Kernel {
         name: "avx512-gfni",
         pass_outputs: avx512_gfni::PASS_OUTPUTS,
+        patch_outputs: avx512_gfni::PATCH_OUTPUTS,
         runs_here: || {
             is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
@@ -59,43 +63,47 @@ static KERNELS: &[Kernel] = &[
         },
         prepare: affine::matrix_of,
         combine: avx512_gfni::combine,
-        sum_pairs: avx512_gfni::sum_pairs,
+        sum_patches: avx512_gfni::sum_patches,
     },
     #[cfg(target_arch = "x86_64")]
     Kernel {
         name: "avx2-gfni",
         pass_outputs: avx2_gfni::PASS_OUTPUTS,
+        patch_outputs: avx2_gfni::PATCH_OUTPUTS,
         runs_here: || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("gfni"),
         prepare: affine::matrix_of,
         combine: avx2_gfni::combine,
-        sum_pairs: avx2_gfni::sum_pairs,
+        sum_patches: avx2_gfni::sum_patches,
     },
     #[cfg(target_arch = "x86_64")]
     Kernel {
         name: "avx2",
         pass_outputs: avx2::PASS_OUTPUTS,
+        patch_outputs: avx2::PATCH_OUTPUTS,
         runs_here: || is_x86_feature_detected!("avx2"),
         prepare: u64::from,
         combine: avx2::combine,
-        sum_pairs: avx2::sum_pairs,
+        sum_patches: avx2::sum_patches,
     },
     #[cfg(any(target_arch = "aarch64", test))]
     Kernel {
         name: "neon",
         pass_outputs: neon::PASS_OUTPUTS,
+        patch_outputs: neon::PATCH_OUTPUTS,
         // Part of the architecture, and emulated in the tests of others.
         runs_here: || true,
         prepare: u64::from,
         combine: neon::combine,
-        sum_pairs: neon::sum_pairs,
+        sum_patches: neon::sum_patches,
     },
     Kernel {
         name: "portable",
         pass_outputs: portable::PASS_OUTPUTS,
+        patch_outputs: portable::PATCH_OUTPUTS,
         runs_here: || true,
         prepare: u64::from,
         combine: portable::combine,
-        sum_pairs: portable::sum_pairs,
+        sum_patches: portable::sum_patches,
     },
 ];
 
@@ -155,26 +163,6 @@ pub(super) fn chosen() -> &'static Kernel {
 /// Every kernel that this processor runs, the fastest first.
 pub(super) fn available() -> impl Iterator<Item = &'static Kernel> {
     KERNELS.iter().filter(|kernel| (kernel.runs_here)())
-}
-
-impl Kernel {
-    /// Overwrites the runs of `outputs`, a unit being so many bytes, with the sums of `inputs`.
-    ///
-    /// # Panics
-    /// If a run is not within its strips.
-    pub(super) fn sum_pairs(
-        &self,
-        sum: &PairSum,
-        unit: usize,
-        inputs: &[&[u8]],
-        outputs: &mut [&mut [u8]],
-    ) {
-        assert!(sum.fits(unit, inputs, outputs), "a run beyond its strip");
-        let targets: Vec<*mut u8> = outputs.iter_mut().map(|strip| strip.as_mut_ptr()).collect();
-        // SAFETY: a `Kernel` is only handed out if it runs here; the rest was asserted, and outputs
-        // are borrowed for nothing else.
-        unsafe { (self.sum_pairs)(sum, unit, inputs, &targets) };
-    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //!
 //! The functions of this module look tables up and are for *public* operands: evaluation points,
 //! coefficients, ciphertext. Secrets go through [`constant_time`]. Bulk data goes through
-//! [`Combination`], which multiplies byte strips by a whole [`Matrix`], or [`PairSum`], which adds two
-//! multiples at many places. [`oracle`] defines the field.
+//! [`Combination`], which multiplies byte strips by a whole [`Matrix`], or
+//! [`Patchwork`], which sums products at many places. [`oracle`] defines the field.
 //!
 //! How bulk data is multiplied, from the outside in: `combination` gathers the rows of a matrix into
 //! passes; `program` runs them tile by tile; `kernel` knows the fastest instructions of the processor
@@ -31,7 +31,11 @@ mod neon;
 mod neon_emulation;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
 mod nibbles;
-mod pair_sum;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
+mod pass_loop;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
+mod patch_loop;
+mod patchwork;
 mod portable;
 mod program;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
@@ -40,7 +44,7 @@ mod vector;
 pub use combination::Combination;
 pub use kernel::{KernelError, force, kernels};
 pub use matrix::Matrix;
-pub use pair_sum::{PairRun, PairSum};
+pub use patchwork::{Patch, Patchwork, Spot, Term};
 
 /// The field polynomial, the one of `reed-solomon-erasure`, `sharks` and `blahaj`.
 pub const POLYNOMIAL: u16 = 0x11D;

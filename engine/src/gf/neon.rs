@@ -15,12 +15,15 @@ use instructions::{
 
 use super::kernel::Prepared;
 use super::nibbles::PRODUCTS;
-use super::pair_sum::PairSum;
+use super::patchwork::Batch;
 use super::program::Strips;
-use super::vector::{self, Vector};
+use super::vector::Vector;
 
 /// With two vectors of each, sums and nibbles take 20 of the 32 registers.
 pub(super) const PASS_OUTPUTS: usize = 8;
+
+/// Most outputs of a patch.
+pub(super) const PATCH_OUTPUTS: usize = 6;
 
 /// The kernel.
 ///
@@ -28,7 +31,7 @@ pub(super) const PASS_OUTPUTS: usize = 8;
 /// As for every kernel.
 #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
 pub(super) unsafe fn combine(coefficients: &[Prepared], strips: &Strips) {
-    use vector::combine;
+    use super::pass_loop::combine;
     // SAFETY: the caller's promise is passed on.
     unsafe {
         match strips.outputs.len() {
@@ -44,14 +47,29 @@ pub(super) unsafe fn combine(coefficients: &[Prepared], strips: &Strips) {
     }
 }
 
-/// The kernel for pairs.
+/// The kernel for patches.
 ///
 /// # Safety
-/// As for every kernel for pairs.
+/// As for every kernel for patches.
 #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
-pub(super) unsafe fn sum_pairs(sum: &PairSum, unit: usize, inputs: &[&[u8]], targets: &[*mut u8]) {
+pub(super) unsafe fn sum_patches(
+    coefficients: &[Prepared],
+    batch: &Batch,
+    unit: usize,
+    strips: &[*mut u8],
+) {
+    use super::patch_loop::sum_patches;
     // SAFETY: the caller's promise is passed on.
-    unsafe { vector::sum_pairs::<uint8x16_t>(sum, unit, inputs, targets) }
+    unsafe {
+        match batch.shape.outputs {
+            1 => sum_patches::<uint8x16_t, 1, 2>(coefficients, batch, unit, strips),
+            2 => sum_patches::<uint8x16_t, 2, 2>(coefficients, batch, unit, strips),
+            3 => sum_patches::<uint8x16_t, 3, 2>(coefficients, batch, unit, strips),
+            4 => sum_patches::<uint8x16_t, 4, 2>(coefficients, batch, unit, strips),
+            5 => sum_patches::<uint8x16_t, 5, 2>(coefficients, batch, unit, strips),
+            _ => sum_patches::<uint8x16_t, 6, 2>(coefficients, batch, unit, strips),
+        }
+    }
 }
 
 /// A vector cut into nibbles, or a constant's products with them: low, high.

@@ -7,11 +7,13 @@
 
 use super::POLYNOMIAL;
 use super::kernel::Prepared;
-use super::pair_sum::{MirroredRun, PairRun, PairSum};
+use super::patchwork::{Batch, Shape, Start};
 use super::program::Strips;
 
 /// Outputs share nothing here, but fewer passes are fewer calls.
 pub(super) const PASS_OUTPUTS: usize = 8;
+/// The same.
+pub(super) const PATCH_OUTPUTS: usize = 8;
 
 /// Bytes of a strip in one step: as many as eight registers of 16 bytes hold.
 const STEP: usize = 128;
@@ -41,27 +43,51 @@ pub(super) unsafe fn combine(coefficients: &[Prepared], strips: &Strips) {
     }
 }
 
-/// The kernel for pairs.
+/// The kernel for patches.
 ///
 /// # Safety
-/// As for every kernel for pairs.
-pub(super) unsafe fn sum_pairs(sum: &PairSum, unit: usize, inputs: &[&[u8]], targets: &[*mut u8]) {
-    let mirror = |&(run, output): &MirroredRun| {
-        let [one, other] = run.inputs;
-        [run, PairRun { inputs: [other, one], output, ..run }]
-    };
-    for run in sum.runs.iter().copied().chain(sum.mirrored.iter().flat_map(mirror)) {
-        let length = run.length * unit;
-        // SAFETY: the caller promises that the run can be written and is no input.
-        let target = unsafe {
-            std::slice::from_raw_parts_mut(targets[run.output.0].add(run.output.1 * unit), length)
-        };
-        for (step, target) in target.chunks_mut(STEP).enumerate() {
-            let sources = run
-                .inputs
-                .map(|(strip, place)| &inputs[strip][place * unit + step * STEP..][..target.len()]);
-            let bytes = sum_of_products(sources.into_iter().zip(sum.coefficients.map(|c| c as u8)));
-            target.copy_from_slice(&bytes[..target.len()]);
+/// As for every kernel for patches.
+pub(super) unsafe fn sum_patches(
+    coefficients: &[Prepared],
+    batch: &Batch,
+    unit: usize,
+    strips: &[*mut u8],
+) {
+    let Shape { outputs, singles, pairs, length } = batch.shape;
+    let length = length * unit;
+    for patch in 0..batch.outputs.len() / outputs {
+        let singles = &batch.singles[patch * singles..(patch + 1) * singles];
+        let pairs = &batch.pairs[patch * pairs..(patch + 1) * pairs];
+        for start in (0..length).step_by(STEP) {
+            let bytes = start..length.min(start + STEP);
+            // SAFETY: the caller promises that the patch lies within its strips.
+            let address = |start: Start| unsafe {
+                strips[start.strip as usize].add(start.place as usize * unit + bytes.start)
+            };
+            // SAFETY: the same, and none of these bytes is written in this step.
+            let read = |start| unsafe { std::slice::from_raw_parts(address(start), bytes.len()) };
+            let coefficient = |column: u32, output| coefficients[column as usize + output] as u8;
+            let coupled = pairs.iter().map(|pair| {
+                let product = [(read(pair.other), coefficient(pair.factor, 0))];
+                let mut sum = sum_of_products(product.into_iter());
+                add(&mut sum, read(pair.start));
+                sum
+            });
+            let coupled: Vec<[u8; STEP]> = coupled.collect();
+            for (output, &target) in batch.outputs[patch * outputs..][..outputs].iter().enumerate()
+            {
+                let singles = singles.iter().map(|term| (read(term.start), term.column));
+                let coupled = coupled.iter().map(|bytes| &bytes[..]);
+                let pairs = coupled.zip(pairs).map(|(bytes, term)| (bytes, term.column));
+                let terms = singles.chain(pairs);
+                let sum = sum_of_products(
+                    terms.map(|(bytes, column)| (bytes, coefficient(column, output))),
+                );
+                // SAFETY: the same, and the caller promises that it can be written.
+                let target =
+                    unsafe { std::slice::from_raw_parts_mut(address(target), bytes.len()) };
+                target.copy_from_slice(&sum[..bytes.len()]);
+            }
         }
     }
 }

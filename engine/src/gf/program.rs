@@ -79,21 +79,29 @@ impl Program {
         self.passes.iter().map(|pass| pass.outputs.len()).sum()
     }
 
-    /// Overwrites `outputs`; `workspace` is for the temporary strips, and its bytes mean nothing.
+    /// Overwrites the strips of `targets`, which like those of `sources` are `width` bytes each, one
+    /// after another. `workspace` is for the temporary strips, and its bytes mean nothing.
     ///
     /// # Panics
-    /// If the number of strips differs from the program, or one strip has another length.
-    pub(super) fn run(&self, inputs: &[&[u8]], outputs: &mut [&mut [u8]], workspace: &mut Vec<u8>) {
-        assert_eq!([inputs.len(), outputs.len()], [self.inputs, self.outputs], "strip counts");
-        let length = outputs.first().map_or(0, |strip| strip.len());
-        let fits = |strip: &&[u8]| strip.len() == length || outputs.is_empty();
-        assert!(inputs.iter().all(fits), "input lengths");
-        assert!(outputs.iter().all(|strip| strip.len() == length), "output lengths");
-        let tile = self.tile().min(length);
-        let mut strips = self.begin(inputs, outputs, workspace, tile + SKEW);
+    /// If the number of strips differs from the program, or a strip is not whole.
+    pub(super) fn run(
+        &self,
+        width: usize,
+        sources: &[&[u8]],
+        targets: &mut [&mut [u8]],
+        workspace: &mut Vec<u8>,
+    ) {
+        if width == 0 {
+            return;
+        }
+        let tile = self.tile().min(width);
+        let mut strips = self.begin(width, sources, targets);
+        workspace.resize(workspace.len().max(self.temporaries * (tile + SKEW)), 0);
+        let temporaries = workspace.chunks_exact_mut(tile + SKEW).map(<[u8]>::as_mut_ptr);
+        strips.extend(temporaries.take(self.temporaries));
         let mut bound = Vec::with_capacity(strips.len());
-        for start in (0..length).step_by(tile.max(1)) {
-            let length = tile.min(length - start);
+        for start in (0..width).step_by(tile) {
+            let length = tile.min(width - start);
             for pass in &self.passes {
                 // SAFETY: the passes were checked when the program was made, and a `Kernel` is only
                 // handed out if it runs here. All strips have the bytes from `start` on, the
@@ -114,20 +122,24 @@ impl Program {
         }
     }
 
-    /// Where all strips begin; the temporary ones `stride` bytes apart.
-    fn begin(
-        &self,
-        inputs: &[&[u8]],
-        outputs: &mut [&mut [u8]],
-        workspace: &mut Vec<u8>,
-        stride: usize,
-    ) -> Vec<*mut u8> {
-        workspace.resize(workspace.len().max(self.temporaries * stride), 0);
-        let temporaries = workspace.chunks_exact_mut(stride).take(self.temporaries);
+    /// Where the strips begin, without the temporary ones.
+    ///
+    /// # Panics
+    /// As [`run`](Self::run) says.
+    fn begin(&self, width: usize, sources: &[&[u8]], targets: &mut [&mut [u8]]) -> Vec<*mut u8> {
         let mut strips = Vec::with_capacity(self.inputs + self.outputs + self.temporaries);
-        strips.extend(inputs.iter().map(|strip| strip.as_ptr().cast_mut()));
-        strips.extend(outputs.iter_mut().map(|strip| strip.as_mut_ptr()));
-        strips.extend(temporaries.map(<[u8]>::as_mut_ptr));
+        for source in sources {
+            let whole = source.chunks_exact(width);
+            assert!(whole.remainder().is_empty(), "an input that is not whole");
+            strips.extend(whole.map(|strip| strip.as_ptr().cast_mut()));
+        }
+        assert_eq!(strips.len(), self.inputs, "inputs");
+        for target in targets {
+            let mut whole = target.chunks_exact_mut(width);
+            strips.extend(whole.by_ref().map(<[u8]>::as_mut_ptr));
+            assert!(whole.into_remainder().is_empty(), "an output that is not whole");
+        }
+        assert_eq!(strips.len(), self.inputs + self.outputs, "outputs");
         strips
     }
 
