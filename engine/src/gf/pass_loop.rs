@@ -13,6 +13,9 @@ use super::vector::{Sums, Vector, load, operands, store};
 const STREAMS: usize = 16;
 /// How far ahead it asks.
 const AHEAD: usize = 4096;
+/// Bytes of all those strips from which on it takes a vector at a time: from memory, a line of each
+/// strip after the other comes faster than two.
+const BEYOND_CACHES: usize = 4 * 1024 * 1024;
 /// Bytes of a line of a cache.
 const LINE: usize = 64;
 
@@ -26,13 +29,18 @@ pub(super) unsafe fn combine<V: Vector, const OUTPUTS: usize, const VECTORS: usi
     strips: &Strips,
 ) {
     let length = strips.length;
-    let many = strips.inputs.len() + OUTPUTS > STREAMS;
+    let count = strips.inputs.len() + OUTPUTS;
+    let many = count > STREAMS;
     // SAFETY: every step lies within the strips.
     unsafe {
         if length < V::LEN {
             return step::<V, OUTPUTS, 1, true>(coefficients, strips, 0, false);
         }
         let mut at = 0;
+        while many && count * length > BEYOND_CACHES && at + AHEAD < length {
+            step::<V, OUTPUTS, 1, false>(coefficients, strips, at, true);
+            at += V::LEN;
+        }
         while at + VECTORS * V::LEN <= length {
             let ask = many && at + AHEAD < length;
             step::<V, OUTPUTS, VECTORS, false>(coefficients, strips, at, ask);
