@@ -213,8 +213,8 @@ pub(crate) enum LocalCommand {
 /// How large a network is, and the codes of its groups.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CodeOptions {
-    /// Storage nodes to be expected; they decide the codes unless these are given
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u8).range(3..=100))]
+    /// Storage nodes to be expected; they decide the codes unless these are given. Records need 3
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u8).range(..=100))]
     pub(crate) nodes: u8,
     /// The data code, as in mbr(10,5,7)
     #[arg(long, value_name = "CODE", requires = "key_code")]

@@ -31,7 +31,7 @@ impl Codes {
         Ok(codes)
     }
 
-    /// The default for a network of this many storage nodes, at least 3.
+    /// The default for a network of this many storage nodes; below 3, for the 3 that records need.
     pub(crate) fn for_nodes(nodes: u8) -> Result<Self, Failure> {
         let (n, (k, d), (key_k, key_d)) = match nodes {
             0..=4 => (3, (2, 2), (2, 2)),

@@ -188,7 +188,17 @@ fn describe(body: &Body) -> (&'static str, String) {
         Body::Pointer(pointer) => ("pointer", format!("{} sealed bytes", pointer.sealed.len())),
         Body::PointerRetire(_) => ("pointer retired", String::new()),
         Body::IdentityRecord(record) => ("identity", format!("version {}", record.version)),
-        Body::ValidatorChange(_) => ("validators", String::new()),
+        Body::ValidatorChange(change) => {
+            ("vote: validators", format!("{} of them", change.validators.0.len()))
+        }
+        Body::Upgrade(upgrade) => ("vote: upgrade", format!("version {}", upgrade.version)),
+        Body::ValidatorUpdate(update) => ("validator changes", format!("at {}", update.address)),
+        Body::RetentionFloor(floor) => ("vote: retention", format!("height {}", floor.height)),
+        Body::NodeLost(lost) => ("vote: node lost", lost.node.to_string()),
+        Body::Equivocation(proof) => {
+            let guilty = proof.guilty().map(|node| node.to_string());
+            ("equivocation", guilty.unwrap_or_default())
+        }
         Body::Unknown(unknown) => ("unknown", format!("kind {}", unknown.kind())),
     }
 }

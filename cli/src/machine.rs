@@ -100,6 +100,8 @@ pub(crate) fn found(
         code: codes.data,
         key: codes.key,
         pointers_per_author_max: POINTERS_PER_AUTHOR_MAX,
+        version: None,
+        anchors: BTreeMap::new(),
     };
     genesis
         .check()

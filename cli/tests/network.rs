@@ -130,6 +130,20 @@ fn records_outlive_the_processes_they_were_stored_on() {
 }
 
 #[test]
+fn a_ledger_runs_without_storage_nodes_and_stores_no_records() {
+    let machine = Machine::new();
+    machine.ok(&["local", "up", "--nodes", "0"]);
+    assert_eq!(machine.states(), ["running"]);
+    machine.ok(&["ledger", "verify"]);
+    machine.ok(&["vault", "create", "--profile", "small"]);
+    let file = machine.data.path().join("letter");
+    std::fs::write(&file, "dear").unwrap();
+    let (exit_code, message) = machine.failure(&["put", file.to_str().unwrap()]);
+    assert_eq!(exit_code, 75);
+    assert!(message.contains("no placement group"), "{message}");
+}
+
+#[test]
 fn a_machine_that_is_not_enrolled_is_turned_away() {
     let machine = Machine::new();
     machine.ok(&["local", "up", "--nodes", "3"]);

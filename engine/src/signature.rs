@@ -16,7 +16,7 @@ use crate::hash::hash;
 use crate::names::NodeId;
 
 /// An Ed25519 signature over `H(label; parts)`.
-#[derive(Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(transparent)]
 pub struct Signature(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 64]);
 

@@ -2,17 +2,20 @@
 #![allow(clippy::unwrap_used, reason = "a test says by panicking what failed")]
 
 mod ledger_network;
+mod ledger_validators;
 
 use kakera_engine::hash::hash;
 use kakera_engine::ledger::{
-    Body, CertifiedBlock, Entry, EpochAdvance, HeadAttestation, IdentityRecord, NodeRetire,
-    NodeUpdate, PointerRetire, SignedHeader, SlotReassign, ValidatorChange, ValidatorSet,
-    pointer_tag,
+    BeaconChain, Body, CertifiedBlock, Entry, EpochAdvance, Equivocation, Genesis, HeadAttestation,
+    IdentityRecord, NodeLost, NodeRetire, NodeUpdate, PointerRetire, RetentionFloor, Reveal,
+    SetChange, SignedHeader, SignedProposal, SlotReassign, Upgrade, ValidatorChange, ValidatorSet,
+    ValidatorUpdate, Vote, VoteKind, pointer_tag,
 };
 use kakera_engine::names::{Epoch, GroupId, NetworkId, Slot};
 use kakera_engine::signature::{Signature, node_id};
 use kakera_engine::wire::canonical::{self, CanonicalError};
 use ledger_network::*;
+use ledger_validators::{Consortium, FOUR, genesis_of};
 use proptest::prelude::*;
 
 fn digest(bytes: &[u8]) -> String {
@@ -36,7 +39,7 @@ fn bodies(network: &Network) -> Vec<Body> {
         Body::Pointer(pointer),
         Body::PointerRetire(retire),
         Body::IdentityRecord(IdentityRecord::sign(&id, &key(9), [4; 32], [3; 32], 1, vec![1])),
-        Body::ValidatorChange(ValidatorChange { validators }),
+        Body::ValidatorChange(ValidatorChange { validators, from: None }),
     ]
 }
 
@@ -98,6 +101,98 @@ fn genesis_head_blocks_and_attestations_are_frozen() {
         ]
     );
     assert_eq!(SignedHeader::from_bytes(&head.to_bytes()).as_ref(), Ok(head));
+}
+
+/// The kinds 10 to 15 as version 2 has them.
+fn bodies_of_version_2(id: &NetworkId) -> Vec<Body> {
+    let vote = |value| {
+        let (kind, validator) = (VoteKind::Precommit, node_id(&key(3)));
+        Vote { kind, height: 70, round: 2, value, validator }.sign(id, &key(3))
+    };
+    let validators = ValidatorSet::from_iter([(node_id(&key(3)), 9)]);
+    let anchor = BeaconChain::new(id, &key(3), 1).anchor();
+    vec![
+        Body::ValidatorChange(ValidatorChange { validators, from: Some([8; 32]) }),
+        Body::Upgrade(Upgrade { version: 2 }),
+        Body::ValidatorUpdate(ValidatorUpdate { address: "a".into(), anchor: Some(anchor) }),
+        Body::RetentionFloor(RetentionFloor { height: 900 }),
+        Body::NodeLost(NodeLost { node: node_id(&key(10)), generation: 3 }),
+        Body::Equivocation(Equivocation::Votes(vote(None), vote(Some([4; 32])))),
+    ]
+}
+
+#[test]
+fn what_version_2_adds_is_frozen_and_read_back() {
+    let id = Network::new().id();
+    let mut digests = Vec::new();
+    for (body, kind) in bodies_of_version_2(&id).into_iter().zip(10..) {
+        assert_eq!(body.kind(), kind);
+        let entry = Entry::sign(&id, &key(VALIDATOR), 24, body);
+        let bytes = entry.to_bytes();
+        assert_eq!(Entry::from_bytes(&bytes), Ok(entry));
+        digests.push(digest(&bytes));
+    }
+    let mut network = Consortium::four();
+    network.change(&[201, 202, 203]);
+    let change = &network.changes[0];
+    assert_eq!(SetChange::from_bytes(&change.to_bytes()).as_ref(), Ok(change));
+    let proposals = [None, Some(0)]
+        .map(|pol_round| SignedProposal::sign(&id, 70, 2, pol_round, [4; 32], &key(3)));
+    digests.extend([
+        digest(&canonical::encode(&proposals[0])),
+        digest(&canonical::encode(&proposals[1])),
+        digest(network.id().as_bytes()),
+        digest(&genesis_of(&FOUR).anchors[&node_id(&key(201))].0),
+        digest(&change.to_bytes()),
+        digest(&network.blocks[0]),
+        digest(&change.header.header.beacon),
+        digest(&change.header.header.state_root),
+    ]);
+    assert_eq!(
+        digests,
+        [
+            "4515f5cc64bb9c58",
+            "0be3dac3f5459c71",
+            "16be994d1db88d4c",
+            "c29be4d76fafaeab",
+            "d9118a87800a0c8a",
+            "9374197e84ed93b8",
+            "a1a7e9b25a798672",
+            "5cf66f6f45384c42",
+            "152d1d4d6b6e8727",
+            "85deaa1045d8e31c",
+            "d4bf8e4efb178051",
+            "01559ec3183959aa",
+            "6dea5a9e184de134",
+            "e031a43b72c543b5",
+        ]
+    );
+}
+
+#[test]
+fn a_genesis_of_version_2_is_read_back_and_one_of_version_1_has_no_new_field() {
+    let read = |bytes: &[u8]| canonical::decode::<Genesis>(bytes, 8192);
+    let bytes = canonical::encode(&genesis_of(&FOUR));
+    assert_eq!(read(&bytes), Ok(genesis_of(&FOUR)));
+    let without = Genesis { anchors: [].into(), ..genesis_of(&FOUR) };
+    assert_eq!(canonical::encode(&without)[0], 0x89);
+    assert_eq!(read(&canonical::encode(&without)), Ok(without));
+    let old = canonical::encode(&genesis());
+    assert_eq!(old[0], 0x88);
+    // the same genesis with its new fields written out
+    let mut long = old.clone();
+    long[0] = 0x8a;
+    long.extend([0xf6, 0xa0]);
+    assert_eq!(read(&long), Err(CanonicalError::NotCanonical));
+}
+
+#[test]
+fn a_reveal_has_one_of_three_lengths() {
+    for length in 0..=80 {
+        let bytes = canonical::encode(&minicbor::bytes::ByteVec::from(vec![7; length]));
+        let read = canonical::decode::<Reveal>(&bytes, 100);
+        assert_eq!(read.is_ok(), [0, 32, 64].contains(&length), "{length}");
+    }
 }
 
 #[test]

@@ -328,8 +328,8 @@ fn an_identity_is_continued_by_its_own_key() {
 fn validators_do_not_change_yet() {
     let mut network = Network::new();
     let validators = ValidatorSet::from_iter([(machine(9), 1)]);
-    let change = Body::ValidatorChange(ValidatorChange { validators });
-    assert_eq!(network.refusal(VALIDATOR, change), EntryError::ValidatorChange);
+    let change = Body::ValidatorChange(ValidatorChange { validators, from: None });
+    assert_eq!(network.refusal(VALIDATOR, change), EntryError::NeedsVersion(2));
 }
 
 #[test]

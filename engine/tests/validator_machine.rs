@@ -44,6 +44,8 @@ fn genesis() -> Genesis {
         code: CodeParameters { kind: CodeKind::Mbr, n: 3, k: 2, d: 2 },
         key: KeyParameters::new(3, 2, 2).unwrap(),
         pointers_per_author_max: 1000,
+        version: None,
+        anchors: BTreeMap::new(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The decoders, each with the limits of the place that receives the bytes.
 
+use std::time::Duration;
+
 use kakera_engine::code::CodeParameters;
 use kakera_engine::keyshare::renewal::{
     Answer, CheckValues, Complaint, DealerPost, DealingRound, DealtRows, Leaves,
@@ -7,8 +9,10 @@ use kakera_engine::keyshare::renewal::{
 use kakera_engine::keyshare::{
     AuditAnswer, Coverage, DegradedHelp, ProvenPart, ProvenSymbol, RowHash, Share, repair_degraded,
 };
+use kakera_engine::ledger::agreement::{Message, Record};
 use kakera_engine::ledger::{
-    CertifiedBlock, Chain, Entry, Genesis, LogProof, SignedHeader, StateKey, StateProof,
+    CertifiedBlock, Chain, Entry, Genesis, LightClient, LogProof, SetChange, SignedHeader,
+    SignedProposal, SignedVote, StateKey, StateProof,
 };
 use kakera_engine::names::Slot;
 use kakera_engine::object::{Descriptor, GroupHashes, Manifest, PointerBody};
@@ -66,9 +70,12 @@ pub(crate) fn entry(bytes: &[u8]) -> bool {
 
 pub(crate) fn block(bytes: &[u8]) -> bool {
     let Ok(block) = CertifiedBlock::from_bytes(bytes) else { return false };
-    let mut chain = samples::ledger::chain_before_blocks();
-    if chain.apply(&block, None).is_ok() {
-        assert_eq!(block.to_bytes(), bytes);
+    let (of_one, of_four) =
+        (samples::ledger::chain_before_blocks(), samples::agreement::chain_before_blocks());
+    for mut chain in [of_one, of_four] {
+        if chain.apply(&block, None).is_ok() {
+            assert_eq!(block.to_bytes(), bytes);
+        }
     }
     true
 }
@@ -76,6 +83,53 @@ pub(crate) fn block(bytes: &[u8]) -> bool {
 pub(crate) fn signed_header(bytes: &[u8]) -> bool {
     let Ok(signed) = SignedHeader::from_bytes(bytes) else { return false };
     signed.certificate.certifies(&signed.header, &samples::ledger::genesis().validators);
+    true
+}
+
+pub(crate) fn set_change(bytes: &[u8]) -> bool {
+    let Ok(change) = SetChange::from_bytes(bytes) else { return false };
+    let genesis = samples::agreement::chain_before_blocks().genesis().clone();
+    if let Ok(mut client) = LightClient::new(genesis) {
+        let _ = client.skip_to(&change.header, &change.validators);
+        let _ = client.follow(&change);
+    }
+    true
+}
+
+pub(crate) fn vote(bytes: &[u8]) -> bool {
+    let Ok(vote) = canonical::decode::<SignedVote>(bytes, HEADER_LEN_MAX) else { return false };
+    vote.verifies(&samples::ledger::network());
+    true
+}
+
+/// A message goes into an agreement under way, as from the network.
+pub(crate) fn agreement_message(bytes: &[u8]) -> bool {
+    let Ok(message) = Message::from_bytes(bytes) else { return false };
+    let (mut agreement, validators) = samples::agreement::agreement();
+    let begun = agreement.begin(message.height(), &validators, Duration::ZERO);
+    let welcome = match &message {
+        Message::Proposal(proposed) => agreement.welcomes(proposed),
+        _ => true,
+    };
+    if begun.is_ok() && welcome {
+        let _ = agreement.handle_message(&message, Duration::ZERO);
+    }
+    true
+}
+
+/// A record is recalled as a voting log of its own.
+pub(crate) fn voting_record(bytes: &[u8]) -> bool {
+    let Ok(record) = Record::from_bytes(bytes) else { return false };
+    let (mut agreement, validators) = samples::agreement::agreement();
+    let _ = agreement.resume(record.height, &validators, &[record], Duration::ZERO);
+    true
+}
+
+pub(crate) fn proposal(bytes: &[u8]) -> bool {
+    let Ok(proposal) = canonical::decode::<SignedProposal>(bytes, HEADER_LEN_MAX) else {
+        return false;
+    };
+    proposal.verifies(&samples::ledger::network());
     true
 }
 

@@ -4,6 +4,7 @@ use ed25519_dalek::SigningKey;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
+pub(crate) mod agreement;
 pub(crate) mod ledger;
 pub(crate) mod object;
 pub(crate) mod renewal;

@@ -34,7 +34,7 @@ pub enum ChainStoreError {
     #[error(transparent)]
     Log(#[from] LogError),
     /// The blocks are another network's, or were not checked by whoever appended them.
-    #[error(transparent)]
+    #[error("{0}; try: move chain.log away and fetch the chain from the other machines")]
     Chain(#[from] BrokenChain),
     /// The network's parameters are at fault.
     #[error(transparent)]

@@ -1,9 +1,13 @@
 //! Where a process listens: the same port as last time, told in a file.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::ops::Range;
+
+use rand_core::Rng;
 
 use crate::fabric::Limits;
+use crate::random::system_random;
 use crate::store::disk::Disk;
 use crate::store::file::{read_file, write_atomic};
 
@@ -26,6 +30,20 @@ pub fn preferred<D: Disk>(disk: &D, listen: SocketAddr) -> io::Result<SocketAddr
         }
         None => listen,
     })
+}
+
+/// An address on loopback for a machine that others are told of before it runs.
+///
+/// The port is free and none of those that the system hands out by itself (Linux: from 32768 on),
+/// so that no other socket takes it by chance before the machine does.
+pub fn free_address() -> io::Result<SocketAddr> {
+    const PORTS: Range<u16> = 10_000..32_768;
+    let draw = || {
+        let offset = system_random().next_u32() % u32::from(PORTS.end - PORTS.start);
+        let port = PORTS.start + offset as u16;
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).and_then(|socket| socket.local_addr())
+    };
+    (0..100).find_map(|_| draw().ok()).map_or_else(draw, Ok)
 }
 
 /// Tells where the process listens.

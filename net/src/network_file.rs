@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use kakera_engine::code::CodeParameters;
 use kakera_engine::keyshare::KeyParameters;
-use kakera_engine::ledger::{Genesis, GenesisError, Suite};
+use kakera_engine::ledger::{Anchor, Genesis, GenesisError, Suite};
 use kakera_engine::names::{NetworkId, NodeId};
 use serde::Deserialize;
 use thiserror::Error;
@@ -69,13 +69,16 @@ impl NetworkFile {
             code: file.code.0,
             key,
             pointers_per_author_max: file.pointers_per_author_max,
+            version: file.version,
+            anchors: BTreeMap::new(),
         };
         let mut addresses = BTreeMap::new();
-        for ValidatorText { id, power, address } in file.validator {
+        for ValidatorText { id, power, address, anchor } in file.validator {
             if genesis.validators.0.insert(id.0, power).is_some() {
                 return Err(NetworkFileError::Twice(id.0));
             }
             addresses.insert(id.0, address.0);
+            genesis.anchors.extend(anchor.map(|anchor| (id.0, anchor.0)));
         }
         for operator in file.operators {
             if !genesis.operators.insert(operator.0) {
@@ -112,13 +115,19 @@ impl NetworkFile {
         let quoted: Vec<String> = operators.iter().map(|id| format!("\n  \"{id}\",")).collect();
         text.push_str(&quoted.concat());
         text.push_str(if quoted.is_empty() { "]\n" } else { "\n]\n" });
+        // Writing to a string cannot fail.
+        if let Some(version) = self.genesis.version {
+            let _ = write!(text, "# Version of the rules\nversion = {version}\n");
+        }
         for (id, power) in &self.genesis.validators.0 {
             if let Some(address) = self.addresses.get(id) {
-                // Writing to a string cannot fail.
                 let _ = write!(
                     text,
                     "\n[[validator]]\nid = \"{id}\"\npower = {power}\naddress = \"{address}\"\n"
                 );
+                if let Some(Anchor(anchor)) = self.genesis.anchors.get(id) {
+                    let _ = writeln!(text, "anchor = \"{}\"", NodeId(*anchor));
+                }
             }
         }
         text
@@ -138,6 +147,7 @@ struct Text {
     code: CodeText,
     key: HelperNumbers,
     pointers_per_author_max: u64,
+    version: Option<u32>,
     #[serde(default)]
     operators: Vec<NodeText>,
     validator: Vec<ValidatorText>,
@@ -149,6 +159,7 @@ struct ValidatorText {
     id: NodeText,
     power: u64,
     address: AddressText,
+    anchor: Option<AnchorText>,
 }
 
 #[derive(Deserialize)]
@@ -161,6 +172,19 @@ impl TryFrom<String> for NodeText {
     fn try_from(text: String) -> Result<Self, String> {
         let wrong = || format!("'{text}' is not a machine's id; try: 64 hexadecimal digits");
         NodeId::from_hex(&text).map(Self).ok_or_else(wrong)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct AnchorText(Anchor);
+
+impl TryFrom<String> for AnchorText {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let wrong = || format!("'{text}' is not an anchor; try: 64 hexadecimal digits");
+        NodeId::from_hex(&text).map(|NodeId(hash)| Self(Anchor(hash))).ok_or_else(wrong)
     }
 }
 
@@ -236,6 +260,10 @@ mod tests {
         quoted.genesis.name = "a \"b\"\n[c] \\".into();
         quoted.genesis.operators.clear();
         assert_eq!(NetworkFile::parse(&quoted.to_text()).unwrap(), quoted);
+        let mut agreed = file;
+        agreed.genesis.version = Some(2);
+        agreed.genesis.anchors.insert(NodeId([0x11; 32]), Anchor([7; 32]));
+        assert_eq!(NetworkFile::parse(&agreed.to_text()).unwrap(), agreed);
     }
 
     #[test]
@@ -266,6 +294,7 @@ mod tests {
             ("power = 1", "power = 0", "voting power"),
             ("power = 1", "power = 1\nweight = 2", "weight"),
             ("name = \"north\"", "name = \"\"", "0 bytes"),
+            ("created = 5", "created = 5\nversion = 1", "none for version 1"),
         ];
         for (from, to, expected) in cases {
             let changed = text().replacen(from, to, 1);

@@ -6,8 +6,10 @@ mod ledger_network;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use kakera_engine::ledger::{Entry, StateKey};
+use bytes::Bytes;
+use kakera_engine::ledger::{Body, Entry, StateKey, Upgrade, ValidatorChange};
 use kakera_engine::wire::{Operation, ProvenValue, RefusalKind, Response, canonical};
+use kakera_net::validator::{self, ValidatorError};
 use ledger_network::*;
 use tokio::task::JoinSet;
 
@@ -168,4 +170,31 @@ async fn strangers_and_bad_entries_are_refused_with_a_reason() {
     let answer = network.ask(VALIDATOR, Operation::Prove(keys)).await;
     assert!(matches!(answer.response, Response::Refused(refusal)
         if refusal.kind == RefusalKind::Invalid));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_validator_that_no_longer_decides_alone_ends_and_does_not_start_again() {
+    let mut network = Network::new(0).await;
+    let upgrade = Body::Upgrade(Upgrade { version: 2 });
+    network.submit(VALIDATOR, 1, upgrade, PATIENCE).await.unwrap();
+    let from = Some(network.file.genesis.validators.hash());
+    let validators = [(id(VALIDATOR), 1), (id(50), 1)].into_iter().collect();
+    let change = Body::ValidatorChange(ValidatorChange { validators, from });
+    let file = &network.file;
+    let entry = Entry::sign(&file.network_id(), identity(VALIDATOR).signing_key(), 2, change);
+    let operation = Operation::Submit(Box::new(entry));
+    // The process ends with this block, perhaps before it answers.
+    let exchange = network.exchange(VALIDATOR);
+    let _ = exchange.ask(id(VALIDATOR), &operation, Bytes::new(), PATIENCE, None).await;
+    let start = Instant::now();
+    loop {
+        match validator::run(network.validator_settings(), std::future::pending()).await {
+            Err(ValidatorError::NotAlone) => break,
+            // The process is about to end.
+            Err(ValidatorError::Folder(_)) if start.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }

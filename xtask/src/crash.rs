@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -13,15 +12,14 @@ use kakera_net::store::crash_model::{self, Plan, Subject};
 use kakera_net::store::simulated::Fault;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
-use serde_json::Value;
 
 use crate::product::{LocalNetwork, answer, machines};
+use crate::records::{content, holds, listed_names};
 use crate::report::{Goal, Report};
 
 const NODES: u8 = 10;
 /// n - max(k, k_key) of the codes for ten nodes.
 const LOSSES_MAX: usize = 5;
-const RECORD_LEN_MAX: u64 = 6 * 1024 * 1024;
 
 /// Power cuts until a removed sync counts as unnoticed.
 const SYNC_REMOVED_CUTS: u64 = 2000;
@@ -185,7 +183,7 @@ impl Run {
 
     /// Reads everything with a fresh process and compares every byte.
     fn check(&self, when: &str, report: &mut Report) -> Result<()> {
-        let listed = names(&self.network.run(&["ls"])?);
+        let listed = listed_names(&self.network.run(&["ls"])?);
         let unlisted = self.acknowledged.keys().filter(|name| !listed.contains(name)).count();
         let restored = tempfile::tempdir_in(self.network.scratch())?;
         let folder = restored.path().to_str().context("the scratch path is not UTF-8")?;
@@ -202,24 +200,4 @@ impl Run {
     fn fraction(&mut self) -> f64 {
         f64::from(self.rng.next_u32()) / f64::from(u32::MAX)
     }
-}
-
-/// The content that a seed stands for: mostly small, some of several objects.
-fn content(seed: u64) -> Vec<u8> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let bits = rng.next_u32() % (RECORD_LEN_MAX.ilog2() + 1);
-    let length = rng.next_u64() % (2 << bits).min(RECORD_LEN_MAX);
-    let mut bytes = vec![0; length as usize];
-    rng.fill_bytes(&mut bytes);
-    bytes
-}
-
-fn holds(path: &Path, seed: u64) -> bool {
-    fs::read(path).is_ok_and(|bytes| bytes == content(seed))
-}
-
-/// The records' names in the answer of `ls`.
-fn names(answer: &Value) -> Vec<String> {
-    let records = answer["records"].as_array().into_iter().flatten();
-    records.filter_map(|record| Some(record["name"].as_str()?.to_owned())).collect()
 }

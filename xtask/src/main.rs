@@ -3,15 +3,23 @@
 //! Every command measures something and gives a [`report::Report`], printed as a table or, with
 //! `--json`, as one JSON object of the same figures. A missed goal is a failure.
 
+mod chain;
 mod compare;
 mod constant_time;
 mod crash;
+mod entries;
 mod footprint;
 mod fuzz;
 mod instructions;
+mod ledger_load;
+mod ledger_sim;
+mod papers;
 mod process;
 mod product;
+mod records;
 mod report;
+mod samples;
+mod upgrade;
 mod versus_tahoe;
 
 use std::process::ExitCode;
@@ -43,6 +51,15 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Instructions of the coding kernels, against recorded counts
     Instructions(instructions::Options),
+    /// Many clients post to the ledger at once; rates, and what every validator's chain then holds
+    LedgerLoad(ledger_load::Options),
+    /// Validators on virtual time under faults and a traitor; never a fork, nothing acknowledged lost
+    LedgerSim(ledger_sim::Options),
+    /// Run a published experiment again, beside its published figures
+    #[command(subcommand)]
+    Papers(papers::Paper),
+    /// Replace the program of a running network machine by machine, under load
+    Upgrade(upgrade::Options),
     /// Side by side with a Tahoe-LAFS grid on this machine
     VersusTahoe(versus_tahoe::Options),
 }
@@ -56,6 +73,10 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Footprint(options) => footprint::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Instructions(options) => instructions::run(&options),
+        Command::LedgerLoad(options) => ledger_load::run(&options),
+        Command::LedgerSim(options) => ledger_sim::run(&options),
+        Command::Papers(paper) => papers::run(&paper),
+        Command::Upgrade(options) => upgrade::run(&options),
         Command::VersusTahoe(options) => versus_tahoe::run(&options),
     }?;
     if json {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -52,20 +52,41 @@ impl Process {
         (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// The program that it runs; `None` if it has ended.
+    pub(crate) fn program(self) -> Option<PathBuf> {
+        fs::read_link(self.file("exe")).ok()
+    }
+
     /// Kills it as `kill -9` does and waits until it is gone.
     pub(crate) fn kill(self) -> Result<()> {
+        self.end(Signal::KILL)
+    }
+
+    /// Asks it to end and waits until it is gone.
+    pub(crate) fn terminate(self) -> Result<()> {
+        self.end(Signal::TERM)
+    }
+
+    fn end(self, signal: Signal) -> Result<()> {
         let id = Pid::from_raw(self.0.try_into()?).context("process 0")?;
-        kill_process(id, Signal::KILL)?;
+        kill_process(id, signal)?;
         let start = Instant::now();
-        while self.command_line().is_some() {
+        while self.is_running() {
             anyhow::ensure!(
                 start.elapsed() < Duration::from_secs(10),
-                "process {} does not die",
+                "process {} does not end",
                 self.0
             );
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
+    }
+
+    /// Whether there is more of it than what its parent has not waited for. A process that ends
+    /// loses its command line and its memory some time before.
+    fn is_running(self) -> bool {
+        let stat = fs::read_to_string(self.file("stat"));
+        stat.is_ok_and(|stat| !matches!(stat_fields(&stat).first(), None | Some(&"Z" | &"X")))
     }
 
     /// Resident memory now, in bytes.
@@ -137,10 +158,15 @@ fn field(text: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Own and ended children's seconds of a `stat` file. The process's name may hold anything, so
-/// fields are counted from its closing parenthesis.
+/// The fields of a `stat` file from the state on. The process's name before may hold anything, so
+/// they are counted from its closing parenthesis.
+fn stat_fields(stat: &str) -> Vec<&str> {
+    stat.rsplit_once(')').map_or_else(Vec::new, |(_, fields)| fields.split_whitespace().collect())
+}
+
+/// Own and ended children's seconds of a `stat` file.
 fn stat_times(stat: &str) -> Option<(f64, f64)> {
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let fields = stat_fields(stat);
     let ticks = |index: usize| fields.get(index)?.parse::<f64>().ok();
     let second = rustix::param::clock_ticks_per_second() as f64;
     Some(((ticks(11)? + ticks(12)?) / second, (ticks(13)? + ticks(14)?) / second))
@@ -159,11 +185,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_killed_is_gone_when_that_returns() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let process = Process::from_id(child.id());
+        assert!(process.is_running());
+        process.kill().unwrap();
+        assert!(!process.is_running(), "although nobody has waited for it");
+        child.wait().unwrap();
+    }
+
+    #[test]
     fn this_process_has_figures() {
         let this = Process::from_id(std::process::id());
         assert!(this.resident_bytes().unwrap() > 100_000);
         assert!(this.peak_bytes().unwrap() >= this.resident_bytes().unwrap() / 2);
-        assert!(this.command_line().is_some());
+        assert!(this.command_line().is_some() && this.is_running());
         assert!(this.file_bytes().is_some());
     }
 }

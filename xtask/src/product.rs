@@ -1,9 +1,13 @@
 //! The `kakera` program, as a user runs it: one process a command, answers as JSON.
 
+use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use kakera_engine::names::NodeId;
+use kakera_net::network_file::NetworkFile;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -29,21 +33,123 @@ pub(crate) fn build() -> Result<PathBuf> {
     Ok(workspace().join("target/release/kakera"))
 }
 
+/// The program over one data folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Kakera {
+    program: PathBuf,
+    data: PathBuf,
+}
+
+impl Kakera {
+    /// This program over this data folder.
+    pub(crate) fn new(program: impl Into<PathBuf>, data: impl Into<PathBuf>) -> Self {
+        Self { program: program.into(), data: data.into() }
+    }
+
+    /// A command that answers as JSON, not yet started.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .arg("--json")
+            .arg("--data")
+            .arg(&self.data)
+            .args(arguments)
+            .env("KAKERA_PASSPHRASE", PASSPHRASE)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs a command that must succeed; its answer.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<Value> {
+        let output = self.command(arguments).output()?;
+        answer(&output).with_context(|| format!("kakera {}", arguments.join(" ")))
+    }
+}
+
 /// A network of processes on this machine with one client; stopped and removed when dropped.
 pub(crate) struct LocalNetwork {
     program: PathBuf,
     folder: TempDir,
 }
 
+/// Starts validators and followers of their ledger, without a vault.
+pub(crate) fn ledger_network(validators: u8, nodes: u8) -> Result<LocalNetwork> {
+    let (validators, nodes) = (validators.to_string(), nodes.to_string());
+    let mut options = vec!["--nodes", &nodes];
+    if validators != "1" {
+        options.extend(["--validators", &validators]);
+    }
+    LocalNetwork::up(build()?, &options)
+}
+
+/// A validator or storage node of a local network.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    /// `validator…`, or a storage node's number.
+    pub(crate) name: String,
+    /// Its key.
+    pub(crate) id: NodeId,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// Its folder.
+    pub(crate) folder: PathBuf,
+    /// Its process.
+    pub(crate) process: Process,
+}
+
+impl Machine {
+    /// Whether it orders entries.
+    pub(crate) fn is_validator(&self) -> bool {
+        self.name.starts_with("validator")
+    }
+
+    /// The words of `kakera` that run it.
+    pub(crate) fn run_words(&self) -> [&'static str; 2] {
+        [if self.is_validator() { "validator" } else { "node" }, "run"]
+    }
+
+    fn read(status: &Value, machines: &Path) -> Option<Self> {
+        let name = status["name"].as_str()?.to_owned();
+        let folder = match name.parse::<u16>() {
+            Ok(number) => format!("node-{number:02}"),
+            Err(_) => name.clone(),
+        };
+        Some(Self {
+            id: NodeId::from_hex(status["id"].as_str()?)?,
+            address: status["address"].as_str()?.parse().ok()?,
+            folder: machines.join(folder),
+            process: Process::from_id(status["pid"].as_u64()?.try_into().ok()?),
+            name,
+        })
+    }
+}
+
 impl LocalNetwork {
     /// Starts `nodes` storage nodes and a validator, and makes a vault.
     pub(crate) fn start(nodes: u8) -> Result<Self> {
-        let program = build()?;
+        let network = Self::up(build()?, &["--nodes", &nodes.to_string()])?;
+        network.create_vault()?;
+        Ok(network)
+    }
+
+    /// Starts the machines of a new network; `options` are those of `local up`.
+    pub(crate) fn up(program: PathBuf, options: &[&str]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("kakera-xtask-").tempdir()?;
         let network = Self { program, folder };
-        network.run(&["local", "up", "--nodes", &nodes.to_string()])?;
-        network.run(&["vault", "create", "--profile", "small"])?;
+        network.run(&[&["local", "up"], options].concat())?;
         Ok(network)
+    }
+
+    /// Makes the client's vault, at the lowest cost of a passphrase.
+    pub(crate) fn create_vault(&self) -> Result<()> {
+        self.run(&["vault", "create", "--profile", "small"]).map(drop)
+    }
+
+    /// From now on, commands and the machines that they start are of another program.
+    pub(crate) fn set_program(&mut self, program: PathBuf) {
+        self.program = program;
     }
 
     /// The folder of the machines.
@@ -61,34 +167,41 @@ impl LocalNetwork {
         self.folder.path().join("data")
     }
 
-    fn command(&self, data: &Path, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
-        command
-            .arg("--json")
-            .arg("--data")
-            .arg(data)
-            .args(arguments)
-            .env("KAKERA_PASSPHRASE", PASSPHRASE)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
+    /// The program as the client runs it.
+    pub(crate) fn client(&self) -> Kakera {
+        self.program_over(&self.data())
     }
 
-    /// Runs a command that must succeed; its answer.
+    /// The program over the data folder of a machine.
+    pub(crate) fn program_over(&self, data: &Path) -> Kakera {
+        Kakera::new(&self.program, data)
+    }
+
+    /// What is needed to join.
+    pub(crate) fn network_file(&self) -> Result<NetworkFile> {
+        Ok(NetworkFile::parse(&fs::read_to_string(self.machines().join("network.toml"))?)?)
+    }
+
+    /// Runs a command of the client that must succeed; its answer.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<Value> {
-        self.run_over(&self.data(), arguments)
+        self.client().run(arguments)
     }
 
     /// As [`Self::run`], with the data folder of another machine.
     pub(crate) fn run_over(&self, data: &Path, arguments: &[&str]) -> Result<Value> {
-        let output = self.command(data, arguments).output()?;
-        answer(&output).with_context(|| format!("kakera {}", arguments.join(" ")))
+        self.program_over(data).run(arguments)
     }
 
-    /// Starts a command.
+    /// Starts a command of the client.
     pub(crate) fn spawn(&self, arguments: &[&str]) -> Result<Child> {
-        Ok(self.command(&self.data(), arguments).spawn()?)
+        Ok(self.client().command(arguments).spawn()?)
+    }
+
+    /// The running validators and storage nodes, in the order of `local status`.
+    pub(crate) fn running(&self) -> Result<Vec<Machine>> {
+        let status = self.run(&["local", "status"])?;
+        let folder = self.machines();
+        Ok(machines(&status).filter_map(|machine| Machine::read(machine, &folder)).collect())
     }
 
     /// The running nodes and validators.

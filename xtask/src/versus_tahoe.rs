@@ -22,6 +22,7 @@ use rand_core::{Rng, SeedableRng};
 use crate::process::Process;
 use crate::product;
 use crate::report::{Goal, Report};
+use crate::samples::{median, percentile};
 
 const NODES: u8 = 10;
 const MIB: usize = 1 << 20;
@@ -106,7 +107,7 @@ fn compare(ours: &Figures, theirs: &Figures) -> Report {
         ("1kib_put_p50_ms", |all| median(&all.small.puts) * 1e3, Some(AtMost(10.0))),
         ("1kib_put_cpu_seconds", |all| all.small.put_cpu_each(), Some(TimesBetter(30.0))),
         ("1kib_get_p50_ms", |all| median(&all.small.gets) * 1e3, Some(AtMost(5.0))),
-        ("1kib_get_p99_ms", |all| last_percent(&all.small.gets) * 1e3, None),
+        ("1kib_get_p99_ms", |all| percentile(&all.small.gets, 99.0) * 1e3, None),
         ("1kib_get_cpu_seconds", |all| all.small.get_cpu_each(), Some(TimesBetter(30.0))),
         ("1kib_folder_disk_bytes_per_byte", |all| all.folder_disk_ratio, Some(AtMost(4.0))),
         ("repair_wire_bytes_per_lost_byte", |all| all.repair_wire_ratio, Some(AtMost(1.05))),
@@ -221,14 +222,6 @@ impl Series {
 
 fn rate(all: &Figures, seconds: &[f64]) -> f64 {
     all.large.bytes / MB / seconds.iter().sum::<f64>()
-}
-
-fn median(ascending: &[f64]) -> f64 {
-    ascending.get(ascending.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-fn last_percent(ascending: &[f64]) -> f64 {
-    ascending.get(ascending.len() * 99 / 100).copied().unwrap_or(f64::NAN)
 }
 
 /// Files of incompressible bytes, each with another content.

@@ -1,16 +1,14 @@
 //! A whole network on this machine: `network.toml`, `operator.key`, `validator/`, `node-01/` …
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::ops::Range;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use getrandom::SysRng;
 use kakera_engine::ledger::{NodeJoin, Roles};
 use kakera_engine::names::NodeId;
+use kakera_net::listening;
 use kakera_net::network_file::NetworkFile;
-use rand_core::{Rng, UnwrapErr};
 
 use super::machine_folder::{MachineFolder, Role, State};
 use super::no_node;
@@ -56,7 +54,7 @@ impl LocalNetwork {
         lifetime: Lifetime,
     ) -> Result<Self, Failure> {
         let network = Self::at(folder, lifetime);
-        found(folder, network.validator.path(), "local", free_address()?, codes)?;
+        found(folder, network.validator.path(), "local", validator_address()?, codes)?;
         for _ in 0..nodes {
             network.add_node()?;
         }
@@ -251,17 +249,8 @@ fn network_file(folder: &Path) -> PathBuf {
 }
 
 /// An address for the validator, which stands in the network file before the validator runs.
-///
-/// The port is free and none of those that the system hands out by itself (Linux: from 32768 on),
-/// so that no socket of another program takes it by chance before the validator does.
-fn free_address() -> Result<SocketAddr, Failure> {
-    const PORTS: Range<u16> = 10_000..32_768;
-    let draw = || {
-        let offset = UnwrapErr(SysRng).next_u32() % u32::from(PORTS.end - PORTS.start);
-        let port = PORTS.start + offset as u16;
-        UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).and_then(|socket| socket.local_addr())
-    };
-    (0..100).find_map(|_| draw().ok()).map_or_else(draw, Ok).map_err(|error| {
+fn validator_address() -> Result<SocketAddr, Failure> {
+    listening::free_address().map_err(|error| {
         let message = format!("no free port on 127.0.0.1: {error}");
         Failure::new(Kind::TryAgain, message, "repeat the command")
     })

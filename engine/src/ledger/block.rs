@@ -1,25 +1,20 @@
 //! Blocks: an ordered batch of entries under a header that commits to the whole chain.
 
-use std::collections::BTreeSet;
-
-use ed25519_dalek::SigningKey;
 use minicbor::{Decode, Encode};
 
+use super::beacon::Reveal;
+use super::certificate::{CERTIFICATE_LEN_MAX, Certificate};
 use super::entry::Entry;
-use super::genesis::ValidatorSet;
 use super::log::{Digest32, leaf_hash};
 use super::suite::Suite;
 use crate::hash::hash;
 use crate::names::{NetworkId, NodeId};
-use crate::signature::{Signature, node_id};
 use crate::wire::canonical::{self, CanonicalError};
 
 /// Longest block, in bytes.
 pub const BLOCK_LEN_MAX: usize = 1 << 20;
 /// Most entries of a block.
 pub const BLOCK_ENTRIES_MAX: usize = 4096;
-/// Longest certificate, in bytes: 64 signatures with their names.
-const CERTIFICATE_LEN_MAX: usize = 8192;
 
 /// What a block does to the chain; about 400 bytes, all a light client reads.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -83,7 +78,7 @@ pub struct Block {
     pub header: Header,
     /// The proposer's contribution to the beacon.
     #[n(1)]
-    pub reveal: Signature,
+    pub reveal: Reveal,
     /// The entries, each with the salt of its leaf.
     #[n(2)]
     pub entries: Vec<SaltedEntry>,
@@ -104,51 +99,6 @@ impl SaltedEntry {
     /// The entry's leaf: SHA3-256(0x00 ‖ salt ‖ entry).
     pub fn leaf(&self) -> Digest32 {
         leaf_hash(&[&self.salt, &self.entry.to_bytes()])
-    }
-}
-
-/// The signatures that make a block final, ordered by signer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-#[cbor(transparent)]
-pub struct Certificate(#[n(0)] pub Vec<Commit>);
-
-/// One validator's signature over a header.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Commit {
-    /// The validator.
-    #[n(0)]
-    pub validator: NodeId,
-    /// Over the network and the header's hash.
-    #[n(1)]
-    pub signature: Signature,
-}
-
-impl Commit {
-    /// Signs a header. A validator signs one header a height, ever.
-    pub fn sign(header: &Header, key: &SigningKey) -> Self {
-        let parts: [&[u8]; 2] = [header.network.as_bytes(), &header.hash()];
-        Self { validator: node_id(key), signature: Signature::sign(key, "commit", &parts) }
-    }
-}
-
-impl Certificate {
-    /// The certificate of a set of one.
-    pub fn solo(header: &Header, key: &SigningKey) -> Self {
-        Self(vec![Commit::sign(header, key)])
-    }
-
-    /// Whether more than two thirds of `validators` by power signed `header`, each once and in
-    /// order, and nobody else did.
-    pub fn certifies(&self, header: &Header, validators: &ValidatorSet) -> bool {
-        let hash = header.hash();
-        let parts: [&[u8]; 2] = [header.network.as_bytes(), &hash];
-        let ordered = self.0.windows(2).all(|pair| pair[0].validator < pair[1].validator);
-        let genuine = |commit: &Commit| {
-            validators.contains(&commit.validator)
-                && commit.signature.verifies(&commit.validator.0, "commit", &parts)
-        };
-        let signers: BTreeSet<NodeId> = self.0.iter().map(|commit| commit.validator).collect();
-        ordered && validators.decides(&signers) && self.0.iter().all(genuine)
     }
 }
 
@@ -196,24 +146,4 @@ impl CertifiedBlock {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CanonicalError> {
         canonical::decode(bytes, BLOCK_LEN_MAX + CERTIFICATE_LEN_MAX)
     }
-}
-
-/// The proposer's contribution to the beacon of a height.
-///
-/// Ed25519 signing is deterministic (RFC 8032 §5.1.6), so an honest proposer has one contribution
-/// and nobody else can know it earlier. A proposer that breaks that rule can try several: see
-/// `engine/spec/ledger.md` for what this bias means and what replaces it.
-pub(super) fn reveal(key: &SigningKey, previous: &Header) -> Signature {
-    Signature::sign(key, "reveal", &[previous.network.as_bytes(), &previous.beacon])
-}
-
-/// Whether `proposer` made this contribution to the beacon after `previous`.
-pub(super) fn is_revealed_by(reveal: &Signature, proposer: &NodeId, previous: &Header) -> bool {
-    let parts: [&[u8]; 2] = [previous.network.as_bytes(), &previous.beacon];
-    reveal.verifies(&proposer.0, "reveal", &parts)
-}
-
-/// The beacon after `previous` with this contribution.
-pub(super) fn next_beacon(previous: &Header, reveal: &Signature) -> Digest32 {
-    hash("beacon", &[&previous.beacon, &reveal.0])
 }

@@ -1,9 +1,8 @@
 //! The chain: the head, the state and the log that a run of blocks leads to.
 //!
-//! The validator, its followers and an auditor run the same [`Chain::apply`]. Agreement between
-//! several validators stands between [`Chain::propose`] and it: whatever decides on a proposal hands
-//! back a [`Certificate`](super::Certificate), and with one validator
-//! [`Certificate::solo`](super::Certificate::solo) is all of that.
+//! Followers and auditors run [`Chain::apply`]. A validator runs its halves: [`Chain::check`] before
+//! it votes on what another made with [`Chain::propose`], and [`Chain::commit`] when agreement hands
+//! back a [`Certificate`]. One validator under version 1 has that in [`Certificate::solo`].
 
 use std::sync::Arc;
 
@@ -11,20 +10,25 @@ use ed25519_dalek::SigningKey;
 use rand_core::CryptoRng;
 use thiserror::Error;
 
+use super::beacon::{BeaconChain, Reveal};
 use super::block::{
     BLOCK_ENTRIES_MAX, BLOCK_LEN_MAX, Block, CertifiedBlock, Header, SaltedEntry, SignedHeader,
-    is_revealed_by, next_beacon, reveal,
 };
+use super::block_error::BlockError;
+use super::certificate::Certificate;
 use super::entry::{ENTRY_LEN_MAX, Entry};
-use super::genesis::{Genesis, GenesisError};
-use super::log::{Digest32, Log, LogProof, root_of};
+use super::entry_error::EntryError;
+use super::genesis::{Genesis, GenesisError, RULES_VERSION_MAX, ValidatorSet};
+use super::light::SetChange;
+use super::log::{Digest32, Log, LogProof, leaf_hash, root_of};
 use super::map::StateProof;
 use super::registry::StateKey;
-use super::state::{EntryError, State};
+use super::state::State;
 use super::suite::Suite;
+use super::verified::VerifiedEntry;
 use crate::names::{NetworkId, NodeId};
 use crate::signature::node_id;
-use crate::wire::canonical::{self, CanonicalError};
+use crate::wire::canonical;
 
 /// How far a block's time may be ahead of our clock, in milliseconds.
 pub const CLOCK_AHEAD_MAX_MILLIS: u64 = 10_000;
@@ -40,74 +44,57 @@ pub struct Chain {
     head: SignedHeader,
 }
 
+/// Who puts blocks together.
+pub struct Proposer<'a> {
+    /// Its key.
+    pub key: &'a SigningKey,
+    /// The chain of its active anchor, if it has one.
+    pub links: Option<&'a BeaconChain>,
+}
+
 /// A block to decide on, and what did not get in.
 #[derive(Debug)]
 pub struct Proposal {
     /// The block.
     pub block: Block,
     /// Entries that break a rule, and which.
-    pub refused: Vec<(Entry, EntryError)>,
+    pub refused: Vec<(VerifiedEntry, EntryError)>,
     /// Entries for which the block has no room.
-    pub deferred: Vec<Entry>,
+    pub deferred: Vec<VerifiedEntry>,
 }
 
-/// Why a block is no next block. Whoever made or changed it is to blame; the chain is unchanged.
-#[derive(Debug, Error, PartialEq, Eq)]
-pub enum BlockError {
-    /// The bytes are no block.
-    #[error("no block: {0}")]
-    Malformed(#[from] CanonicalError),
-    /// Longer than [`BLOCK_LEN_MAX`] or more than [`BLOCK_ENTRIES_MAX`] entries.
-    #[error("{length} bytes and {entries} entries; {BLOCK_LEN_MAX} and {BLOCK_ENTRIES_MAX} fit")]
-    TooLarge {
-        /// Bytes.
-        length: usize,
-        /// Entries.
-        entries: usize,
-    },
-    /// It does not follow our head.
-    #[error("the {0} does not follow the block before")]
-    Unlinked(&'static str),
-    /// The time is before that of the block before, or too far ahead of our clock.
-    #[error("the time {time} is not between {least} and {most}")]
-    Time {
-        /// The block's.
-        time: u64,
-        /// The time of the block before.
-        least: u64,
-        /// The latest that is believed.
-        most: u64,
-    },
-    /// The proposer is no validator.
-    #[error("{0} is no validator")]
-    Proposer(NodeId),
-    /// Too few validators signed, or somebody else did.
-    #[error("the certificate is not valid")]
-    Certificate,
-    /// The proposer's contribution to the beacon is not its own.
-    #[error("the contribution to the beacon is not the proposer's")]
-    Reveal,
-    /// An entry breaks a rule.
-    #[error("entry {index}: {error}")]
-    Entry {
-        /// Its place in the block.
-        index: usize,
-        /// The rule.
-        error: EntryError,
-    },
-    /// The header does not say what the entries lead to.
-    #[error("the {0} in the header is not what the entries lead to")]
-    Header(&'static str),
+/// Why a validator cannot propose.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ProposeError {
+    /// The validators upgraded.
+    #[error(
+        "the chain follows rules of version {0} from here on and this program knows rules up to \
+         version {RULES_VERSION_MAX}; try: upgrade"
+    )]
+    UnknownVersion(u32),
+    /// The chain of reveals at hand does not lead to the registered anchor.
+    #[error("the registered anchor is not of the chain at hand; try: register an anchor again")]
+    Anchor,
 }
 
-/// Where a stored chain breaks, and why.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[error("the chain breaks at height {height}: {error}")]
-pub struct BrokenChain {
-    /// The height at which the broken block stands.
-    pub height: u64,
-    /// What is wrong with it.
-    pub error: BlockError,
+/// A block that [`Chain::check`] found good, with all that [`Chain::commit`] needs.
+#[derive(Clone)]
+pub struct CheckedBlock {
+    header: Header,
+    state: State,
+    leaves: Vec<Digest32>,
+}
+
+impl CheckedBlock {
+    /// The block's header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The state after the block.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
 }
 
 impl Chain {
@@ -148,73 +135,153 @@ impl Chain {
         (self.state.value(key).map(<[u8]>::to_vec), self.state.prove(key))
     }
 
+    /// Who certifies the next block.
+    pub fn validators(&self) -> &ValidatorSet {
+        self.state.validators()
+    }
+
+    /// The version of the rules that the next block follows.
+    pub fn version(&self) -> u32 {
+        self.state.version()
+    }
+
+    /// What leads a light client over the head, if the set changes with it.
+    pub fn set_change(&self) -> Option<SetChange> {
+        let Header { validators, next_validators, .. } = self.head.header;
+        (validators != next_validators)
+            .then(|| SetChange { header: self.head.clone(), validators: self.validators().clone() })
+    }
+
     /// Puts the next block together from entries in the order of arrival. `now` is Unix
     /// milliseconds; `rng` salts the leaves.
     pub fn propose(
         &self,
-        entries: Vec<Entry>,
+        entries: Vec<VerifiedEntry>,
         now: u64,
-        key: &SigningKey,
+        proposer: &Proposer<'_>,
         rng: &mut impl CryptoRng,
-    ) -> Proposal {
-        let reveal = reveal(key, &self.head.header);
-        let beacon = next_beacon(&self.head.header, &reveal);
-        let mut state = self.state.clone();
-        state.begin_block(self.head.header.height + 1, &beacon);
+    ) -> Result<Proposal, ProposeError> {
+        let reveal = self.reveal(proposer)?;
+        let previous = &self.head.header;
+        let start = BlockStart {
+            time: now.max(previous.time),
+            proposer: node_id(proposer.key),
+            beacon: reveal.next_beacon(previous),
+        };
+        let mut state = self.begin_block(&start, &reveal);
         let (mut included, mut refused) = (Vec::new(), Vec::new());
         let mut room = BLOCK_LEN_MAX - BLOCK_OVERHEAD;
         let mut arriving = entries.into_iter();
         while room >= ENTRY_LEN_MAX + ENTRY_OVERHEAD && included.len() < BLOCK_ENTRIES_MAX {
             let Some(entry) = arriving.next() else { break };
-            match state.apply(&entry) {
+            match state.apply_verified(&entry) {
                 Ok(()) => {
-                    room -= entry.to_bytes().len() + ENTRY_OVERHEAD;
+                    room -= entry.length() + ENTRY_OVERHEAD;
                     let mut salt = [0; 16];
                     rng.fill_bytes(&mut salt);
-                    included.push(SaltedEntry { salt, entry });
+                    included.push(SaltedEntry { salt, entry: entry.into_entry() });
                 }
                 Err(error) => refused.push((entry, error)),
             }
         }
         let leaves: Vec<Digest32> = included.iter().map(SaltedEntry::leaf).collect();
-        let time = now.max(self.head.header.time);
-        let header = self.successor(&state, &leaves, time, node_id(key), beacon);
+        let header = self.successor(&state, &leaves, start);
         let block = Block { header, reveal, entries: included };
-        Proposal { block, refused, deferred: arriving.collect() }
+        Ok(Proposal { block, refused, deferred: arriving.collect() })
+    }
+
+    /// What the proposer adds to the beacon of the next block.
+    fn reveal(&self, Proposer { key, links }: &Proposer<'_>) -> Result<Reveal, ProposeError> {
+        let previous = &self.head.header;
+        match self.version() {
+            1 => Ok(Reveal::sign(key, previous)),
+            version if version > RULES_VERSION_MAX => Err(ProposeError::UnknownVersion(version)),
+            _ => {
+                let registered = self.state.validator(&node_id(key));
+                let Some(active) = registered.active_anchor(previous.height + 1) else {
+                    return Ok(Reveal::Nothing);
+                };
+                let link = links.and_then(|links| links.link(active.revealed, &active.anchor));
+                link.map(Reveal::Link).ok_or(ProposeError::Anchor)
+            }
+        }
     }
 
     /// Appends a block. `now`, if there is a clock, bounds its time. On an error nothing changes.
-    pub fn apply(
-        &mut self,
+    pub fn apply(&mut self, block: &CertifiedBlock, now: Option<u64>) -> Result<(), BlockError> {
+        let checked = self.check_certified(block, now)?;
+        self.append(checked, block.certificate.clone());
+        Ok(())
+    }
+
+    /// Checks all of the next block. `now`, if there is a clock, bounds its time.
+    pub fn check_certified(
+        &self,
         CertifiedBlock { block, certificate }: &CertifiedBlock,
         now: Option<u64>,
+    ) -> Result<CheckedBlock, BlockError> {
+        self.check_frame(block, now)?;
+        self.check_certificate(&block.header, certificate)?;
+        self.execute(block, |_| false)
+    }
+
+    /// Checks all of the next block but its certificate. `now` bounds its time as above; `verified` says of an [`Entry::id`](super::Entry::id) that this machine made a
+    /// [`VerifiedEntry`] of it before.
+    pub fn check(
+        &self,
+        block: &Block,
+        now: Option<u64>,
+        verified: &impl Fn(&Digest32) -> bool,
+    ) -> Result<CheckedBlock, BlockError> {
+        self.check_frame(block, now)?;
+        self.execute(block, |bytes| verified(&Entry::id_of(bytes)))
+    }
+
+    /// Appends a block that was checked against this head. On an error nothing changes.
+    pub fn commit(
+        &mut self,
+        checked: CheckedBlock,
+        certificate: Certificate,
     ) -> Result<(), BlockError> {
-        let Block { header, reveal, entries } = block;
+        self.check_link(&checked.header)?;
+        self.check_certificate(&checked.header, &certificate)?;
+        self.append(checked, certificate);
+        Ok(())
+    }
+
+    fn append(&mut self, checked: CheckedBlock, certificate: Certificate) {
+        let CheckedBlock { header, state, leaves } = checked;
+        leaves.into_iter().for_each(|leaf| self.log.append(leaf));
+        self.state = state;
+        self.head = SignedHeader { header, certificate };
+    }
+
+    /// What is cheap to know of a block.
+    fn check_frame(&self, block: &Block, now: Option<u64>) -> Result<(), BlockError> {
+        let header = &block.header;
+        if self.version() > RULES_VERSION_MAX {
+            return Err(BlockError::UnknownVersion(self.version()));
+        }
         self.check_link(header)?;
         check_time(header.time, self.head.header.time, now)?;
         check_size(block)?;
-        let validators = &self.genesis().validators;
-        if !validators.contains(&header.proposer) {
+        if !self.validators().contains(&header.proposer) {
             return Err(BlockError::Proposer(header.proposer));
         }
-        if !certificate.certifies(header, validators) {
-            return Err(BlockError::Certificate);
-        }
-        if !is_revealed_by(reveal, &header.proposer, &self.head.header) {
-            return Err(BlockError::Reveal);
-        }
-        let beacon = next_beacon(&self.head.header, reveal);
-        let leaves: Vec<Digest32> = entries.iter().map(SaltedEntry::leaf).collect();
-        if root_of(&leaves) != header.entries_root {
-            return Err(BlockError::Header("entries root"));
-        }
-        let state = self.execute(header.height, &beacon, entries)?;
-        let expected = self.successor(&state, &leaves, header.time, header.proposer, beacon);
-        compare(header, &expected)?;
-        leaves.into_iter().for_each(|leaf| self.log.append(leaf));
-        self.state = state;
-        self.head = SignedHeader { header: header.clone(), certificate: certificate.clone() };
         Ok(())
+    }
+
+    fn check_certificate(
+        &self,
+        header: &Header,
+        certificate: &Certificate,
+    ) -> Result<(), BlockError> {
+        let fits = certificate.round.is_some() == (self.version() >= 2);
+        if fits && certificate.certifies(header, self.validators()) {
+            Ok(())
+        } else {
+            Err(BlockError::Certificate)
+        }
     }
 
     fn check_link(&self, header: &Header) -> Result<(), BlockError> {
@@ -232,28 +299,55 @@ impl Chain {
 
     fn execute(
         &self,
-        height: u64,
-        beacon: &Digest32,
-        entries: &[SaltedEntry],
-    ) -> Result<State, BlockError> {
-        let mut state = self.state.clone();
-        state.begin_block(height, beacon);
-        for (index, salted) in entries.iter().enumerate() {
-            state.apply(&salted.entry).map_err(|error| BlockError::Entry { index, error })?;
+        Block { header, reveal, entries }: &Block,
+        verified: impl Fn(&[u8]) -> bool,
+    ) -> Result<CheckedBlock, BlockError> {
+        if !self.is_revealed(reveal, &header.proposer) {
+            return Err(BlockError::Reveal);
         }
-        Ok(state)
+        let encoded: Vec<Vec<u8>> = entries.iter().map(|salted| salted.entry.to_bytes()).collect();
+        let salts = entries.iter().map(|salted| &salted.salt);
+        let leaves: Vec<Digest32> =
+            salts.zip(&encoded).map(|(salt, bytes)| leaf_hash(&[salt, bytes])).collect();
+        if root_of(&leaves) != header.entries_root {
+            return Err(BlockError::Header("entries root"));
+        }
+        let start = BlockStart {
+            time: header.time,
+            proposer: header.proposer,
+            beacon: reveal.next_beacon(&self.head.header),
+        };
+        let mut state = self.begin_block(&start, reveal);
+        for (index, (salted, bytes)) in entries.iter().zip(&encoded).enumerate() {
+            state
+                .apply_unless_refused(&salted.entry, bytes.len(), verified(bytes))
+                .map_err(|error| BlockError::Entry { index, error })?;
+        }
+        compare(header, &self.successor(&state, &leaves, start))?;
+        state.end_block();
+        Ok(CheckedBlock { header: header.clone(), state, leaves })
+    }
+
+    fn is_revealed(&self, reveal: &Reveal, proposer: &NodeId) -> bool {
+        let previous = &self.head.header;
+        if self.version() < 2 {
+            return reveal.is_signed_by(proposer, previous);
+        }
+        let active = self.state.validator(proposer).active_anchor(previous.height + 1);
+        reveal.opens(active.map(|active| active.anchor).as_ref())
+    }
+
+    fn begin_block(&self, start: &BlockStart, reveal: &Reveal) -> State {
+        let mut state = self.state.clone();
+        let height = self.head.header.height + 1;
+        state.begin_block(height, &start.proposer, reveal, &start.beacon);
+        state
     }
 
     /// The one header that follows from the head and these inputs.
-    fn successor(
-        &self,
-        state: &State,
-        leaves: &[Digest32],
-        time: u64,
-        proposer: NodeId,
-        beacon: Digest32,
-    ) -> Header {
+    fn successor(&self, state: &State, leaves: &[Digest32], start: BlockStart) -> Header {
         let previous = &self.head.header;
+        let BlockStart { time, proposer, beacon } = start;
         Header {
             suite: Suite,
             network: previous.network,
@@ -266,38 +360,18 @@ impl Chain {
             log_root: self.log.root_with(leaves),
             state_root: state.root(),
             validators: previous.next_validators,
-            next_validators: previous.next_validators,
-            retention_floor: previous.retention_floor,
+            next_validators: state.validators().hash(),
+            retention_floor: state.retention_floor(),
             beacon,
         }
     }
 }
 
-/// Replays stored blocks from the first and says where they break.
-pub fn verify_from_genesis<B: AsRef<[u8]>>(
-    genesis: Genesis,
-    blocks: impl IntoIterator<Item = B>,
-) -> Result<Chain, VerifyError> {
-    let mut chain = Chain::new(genesis)?;
-    for bytes in blocks {
-        let height = chain.head.header.height + 1;
-        let broken = |error| BrokenChain { height, error };
-        let block =
-            CertifiedBlock::from_bytes(bytes.as_ref()).map_err(|error| broken(error.into()))?;
-        chain.apply(&block, None).map_err(broken)?;
-    }
-    Ok(chain)
-}
-
-/// Why a stored chain does not verify.
-#[derive(Debug, Error, PartialEq, Eq)]
-pub enum VerifyError {
-    /// The genesis is at fault.
-    #[error(transparent)]
-    Genesis(#[from] GenesisError),
-    /// A block is at fault.
-    #[error(transparent)]
-    Block(#[from] BrokenChain),
+/// What a block starts from, besides the head.
+struct BlockStart {
+    time: u64,
+    proposer: NodeId,
+    beacon: Digest32,
 }
 
 fn check_time(time: u64, least: u64, now: Option<u64>) -> Result<(), BlockError> {

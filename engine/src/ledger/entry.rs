@@ -3,10 +3,13 @@
 use ed25519_dalek::SigningKey;
 use minicbor::{Decode, Encode};
 
-use super::genesis::ValidatorSet;
+use super::ballot::{NodeLost, RetentionFloor, Upgrade, ValidatorChange, ValidatorUpdate};
+use super::equivocation::Equivocation;
+use super::log::Digest32;
 use super::pointer::{Pointer, PointerRetire};
 use super::suite::Suite;
 use crate::code::CodeParameters;
+use crate::hash::hash;
 use crate::keyshare::KeyParameters;
 use crate::names::{Epoch, GroupId, NetworkId, NodeId, Slot};
 use crate::signature::{Signature, node_id};
@@ -71,6 +74,16 @@ impl Entry {
         signature.verifies(&author.0, "entry", &[network.as_bytes(), &unsigned])
     }
 
+    /// Names the entry: `H("entry id"; entry)`.
+    pub fn id(&self) -> Digest32 {
+        Self::id_of(&self.to_bytes())
+    }
+
+    /// [`Entry::id`] of the canonical bytes.
+    pub(super) fn id_of(bytes: &[u8]) -> Digest32 {
+        hash("entry id", &[bytes])
+    }
+
     /// The canonical bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         canonical::encode(self)
@@ -104,8 +117,18 @@ pub enum Body {
     PointerRetire(PointerRetire),
     /// Public keys of an identity.
     IdentityRecord(IdentityRecord),
-    /// Another validator set. The format is fixed; it is refused until set changes are certified.
+    /// A vote for another validator set.
     ValidatorChange(ValidatorChange),
+    /// A vote for the rules of another version.
+    Upgrade(Upgrade),
+    /// What a validator says of itself.
+    ValidatorUpdate(ValidatorUpdate),
+    /// A vote to let old bodies go.
+    RetentionFloor(RetentionFloor),
+    /// A vote that a machine is lost.
+    NodeLost(NodeLost),
+    /// Proof that a validator said two things in one place.
+    Equivocation(Equivocation),
     /// A kind of a later version: kept and skipped.
     Unknown(UnknownBody),
 }
@@ -276,14 +299,6 @@ impl IdentityRecord {
     }
 }
 
-/// Another validator set.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct ValidatorChange {
-    /// The set, from the next block on.
-    #[n(0)]
-    pub validators: ValidatorSet,
-}
-
 /// Maps kinds to their numbers in both directions, from one list.
 macro_rules! kinds {
     ($($number:literal => $kind:ident),* $(,)?) => {
@@ -324,6 +339,11 @@ kinds! {
     8 => PointerRetire,
     9 => IdentityRecord,
     10 => ValidatorChange,
+    11 => Upgrade,
+    12 => ValidatorUpdate,
+    13 => RetentionFloor,
+    14 => NodeLost,
+    15 => Equivocation,
 }
 
 impl<C> Encode<C> for Body {

@@ -1,79 +1,29 @@
 //! What a client or a small machine checks: one header with its certificate, then proofs.
+//!
+//! A client knows one validator set, that of the newest header it believes or the one that this
+//! header names as the next. A head of that set it believes at once; to a head of another it comes
+//! by [`LightClient::skip_to`], or over every change between by [`LightClient::follow`].
 
 use std::collections::BTreeSet;
 
-use ed25519_dalek::SigningKey;
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
+use super::attestation::HeadAttestation;
 use super::block::{Header, SaltedEntry, SignedHeader};
-use super::genesis::{Genesis, GenesisError};
+use super::certificate::CERTIFICATE_LEN_MAX;
+use super::genesis::{Genesis, GenesisError, ValidatorSet};
 use super::log::{Digest32, LogProof};
 use super::map::StateProof;
 use super::registry::StateKey;
-use crate::names::{NetworkId, NodeId};
-use crate::signature::{Signature, node_id};
+use crate::names::NetworkId;
+use crate::wire::canonical::{self, CanonicalError};
 
 /// Oldest attestation that a client believes, in milliseconds.
 pub const HEAD_AGE_MAX_MILLIS: u64 = 10 * 60 * 1000;
 
-/// A validator's answer to "what is your head now?".
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct HeadAttestation {
-    /// The validator.
-    #[n(0)]
-    pub validator: NodeId,
-    /// The asker's random number: this is no old answer.
-    #[cbor(n(1), with = "minicbor::bytes")]
-    pub nonce: [u8; 32],
-    /// The height of its head.
-    #[n(2)]
-    pub height: u64,
-    /// The hash of its head.
-    #[cbor(n(3), with = "minicbor::bytes")]
-    pub hash: Digest32,
-    /// Its clock, Unix milliseconds.
-    #[n(4)]
-    pub time: u64,
-    /// By the validator, over the network and the above.
-    #[n(5)]
-    pub signature: Signature,
-}
-
-impl HeadAttestation {
-    /// Answers with `head` at `time`.
-    pub fn sign(head: &Header, nonce: [u8; 32], time: u64, key: &SigningKey) -> Self {
-        let mut attestation = Self {
-            validator: node_id(key),
-            nonce,
-            height: head.height,
-            hash: head.hash(),
-            time,
-            signature: Signature([0; 64]),
-        };
-        attestation.signature =
-            attestation.over(&head.network, |parts| Signature::sign(key, "head", parts));
-        attestation
-    }
-
-    /// Whether the validator answered so in `network`.
-    pub fn verifies(&self, network: &NetworkId) -> bool {
-        self.over(network, |parts| self.signature.verifies(&self.validator.0, "head", parts))
-    }
-
-    fn over<T>(&self, network: &NetworkId, act: impl FnOnce(&[&[u8]]) -> T) -> T {
-        act(&[
-            network.as_bytes(),
-            &self.nonce,
-            &self.height.to_be_bytes(),
-            &self.hash,
-            &self.time.to_be_bytes(),
-        ])
-    }
-}
-
 /// Why a head is not believed. Whoever sent it is to blame, unless our clock is wrong.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum HeadError {
     /// Another network's.
     #[error("the head belongs to network {0}")]
@@ -81,6 +31,31 @@ pub enum HeadError {
     /// Not signed by more than two thirds of the validators.
     #[error("the head at height {0} has no valid certificate")]
     Certificate(u64),
+    /// Certified by a set that is not known here: the sender may be right.
+    #[error(
+        "the validators of height {height} are not those known since height {known}; \
+         try: ask for the changes between"
+    )]
+    UnknownValidators {
+        /// Of the header sent.
+        height: u64,
+        /// Of the newest header believed.
+        known: u64,
+    },
+    /// At most a third of the known validators' power signed: they do not vouch for a new set.
+    #[error(
+        "too few of the validators known since height {known} signed height {height}; \
+         try: ask for the changes between"
+    )]
+    Unvouched {
+        /// Of the header sent.
+        height: u64,
+        /// Of the newest header believed.
+        known: u64,
+    },
+    /// The validator set sent with a header is not the one that it names.
+    #[error("the validator set sent with height {0} is not the one that it names")]
+    WrongValidators(u64),
     /// Too few valid attestations of this head for our nonce.
     #[error("too few validators attest that height {0} is their head now")]
     Unattested(u64),
@@ -105,8 +80,31 @@ pub enum HeadError {
     Fork(u64),
 }
 
-/// The highest head that a client has seen; kept between runs, so that nobody can roll it back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+/// A header with which the validator set changes.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SetChange {
+    /// Certified by the set before.
+    #[n(0)]
+    pub header: SignedHeader,
+    /// The set that the header names as the next.
+    #[n(1)]
+    pub validators: ValidatorSet,
+}
+
+impl SetChange {
+    /// The canonical bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        canonical::encode(self)
+    }
+
+    /// Reads the canonical bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CanonicalError> {
+        canonical::decode(bytes, 2 * CERTIFICATE_LEN_MAX)
+    }
+}
+
+/// The newest header that a client believes; kept between runs, so that nobody can roll it back.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Seen {
     /// The height.
     #[n(0)]
@@ -114,6 +112,9 @@ pub struct Seen {
     /// The hash of the header.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub hash: Digest32,
+    /// The validator set known with it; none for that of the genesis.
+    #[n(2)]
+    pub validators: Option<ValidatorSet>,
 }
 
 /// Follows the heads of one network.
@@ -129,7 +130,7 @@ impl LightClient {
     pub fn new(genesis: Genesis) -> Result<Self, GenesisError> {
         genesis.check()?;
         let origin = genesis.head().header;
-        let seen = Seen { height: 0, hash: origin.hash() };
+        let seen = Seen { height: 0, hash: origin.hash(), validators: None };
         Ok(Self { genesis, origin, seen })
     }
 
@@ -140,10 +141,16 @@ impl LightClient {
 
     /// What to keep between runs.
     pub fn seen(&self) -> Seen {
-        self.seen
+        self.seen.clone()
     }
 
-    /// Checks a head and the attestations that it is the newest, answers to `nonce`.
+    /// The validator set that is known: whose heads and whose attestations are believed.
+    pub fn validators(&self) -> &ValidatorSet {
+        self.seen.validators.as_ref().unwrap_or(&self.genesis.validators)
+    }
+
+    /// Checks a head of the known set and the attestations that it is the newest, answers to
+    /// `nonce`.
     ///
     /// More than a third of the validators' power must attest it, so that one honest validator
     /// does. On an error nothing changes.
@@ -154,32 +161,87 @@ impl LightClient {
         nonce: &[u8; 32],
         now: u64,
     ) -> Result<VerifiedHead, HeadError> {
-        let header = &head.header;
-        let hash = header.hash();
-        self.check_header(head)?;
+        let (header, hash) = (&head.header, head.header.hash());
+        // What is seen was certified, and may since have led to the set that is known.
+        if (header.height, hash) != (self.seen.height, self.seen.hash) {
+            self.check_certified(head)?;
+        }
         self.check_attestations(header, hash, attestations, nonce, now)?;
-        if header.height < self.seen.height {
-            return Err(HeadError::Rollback { height: header.height, seen: self.seen.height });
-        }
-        if header.height == self.seen.height && hash != self.seen.hash {
-            return Err(HeadError::Fork(header.height));
-        }
-        self.seen = Seen { height: header.height, hash };
+        self.check_fork(header.height, hash)?;
+        self.seen = Seen { height: header.height, hash, validators: self.seen.validators.take() };
         Ok(VerifiedHead(header.clone()))
     }
 
-    fn check_header(&self, head: &SignedHeader) -> Result<(), HeadError> {
-        let SignedHeader { header, certificate } = head;
-        if header.network != self.origin.network {
-            return Err(HeadError::Network(header.network));
+    /// Goes over the next change of the validator set. On an error nothing changes.
+    pub fn follow(&mut self, change: &SetChange) -> Result<(), HeadError> {
+        let SetChange { header: signed, validators } = change;
+        let (header, hash) = (&signed.header, signed.header.hash());
+        self.check_certified(signed)?;
+        self.check_fork(header.height, hash)?;
+        if header.next_validators != validators.hash() {
+            return Err(HeadError::WrongValidators(header.height));
         }
-        let genuine = if header.height == 0 {
-            *header == self.origin
-        } else {
-            header.validators == self.origin.validators
-                && certificate.certifies(header, &self.genesis.validators)
+        self.seen = Seen { height: header.height, hash, validators: Some(validators.clone()) };
+        Ok(())
+    }
+
+    /// Goes to a header of another set, `validators`, past all changes between: more than a third of
+    /// the known power signed it, so that one honest known validator did (Braithwaite et al.,
+    /// "A Tendermint Light Client", 2020). On an error nothing changes.
+    pub fn skip_to(
+        &mut self,
+        head: &SignedHeader,
+        validators: &ValidatorSet,
+    ) -> Result<(), HeadError> {
+        let SignedHeader { header, certificate } = head;
+        let (height, hash) = (header.height, header.hash());
+        self.check_place(header)?;
+        if header.validators != validators.hash() {
+            return Err(HeadError::WrongValidators(height));
+        }
+        if !self.validators().vouches(&certificate.signers()) {
+            return Err(HeadError::Unvouched { height, known: self.seen.height });
+        }
+        if !certificate.certifies(header, validators) {
+            return Err(HeadError::Certificate(height));
+        }
+        self.check_fork(height, hash)?;
+        // What is seen may have led on to the set after it.
+        if height > self.seen.height {
+            self.seen = Seen { height, hash, validators: Some(validators.clone()) };
+        }
+        Ok(())
+    }
+
+    fn check_certified(&self, head: &SignedHeader) -> Result<(), HeadError> {
+        let SignedHeader { header, certificate } = head;
+        self.check_place(header)?;
+        let (height, known) = (header.height, self.seen.height);
+        if header.validators != self.validators().hash() {
+            return Err(HeadError::UnknownValidators { height, known });
+        }
+        let genuine = match height {
+            0 => *header == self.origin,
+            _ => certificate.certifies(header, self.validators()),
         };
-        if genuine { Ok(()) } else { Err(HeadError::Certificate(header.height)) }
+        if genuine { Ok(()) } else { Err(HeadError::Certificate(height)) }
+    }
+
+    fn check_place(&self, header: &Header) -> Result<(), HeadError> {
+        let (height, seen) = (header.height, self.seen.height);
+        if header.network != self.origin.network {
+            Err(HeadError::Network(header.network))
+        } else if height < seen {
+            Err(HeadError::Rollback { height, seen })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Blames the validators, once the header is known to be theirs.
+    fn check_fork(&self, height: u64, hash: Digest32) -> Result<(), HeadError> {
+        let forked = height == self.seen.height && hash != self.seen.hash;
+        if forked { Err(HeadError::Fork(height)) } else { Ok(()) }
     }
 
     fn check_attestations(
@@ -194,7 +256,7 @@ impl LightClient {
         let (mut witnesses, mut stale) = (BTreeSet::new(), None);
         for attestation in attestations {
             let answered = (attestation.height, attestation.hash, attestation.nonce);
-            let member = self.genesis.validators.contains(&attestation.validator);
+            let member = self.validators().contains(&attestation.validator);
             if answered != asked || !member || !attestation.verifies(&header.network) {
                 continue;
             }
@@ -204,7 +266,7 @@ impl LightClient {
                 witnesses.insert(attestation.validator);
             }
         }
-        if self.genesis.validators.vouches(&witnesses) {
+        if self.validators().vouches(&witnesses) {
             Ok(())
         } else {
             Err(stale.unwrap_or(HeadError::Unattested(header.height)))

@@ -6,45 +6,66 @@
 //! [`AuthenticatedMap`] what the state holds and what it does not. Formats and rules:
 //! `engine/spec/ledger.md`.
 
+pub mod agreement;
+mod attestation;
+mod ballot;
+mod beacon;
 mod block;
+mod block_error;
+mod certificate;
 mod chain;
 mod draws;
 mod entry;
+mod entry_error;
+mod equivocation;
 mod finality;
 mod genesis;
+mod governance;
 mod light;
 mod log;
 mod map;
+mod optional_digest;
 mod pointer;
 mod registry;
+mod replay;
 mod rules;
 mod state;
 mod suite;
+mod verified;
+mod vote;
 
+pub use attestation::HeadAttestation;
+pub use ballot::{NodeLost, RetentionFloor, Upgrade, ValidatorChange, ValidatorUpdate};
+pub use beacon::{ANCHOR_DELAY_BLOCKS, Anchor, BEACON_LINKS, BeaconChain, Reveal};
 pub use block::{
-    BLOCK_ENTRIES_MAX, BLOCK_LEN_MAX, Block, Certificate, CertifiedBlock, Commit, Header,
-    SaltedEntry, SignedHeader,
+    BLOCK_ENTRIES_MAX, BLOCK_LEN_MAX, Block, CertifiedBlock, Header, SaltedEntry, SignedHeader,
 };
-pub use chain::{
-    BlockError, BrokenChain, CLOCK_AHEAD_MAX_MILLIS, Chain, Proposal, VerifyError,
-    verify_from_genesis,
-};
+pub use block_error::BlockError;
+pub use certificate::{Certificate, Commit};
+pub use chain::{CLOCK_AHEAD_MAX_MILLIS, Chain, CheckedBlock, Proposal, ProposeError, Proposer};
 pub use entry::{
     ADDRESS_LEN_MAX, Body, ENTRY_LEN_MAX, Entry, EpochAdvance, GroupCreate, IDENTITY_LEN_MAX,
     IdentityRecord, NodeJoin, NodeRetire, NodeUpdate, Roles, SlotReassign, UnknownBody,
-    ValidatorChange, ZONE_LEN_MAX,
+    ZONE_LEN_MAX,
 };
+pub use entry_error::EntryError;
+pub use equivocation::Equivocation;
 pub use finality::{FOLLOWERS_MIN, FollowAck, final_height};
 pub use genesis::{
     Genesis, GenesisError, GroupParametersError, NETWORK_NAME_LEN_MAX, OPERATORS_MAX,
-    VALIDATORS_MAX, ValidatorSet,
+    RULES_VERSION_MAX, VALIDATORS_MAX, ValidatorSet, ValidatorSetError,
 };
-pub use light::{HEAD_AGE_MAX_MILLIS, HeadAttestation, HeadError, LightClient, Seen, VerifiedHead};
+pub use governance::OPEN_VOTES_MAX;
+pub use light::{HEAD_AGE_MAX_MILLIS, HeadError, LightClient, Seen, SetChange, VerifiedHead};
 pub use log::{Digest32, Log, LogProof, leaf_hash, root_of};
 pub use map::{AuthenticatedMap, StateProof};
 pub use pointer::{POINTER_SEALED_LEN_MAX, Pointer, PointerRetire, pointer_tag};
 pub use registry::{
-    Counts, Group, Holder, Identity, Node, PendingDraw, PostedPointer, StateKey, Vacated,
+    Counts, Group, Holder, Identity, LostNode, Node, PendingDraw, PostedPointer, RegisteredAnchor,
+    StateKey, Vacated, Validator,
 };
-pub use state::{EntryError, PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, State, VACATED_MAX};
+pub use replay::{BrokenChain, VerifyError, verify_from_genesis};
+pub use state::{PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, State, VACATED_MAX};
 pub use suite::Suite;
+pub use verified::VerifiedEntry;
+pub use vote::{SignedProposal, SignedVote, Vote, VoteKind};

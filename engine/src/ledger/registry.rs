@@ -2,7 +2,9 @@
 
 use minicbor::{Decode, Encode};
 
+use super::beacon::{Anchor, BEACON_LINKS};
 use super::entry::NodeJoin;
+use super::log::Digest32;
 use super::pointer::Pointer;
 use crate::code::CodeParameters;
 use crate::keyshare::KeyParameters;
@@ -40,6 +42,24 @@ pub enum StateKey {
     /// [`Identity`] of a hashed handle.
     #[n(8)]
     Identity(#[cbor(n(0), with = "minicbor::bytes")] [u8; 32]),
+    /// The version of the rules that the next block follows, a `u32`; absent: the genesis'.
+    #[n(9)]
+    Version,
+    /// The [`ValidatorSet`](super::ValidatorSet) of the next block; absent: the genesis'.
+    #[n(10)]
+    Validators,
+    /// [`Validator`]; absent: what the genesis says.
+    #[n(11)]
+    Validator(#[n(0)] NodeId),
+    /// What a validator voted for and is not decided: a list of `H("ballot"; kind, content)`.
+    #[n(12)]
+    OpenVotes(#[n(0)] NodeId),
+    /// The lowest height whose bodies must be kept, a `u64`.
+    #[n(13)]
+    RetentionFloor,
+    /// Lost machines whose slots are not all asked for: a list of [`LostNode`].
+    #[n(14)]
+    Lost,
 }
 
 impl StateKey {
@@ -87,6 +107,81 @@ impl Node {
     pub fn submits(&self) -> bool {
         self.join.roles.submitter && !self.retired
     }
+}
+
+/// What is registered of a validator, of a former or of a future one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Validator {
+    /// Where it answers other validators; empty: where the network file says.
+    #[n(0)]
+    pub address: String,
+    /// The anchor in use.
+    #[n(1)]
+    pub anchor: Option<RegisteredAnchor>,
+    /// The anchor that takes its place.
+    #[n(2)]
+    pub next_anchor: Option<RegisteredAnchor>,
+    /// Anchors registered so far, without that of the genesis.
+    #[n(3)]
+    pub anchors: u32,
+    /// Turns that passed without a block of it, its reveal withheld with the block.
+    #[n(4)]
+    pub missed: u64,
+    /// The height of the first block that the set with it certifies, since it last joined the set.
+    #[n(5)]
+    pub since: u64,
+}
+
+impl Validator {
+    /// The anchor that a reveal in block `height` opens; none if there is none or it is used up.
+    pub fn active_anchor(&self, height: u64) -> Option<RegisteredAnchor> {
+        let next = self.next_anchor.filter(|next| next.from <= height);
+        next.or(self.anchor).filter(|anchor| anchor.revealed < BEACON_LINKS)
+    }
+
+    /// Block `height` reveals the link before the active anchor.
+    pub(super) fn reveal(&mut self, height: u64, link: Digest32) {
+        self.anchor = self.active_anchor(height).map(|active| RegisteredAnchor {
+            anchor: Anchor(link),
+            revealed: active.revealed + 1,
+            ..active
+        });
+        self.next_anchor = self.next_anchor.filter(|next| next.from > height);
+    }
+}
+
+/// An anchor with its place in the validator's chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct RegisteredAnchor {
+    /// The anchor.
+    #[n(0)]
+    pub anchor: Anchor,
+    /// The first height at which it is used.
+    #[n(1)]
+    pub from: u64,
+    /// Which chain of the validator it is of: 0 in the genesis, then counted by registration.
+    #[n(2)]
+    pub number: u32,
+    /// Links of that chain revealed so far.
+    #[n(3)]
+    pub revealed: u32,
+}
+
+impl RegisteredAnchor {
+    pub(super) fn of_genesis(anchor: Anchor) -> Self {
+        Self { anchor, from: 0, number: 0, revealed: 0 }
+    }
+}
+
+/// A lost machine whose slots are not all asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct LostNode {
+    /// The machine.
+    #[n(0)]
+    pub node: NodeId,
+    /// The first group that was not looked at.
+    #[n(1)]
+    pub next_group: GroupId,
 }
 
 /// A placement group.

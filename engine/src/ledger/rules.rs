@@ -4,12 +4,11 @@ use super::entry::{
     ADDRESS_LEN_MAX, EpochAdvance, GroupCreate, IDENTITY_LEN_MAX, IdentityRecord, NodeJoin,
     NodeUpdate, SlotReassign, ZONE_LEN_MAX,
 };
+use super::entry_error::{EntryError, check_length};
 use super::genesis::check_group;
 use super::pointer::{POINTER_SEALED_LEN_MAX, Pointer, PointerRetire};
 use super::registry::{Group, Identity, Node, PendingDraw, PostedPointer, StateKey};
-use super::state::{
-    EntryError, PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, State, VACATED_MAX, check_length,
-};
+use super::state::{PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, State, VACATED_MAX};
 use crate::names::{Epoch, GroupId, NodeId};
 
 impl State {
@@ -54,13 +53,16 @@ impl State {
     }
 
     pub(super) fn retire(&mut self, author: &NodeId, name: &NodeId) -> Result<(), EntryError> {
-        let mut node = self.node_of(author, name)?;
-        let mut counts = self.counts();
-        counts.storage_nodes -= u32::from(node.join.roles.storage);
-        node.retired = true;
-        self.write(&StateKey::Counts, &counts);
-        self.write(&StateKey::Node(*name), &node);
+        let node = self.node_of(author, name)?;
+        self.retire_node(node);
         Ok(())
+    }
+
+    pub(super) fn retire_node(&mut self, live: Node) {
+        let mut counts = self.counts();
+        counts.storage_nodes -= u32::from(live.join.roles.storage);
+        self.write(&StateKey::Counts, &counts);
+        self.write(&StateKey::Node(live.join.node), &Node { retired: true, ..live });
     }
 
     pub(super) fn create_group(
@@ -136,9 +138,6 @@ impl State {
     pub(super) fn post(&mut self, author: &NodeId, pointer: &Pointer) -> Result<(), EntryError> {
         allow(self.submits(author), author)?;
         check_length("pointer", pointer.sealed.len(), POINTER_SEALED_LEN_MAX)?;
-        if !pointer.verifies(&self.network) {
-            return Err(EntryError::PointerSignature);
-        }
         let (tag, content) = (pointer.tag(), pointer.content());
         let mut posted = self.pointers(tag);
         if posted.iter().any(|other| other.content == content) {
@@ -165,9 +164,6 @@ impl State {
         retire: &PointerRetire,
     ) -> Result<(), EntryError> {
         allow(self.submits(author), author)?;
-        if !retire.verifies(&self.network) {
-            return Err(EntryError::PointerSignature);
-        }
         let tag = retire.tag();
         let mut posted = self.pointers(tag);
         let live = |posted: &&mut PostedPointer| {
@@ -241,7 +237,7 @@ impl State {
     }
 }
 
-fn allow(allowed: bool, author: &NodeId) -> Result<(), EntryError> {
+pub(super) fn allow(allowed: bool, author: &NodeId) -> Result<(), EntryError> {
     if allowed { Ok(()) } else { Err(EntryError::NotAllowed(*author)) }
 }
 

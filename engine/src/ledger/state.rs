@@ -6,14 +6,16 @@
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
-use thiserror::Error;
 
-use super::entry::{Body, ENTRY_LEN_MAX, Entry};
-use super::genesis::{Genesis, GroupParametersError};
+use super::beacon::Reveal;
+use super::entry::{Body, Entry};
+use super::entry_error::EntryError;
+use super::genesis::{Genesis, ValidatorSet};
 use super::log::Digest32;
 use super::map::{AuthenticatedMap, StateProof};
 use super::registry::{Counts, Group, Identity, Node, PendingDraw, PostedPointer, StateKey};
-use crate::names::{Epoch, GroupId, NetworkId, NodeId, Slot, Tag};
+use super::verified::{VerifiedEntry, check_entry_length, check_signatures};
+use crate::names::{GroupId, NetworkId, NodeId, Tag};
 use crate::wire::canonical;
 
 /// Most pointers under one tag, retired ones included.
@@ -29,168 +31,90 @@ pub struct State {
     pub(super) genesis: Arc<Genesis>,
     pub(super) network: NetworkId,
     pub(super) height: u64,
+    /// The rules of the block that is entered, or of the next if none is.
+    version: u32,
+    /// What [`StateKey::Validators`] holds: every entry asks for it.
+    pub(super) validators: Arc<ValidatorSet>,
     map: AuthenticatedMap,
-}
-
-/// Why an entry is refused: its author is to blame. The state did not change.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum EntryError {
-    /// Longer than [`ENTRY_LEN_MAX`].
-    #[error("the entry has {0} bytes; at most {ENTRY_LEN_MAX} are allowed")]
-    TooLong(usize),
-    /// The author did not sign this for this network.
-    #[error("the author's signature is not valid in this network")]
-    Signature,
-    /// The author is no validator, operator or live machine.
-    #[error("{0} is not enrolled")]
-    NotEnrolled(NodeId),
-    /// Sent before, or entries before it are missing.
-    #[error("the entry's sequence number is {found}; the author's next is {expected}")]
-    Sequence {
-        /// The author's next number.
-        expected: u64,
-        /// The entry's.
-        found: u64,
-    },
-    /// The author's rights do not reach so far.
-    #[error("{0} may not do this")]
-    NotAllowed(NodeId),
-    /// A field is too long.
-    #[error("the {field} has {length} bytes; at most {limit} are allowed")]
-    FieldTooLong {
-        /// Which.
-        field: &'static str,
-        /// Bytes found.
-        length: usize,
-        /// Bytes allowed.
-        limit: usize,
-    },
-    /// The machine is already enrolled.
-    #[error("{0} is already enrolled")]
-    AlreadyEnrolled(NodeId),
-    /// There is no such live machine.
-    #[error("there is no live machine {0}")]
-    UnknownNode(NodeId),
-    /// The generation counts backwards, or not on where it must.
-    #[error("generation {found} where at least {least} is expected")]
-    Generation {
-        /// The least that is accepted.
-        least: u64,
-        /// The entry's.
-        found: u64,
-    },
-    /// The codes make no group.
-    #[error(transparent)]
-    GroupParameters(#[from] GroupParametersError),
-    /// The network is too small.
-    #[error("{needed} machines are needed and {available} can be drawn")]
-    TooFewNodes {
-        /// Machines to be drawn.
-        needed: usize,
-        /// Machines that can be.
-        available: usize,
-    },
-    /// There is no such slot, or its group has no holders yet.
-    #[error("slot {slot} of group {group} has no holder")]
-    UnknownSlot {
-        /// The group.
-        group: GroupId,
-        /// The slot.
-        slot: Slot,
-    },
-    /// The group does not exist.
-    #[error("there is no group {0}")]
-    UnknownGroup(GroupId),
-    /// The slot is being reassigned already.
-    #[error("slot {slot} of group {group} is being reassigned already")]
-    AlreadyPending {
-        /// The group.
-        group: GroupId,
-        /// The slot.
-        slot: Slot,
-    },
-    /// More draws than a block should make are waiting.
-    #[error("{PENDING_DRAWS_MAX} draws are waiting; send it again after the next block")]
-    TooManyDraws,
-    /// So many holders left that the shares must be refreshed before another leaves.
-    #[error("{VACATED_MAX} holders of group {0} left in this epoch; its shares must be refreshed")]
-    RefreshFirst(GroupId),
-    /// Another epoch comes next.
-    #[error("epoch {} where {} comes next", found.0, expected.0)]
-    Epoch {
-        /// The group's next epoch.
-        expected: Epoch,
-        /// The entry's.
-        found: Epoch,
-    },
-    /// The one-time key did not sign.
-    #[error("the pointer's own signature is not valid")]
-    PointerSignature,
-    /// The same pointer was posted before; it may be retired since.
-    #[error("this pointer was posted before")]
-    DuplicatePointer,
-    /// The tag has all it can hold.
-    #[error("tag {0} holds {POINTERS_PER_TAG_MAX} pointers already")]
-    TagFull(Tag),
-    /// The author's quota is used up.
-    #[error("{author} holds {limit} pointers, its quota")]
-    PointerQuota {
-        /// The author.
-        author: NodeId,
-        /// Its quota.
-        limit: u64,
-    },
-    /// There is nothing to retire.
-    #[error("tag {0} holds no such pointer")]
-    UnknownPointer(Tag),
-    /// The identity's key did not sign.
-    #[error("the identity's own signature is not valid")]
-    IdentitySignature,
-    /// Another version comes next.
-    #[error("version {found} of an identity where {expected} comes next")]
-    IdentityVersion {
-        /// The next version.
-        expected: u64,
-        /// The entry's.
-        found: u64,
-    },
-    /// Set changes are not certified yet.
-    #[error("this version of the network cannot change its validators")]
-    ValidatorChange,
 }
 
 impl State {
     /// The state before the first block.
     pub fn new(genesis: Arc<Genesis>) -> Self {
-        let network = genesis.network_id();
-        Self { genesis, network, height: 0, map: AuthenticatedMap::default() }
+        Self::after(genesis, 0, AuthenticatedMap::default())
+    }
+
+    /// The state after block `height`, which the map is all of.
+    pub(super) fn after(genesis: Arc<Genesis>, height: u64, map: AuthenticatedMap) -> Self {
+        let (network, version) = (genesis.network_id(), genesis.rules_version());
+        let validators = Arc::new(genesis.validators.clone());
+        let mut state = Self { genesis, network, height, version, validators, map };
+        state.version = state.next_version();
+        if let Some(changed) = state.read(&StateKey::Validators) {
+            state.validators = Arc::new(changed);
+        }
+        state
     }
 
     /// Enters block `height`, whose beacon decides the draws asked for in earlier blocks.
-    pub fn begin_block(&mut self, height: u64, beacon: &Digest32) {
+    pub fn begin_block(
+        &mut self,
+        height: u64,
+        proposer: &NodeId,
+        reveal: &Reveal,
+        beacon: &Digest32,
+    ) {
         self.height = height;
+        if self.version >= 2 {
+            self.take_turn(proposer, reveal);
+        }
         self.decide_draws(beacon);
+        if self.version >= 2 {
+            self.ask_for_lost_slots();
+        }
+    }
+
+    /// Leaves a block: an upgrade in it holds from here on.
+    pub fn end_block(&mut self) {
+        self.version = self.next_version();
     }
 
     /// Applies one entry: all of it, or nothing if it is refused.
     pub fn apply(&mut self, entry: &Entry) -> Result<(), EntryError> {
-        let length = entry.to_bytes().len();
-        if length > ENTRY_LEN_MAX {
-            return Err(EntryError::TooLong(length));
+        self.apply_unless_refused(entry, entry.to_bytes().len(), false)
+    }
+
+    /// Applies one entry without checking again the signatures that were checked.
+    pub fn apply_verified(&mut self, entry: &VerifiedEntry) -> Result<(), EntryError> {
+        self.apply_unless_refused(entry.entry(), entry.length(), true)
+    }
+
+    /// Whether the author may say something, and this now: what is cheap to know before the
+    /// signature is checked.
+    pub fn check_author(&self, entry: &Entry) -> Result<(), EntryError> {
+        if !self.is_enrolled(&entry.author) {
+            return Err(EntryError::NotEnrolled(entry.author));
         }
-        let author = &entry.author;
-        if !self.is_enrolled(author) {
-            return Err(EntryError::NotEnrolled(*author));
-        }
-        let expected = self.next_sequence(author);
+        let expected = self.next_sequence(&entry.author);
         if entry.sequence != expected {
             return Err(EntryError::Sequence { expected, found: entry.sequence });
         }
-        if !entry.verifies(&self.network) {
-            return Err(EntryError::Signature);
+        Ok(())
+    }
+
+    pub(super) fn apply_unless_refused(
+        &mut self,
+        entry: &Entry,
+        length: usize,
+        verified: bool,
+    ) -> Result<(), EntryError> {
+        check_entry_length(length)?;
+        self.check_author(entry)?;
+        if !verified {
+            check_signatures(&self.network, entry)?;
         }
-        self.apply_body(author, &entry.body)?;
-        self.write(&StateKey::Sequence(*author), &expected);
+        self.apply_body(&entry.author, &entry.body)?;
+        self.write(&StateKey::Sequence(entry.author), &entry.sequence);
         Ok(())
     }
 
@@ -206,7 +130,12 @@ impl State {
             Body::Pointer(pointer) => self.post(author, pointer),
             Body::PointerRetire(retire) => self.retire_pointer(author, retire),
             Body::IdentityRecord(record) => self.record_identity(author, record),
-            Body::ValidatorChange(_) => Err(EntryError::ValidatorChange),
+            Body::ValidatorChange(change) => self.change_validators(author, change),
+            Body::Upgrade(upgrade) => self.upgrade(author, *upgrade),
+            Body::ValidatorUpdate(update) => self.update_validator(author, update),
+            Body::RetentionFloor(floor) => self.raise_retention_floor(author, *floor),
+            Body::NodeLost(lost) => self.lose_node(author, *lost),
+            Body::Equivocation(proof) => self.expel(author, proof),
             Body::Unknown(_) => Ok(()),
         }
     }
@@ -224,6 +153,21 @@ impl State {
     /// Proves what [`State::value`] says, be it nothing.
     pub fn prove(&self, key: &StateKey) -> StateProof {
         self.map.prove(&key.to_bytes())
+    }
+
+    /// The version of the rules that the next entry is judged by.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The version of the rules that the next block follows.
+    pub fn next_version(&self) -> u32 {
+        self.read(&StateKey::Version).unwrap_or_else(|| self.genesis.rules_version())
+    }
+
+    /// Who certifies the next block.
+    pub fn validators(&self) -> &ValidatorSet {
+        &self.validators
     }
 
     /// How much there is.
@@ -277,7 +221,7 @@ impl State {
     }
 
     pub(super) fn is_validator(&self, author: &NodeId) -> bool {
-        self.genesis.validators.contains(author)
+        self.validators.contains(author)
     }
 
     pub(super) fn is_operator(&self, author: &NodeId) -> bool {
@@ -306,13 +250,4 @@ impl State {
     pub(super) fn write<T: Encode<()>>(&mut self, key: &StateKey, value: &T) {
         self.map.write(&key.to_bytes(), &canonical::encode(value));
     }
-}
-
-/// Refuses a field that is too long.
-pub(super) fn check_length(
-    field: &'static str,
-    length: usize,
-    limit: usize,
-) -> Result<(), EntryError> {
-    if length > limit { Err(EntryError::FieldTooLong { field, length, limit }) } else { Ok(()) }
 }

@@ -36,7 +36,8 @@ pub use put::{PutError, PutObject, PutReport};
 pub use repair_object::{RepairError, RepairObject, RepairTraffic, RepairedPart};
 pub use repair_slot::{RepairAction, RepairSlot};
 pub use validator::{
-    AckError, Place, SetupError, SubmitError, Validator, WAITING_MAX, WAITING_PER_AUTHOR_MAX,
+    AckError, Clock, Place, SetupError, SubmitError, Validator, WAITING_MAX,
+    WAITING_PER_AUTHOR_MAX, Work,
 };
 
 /// A slot of a group and the node that holds it now.

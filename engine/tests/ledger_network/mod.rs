@@ -8,7 +8,7 @@ use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::{
     Body, Certificate, CertifiedBlock, Chain, Entry, EntryError, Genesis, GroupCreate, NodeJoin,
-    Pointer, Roles, Suite, ValidatorSet,
+    Pointer, Proposal, Proposer, Roles, Suite, ValidatorSet, VerifiedEntry,
 };
 use kakera_engine::names::{NetworkId, NodeId};
 use kakera_engine::signature::node_id;
@@ -42,6 +42,8 @@ pub(crate) fn genesis() -> Genesis {
         code: code(5),
         key: key_code(5, 3),
         pointers_per_author_max: 1000,
+        version: None,
+        anchors: BTreeMap::new(),
     }
 }
 
@@ -111,9 +113,15 @@ impl Network {
         Pointer::sign(&self.id(), &key(one_time), sealed.to_vec())
     }
 
-    pub(crate) fn propose(&mut self, entries: Vec<Entry>) -> kakera_engine::ledger::Proposal {
+    /// A block of these entries, without those whose signatures are not valid.
+    pub(crate) fn propose(&mut self, entries: Vec<Entry>) -> Proposal {
         self.now += 1000;
-        self.chain.propose(entries, self.now, &key(VALIDATOR), &mut self.rng)
+        let network = self.id();
+        let verified =
+            entries.into_iter().filter_map(|entry| VerifiedEntry::new(&network, entry).ok());
+        let key = key(VALIDATOR);
+        let proposer = Proposer { key: &key, links: None };
+        self.chain.propose(verified.collect(), self.now, &proposer, &mut self.rng).unwrap()
     }
 
     /// Makes and applies a block of these entries, all of which are good.
@@ -137,7 +145,27 @@ impl Network {
     pub(crate) fn refusal(&mut self, author: u8, body: Body) -> EntryError {
         let entry = self.say(author, body);
         *self.sequences.get_mut(&author).unwrap() -= 1;
-        let mut refused = self.propose(vec![entry]).refused;
-        refused.pop().expect("refused").1
+        self.refusal_of(&entry)
+    }
+
+    /// Why the state refuses an entry, which no proposal takes in.
+    pub(crate) fn refusal_of(&mut self, entry: &Entry) -> EntryError {
+        assert!(self.propose(vec![entry.clone()]).block.entries.is_empty());
+        self.chain.state().clone().apply(entry).unwrap_err()
+    }
+}
+
+/// A block with any one byte changed is refused.
+pub(crate) fn assert_every_byte_counts(genesis: Genesis, blocks: &[Vec<u8>]) {
+    let mut chain = Chain::new(genesis).unwrap();
+    for bytes in blocks {
+        for place in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[place] ^= 1 << (place % 8);
+            let accepted = CertifiedBlock::from_bytes(&changed)
+                .is_ok_and(|block| chain.clone().apply(&block, None).is_ok());
+            assert!(!accepted, "byte {place}");
+        }
+        chain.apply(&CertifiedBlock::from_bytes(bytes).unwrap(), None).unwrap();
     }
 }

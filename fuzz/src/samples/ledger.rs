@@ -1,6 +1,6 @@
 //! A chain of two blocks with an entry of every kind that a young network has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::LazyLock;
 
@@ -8,8 +8,8 @@ use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::{
     Block, Body, Certificate, CertifiedBlock, Chain, Entry, EpochAdvance, Genesis, GroupCreate,
-    IdentityRecord, NodeJoin, NodeRetire, NodeUpdate, Pointer, PointerRetire, Roles, SlotReassign,
-    StateKey, Suite, ValidatorChange, ValidatorSet,
+    IdentityRecord, NodeJoin, NodeRetire, NodeUpdate, Pointer, PointerRetire, Proposer, Roles,
+    SlotReassign, StateKey, Suite, ValidatorChange, ValidatorSet, VerifiedEntry,
 };
 use kakera_engine::names::{Epoch, GroupId, NetworkId, Slot};
 use kakera_engine::signature::node_id;
@@ -43,6 +43,8 @@ pub(crate) fn genesis() -> &'static Genesis {
         code: code(),
         key: key_code(),
         pointers_per_author_max: 1000,
+        version: None,
+        anchors: BTreeMap::new(),
     });
     &GENESIS
 }
@@ -61,7 +63,9 @@ pub(crate) fn chain_before_blocks() -> Chain {
 }
 
 pub(crate) fn geneses() -> Vec<Vec<u8>> {
-    vec![canonical::encode(genesis())]
+    let mut geneses = super::agreement::geneses();
+    geneses.push(canonical::encode(genesis()));
+    geneses
 }
 
 pub(crate) fn network_files() -> Vec<Vec<u8>> {
@@ -72,17 +76,23 @@ pub(crate) fn network_files() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn entries() -> Vec<Vec<u8>> {
-    first_entries().iter().chain(&other_entries()).map(Entry::to_bytes).collect()
+    let mut entries = super::agreement::entries();
+    entries.extend(first_entries().iter().chain(&other_entries()).map(Entry::to_bytes));
+    entries
 }
 
 pub(crate) fn blocks() -> Vec<Vec<u8>> {
     let (_, blocks) = chain();
-    blocks.iter().map(CertifiedBlock::to_bytes).collect()
+    let mut encoded = super::agreement::blocks();
+    encoded.extend(blocks.iter().map(CertifiedBlock::to_bytes));
+    encoded
 }
 
 pub(crate) fn signed_headers() -> Vec<Vec<u8>> {
     let (chain, _) = chain();
-    vec![genesis().head().to_bytes(), chain.head().to_bytes()]
+    let mut headers = super::agreement::signed_headers();
+    headers.extend([genesis().head().to_bytes(), chain.head().to_bytes()]);
+    headers
 }
 
 pub(crate) fn state_proofs() -> Vec<Vec<u8>> {
@@ -105,7 +115,11 @@ pub(super) fn chain() -> (Chain, Vec<CertifiedBlock>) {
     let mut chain = chain_before_blocks();
     let mut blocks = Vec::new();
     for entries in [first_entries(), Vec::new()] {
-        let proposal = chain.propose(entries, NOW, &key, &mut rng());
+        let verified = entries.into_iter().map(|entry| VerifiedEntry::new(&network(), entry));
+        let entries = verified.collect::<Result<_, _>>();
+        let proposer = Proposer { key: &key, links: None };
+        let proposal = entries.map(|entries| chain.propose(entries, NOW, &proposer, &mut rng()));
+        let Ok(Ok(proposal)) = proposal else { unreachable!("our own entries: {proposal:?}") };
         assert!(proposal.refused.is_empty(), "{:?}", proposal.refused);
         let Block { header, .. } = &proposal.block;
         let certificate = Certificate::solo(header, &key);
@@ -165,7 +179,10 @@ fn other_entries() -> Vec<Entry> {
             1,
             vec![6; 100],
         )),
-        Body::ValidatorChange(ValidatorChange { validators: genesis().validators.clone() }),
+        Body::ValidatorChange(ValidatorChange {
+            validators: genesis().validators.clone(),
+            from: None,
+        }),
     ];
     bodies.into_iter().map(|body| Entry::sign(&network, &key, 9, body)).collect()
 }

@@ -23,6 +23,7 @@ use quinn::{
 };
 use quinn_proto::HashedConnectionIdGenerator;
 use tokio::time::timeout;
+use tracing::trace;
 
 pub use self::error::{Refusal, RequestError};
 pub use self::inbound::Incoming;
@@ -142,7 +143,8 @@ impl Fabric {
         address: SocketAddr,
         make: impl FnOnce(&Exporter) -> M,
     ) -> Result<Message, RequestError> {
-        let Line { exporter, send, receive, turn: _turn } = self.dialer.open(peer, address).await?;
+        let Line { connection, exporter, send, receive, turn: _turn } =
+            self.dialer.open(peer, address).await?;
         let mut sender = Sender::new(send, Abort::Cancelled);
         let mut receiver = Receiver::new(receive);
         let request = make(&exporter).into();
@@ -150,13 +152,23 @@ impl Fabric {
             return Err(RequestError::TooLong);
         }
         let counters = &self.shared.counters;
-        let length = request.encoded_len();
+        let sent = request.encoded_len();
         sender.send(request).await?;
-        counters.stream_bytes_sent.add(length);
+        counters.stream_bytes_sent.add(sent);
         let (header, length) = receiver.head().await?;
         let reservation = self.shared.budget.reserve(length).await;
         let reply = Message { header, body: receiver.body(length, reservation).await? };
-        counters.stream_bytes_received.add(reply.encoded_len());
+        let received = reply.encoded_len();
+        counters.stream_bytes_received.add(received);
+        trace!(
+            %peer,
+            stream_bytes_sent = sent,
+            stream_bytes_received = received,
+            connection = connection.stable_id(),
+            connection_udp_bytes_sent = connection.stats().udp_tx.bytes,
+            connection_udp_bytes_received = connection.stats().udp_rx.bytes,
+            "asked"
+        );
         Ok(reply)
     }
 

@@ -21,6 +21,7 @@ const TOKENS_PER_PEER: usize = 2;
 
 /// A fresh stream to a peer.
 pub(super) struct Line {
+    pub(super) connection: Connection,
     pub(super) exporter: Exporter,
     pub(super) send: SendStream,
     pub(super) receive: RecvStream,
@@ -43,7 +44,7 @@ impl Link {
             unreachable!("the turns of a link are never closed")
         };
         let (send, receive) = self.connection.open_bi().await?;
-        Ok(Line { exporter: self.exporter, send, receive, turn })
+        Ok(Line { connection: self.connection, exporter: self.exporter, send, receive, turn })
     }
 }
 

@@ -283,7 +283,7 @@ fn blame(chain: &mut Chain, block: &CertifiedBlock, now: Option<u64>) -> FollowE
     let height = header.height;
     match chain.apply(block, now) {
         Err(BlockError::Unlinked("previous hash"))
-            if block.certificate.certifies(header, &chain.genesis().validators) =>
+            if block.certificate.certifies(header, chain.validators()) =>
         {
             FollowError::Fork(height.saturating_sub(1))
         }

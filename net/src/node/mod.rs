@@ -50,7 +50,7 @@ pub enum NodeError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// The chain kept here cannot be used.
-    #[error("the chain in the node's folder: {0}; try: move chain.log away and start again")]
+    #[error("the chain in the node's folder: {0}")]
     Chain(#[from] crate::chain_store::ChainStoreError),
     /// The disk or the socket failed.
     #[error("{0}")]

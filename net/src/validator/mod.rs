@@ -58,10 +58,14 @@ pub enum ValidatorError {
     /// The network file names other validators, or more.
     #[error("{0}; try: check that the network file and the folder belong together")]
     Setup(#[from] SetupError),
-    /// The chain kept here cannot be used.
+    /// Several validators decide, which this driver does not do.
     #[error(
-        "the chain in the validator's folder: {0}; try: move chain.log away and recover it from the storage nodes"
+        "this network has several validators, and this program runs a validator only where one \
+         decides alone; try: a newer program"
     )]
+    NotAlone,
+    /// The chain kept here cannot be used.
+    #[error("the chain in the validator's folder: {0}")]
     Chain(#[from] ChainStoreError),
     /// The disk or the socket failed.
     #[error("{0}")]
@@ -96,7 +100,7 @@ pub async fn run(
     let serving = fabric.serve(move |incoming| Arc::clone(&service).serve(incoming));
     let ended = tokio::select! {
         () = serving => Ok(()),
-        error = writing => Err(error.into()),
+        error = writing => Err(error),
         () = shutdown => Ok(()),
     };
     fabric.close().await;
@@ -125,5 +129,5 @@ fn open_chain(
     let height = store.height();
     let chain: Chain = store.replay(network.genesis.clone(), height.saturating_sub(1))?;
     let machine = Validator::new(identity.signing_key().clone(), chain, store.block(height)?)?;
-    Ok((store, machine))
+    if machine.decides_alone() { Ok((store, machine)) } else { Err(ValidatorError::NotAlone) }
 }

@@ -17,8 +17,9 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::error;
 
+use super::ValidatorError;
 use crate::blocking::blocking;
-use crate::chain_store::{ChainStore, ChainStoreError, answer_follow};
+use crate::chain_store::{ChainStore, answer_follow};
 use crate::chain_view::ChainView;
 use crate::clock::unix_milliseconds;
 use crate::fabric::Incoming;
@@ -92,8 +93,8 @@ impl Service {
         *self.durable.borrow()
     }
 
-    /// Makes blocks and syncs them, until the disk fails.
-    pub(super) async fn write(self: Arc<Self>) -> ChainStoreError {
+    /// Makes blocks and syncs them, until the disk fails or a block brings other validators.
+    pub(super) async fn write(self: Arc<Self>) -> ValidatorError {
         loop {
             let service = Arc::clone(&self);
             if let Err(error) = blocking(move || service.write_blocks()).await {
@@ -103,8 +104,11 @@ impl Service {
         }
     }
 
-    fn write_blocks(&self) -> Result<(), ChainStoreError> {
+    fn write_blocks(&self) -> Result<(), ValidatorError> {
         loop {
+            if !self.at_desk(|machine| machine.decides_alone()) {
+                return Err(ValidatorError::NotAlone);
+            }
             let now = unix_milliseconds();
             let block = self.at_desk(|machine| machine.poll_block(now, &mut system_random()));
             let Some(block) = block else { return Ok(()) };
@@ -292,7 +296,9 @@ fn prove(keys: &[StateKey], view: &ChainView) -> Result<Answer, Refusal> {
 fn refusal_of(error: &SubmitError) -> Refusal {
     let kind = match error {
         SubmitError::Entry(_) | SubmitError::SequenceTaken(_) => RefusalKind::Invalid,
-        SubmitError::Full | SubmitError::AuthorFull => RefusalKind::Unavailable,
+        SubmitError::Full | SubmitError::AuthorFull | SubmitError::Propose(_) => {
+            RefusalKind::Unavailable
+        }
     };
     Refusal::new(kind, error.to_string())
 }

@@ -21,6 +21,7 @@ use kakera_net::chain_store::{CHAIN_FILE, ChainStore};
 use kakera_net::exchange::{AddressBook, Exchange};
 use kakera_net::fabric::{Fabric, Limits};
 use kakera_net::id::Identity;
+use kakera_net::listening;
 use kakera_net::network_file::NetworkFile;
 use kakera_net::node::{self, NodeSettings};
 use kakera_net::store::disk::OsDisk;
@@ -43,10 +44,6 @@ pub(crate) fn identity(number: u8) -> Arc<Identity> {
 
 pub(crate) fn id(number: u8) -> NodeId {
     identity(number).node_id()
-}
-
-pub(crate) fn free_address() -> SocketAddr {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 pub(crate) fn loopback() -> SocketAddr {
@@ -121,7 +118,7 @@ pub(crate) struct Network {
 impl Network {
     /// A running validator and so many running, enrolled storage nodes.
     pub(crate) async fn new(storage_nodes: u8) -> Self {
-        let address = free_address();
+        let address = listening::free_address().unwrap();
         let genesis = Genesis {
             suite: Suite,
             name: "clinic".into(),
@@ -131,6 +128,8 @@ impl Network {
             code: CodeParameters { kind: CodeKind::Mbr, n: 3, k: 2, d: 2 },
             key: KeyParameters::new(3, 2, 2).unwrap(),
             pointers_per_author_max: 1_000_000,
+            version: None,
+            anchors: BTreeMap::new(),
         };
         let file = NetworkFile { genesis, addresses: [(id(VALIDATOR), address)].into() };
         let book = Arc::new(Book(Mutex::new(file.addresses.clone())));
@@ -187,7 +186,7 @@ impl Network {
 
     /// Enrols a storage node by the operator's entry of this sequence number, and starts it.
     pub(crate) async fn add_node(&mut self, number: u8, sequence: u64) {
-        let address = free_address();
+        let address = listening::free_address().unwrap();
         let join = NodeJoin {
             node: id(number),
             roles: Roles { storage: true, submitter: true },

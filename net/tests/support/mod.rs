@@ -71,6 +71,8 @@ impl Network {
             code,
             key,
             pointers_per_author_max: 1_000_000,
+            version: None,
+            anchors: BTreeMap::new(),
         };
         let mut file = NetworkFile { genesis, addresses: BTreeMap::new() };
         let home = folder.path().join("validator");

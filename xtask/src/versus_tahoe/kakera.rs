@@ -8,7 +8,6 @@ use anyhow::{Context, Result};
 use kakera_engine::seal::VaultRoot;
 use kakera_net::client::{Client, ClientSettings};
 use kakera_net::id::Identity;
-use kakera_net::network_file::NetworkFile;
 use kakera_net::vault::{NoProgress, Source, Vault};
 use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
@@ -31,9 +30,8 @@ impl System for Resident {
     fn start(_: &Path) -> Result<Self> {
         let network = LocalNetwork::start(NODES)?;
         let runtime = Runtime::new()?;
-        let text = fs::read_to_string(network.machines().join("network.toml"))?;
         let settings = ClientSettings {
-            network: NetworkFile::parse(&text)?,
+            network: network.network_file()?,
             identity: Arc::new(Identity::load(&network.data().join("client.key"))?),
             seen: None,
         };

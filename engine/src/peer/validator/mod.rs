@@ -1,4 +1,4 @@
-//! A single validator: orders entries, and calls them final when the storage nodes have them too.
+//! A validator: orders entries, alone or with others, and tells its submitters what became of them.
 //!
 //! At any time there is the *final* chain and at most one *pending* block after it: signed, perhaps
 //! durable here, perhaps on some followers, not yet on enough of them. A pending block is never
@@ -6,6 +6,14 @@
 //! nobody has seen; once durable it stays pending after a restart. Hence there is never a second
 //! block at a height, and what was called final is on as many disks as
 //! [`final_height`] asks for. Rules: `engine/spec/validator.md`.
+//!
+//! A validator whose power decides alone makes blocks with [`Validator::poll_block`] and calls them
+//! final when storage nodes have them too. Several decide by [agreement](crate::ledger::agreement),
+//! see [`Validator::poll_work`]; a block is final then as soon as it is durable here, since those
+//! who decided on it remember it.
+
+mod council;
+mod places;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -13,13 +21,16 @@ use ed25519_dalek::SigningKey;
 use rand_core::CryptoRng;
 use thiserror::Error;
 
-use crate::hash::hash;
 use crate::ledger::{
-    BlockError, Body, Certificate, CertifiedBlock, Chain, Entry, EntryError, FollowAck, Node,
-    State, final_height,
+    Block, BlockError, Body, Certificate, CertifiedBlock, Chain, CheckedBlock, Digest32, Entry,
+    EntryError, FollowAck, Header, Node, ProposeError, Proposer, State, VerifiedEntry, Vote,
+    VoteKind, final_height,
 };
 use crate::names::NodeId;
 use crate::signature::node_id;
+use council::Council;
+pub use council::{Clock, Work};
+use places::Places;
 
 /// Most entries that wait for a block.
 pub const WAITING_MAX: usize = 4096;
@@ -27,17 +38,14 @@ pub const WAITING_MAX: usize = 4096;
 pub const WAITING_PER_AUTHOR_MAX: usize = 256;
 /// Most submissions of one entry that wait for its outcome.
 const TICKETS_PER_ENTRY_MAX: usize = 16;
-/// Entries whose place is remembered after they became final.
-const PLACES_MAX: usize = 4096;
 
-type Digest32 = [u8; 32];
-
-/// Orders entries alone. See the module for its promise.
+/// Orders entries. See the module for its promise.
 pub struct Validator {
     key: SigningKey,
+    id: NodeId,
     chain: Chain,
     pending: Option<Pending>,
-    waiting: VecDeque<Entry>,
+    waiting: VecDeque<VerifiedEntry>,
     /// The state after everything pending and waiting: what the next entry is checked against.
     ahead: State,
     /// Storage nodes of the final state, without those that are about to be retired.
@@ -47,10 +55,12 @@ pub struct Validator {
     tickets: BTreeMap<(NodeId, u64), Vec<u64>>,
     places: Places,
     outcomes: VecDeque<(u64, Result<Place, SubmitError>)>,
+    council: Council,
 }
 
 struct Pending {
     block: CertifiedBlock,
+    checked: CheckedBlock,
     hash: Digest32,
     durable: bool,
 }
@@ -79,6 +89,9 @@ pub enum SubmitError {
     /// The author has many entries waiting.
     #[error("{WAITING_PER_AUTHOR_MAX} entries of this author wait already; try again")]
     AuthorFull,
+    /// The validator's program or its anchor is to blame.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
 }
 
 /// Why an acknowledgement does not count. Unless said otherwise the follower is to blame.
@@ -113,8 +126,8 @@ pub enum SetupError {
     /// The genesis names others.
     #[error("{0} is no validator of this network")]
     NotAValidator(NodeId),
-    /// Its signature alone decides nothing.
-    #[error("{0} does not decide alone; this version orders entries with one validator")]
+    /// Its signature alone decides nothing, and the chain's rules know no agreement.
+    #[error("{0} does not decide alone, and version 1 of the rules knows no agreement")]
     NotAlone(NodeId),
     /// The pending block does not follow the final chain.
     #[error("the pending block: {0}")]
@@ -122,28 +135,29 @@ pub enum SetupError {
 }
 
 impl Validator {
-    /// A validator with a final chain and a durable block after it that may not be final.
+    /// A validator with a final chain and a durable block after it that may not be final. From
+    /// version 2 on, one that is not of the set only listens, until it is.
     pub fn new(
         key: SigningKey,
         chain: Chain,
         pending: Option<CertifiedBlock>,
     ) -> Result<Self, SetupError> {
         let id = node_id(&key);
-        let validators = &chain.genesis().validators;
-        if !validators.contains(&id) {
+        let validators = chain.validators();
+        if chain.version() == 1 && !validators.contains(&id) {
             return Err(SetupError::NotAValidator(id));
         }
-        if !validators.decides(&BTreeSet::from([id])) {
+        if chain.version() == 1 && !validators.decides(&BTreeSet::from([id])) {
             return Err(SetupError::NotAlone(id));
         }
-        if let Some(block) = &pending {
-            chain.clone().apply(block, None)?;
-        }
+        let pending = pending.map(|block| Pending::stored(&chain, block)).transpose()?;
         let mut validator = Self {
+            council: Council::new(&chain, &key),
             key,
+            id,
             ahead: chain.state().clone(),
             chain,
-            pending: pending.map(|block| Pending::new(block, true)),
+            pending,
             waiting: VecDeque::new(),
             followers: BTreeSet::new(),
             acknowledged: BTreeMap::new(),
@@ -176,8 +190,9 @@ impl Validator {
         if let Some(place) = self.places.find(&entry) {
             return self.outcomes.push_back((ticket, Ok(place)));
         }
-        if let Err(refusal) = self.admit(entry) {
-            return self.outcomes.push_back((ticket, Err(refusal)));
+        match self.admit(entry.clone()) {
+            Ok(()) => self.share(entry),
+            Err(refusal) => return self.outcomes.push_back((ticket, Err(refusal))),
         }
         let tickets = self.tickets.entry(known).or_default();
         if tickets.len() < TICKETS_PER_ENTRY_MAX {
@@ -188,26 +203,41 @@ impl Validator {
         self.settle();
     }
 
-    /// A new block, to be made durable before anything else happens to it. `now` is Unix
-    /// milliseconds; `rng` salts the leaves.
+    /// Whether this validator's signature decides: then [`Validator::poll_block`] makes blocks.
+    pub fn decides_alone(&self) -> bool {
+        self.chain.validators().decides(&BTreeSet::from([self.id]))
+    }
+
+    /// A new block of a validator that decides alone, to be made durable before anything else
+    /// happens to it. `now` is Unix milliseconds; `rng` salts the leaves.
     ///
     /// None while a block is pending, or when there is nothing to order.
     pub fn poll_block(&mut self, now: u64, rng: &mut impl CryptoRng) -> Option<CertifiedBlock> {
         let draws = self.chain.state().has_pending();
-        if self.pending.is_some() || (self.waiting.is_empty() && !draws) {
+        if self.pending.is_some() || (self.waiting.is_empty() && !draws) || !self.decides_alone() {
             return None;
         }
         let waiting = self.waiting.drain(..).collect();
-        let proposal = self.chain.propose(waiting, now, &self.key, rng);
+        let proposer = Proposer { key: &self.key, links: self.council.links() };
+        let proposal = match self.chain.propose(waiting, now, &proposer, rng) {
+            Ok(proposal) => proposal,
+            Err(error) => {
+                self.refuse_waiting(&error.into());
+                return None;
+            }
+        };
         self.waiting = proposal.deferred.into();
         let block = proposal.block;
         if draws || !block.entries.is_empty() {
-            let certificate = Certificate::solo(&block.header, &self.key);
-            self.pending = Some(Pending::new(CertifiedBlock { block, certificate }, false));
+            let certificate = self.certify(&block.header);
+            let checked = self.check_own(&block);
+            let block = CertifiedBlock { block, certificate };
+            self.pending = Some(Pending::new(block, checked, false));
         }
         if !proposal.refused.is_empty() {
-            for (entry, error) in proposal.refused {
-                self.answer(&(entry.author, entry.sequence), Err(error.into()));
+            for (refused, error) in proposal.refused {
+                let Entry { author, sequence, .. } = *refused.entry();
+                self.answer(&(author, sequence), Err(error.into()));
             }
             self.look_ahead();
         }
@@ -260,7 +290,8 @@ impl Validator {
         if self.tickets.contains_key(&known) || entry.sequence < self.ahead.next_sequence(&known.0)
         {
             let pending = self.pending.iter().flat_map(|pending| &pending.block.block.entries);
-            let mut under_way = pending.map(|salted| &salted.entry).chain(&self.waiting);
+            let waiting = self.waiting.iter().map(VerifiedEntry::entry);
+            let mut under_way = pending.map(|salted| &salted.entry).chain(waiting);
             return match under_way.find(|other| (other.author, other.sequence) == known) {
                 Some(same) if *same == entry => Ok(()),
                 Some(_) => Err(SubmitError::SequenceTaken(entry.sequence)),
@@ -274,12 +305,14 @@ impl Validator {
         if self.waiting.len() >= WAITING_MAX {
             return Err(SubmitError::Full);
         }
-        let by_author = self.waiting.iter().filter(|other| other.author == entry.author).count();
-        if by_author >= WAITING_PER_AUTHOR_MAX {
+        let by_author = |other: &&VerifiedEntry| other.entry().author == entry.author;
+        if self.waiting.iter().filter(by_author).count() >= WAITING_PER_AUTHOR_MAX {
             return Err(SubmitError::AuthorFull);
         }
-        self.ahead.apply(&entry)?;
-        self.discount(&entry);
+        self.ahead.check_author(&entry)?;
+        let entry = VerifiedEntry::new(&self.chain.network(), entry)?;
+        self.ahead.apply_verified(&entry)?;
+        discount(&mut self.followers, entry.entry());
         self.waiting.push_back(entry);
         Ok(())
     }
@@ -287,18 +320,20 @@ impl Validator {
     /// Makes the pending block final if it is on enough disks.
     fn settle(&mut self) {
         let own = self.durable_height();
-        if final_height(own, &self.followers, &self.acknowledged) < own {
+        if self.decides_alone() && final_height(own, &self.followers, &self.acknowledged) < own {
             return;
         }
         let Some(pending) = self.pending.take_if(|pending| pending.durable) else { return };
         let first = self.chain.head().header.log_size;
-        if let Err(error) = self.chain.apply(&pending.block, None) {
+        let Pending { block: CertifiedBlock { block, certificate }, checked, .. } = pending;
+        if let Err(error) = self.chain.commit(checked, certificate) {
             unreachable!(
                 "the pending block was made from this chain, or checked against it: {error}"
             );
         }
         self.acknowledged.clear();
-        for (index, salted) in (first..).zip(&pending.block.block.entries) {
+        self.council.head_moved(&self.chain, &self.key);
+        for (index, salted) in (first..).zip(&block.entries) {
             let place = Place { height: own, index };
             self.places.insert(&salted.entry, place);
             self.answer(&(salted.entry.author, salted.entry.sequence), Ok(place));
@@ -306,33 +341,67 @@ impl Validator {
         self.look_ahead();
     }
 
-    /// Computes anew what the next entry is checked against and whose word counts.
-    ///
-    /// Entries that wait and no longer fit are refused when the block is made.
+    /// Computes anew what the next entry is checked against and whose word counts. Entries that
+    /// wait and no longer fit are refused.
     fn look_ahead(&mut self) {
         let state = self.chain.state();
         let storage = state.nodes().filter(Node::takes_slots).map(|node| node.join.node);
         self.followers = storage.collect();
-        self.ahead = state.clone();
-        let mut on_their_way = Vec::new();
-        if let Some(Pending { block: CertifiedBlock { block, .. }, .. }) = &self.pending {
-            self.ahead.begin_block(block.header.height, &block.header.beacon);
-            on_their_way.extend(block.entries.iter().map(|salted| salted.entry.clone()));
+        let mut ahead = state.clone();
+        if let Some(Pending { block, checked, .. }) = &self.pending {
+            ahead = checked.state().clone();
+            let entries = block.block.entries.iter();
+            entries.for_each(|salted| discount(&mut self.followers, &salted.entry));
         }
-        on_their_way.extend(self.waiting.iter().cloned());
-        for entry in on_their_way {
-            if self.ahead.apply(&entry).is_ok() {
-                self.discount(&entry);
+        for entry in std::mem::take(&mut self.waiting) {
+            let Entry { author, sequence, .. } = *entry.entry();
+            match ahead.apply_verified(&entry) {
+                Ok(()) => {
+                    discount(&mut self.followers, entry.entry());
+                    self.waiting.push_back(entry);
+                }
+                // In the pending block, which will answer.
+                Err(_) if self.is_pending(&entry) => {}
+                Err(error) => self.answer(&(author, sequence), Err(error.into())),
             }
+        }
+        self.ahead = ahead;
+    }
+
+    fn is_pending(&self, entry: &VerifiedEntry) -> bool {
+        let pending = self.pending.iter().flat_map(|pending| &pending.block.block.entries);
+        pending.map(|salted| &salted.entry).any(|other| other == entry.entry())
+    }
+
+    /// What a block of the chain's own making leads to.
+    fn check_own(&self, block: &Block) -> CheckedBlock {
+        match self.chain.check(block, None, &|_| true) {
+            Ok(checked) => checked,
+            Err(error) => unreachable!("the chain refuses its own proposal: {error}"),
         }
     }
 
-    /// A follower that someone entitled declares gone is not waited for: else its loss would stop
-    /// the very entry that retires it.
-    fn discount(&mut self, entry: &Entry) {
-        if let Body::NodeRetire(retire) = &entry.body {
-            self.followers.remove(&retire.node);
+    /// The certificate of the only validator.
+    fn certify(&self, header: &Header) -> Certificate {
+        if self.chain.version() == 1 {
+            return Certificate::solo(header, &self.key);
         }
+        let vote = Vote {
+            kind: VoteKind::Precommit,
+            height: header.height,
+            round: 0,
+            value: Some(header.hash()),
+            validator: self.id,
+        };
+        Certificate::of_precommits(0, vec![vote.sign(&header.network, &self.key)])
+    }
+
+    /// Nothing that waits can be ordered.
+    fn refuse_waiting(&mut self, error: &SubmitError) {
+        for (_, tickets) in std::mem::take(&mut self.tickets) {
+            self.outcomes.extend(tickets.into_iter().map(|ticket| (ticket, Err(error.clone()))));
+        }
+        self.look_ahead();
     }
 
     fn answer(&mut self, entry: &(NodeId, u64), outcome: Result<Place, SubmitError>) {
@@ -341,36 +410,24 @@ impl Validator {
     }
 }
 
+/// A follower that someone entitled declares gone is not waited for: else its loss would stop the
+/// very entry that retires it.
+fn discount(followers: &mut BTreeSet<NodeId>, entry: &Entry) {
+    match &entry.body {
+        Body::NodeRetire(retire) => _ = followers.remove(&retire.node),
+        Body::NodeLost(lost) => _ = followers.remove(&lost.node),
+        _ => {}
+    }
+}
+
 impl Pending {
-    fn new(block: CertifiedBlock, durable: bool) -> Self {
-        Self { hash: block.block.header.hash(), block, durable }
-    }
-}
-
-/// Where the newest final entries stand.
-#[derive(Default)]
-struct Places {
-    by_entry: BTreeMap<Digest32, Place>,
-    oldest_first: VecDeque<Digest32>,
-}
-
-impl Places {
-    fn find(&self, entry: &Entry) -> Option<Place> {
-        self.by_entry.get(&Self::name(entry)).copied()
+    fn new(block: CertifiedBlock, checked: CheckedBlock, durable: bool) -> Self {
+        Self { hash: block.block.header.hash(), block, checked, durable }
     }
 
-    fn insert(&mut self, entry: &Entry, place: Place) {
-        let name = Self::name(entry);
-        self.by_entry.insert(name, place);
-        self.oldest_first.push_back(name);
-        if self.oldest_first.len() > PLACES_MAX
-            && let Some(oldest) = self.oldest_first.pop_front()
-        {
-            self.by_entry.remove(&oldest);
-        }
-    }
-
-    fn name(entry: &Entry) -> Digest32 {
-        hash("submission", &[&entry.to_bytes()])
+    /// A block that was stored after the head of `chain`.
+    fn stored(chain: &Chain, block: CertifiedBlock) -> Result<Self, BlockError> {
+        let checked = chain.check_certified(&block, None)?;
+        Ok(Self::new(block, checked, true))
     }
 }

@@ -1,0 +1,60 @@
+//! What validators decide together. Each of these entries by a validator is its vote for exactly
+//! that content; it takes effect with the vote that makes them more than two thirds of the power.
+
+use minicbor::{Decode, Encode};
+
+use super::beacon::Anchor;
+use super::genesis::ValidatorSet;
+use super::log::Digest32;
+use super::optional_digest;
+use crate::names::NodeId;
+
+/// Another validator set.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ValidatorChange {
+    /// The set, from the next block on.
+    #[n(0)]
+    pub validators: ValidatorSet,
+    /// [`ValidatorSet::hash`] of the set that it replaces: once another holds, this vote is void.
+    #[cbor(n(1), with = "optional_digest", has_nil)]
+    pub from: Option<Digest32>,
+}
+
+/// The rules of another version, from the next block on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Upgrade {
+    /// Larger than the version that holds.
+    #[n(0)]
+    pub version: u32,
+}
+
+/// Bodies of blocks below a height need no longer be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct RetentionFloor {
+    /// Above the floor that holds, and not above the head.
+    #[n(0)]
+    pub height: u64,
+}
+
+/// A machine is lost: it is retired, and all its slots are drawn anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct NodeLost {
+    /// The machine.
+    #[n(0)]
+    pub node: NodeId,
+    /// Its generation: once it came back with another, this vote is void.
+    #[n(1)]
+    pub generation: u64,
+}
+
+/// What a validator, or one to be, says of itself. No vote: it takes effect at once.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ValidatorUpdate {
+    /// Where it answers other validators; at most [`ADDRESS_LEN_MAX`](super::ADDRESS_LEN_MAX) bytes.
+    #[n(0)]
+    pub address: String,
+    /// A new anchor, used [`ANCHOR_DELAY_BLOCKS`](super::ANCHOR_DELAY_BLOCKS) later; none keeps what
+    /// is registered.
+    #[n(1)]
+    pub anchor: Option<Anchor>,
+}

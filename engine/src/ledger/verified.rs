@@ -1,0 +1,65 @@
+//! Entries whose signatures were checked once and need no second check.
+
+use super::entry::{Body, ENTRY_LEN_MAX, Entry};
+use super::entry_error::EntryError;
+use super::log::Digest32;
+use crate::names::NetworkId;
+
+/// An entry with every signature that depends on nothing but itself checked: its author's, the
+/// one-time key's of a pointer, the votes' of an equivocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedEntry {
+    entry: Entry,
+    id: Digest32,
+    length: usize,
+}
+
+impl VerifiedEntry {
+    /// Checks the length and the signatures.
+    pub fn new(network: &NetworkId, entry: Entry) -> Result<Self, EntryError> {
+        let bytes = entry.to_bytes();
+        check_entry_length(bytes.len())?;
+        check_signatures(network, &entry)?;
+        Ok(Self { entry, id: Entry::id_of(&bytes), length: bytes.len() })
+    }
+
+    /// The entry.
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// The entry, without the knowledge that it was checked.
+    pub fn into_entry(self) -> Entry {
+        self.entry
+    }
+
+    /// [`Entry::id`].
+    pub fn id(&self) -> Digest32 {
+        self.id
+    }
+
+    /// Bytes of the entry.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+}
+
+pub(super) fn check_entry_length(length: usize) -> Result<(), EntryError> {
+    if length > ENTRY_LEN_MAX { Err(EntryError::TooLong(length)) } else { Ok(()) }
+}
+
+pub(super) fn check_signatures(network: &NetworkId, entry: &Entry) -> Result<(), EntryError> {
+    if !entry.verifies(network) {
+        return Err(EntryError::Signature);
+    }
+    match &entry.body {
+        Body::Pointer(pointer) if !pointer.verifies(network) => Err(EntryError::PointerSignature),
+        Body::PointerRetire(retire) if !retire.verifies(network) => {
+            Err(EntryError::PointerSignature)
+        }
+        Body::Equivocation(proof) if !proof.verifies(network) => {
+            Err(EntryError::EquivocationSignature)
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,108 @@
+//! `ledger-load`: many clients post at once; how fast entries become final, what that costs, and
+//! whether every validator's chain then holds just these entries.
+//!
+//! Validators and followers are processes of their own; the clients run in this one.
+
+mod chains;
+mod clients;
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tokio::runtime::Runtime;
+
+use self::clients::{Clients, Posted};
+use crate::process::{CpuTimes, Process};
+use crate::product::{self, LocalNetwork, Machine};
+use crate::report::{Goal, Report};
+use crate::samples::{ascending, median, percentile};
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Validators, each a process
+    #[arg(long, default_value_t = 1)]
+    validators: u8,
+    /// Storage nodes that follow them
+    #[arg(long, default_value_t = 0)]
+    nodes: u8,
+    /// Clients that post at once, each one entry after the other
+    #[arg(long, default_value_t = 16)]
+    clients: u8,
+    /// How long they post
+    #[arg(long, default_value_t = 30)]
+    seconds: u64,
+    /// Five seconds, and no goals for the rates
+    #[arg(long, conflicts_with = "seconds")]
+    short: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<Report> {
+    let time = Duration::from_secs(if options.short { 5 } else { options.seconds });
+    let network = product::ledger_network(options.validators, options.nodes)?;
+    let runtime = Runtime::new()?;
+    let clients = runtime.block_on(Clients::enrol(&network, options.clients))?;
+    let height = runtime.block_on(clients.height())?;
+
+    let costs = Costs::start(&network)?;
+    let start = Instant::now();
+    let posted = runtime.block_on(clients.post_for(time));
+    let seconds = start.elapsed().as_secs_f64();
+    let mut report = Report::new("ledger-load");
+    add_rates(&mut report, &posted, seconds, options.short);
+    costs.add_to(&mut report, &posted)?;
+
+    // The program, from the genesis on; what follows relies on its headers.
+    network.run(&["ledger", "verify"])?;
+    runtime.block_on(chains::check(&network, height, &posted, &mut report))?;
+    Ok(report)
+}
+
+fn add_rates(report: &mut Report, posted: &[Posted], seconds: f64, short: bool) {
+    let milliseconds = ascending(posted.iter().filter_map(Posted::milliseconds));
+    let refused = posted.len() - milliseconds.len();
+    report.count("entries_acknowledged", milliseconds.len()).goal(Goal::AtLeast(1.0));
+    report.count("entries_refused", refused).goal(Goal::AtMost(0.0));
+    let rate = report.add("entries_per_second", milliseconds.len() as f64 / seconds);
+    if !short {
+        rate.goal(Goal::AtLeast(1000.0));
+    }
+    report.add("p50_ms", median(&milliseconds));
+    let slowest = report.add("p99_ms", percentile(&milliseconds, 99.0));
+    if !short {
+        slowest.goal(Goal::AtMost(1000.0));
+    }
+}
+
+/// CPU time by kind of machine.
+struct Costs {
+    kinds: [(&'static str, CpuTimes, Vec<Process>); 2],
+    clients: CpuTimes,
+}
+
+impl Costs {
+    fn start(network: &LocalNetwork) -> Result<Self> {
+        let (validators, nodes): (Vec<Machine>, Vec<Machine>) =
+            network.running()?.into_iter().partition(Machine::is_validator);
+        let kind = |name, machines: Vec<Machine>| {
+            let processes: Vec<Process> = machines.iter().map(|machine| machine.process).collect();
+            Ok::<_, anyhow::Error>((name, CpuTimes::now(&processes)?, processes))
+        };
+        let kinds = [kind("validator", validators)?, kind("node", nodes)?];
+        Ok(Self { kinds, clients: CpuTimes::now(&[])? })
+    }
+
+    fn add_to(&self, report: &mut Report, posted: &[Posted]) -> Result<()> {
+        let mut add = |name: &str, seconds: f64| {
+            report.add(format!("{name}_cpu_seconds"), seconds);
+            let each = seconds * 1e3 / posted.len() as f64;
+            report.add(format!("{name}_cpu_ms_per_entry"), each);
+        };
+        add("client", CpuTimes::now(&[])?.since_with_this(&self.clients));
+        for (name, before, processes) in &self.kinds {
+            if !processes.is_empty() {
+                add(name, CpuTimes::now(processes)?.since(before));
+            }
+        }
+        Ok(())
+    }
+}

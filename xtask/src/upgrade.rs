@@ -1,0 +1,227 @@
+//! `upgrade`: a network of the last release's program goes over to this one's, machine by machine
+//! and under load, and nothing is lost.
+//!
+//! Every machine opens the folder that the old program wrote. Clients of both programs put and get
+//! all the while.
+
+mod load;
+mod pinned;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+use serde_json::Value;
+
+use self::load::{Load, Outcome, Series};
+use crate::product::{self, Kakera, LocalNetwork, Machine, total};
+use crate::records::{content, holds, listed_names};
+use crate::report::{Goal, Report};
+use crate::samples::{ascending, median};
+
+/// Records of one put before the upgrade.
+const RECORDS_PER_PUT: usize = 10;
+/// How long a program may take to see that it cannot open a folder.
+const REFUSAL_TIME_MAX: Duration = Duration::from_secs(30);
+/// Where `chain.log` says its format's version, little endian (`engine/spec/store.md` §3).
+const LOG_VERSION_OFFSET: usize = 8;
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Records before the upgrade
+    #[arg(long, default_value_t = 300)]
+    records: usize,
+    /// Storage nodes
+    #[arg(long, default_value_t = 10)]
+    nodes: u8,
+    /// Where every draw begins
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// 40 records on 5 nodes
+    #[arg(long, conflicts_with_all = ["records", "nodes"])]
+    short: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<Report> {
+    let (records, nodes) = if options.short { (40, 5) } else { (options.records, options.nodes) };
+    let (old, new) = (pinned::build()?, product::build()?);
+    eprintln!("upgrade: seed {}, {records} records, {nodes} nodes", options.seed);
+    let mut report = Report::new("upgrade");
+    // The old program knows one validator only.
+    let mut network = LocalNetwork::up(old.clone(), &["--nodes", &nodes.to_string()])?;
+    network.create_vault()?;
+    let stored = store(&network, records, options.seed)?;
+    report.count("records_before", stored.len()).goal(Goal::AtLeast(records as f64));
+    report.add("megabytes_before", megabytes(&stored));
+
+    let data = network.data();
+    let programs = [&old, &new].map(|program| Kakera::new(program, &data));
+    let load = Load::start(programs.clone(), network.scratch().to_owned(), stored, options.seed);
+    load.wait_for_success()?;
+    network.set_program(new.clone());
+    let machines = upgrade_order(network.running()?);
+    for machine in &machines {
+        replace(&network, machine, &new)?;
+        load.wait_for_success().with_context(|| format!("after {} was replaced", machine.name))?;
+    }
+    report.count("machines_replaced", machines.len()).goal(Goal::AtLeast(f64::from(nodes) + 1.0));
+    // Rules version 2 belongs here: post its `Upgrade` entry, wait until it holds, and let the load
+    // succeed again under it, from here on with the new program alone.
+    let outcome = load.stop()?;
+    add_load(&mut report, &outcome);
+
+    for (program, name) in programs.iter().zip(["old", "new"]) {
+        check_records(program, name, network.scratch(), &outcome, &mut report)?;
+        let verified = program.run(&["ledger", "verify"])?;
+        let blocks = total(&verified, "height");
+        report.add(format!("{name}_program_verifies_blocks"), blocks).goal(Goal::AtLeast(1.0));
+    }
+    check_refusals(&network, &old, &mut report)?;
+    Ok(report)
+}
+
+/// Puts records of all sizes, several at a time; their seeds by name.
+fn store(network: &LocalNetwork, records: usize, seed: u64) -> Result<BTreeMap<String, u64>> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let seeds = (0..records).map(|index| (format!("record-{index}"), rng.next_u64()));
+    let stored: BTreeMap<String, u64> = seeds.collect();
+    for some in stored.iter().collect::<Vec<_>>().chunks(RECORDS_PER_PUT) {
+        let files = tempfile::tempdir_in(network.scratch())?;
+        let mut arguments = vec!["put".to_owned()];
+        for (name, seed) in some {
+            let path = files.path().join(name);
+            fs::write(&path, content(**seed))?;
+            arguments.push(path.to_str().context("not UTF-8")?.to_owned());
+        }
+        network.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
+    }
+    Ok(stored)
+}
+
+fn megabytes(records: &BTreeMap<String, u64>) -> f64 {
+    records.values().map(|seed| content(*seed).len() as f64).sum::<f64>() / 1e6
+}
+
+/// Validators after half of the nodes: each program follows the other's blocks for a while.
+fn upgrade_order(machines: Vec<Machine>) -> Vec<Machine> {
+    let (validators, mut order): (Vec<_>, Vec<_>) =
+        machines.into_iter().partition(Machine::is_validator);
+    let middle = order.len() / 2;
+    order.splice(middle..middle, validators);
+    order
+}
+
+/// Ends a machine's process and has `local up` of the new program start it over the same folder.
+fn replace(network: &LocalNetwork, machine: &Machine, new: &Path) -> Result<()> {
+    machine.process.terminate()?;
+    network.run(&["local", "up"])?;
+    let machines = network.running()?;
+    let running = machines.iter().find(|running| running.id == machine.id);
+    let program = running.and_then(|running| running.process.program());
+    ensure!(
+        program.as_deref() == Some(fs::canonicalize(new)?.as_path()),
+        "{} runs {program:?} after its upgrade",
+        machine.name
+    );
+    Ok(())
+}
+
+fn add_load(report: &mut Report, outcome: &Outcome) {
+    let Outcome { puts, gets, changed, start, end, .. } = outcome;
+    report.add("upgrade_seconds", (*end - *start).as_secs_f64());
+    let kinds: [(&str, &Series); 2] = [("put", puts), ("get", gets)];
+    for (name, series) in kinds {
+        let seconds = ascending(series.successes.iter().map(|(_, took)| took.as_secs_f64()));
+        report.count(format!("{name}s_during"), seconds.len()).goal(Goal::AtLeast(1.0));
+        report.add(format!("{name}_p50_seconds"), median(&seconds));
+        let gap = series.longest_gap(*start, *end);
+        report.add(format!("longest_seconds_without_{name}"), gap);
+        report.count(format!("{name}s_refused"), series.failures.len());
+        for failure in &series.failures {
+            eprintln!("a {name} was refused: {failure}");
+        }
+    }
+    report.count("gets_changed", *changed).goal(Goal::AtMost(0.0));
+}
+
+/// Reads everything with a fresh process and compares every byte.
+fn check_records(
+    program: &Kakera,
+    name: &str,
+    scratch: &Path,
+    outcome: &Outcome,
+    report: &mut Report,
+) -> Result<()> {
+    let listed = listed_names(&program.run(&["ls"])?);
+    let restored = tempfile::tempdir_in(scratch)?;
+    program.run(&["get", "--all", "--output", restored.path().to_str().context("not UTF-8")?])?;
+    let identical = |(name, seed): &(&String, &u64)| holds(&restored.path().join(name), **seed);
+    let good = outcome.acknowledged.iter().filter(identical).count();
+    let shown = outcome.refused.iter().filter(|(name, _)| listed.contains(name));
+    let halves = shown.filter(|record| !identical(record)).count();
+    let all = outcome.acknowledged.len();
+    report.count(format!("{name}_program_reads_identical"), good).goal(Goal::AtLeast(all as f64));
+    report.count(format!("{name}_program_reads_halves"), halves).goal(Goal::AtMost(0.0));
+    Ok(())
+}
+
+/// Starts the old program on copies of a validator's and a node's folder whose logs say that a
+/// newer format was written.
+fn check_refusals(network: &LocalNetwork, old: &Path, report: &mut Report) -> Result<()> {
+    let mut machines = network.running()?;
+    machines.dedup_by_key(|machine| machine.is_validator());
+    for machine in machines {
+        let copy = tempfile::tempdir_in(network.scratch())?;
+        for name in ["identity.key", "chain.log"] {
+            fs::copy(machine.folder.join(name), copy.path().join(name))?;
+        }
+        let log = copy.path().join("chain.log");
+        let mut bytes = fs::read(&log)?;
+        bytes[LOG_VERSION_OFFSET] += 1;
+        fs::write(&log, bytes)?;
+        let (exit_code, message) = refusal(network, old, copy.path(), machine.run_words())?;
+        eprintln!("upgrade: the old program on a newer {}: {message}", machine.run_words()[0]);
+        let clear = message.contains("format version") && message.contains("try: upgrade");
+        ensure!(clear, "the old program's refusal does not say what to do: {message}");
+        report
+            .add(format!("old_{}_exit_code", machine.run_words()[0]), f64::from(exit_code))
+            .goal(Goal::AtLeast(1.0));
+    }
+    Ok(())
+}
+
+/// The exit code and the message with which a program refuses to run a machine.
+fn refusal(
+    network: &LocalNetwork,
+    program: &Path,
+    folder: &Path,
+    words: [&str; 2],
+) -> Result<(i32, String)> {
+    let network_file = network.machines().join("network.toml");
+    let network_file = network_file.to_str().context("not UTF-8")?;
+    let mut arguments = vec!["--network", network_file];
+    arguments.extend(words);
+    arguments.extend(["--listen", "127.0.0.1:0"]);
+    let mut child = Kakera::new(program, folder).command(&arguments).spawn()?;
+    let start = Instant::now();
+    while child.try_wait()?.is_none() {
+        if start.elapsed() > REFUSAL_TIME_MAX {
+            child.kill()?;
+        }
+        sleep(Duration::from_millis(10));
+    }
+    let output = child.wait_with_output()?;
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let text = |key: &str| answer["error"][key].as_str();
+    match (output.status.code(), text("message"), text("try")) {
+        (Some(exit_code), Some(message), Some(advice)) => {
+            Ok((exit_code, format!("{message}; try: {advice}")))
+        }
+        _ => bail!("the old program runs {words:?} on a newer folder: {}", output.status),
+    }
+}

@@ -1,0 +1,210 @@
+//! A writer and a reader that go on whatever happens to the network, each a process a command as a
+//! user runs it, in turn of the old and of the new program.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{JoinHandle, sleep};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+
+use crate::product::{Kakera, answer};
+use crate::records::{content, holds};
+
+/// How long a step may keep the load from succeeding.
+const STEP_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Both, running.
+pub(super) struct Load {
+    shared: Arc<Shared>,
+    threads: [JoinHandle<Result<()>>; 2],
+    start: Instant,
+}
+
+/// What they did.
+pub(super) struct Outcome {
+    /// Seeds by name of all records that were acknowledged, before and during the load.
+    pub(super) acknowledged: BTreeMap<String, u64>,
+    /// Those whose puts failed: they may be there or not, but not in part.
+    pub(super) refused: BTreeMap<String, u64>,
+    pub(super) puts: Series,
+    pub(super) gets: Series,
+    /// Reads that succeeded and gave something else than what was stored.
+    pub(super) changed: usize,
+    pub(super) start: Instant,
+    pub(super) end: Instant,
+}
+
+/// Commands of one kind.
+#[derive(Default)]
+pub(super) struct Series {
+    /// When one ended well, and how long it had taken.
+    pub(super) successes: Vec<(Instant, Duration)>,
+    pub(super) failures: Vec<String>,
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
+    acknowledged: BTreeMap<String, u64>,
+    refused: BTreeMap<String, u64>,
+    puts: Series,
+    gets: Series,
+    changed: usize,
+}
+
+impl Load {
+    /// Starts with records that are there already; `programs` share one data folder, and their
+    /// files go to `scratch`.
+    pub(super) fn start(
+        programs: [Kakera; 2],
+        scratch: PathBuf,
+        acknowledged: BTreeMap<String, u64>,
+        seed: u64,
+    ) -> Self {
+        let progress = Progress { acknowledged, ..Progress::default() };
+        let shared = Arc::new(Shared { progress: Mutex::new(progress), ..Shared::default() });
+        let user = |number| User {
+            programs: programs.clone(),
+            scratch: scratch.clone(),
+            rng: ChaCha8Rng::seed_from_u64(seed.wrapping_add(number)),
+            shared: Arc::clone(&shared),
+        };
+        let (mut writer, mut reader) = (user(1), user(2));
+        let threads = [
+            std::thread::spawn(move || writer.repeat(User::put)),
+            std::thread::spawn(move || reader.repeat(User::get)),
+        ];
+        Self { shared, threads, start: Instant::now() }
+    }
+
+    /// Waits until a put and a get have succeeded that began after this call.
+    pub(super) fn wait_for_success(&self) -> Result<()> {
+        let done =
+            |progress: &Progress| [progress.puts.successes.len(), progress.gets.successes.len()];
+        let before = done(&self.shared.lock());
+        let start = Instant::now();
+        loop {
+            let progress = self.shared.lock();
+            // One that was under way may end first.
+            if done(&progress).iter().zip(before).all(|(now, before)| *now >= before + 2) {
+                return Ok(());
+            }
+            let failures = [&progress.puts.failures, &progress.gets.failures];
+            let last = failures.map(|failures| failures.last().cloned().unwrap_or_default());
+            drop(progress);
+            if start.elapsed() > STEP_TIME_MAX || self.threads.iter().any(JoinHandle::is_finished) {
+                bail!("puts and gets do not succeed any more: {}", last.join("; "));
+            }
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Lets both finish their last command.
+    pub(super) fn stop(self) -> Result<Outcome> {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().ok().context("the load panicked")??;
+        }
+        let end = Instant::now();
+        let Progress { acknowledged, refused, puts, gets, changed } =
+            std::mem::take(&mut *self.shared.lock());
+        Ok(Outcome { acknowledged, refused, puts, gets, changed, start: self.start, end })
+    }
+}
+
+impl Series {
+    /// The longest time without a success between two moments, in seconds.
+    pub(super) fn longest_gap(&self, start: Instant, end: Instant) -> f64 {
+        let moments = self.successes.iter().map(|(moment, _)| *moment).chain([end]);
+        let mut last = start;
+        let gaps = moments.map(|moment| {
+            let gap = moment.saturating_duration_since(last);
+            last = moment;
+            gap.as_secs_f64()
+        });
+        gaps.fold(0.0, f64::max)
+    }
+
+    fn add(&mut self, begun: Instant, done: Result<()>) {
+        match done {
+            Ok(()) => self.successes.push((Instant::now(), begun.elapsed())),
+            Err(error) => self.failures.push(format!("{error:#}")),
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of the two.
+struct User {
+    programs: [Kakera; 2],
+    scratch: PathBuf,
+    rng: ChaCha8Rng,
+    shared: Arc<Shared>,
+}
+
+impl User {
+    fn repeat(&mut self, act: impl Fn(&mut Self, usize) -> Result<()>) -> Result<()> {
+        let mut number = 0;
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            act(self, number)?;
+            number += 1;
+        }
+        Ok(())
+    }
+
+    /// Puts a new record.
+    fn put(&mut self, number: usize) -> Result<()> {
+        let (name, seed) = (format!("load-{number}"), self.rng.next_u64());
+        let path = self.scratch.join(&name);
+        fs::write(&path, content(seed))?;
+        let begun = Instant::now();
+        let done = self.run(number, &["put", path.to_str().context("not UTF-8")?])?;
+        fs::remove_file(path)?;
+        let mut progress = self.shared.lock();
+        let records = if done.is_ok() { &mut progress.acknowledged } else { &mut progress.refused };
+        records.insert(name, seed);
+        progress.puts.add(begun, done);
+        Ok(())
+    }
+
+    /// Gets any record that was acknowledged and compares it.
+    fn get(&mut self, number: usize) -> Result<()> {
+        let (name, seed) = {
+            let acknowledged = &self.shared.lock().acknowledged;
+            let place = self.rng.next_u64() as usize % acknowledged.len();
+            let (name, seed) = acknowledged.iter().nth(place).context("there is no record")?;
+            (name.clone(), *seed)
+        };
+        let path = self.scratch.join("read");
+        let output = path.to_str().context("not UTF-8")?;
+        let begun = Instant::now();
+        let done = self.run(number, &["get", &name, "--output", output])?;
+        let same = done.is_err() || holds(&path, seed);
+        let mut progress = self.shared.lock();
+        progress.changed += usize::from(!same);
+        progress.gets.add(begun, done);
+        Ok(())
+    }
+
+    fn run(&self, number: usize, arguments: &[&str]) -> Result<Result<()>> {
+        let program = &self.programs[number % self.programs.len()];
+        let output = program.command(arguments).output()?;
+        Ok(answer(&output).map(drop))
+    }
+}
