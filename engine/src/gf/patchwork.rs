@@ -105,8 +105,8 @@ impl Patchwork {
     /// `inputs` are the strips that are only read.
     ///
     /// # Panics
-    /// If a patch writes an input, a byte twice or what it reads, or a term has not as many
-    /// coefficients as the patch has outputs.
+    /// If a patch writes an input, a byte twice or what it reads, a term has not as many coefficients
+    /// as the patch has outputs, or a strip or a place has a number beyond 32 bits.
     pub fn new(inputs: usize, patches: impl IntoIterator<Item = Patch>) -> Self {
         Self::for_kernel(kernel::chosen(), inputs, patches)
     }
@@ -146,8 +146,10 @@ impl Patchwork {
         assert_eq!(inputs.len(), self.inputs, "input strips");
         let strips = inputs.iter().map(|strip| strip.len()).chain(outputs.iter().map(|s| s.len()));
         assert!(self.lengths.len() <= inputs.len() + outputs.len(), "a strip that is not there");
-        let fits = strips.zip(&self.lengths).all(|(length, units)| units * unit <= length);
-        assert!(fits, "a patch beyond its strip");
+        let fits = |(length, units): (usize, &usize)| {
+            units.checked_mul(unit).is_some_and(|bytes| bytes <= length)
+        };
+        assert!(strips.zip(&self.lengths).all(fits), "a patch beyond its strip");
         let inputs = inputs.iter().map(|strip| strip.as_ptr().cast_mut());
         let outputs = outputs.iter_mut().map(|strip| strip.as_mut_ptr());
         let strips: Vec<*mut u8> = inputs.chain(outputs).collect();
@@ -177,8 +179,9 @@ impl Patch {
         let counts = self.terms.iter().map(|term| term.coefficients.len());
         assert!(counts.into_iter().all(|count| count == self.outputs.len()), "coefficients");
         for Spot { strip, place } in self.spots() {
+            let Some(end) = place.checked_add(self.length) else { panic!("a patch without end") };
             lengths.resize(lengths.len().max(strip + 1), 0);
-            lengths[strip] = lengths[strip].max(place + self.length);
+            lengths[strip] = lengths[strip].max(end);
         }
     }
 
@@ -280,7 +283,7 @@ impl Builder {
 
     /// Where these coefficients are.
     fn column(&mut self, coefficients: &[u8]) -> u32 {
-        let next = self.coefficients.len() as u32;
+        let next = in_few_bytes(self.coefficients.len());
         let column = *self.columns.entry(coefficients.to_vec()).or_insert(next);
         if column == next {
             self.coefficients.extend(coefficients.iter().map(|&c| (self.kernel.prepare)(c)));
@@ -291,8 +294,14 @@ impl Builder {
 
 impl From<Spot> for Start {
     fn from(Spot { strip, place }: Spot) -> Self {
-        Self { strip: strip as u32, place: place as u32 }
+        Self { strip: in_few_bytes(strip), place: in_few_bytes(place) }
     }
+}
+
+/// Kernels trust these numbers, so none may be cut.
+fn in_few_bytes(number: usize) -> u32 {
+    let Ok(number) = u32::try_from(number) else { panic!("{number} is beyond 32 bits") };
+    number
 }
 
 #[cfg(test)]
