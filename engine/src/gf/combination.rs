@@ -300,6 +300,35 @@ mod tests {
         }
     }
 
+    /// More strips than prefetchers follow, and more bytes than the caches hold.
+    #[test]
+    fn every_kernel_agrees_on_what_exceeds_the_caches() {
+        let (columns, rows, length) = (16, 3, 256 * 1024 + 37);
+        let matrix = Matrix::vandermonde(&[2, 3, 4], columns);
+        let bytes = noise(5, columns * length);
+        let inputs: Vec<&[u8]> = bytes.chunks_exact(length).collect();
+        let made = kernel::available().map(|kernel| {
+            let mut outputs = vec![vec![0; length]; rows];
+            let mut targets: Vec<&mut [u8]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+            let combination = Combination::for_kernel(kernel, std::slice::from_ref(&matrix));
+            combination.apply(length, &inputs, &mut targets, &mut Vec::new());
+            (kernel.name, outputs)
+        });
+        let made: Vec<(&str, Vec<Vec<u8>>)> = made.collect();
+        for at in (0..length).step_by(4093).chain(length - 64..length) {
+            let column: Vec<u8> = inputs.iter().map(|input| input[at]).collect();
+            for (kernel, outputs) in &made {
+                for (row, output) in outputs.iter().enumerate() {
+                    let terms = matrix.row(row).iter().zip(&column);
+                    let sum = terms.fold(0, |sum, (&c, &y)| sum ^ oracle::mul(POLYNOMIAL, c, y));
+                    assert_eq!(output[at], sum, "{kernel}, row {row} at {at}");
+                }
+            }
+        }
+        let (_, first) = &made[0];
+        assert!(made.iter().all(|(_, outputs)| outputs == first));
+    }
+
     fn noise(seed: u64, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
         blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
