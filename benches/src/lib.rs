@@ -19,6 +19,7 @@
 
 pub mod contest;
 mod isal;
+mod limit;
 mod reed_solomon;
 mod regenerating;
 pub mod rounds;

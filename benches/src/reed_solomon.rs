@@ -10,6 +10,7 @@ use reed_solomon_simd::ReedSolomonEncoder;
 
 use crate::contest::{Contest, Operation, Side};
 use crate::isal::{Encoder, Kernel};
+use crate::limit;
 use crate::strips::Strips;
 
 const KIB: usize = 1024;
@@ -50,6 +51,8 @@ impl Shape {
             .beside(self.code_into(&data))
             .beside(self.code_fresh(&data))
             .beside(self.copy(&data))
+            .beside_if_any(limit::loads_and_stores(&data, self.m.into()))
+            .beside_if_any(limit::products(&data, self.m.into()))
     }
 
     /// `None` without ISA-L.
