@@ -7,9 +7,10 @@
 //!
 //! How bulk data is multiplied, from the outside in: `combination` gathers the rows of a matrix into
 //! passes; `program` runs them tile by tile; `kernel` knows the fastest instructions of the processor
-//! for a pass; `vector` is the loop of all kernels, and `avx512_gfni`, `avx2_gfni`, `avx2` and `neon`
-//! tell what a vector is and how it is multiplied by a constant, with one instruction (`affine`) or
-//! with two (`nibbles`). `portable` has a loop of its own.
+//! for a pass; `pass_loop` is the loop of all vector kernels, over what `vector` asks of them; and
+//! `avx512_gfni`, `avx2_gfni`, `avx2` and `neon` tell what a vector is and how it is multiplied by a
+//! constant, with one instruction (`affine`) or with two (`nibbles`). `portable` has loops of its own.
+//! In the same way `patchwork` gathers patches, for `patch_loop`.
 
 pub mod constant_time;
 pub mod oracle;
