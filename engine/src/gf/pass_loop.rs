@@ -30,48 +30,57 @@ pub(super) unsafe fn combine<V: Vector, const OUTPUTS: usize, const VECTORS: usi
 ) {
     let length = strips.length;
     let count = strips.inputs.len() + OUTPUTS;
-    let many = count > STREAMS;
     // SAFETY: every step lies within the strips.
     unsafe {
         if length < V::LEN {
-            return step::<V, OUTPUTS, 1, true>(coefficients, strips, 0, false);
+            return step::<V, OUTPUTS, 1, true, false>(coefficients, strips, 0);
         }
         // A store across two lines of a cache takes twice as long, so begin with a whole vector of the
         // first output: the other outputs often lie alike.
         let aligned = strips.outputs.get_unchecked(0).align_offset(V::LEN);
         let mut at = aligned.min(length - V::LEN);
         if at > 0 {
-            step::<V, OUTPUTS, 1, false>(coefficients, strips, 0, false);
+            step::<V, OUTPUTS, 1, false, false>(coefficients, strips, 0);
         }
-        while many && count * length > BEYOND_CACHES && at + AHEAD < length {
-            step::<V, OUTPUTS, 1, false>(coefficients, strips, at, true);
-            at += V::LEN;
+        if count > STREAMS {
+            while count * length > BEYOND_CACHES && at + AHEAD < length {
+                step::<V, OUTPUTS, 1, false, true>(coefficients, strips, at);
+                at += V::LEN;
+            }
+            while at + AHEAD < length {
+                step::<V, OUTPUTS, VECTORS, false, true>(coefficients, strips, at);
+                at += VECTORS * V::LEN;
+            }
         }
         while at + VECTORS * V::LEN <= length {
-            let ask = many && at + AHEAD < length;
-            step::<V, OUTPUTS, VECTORS, false>(coefficients, strips, at, ask);
+            step::<V, OUTPUTS, VECTORS, false, false>(coefficients, strips, at);
             at += VECTORS * V::LEN;
         }
         while at < length {
             // The last vector reaches back over bytes that are done and computes them again.
             let at_most = at.min(length - V::LEN);
-            step::<V, OUTPUTS, 1, false>(coefficients, strips, at_most, false);
+            step::<V, OUTPUTS, 1, false, false>(coefficients, strips, at_most);
             at += V::LEN;
         }
     }
 }
 
 /// Computes `VECTORS` vectors of every output at a place, or if `SHORT` all bytes of strips that are
-/// shorter than a vector; with `ask` it asks for the bytes of a step to come.
+/// shorter than a vector; if `ASK` it asks for the bytes of a step to come.
 ///
 /// # Safety
 /// As for every kernel, there are `OUTPUTS` outputs, and the place lies within the strips.
 #[inline(always)]
-unsafe fn step<V: Vector, const OUTPUTS: usize, const VECTORS: usize, const SHORT: bool>(
+unsafe fn step<
+    V: Vector,
+    const OUTPUTS: usize,
+    const VECTORS: usize,
+    const SHORT: bool,
+    const ASK: bool,
+>(
     coefficients: &[Prepared],
     strips: &Strips,
     at: usize,
-    ask: bool,
 ) {
     // SAFETY: the caller promises the instructions and the bytes that are read and written.
     unsafe {
@@ -90,7 +99,7 @@ unsafe fn step<V: Vector, const OUTPUTS: usize, const VECTORS: usize, const SHOR
         for (&[one, other], rows) in
             pairs.as_chunks::<2>().0.iter().zip(row_pairs.as_chunks::<2>().0)
         {
-            if ask {
+            if ASK {
                 prefetch::<V, VECTORS>(one.wrapping_add(at + AHEAD));
                 prefetch::<V, VECTORS>(other.wrapping_add(at + AHEAD));
             }
@@ -99,7 +108,7 @@ unsafe fn step<V: Vector, const OUTPUTS: usize, const VECTORS: usize, const SHOR
             sums.add_products([one, other], [&rows[0], &rows[1]]);
         }
         for (&input, row) in inputs.iter().zip(rows) {
-            if ask {
+            if ASK {
                 prefetch::<V, VECTORS>(input.wrapping_add(at + AHEAD));
             }
             sums.add_product(operands(load::<V, VECTORS, SHORT>(input.add(at), length)), row);

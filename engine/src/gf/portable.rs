@@ -32,9 +32,9 @@ pub(super) unsafe fn combine(coefficients: &[Prepared], strips: &Strips) {
             let bytes = |strip: *mut u8| unsafe {
                 std::slice::from_raw_parts(strip.add(step * STEP), target.len())
             };
-            let coefficients = coefficients.iter().map(|&c| c as u8).skip(place).step_by(outputs);
-            let sources = strips.inputs.iter().map(|&input| bytes(input));
-            let mut sum = sum_of_products(sources.zip(coefficients));
+            let rows = strips.inputs.iter().zip(coefficients.chunks_exact(outputs));
+            let mut sum =
+                sum_of_products(rows.map(|(&input, row)| (bytes(input), row[place] as u8)));
             if let Some(&start) = strips.starts.get(place) {
                 add(&mut sum, bytes(start));
             }
@@ -114,6 +114,7 @@ fn double(element: u8) -> u8 {
     element << 1 ^ carry & POLYNOMIAL as u8
 }
 
+#[inline(always)]
 fn add(sum: &mut [u8; STEP], source: &[u8]) {
     match source.as_array::<STEP>() {
         Some(source) => sum.iter_mut().zip(source).for_each(|(sum, byte)| *sum ^= byte),
