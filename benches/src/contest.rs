@@ -55,15 +55,6 @@ impl Contest {
         self
     }
 
-    /// Adds a peer if it is there.
-    #[must_use]
-    pub fn beside_if_any(self, side: Option<Side>) -> Self {
-        match side {
-            Some(side) => self.beside(side),
-            None => self,
-        }
-    }
-
     /// Adds a peer that ours should beat so many times.
     #[must_use]
     pub fn beats(mut self, times: f64, side: Side) -> Self {
@@ -71,7 +62,7 @@ impl Contest {
         self
     }
 
-    /// The same if it is there.
+    /// Adds a peer if it is there.
     #[must_use]
     pub fn beats_if_any(self, times: f64, side: Option<Side>) -> Self {
         match side {

@@ -10,7 +10,7 @@ use reed_solomon_simd::ReedSolomonEncoder;
 
 use crate::contest::{Contest, Operation, Side};
 use crate::isal::{Encoder, Kernel};
-use crate::limit;
+use crate::limit::limits;
 use crate::strips::Strips;
 
 const KIB: usize = 1024;
@@ -47,12 +47,11 @@ impl Shape {
             .beats_if_any(isal_goal, self.isal("isa-l", Kernel::Chosen, &data))
             .beats(4.0, Side::unseen("reed-solomon-simd", self.bytes(), simd(&data, self.m)))
             .beats(3.0, self.erasure(&data));
-        contest
+        let contest = contest
             .beside(self.code_into(&data))
             .beside(self.code_fresh(&data))
-            .beside(self.copy(&data))
-            .beside_if_any(limit::loads_and_stores(&data, self.m.into()))
-            .beside_if_any(limit::products(&data, self.m.into()))
+            .beside(self.copy(&data));
+        limits(&data, self.m.into()).into_iter().fold(contest, Contest::beside)
     }
 
     /// `None` without ISA-L.
