@@ -13,16 +13,31 @@ use std::rc::Rc;
 use crate::contest::Side;
 use crate::strips::Strips;
 
-/// Every limit of encoding `data` to so many parities; none where the processor lacks the
-/// instructions of our fastest kernel.
-pub(crate) fn limits(data: &Rc<Strips>, parities: usize) -> Vec<Side> {
+/// What the loads and stores of encoding `data` to so many parities take; `None` where the processor
+/// lacks the instructions of our fastest kernel.
+pub(crate) fn of_strips(data: &Rc<Strips>, parities: usize) -> Option<Side> {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("gfni") {
-        let sides = [loads_and_stores(data, parities), products(data, parities)];
-        return sides.into_iter().chain(products_from_cache(data, parities)).collect();
+    if has_instructions() {
+        return Some(loads_and_stores(data, parities));
+    }
+    let _ = (data, parities);
+    None
+}
+
+/// The same of the products.
+pub(crate) fn of_products(data: &Rc<Strips>, parities: usize) -> Vec<Side> {
+    #[cfg(target_arch = "x86_64")]
+    if has_instructions() {
+        let in_registers = products(data, parities);
+        return [in_registers].into_iter().chain(products_from_cache(data, parities)).collect();
     }
     let _ = (data, parities);
     Vec::new()
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_instructions() -> bool {
+    is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("gfni")
 }
 
 /// Each strip of `data` loaded once and each parity stored once.
@@ -34,7 +49,7 @@ fn loads_and_stores(data: &Rc<Strips>, parities: usize) -> Side {
     let many = data.slices().len() + parities > 16;
     Side::unseen("limit: loads and stores", bytes, move || {
         let (data, mut parity) = (data.slices(), parity.slices_mut());
-        // SAFETY: `limits` has seen the instructions.
+        // SAFETY: the callers have seen the instructions.
         unsafe {
             if many {
                 x86::load_and_store::<1, true>(&data, &mut parity);
@@ -50,7 +65,7 @@ fn loads_and_stores(data: &Rc<Strips>, parities: usize) -> Side {
 #[cfg(target_arch = "x86_64")]
 fn products(data: &Strips, parities: usize) -> Side {
     let pairs = bytes(data) as usize / 64 * parities / 2;
-    // SAFETY: `limits` has seen the instructions.
+    // SAFETY: the callers have seen the instructions.
     Side::unseen("limit: products", bytes(data), move || unsafe { x86::add_products(pairs) })
 }
 
@@ -68,7 +83,7 @@ fn products_from_cache(data: &Strips, parities: usize) -> Option<Side> {
         10 => add::<10, 2>,
         _ => return None,
     };
-    // SAFETY: `limits` has seen the instructions.
+    // SAFETY: the callers have seen the instructions.
     let operation = move || unsafe { add(inputs, vectors) };
     Some(Side::unseen("limit: products from L1", bytes, operation))
 }

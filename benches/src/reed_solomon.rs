@@ -10,7 +10,7 @@ use reed_solomon_simd::ReedSolomonEncoder;
 
 use crate::contest::{Contest, Operation, Side};
 use crate::isal::{Encoder, Kernel};
-use crate::limit::limits;
+use crate::limit;
 use crate::strips::Strips;
 
 const KIB: usize = 1024;
@@ -47,11 +47,16 @@ impl Shape {
             .beats_if_any(isal_goal, self.isal("isa-l", Kernel::Chosen, &data))
             .beats(4.0, Side::unseen("reed-solomon-simd", self.bytes(), simd(&data, self.m)))
             .beats(3.0, self.erasure(&data));
-        let contest = contest
+        // Those without strips stand in the middle, so that ours, as the rivals, follows a side that
+        // has just read the same strips.
+        let parities = self.m.into();
+        let products = limit::of_products(&data, parities).into_iter();
+        let contest = products
+            .fold(contest, Contest::beside)
             .beside(self.code_into(&data))
             .beside(self.code_fresh(&data))
             .beside(self.copy(&data));
-        limits(&data, self.m.into()).into_iter().fold(contest, Contest::beside)
+        limit::of_strips(&data, parities).into_iter().fold(contest, Contest::beside)
     }
 
     /// `None` without ISA-L.
