@@ -1,9 +1,10 @@
-//! What the processor allows an encoder at most: its loads and stores without its arithmetic, and its
-//! arithmetic without its strips. None of these sides computes anything of use.
+//! What an encoder cannot do without: its loads and stores without its arithmetic, and its arithmetic
+//! without its strips. None of these sides computes anything of use.
 //!
 //! A code of k data and m parity strips has to load every data byte and store every parity byte, and
 //! with one instruction for a product of 64 bytes (GFNI) it needs m of these for every 64 bytes of
-//! data. No encoder is faster than the slower of the two. Nor can the k · m factors stay in 32
+//! data. Each is measured with one plain loop; an encoder is hardly faster than the slower of
+//! the two. Nor can the k · m factors stay in 32
 //! registers: the sums of m outputs fill most of them, and each factor is loaded again for every few
 //! vectors.
 
