@@ -184,15 +184,14 @@ impl State {
     ) -> Result<(), EntryError> {
         allow(self.submits(author), author)?;
         check_length("identity record", identity.record.len(), IDENTITY_LEN_MAX)?;
-        let (expected, signer) = match self.identity(identity.handle) {
-            None => (1, identity.key),
-            Some(before) => (before.version + 1, before.key),
-        };
+        let before = self.identity(identity.handle);
+        let expected = before.as_ref().map_or(0, |before| before.version) + 1;
         let IdentityRecord { handle, version, key, record, .. } = identity.clone();
         if version != expected {
             return Err(EntryError::IdentityVersion { expected, found: version });
         }
-        if !identity.verifies(&self.network, &signer) {
+        // The first one proves itself: `check_signatures`.
+        if before.is_some_and(|before| !identity.verifies(&self.network, &before.key)) {
             return Err(EntryError::IdentitySignature);
         }
         self.write(&StateKey::Identity(handle), &Identity { version, key, record });

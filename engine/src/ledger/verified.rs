@@ -6,7 +6,7 @@ use super::log::Digest32;
 use crate::names::NetworkId;
 
 /// An entry with every signature that depends on nothing but itself checked: its author's, the
-/// one-time key's of a pointer, the votes' of an equivocation.
+/// one-time key's of a pointer, the first key's of an identity, the votes' of an equivocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedEntry {
     entry: Entry,
@@ -56,6 +56,12 @@ pub(super) fn check_signatures(network: &NetworkId, entry: &Entry) -> Result<(),
         Body::Pointer(pointer) if !pointer.verifies(network) => Err(EntryError::PointerSignature),
         Body::PointerRetire(retire) if !retire.verifies(network) => {
             Err(EntryError::PointerSignature)
+        }
+        // Later ones are signed by the key that the state has.
+        Body::IdentityRecord(record)
+            if record.version == 1 && !record.verifies(network, &record.key) =>
+        {
+            Err(EntryError::IdentitySignature)
         }
         Body::Equivocation(proof) if !proof.verifies(network) => {
             Err(EntryError::EquivocationSignature)

@@ -48,6 +48,8 @@ pub struct Validator {
     waiting: VecDeque<VerifiedEntry>,
     /// The state after everything pending and waiting: what the next entry is checked against.
     ahead: State,
+    /// The header after whose state `ahead` was computed.
+    ahead_of: Digest32,
     /// Storage nodes of the final state, without those that are about to be retired.
     followers: BTreeSet<NodeId>,
     /// Who has the pending block on its disk.
@@ -153,6 +155,7 @@ impl Validator {
             key,
             id,
             ahead: chain.state().clone(),
+            ahead_of: chain.head().header.hash(),
             chain,
             pending,
             waiting: VecDeque::new(),
@@ -342,7 +345,10 @@ impl Validator {
             self.places.insert(&salted.entry, place);
             self.answer(&(salted.entry.author, salted.entry.sequence), Ok(place));
         }
-        self.look_ahead();
+        // With others it was done when the block became pending.
+        if self.decides_alone() || self.ahead_of != self.chain.head().header.hash() {
+            self.look_ahead();
+        }
     }
 
     /// Computes anew what the next entry is checked against and whose word counts. Entries that
@@ -352,8 +358,10 @@ impl Validator {
         let storage = state.nodes().filter(Node::takes_slots).map(|node| node.join.node);
         self.followers = storage.collect();
         let mut ahead = state.clone();
-        if let Some(Pending { block, checked, .. }) = &self.pending {
+        self.ahead_of = self.chain.head().header.hash();
+        if let Some(Pending { block, checked, hash, .. }) = &self.pending {
             ahead = checked.state().clone();
+            self.ahead_of = *hash;
             let entries = block.block.entries.iter();
             entries.for_each(|salted| discount(&mut self.followers, &salted.entry));
         }
