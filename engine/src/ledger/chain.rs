@@ -4,6 +4,7 @@
 //! it votes on what another made with [`Chain::propose`], and [`Chain::commit`] when agreement hands
 //! back a [`Certificate`]. One validator under version 1 has that in [`Certificate::solo`].
 
+use std::fmt;
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
@@ -57,6 +58,8 @@ pub struct Proposer<'a> {
 pub struct Proposal {
     /// The block.
     pub block: Block,
+    /// What [`Chain::check`] would make of it.
+    pub checked: CheckedBlock,
     /// Entries that break a rule, and which.
     pub refused: Vec<(VerifiedEntry, EntryError)>,
     /// Entries for which the block has no room.
@@ -83,6 +86,12 @@ pub struct CheckedBlock {
     header: Header,
     state: State,
     leaves: Vec<Digest32>,
+}
+
+impl fmt::Debug for CheckedBlock {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("CheckedBlock").field("header", &self.header).finish_non_exhaustive()
+    }
 }
 
 impl CheckedBlock {
@@ -206,8 +215,10 @@ impl Chain {
         }
         let leaves: Vec<Digest32> = included.iter().map(SaltedEntry::leaf).collect();
         let header = self.successor(&state, &leaves, start);
-        let block = Block { header, reveal, entries: included };
-        Ok(Proposal { block, refused, deferred: arriving.collect() })
+        state.end_block();
+        let block = Block { header: header.clone(), reveal, entries: included };
+        let checked = CheckedBlock { header, state, leaves };
+        Ok(Proposal { block, checked, refused, deferred: arriving.collect() })
     }
 
     /// What the proposer adds to the beacon of the next block.

@@ -121,7 +121,13 @@ impl Network {
             entries.into_iter().filter_map(|entry| VerifiedEntry::new(&network, entry).ok());
         let key = key(VALIDATOR);
         let proposer = Proposer { key: &key, links: None };
-        self.chain.propose(verified.collect(), self.now, &proposer, &mut self.rng).unwrap()
+        let proposal =
+            self.chain.propose(verified.collect(), self.now, &proposer, &mut self.rng).unwrap();
+        // What the proposer believes of its own block is what everybody finds.
+        let checked = self.chain.check(&proposal.block, None, &|_| false).unwrap();
+        assert_eq!(checked.header(), proposal.checked.header());
+        assert_eq!(checked.state().root(), proposal.checked.state().root());
+        proposal
     }
 
     /// Makes and applies a block of these entries, all of which are good.

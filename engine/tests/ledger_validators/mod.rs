@@ -150,7 +150,12 @@ impl Consortium {
         let links = active.map(|active| links(&network, number, active.number));
         let key = key(number);
         let proposer = Proposer { key: &key, links: links.as_deref() };
-        self.chain.propose(verified, self.now, &proposer, &mut self.rng).unwrap()
+        let proposal = self.chain.propose(verified, self.now, &proposer, &mut self.rng).unwrap();
+        // What the proposer believes of its own block is what everybody finds.
+        let checked = self.chain.check(&proposal.block, None, &|_| false).unwrap();
+        assert_eq!(checked.header(), proposal.checked.header());
+        assert_eq!(checked.state().root(), proposal.checked.state().root());
+        proposal
     }
 
     /// Makes, checks, certifies and commits a block of these entries, all of which are good.

@@ -358,7 +358,7 @@ impl Validator {
             return;
         };
         let block = Arc::new(proposal.block);
-        self.council.checked.insert(block.header.hash(), self.check_own(&block));
+        self.council.checked.insert(block.header.hash(), proposal.checked);
         let proposed = self.council.agreement.propose(round, block, clock.elapsed);
         self.note(proposed);
     }

@@ -22,7 +22,7 @@ use rand_core::CryptoRng;
 use thiserror::Error;
 
 use crate::ledger::{
-    Block, BlockError, Body, Certificate, CertifiedBlock, Chain, CheckedBlock, Digest32, Entry,
+    BlockError, Body, Certificate, CertifiedBlock, Chain, CheckedBlock, Digest32, Entry,
     EntryError, FollowAck, Header, Inclusion, Node, ProposeError, Proposer, State, VerifiedEntry,
     Vote, VoteKind, final_height,
 };
@@ -234,10 +234,9 @@ impl Validator {
             }
         };
         self.waiting = proposal.deferred.into();
-        let block = proposal.block;
+        let (block, checked) = (proposal.block, proposal.checked);
         if draws || !block.entries.is_empty() {
             let certificate = self.certify(&block.header);
-            let checked = self.check_own(&block);
             let block = CertifiedBlock { block, certificate };
             self.pending = Some(Pending::new(block, checked, false));
         }
@@ -383,14 +382,6 @@ impl Validator {
     fn is_pending(&self, entry: &VerifiedEntry) -> bool {
         let pending = self.pending.iter().flat_map(|pending| &pending.block.block.entries);
         pending.map(|salted| &salted.entry).any(|other| other == entry.entry())
-    }
-
-    /// What a block of the chain's own making leads to.
-    fn check_own(&self, block: &Block) -> CheckedBlock {
-        match self.chain.check(block, None, &|_| true) {
-            Ok(checked) => checked,
-            Err(error) => unreachable!("the chain refuses its own proposal: {error}"),
-        }
     }
 
     /// The certificate of the only validator.
