@@ -6,15 +6,17 @@ mod virtual_network;
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::hash::hash;
 use kakera_engine::keyshare::KeyParameters;
-use kakera_engine::ledger::{Body, Entry, GroupCreate, HeadAttestation, StateKey};
+use kakera_engine::ledger::{
+    Body, Chain, Entry, GroupCreate, HeadAttestation, Prefix, Snapshot, StateKey,
+};
 use kakera_engine::names::{Epoch, GroupId, NetworkId, ObjectId};
 use kakera_engine::object::GroupHashes;
 use kakera_engine::signature::{Signature, node_id};
 use kakera_engine::wire::canonical::{self, CanonicalError};
 use kakera_engine::wire::{
-    Authorisation, GroupRange, HEADER_LEN_MAX, Inventory, InventoryPage, NodeStatus, Operation,
-    PartReference, Read, Receipt, Refusal, RefusalKind, RepairProgress, Request, RequestError,
-    Response, Session, Store, Symbols, TEXT_LEN_MAX, VouchedDescriptor, WIRE_VERSION,
+    Authorisation, BlockForm, GroupRange, HEADER_LEN_MAX, Inventory, InventoryPage, NodeStatus,
+    Operation, PartReference, Read, Receipt, Refusal, RefusalKind, RepairProgress, Request,
+    RequestError, Response, Session, Store, Symbols, TEXT_LEN_MAX, VouchedDescriptor, WIRE_VERSION,
 };
 use minicbor::{Decode, Encode};
 use proptest::prelude::*;
@@ -74,14 +76,24 @@ fn operations() -> Vec<(&'static str, Operation)> {
         ("submit", Operation::Submit(Box::new(entry))),
         ("head", Operation::Head { nonce: [6; 32] }),
         ("prove", Operation::Prove(vec![StateKey::Counts, StateKey::Group(GroupId(7))])),
-        ("follow", Operation::Follow { from: 5, acknowledged: None }),
+        ("follow", Operation::Follow { from: 5, acknowledged: None, form: None }),
+        (
+            "follow compact",
+            Operation::Follow { from: 5, acknowledged: None, form: Some(BlockForm::Compact) },
+        ),
+        ("set changes", Operation::SetChanges { after: 5 }),
+        ("snapshot", Operation::Snapshot),
+        ("snapshot chunk", Operation::SnapshotChunk { height: 5, within: Prefix::ROOT }),
     ]
 }
 
 fn responses() -> Vec<(&'static str, Response)> {
     let (object, share, descriptor) = stored();
     let binding = descriptor.binding();
-    let head = VirtualNetwork::new(1, (descriptor.code, descriptor.key)).genesis_head();
+    let codes = (descriptor.code, descriptor.key);
+    let genesis = VirtualNetwork::new(1, codes).genesis();
+    let head = genesis.head();
+    let snapshot = Snapshot::of(&Chain::new(genesis).unwrap()).base().clone();
     let attestation = HeadAttestation::sign(&head.header, [6; 32], NOW, &key(1));
     let progress = RepairProgress {
         finished: true,
@@ -118,6 +130,9 @@ fn responses() -> Vec<(&'static str, Response)> {
         ("head", Response::Head { head: Box::new(head), attestation }),
         ("proven", Response::Proven { height: 9 }),
         ("blocks", Response::Blocks { head: 9 }),
+        ("set changes", Response::SetChanges { more: true }),
+        ("snapshot", Response::Snapshot(Box::new(snapshot))),
+        ("snapshot chunk", Response::SnapshotChunk),
     ]
 }
 
@@ -324,6 +339,10 @@ const OPERATIONS: [(&str, &str); 11] = [
     ("head", "a5cf20be81ed64e7"),
     ("prove", "fe45c89383a3b4cc"),
     ("follow", "53711f356a743f6c"),
+    ("follow compact", "8038c5d369c90944"),
+    ("set changes", "92ca65d33bb53a96"),
+    ("snapshot", "547874885d0026bb"),
+    ("snapshot chunk", "ff9f82e435186257"),
 ];
 const RESPONSES: [(&str, &str); 12] = [
     ("refused", "d7304560ef79fcbb"),
@@ -338,6 +357,9 @@ const RESPONSES: [(&str, &str); 12] = [
     ("head", "351ad2ca04d63fe3"),
     ("proven", "e006a42127cd53f1"),
     ("blocks", "b4b1f031944dac02"),
+    ("set changes", "ce3eaa340e38df4c"),
+    ("snapshot", "0fe7d030fd75534e"),
+    ("snapshot chunk", "30ac821e2e60acff"),
 ];
 const OTHERS: [(&str, &str); 3] = [
     ("request", "ef5c14881cc140d5"),

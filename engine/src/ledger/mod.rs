@@ -45,8 +45,10 @@ pub use block::{
 };
 pub use block_error::BlockError;
 pub use certificate::{Certificate, Commit};
-pub use chain::{CLOCK_AHEAD_MAX_MILLIS, Chain, CheckedBlock, Proposal, ProposeError, Proposer};
-pub use compact::CompactBlock;
+pub use chain::{
+    CLOCK_AHEAD_MAX_MILLIS, Chain, CheckedBlock, MILESTONE_BLOCKS, Proposal, ProposeError, Proposer,
+};
+pub use compact::{CompactBlock, SentBlock};
 pub use entry::{
     ADDRESS_LEN_MAX, Body, ENTRY_LEN_MAX, Entry, EpochAdvance, GroupCreate, IDENTITY_LEN_MAX,
     IdentityRecord, NodeJoin, NodeRetire, NodeUpdate, Roles, SlotReassign, UnknownBody,

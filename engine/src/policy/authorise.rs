@@ -77,7 +77,10 @@ pub fn authorise(
         | Operation::Submit(_)
         | Operation::Head { .. }
         | Operation::Prove(_)
-        | Operation::Follow { .. } => Ok(()),
+        | Operation::Follow { .. }
+        | Operation::SetChanges { .. }
+        | Operation::Snapshot
+        | Operation::SnapshotChunk { .. } => Ok(()),
     }
 }
 

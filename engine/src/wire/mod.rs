@@ -11,8 +11,8 @@ mod response;
 pub(crate) use response::presentable;
 
 pub use request::{
-    Authorisation, DEADLINE_AHEAD_MAX, GroupRange, Inventory, Operation, PartReference, Read,
-    Request, RequestError, Session, Store, Symbols, VerifiedRequest, VouchedDescriptor,
+    Authorisation, BlockForm, DEADLINE_AHEAD_MAX, GroupRange, Inventory, Operation, PartReference,
+    Read, Request, RequestError, Session, Store, Symbols, VerifiedRequest, VouchedDescriptor,
     WIRE_VERSION,
 };
 pub use response::{

@@ -8,7 +8,7 @@ use super::HEADER_LEN_MAX;
 use super::canonical::{self, CanonicalError};
 use super::request::{PartReference, VouchedDescriptor};
 use crate::keyshare::{ProvenPart, ProvenSymbol};
-use crate::ledger::{HeadAttestation, SignedHeader, StateProof};
+use crate::ledger::{HeadAttestation, SignedHeader, SnapshotBase, StateProof};
 use crate::names::{Epoch, NetworkId, NodeId, ObjectId, Slot};
 use crate::object::GroupHashes;
 use crate::signature::{Signature, node_id};
@@ -100,6 +100,19 @@ pub enum Response {
         #[n(0)]
         head: u64,
     },
+    /// To `SetChanges`: the body is the changes in length-prefixed form, ascending, as many as fit.
+    #[n(13)]
+    SetChanges {
+        /// Whether there are more.
+        #[n(0)]
+        more: bool,
+    },
+    /// To `Snapshot`.
+    #[n(14)]
+    Snapshot(#[n(0)] Box<SnapshotBase>),
+    /// To `SnapshotChunk`: the body is the chunk.
+    #[n(15)]
+    SnapshotChunk,
 }
 
 /// A value of the ledger's state, or its absence, with the proof.

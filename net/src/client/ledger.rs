@@ -78,7 +78,7 @@ impl Client {
     /// Some blocks in their order, from a height that exists on. They are not checked here, and
     /// those above the head need not be final yet.
     pub async fn blocks(&self, from: u64) -> Result<Vec<CertifiedBlock>, ClientError> {
-        let operation = Operation::Follow { from, acknowledged: None };
+        let operation = Operation::Follow { from, acknowledged: None, form: None };
         let Answer { response, body } = self.ask_validator(&operation).await?;
         match (response, split_blocks(&body)) {
             (Response::Blocks { .. }, Some(blocks)) => Ok(blocks),

@@ -19,7 +19,7 @@ use tracing::error;
 
 use super::ValidatorError;
 use crate::blocking::blocking;
-use crate::chain_store::{ChainStore, answer_follow};
+use crate::chain_store::{ChainServer, ChainStore};
 use crate::chain_view::ChainView;
 use crate::clock::unix_milliseconds;
 use crate::fabric::Incoming;
@@ -43,7 +43,7 @@ pub(super) struct Service {
     id: NodeId,
     network: NetworkId,
     identity: Arc<Identity>,
-    store: Arc<ChainStore<OsDisk>>,
+    server: ChainServer<OsDisk>,
     desk: Mutex<Desk>,
     /// There may be a block to make.
     work: Notify,
@@ -75,7 +75,7 @@ impl Service {
             id: identity.node_id(),
             network: network_id,
             identity,
-            store,
+            server: ChainServer::new(store),
             desk: Mutex::new(Desk { machine, next_ticket: 0, submitters: BTreeMap::new() }),
             work: Notify::new(),
             durable: watch::Sender::new(durable),
@@ -117,7 +117,7 @@ impl Service {
             let now = unix_milliseconds();
             let block = self.at_desk(|machine| machine.poll_block(now, &mut system_random()));
             let Some(block) = block else { return Ok(()) };
-            self.store.append(std::slice::from_ref(&block))?;
+            self.server.store().append(std::slice::from_ref(&block))?;
             self.at_desk(Validator::handle_durable);
             self.durable.send_replace(block.block.header.height);
         }
@@ -171,18 +171,25 @@ impl Service {
             Operation::Submit(entry) => self.submit(*entry, until).await,
             Operation::Head { nonce } => Ok(self.head(nonce, self.read(until).await?)),
             Operation::Prove(keys) => prove(&keys, &*self.read(until).await?),
-            Operation::Follow { from, acknowledged } => {
+            Operation::Follow { from, acknowledged, form } => {
                 if let Some(ack) = acknowledged {
                     self.acknowledge(author, ack).await?;
                 }
-                Ok(self.follow(from, until).await)
+                self.wait_for_block(from, until).await;
+                self.answer_from_chain(Operation::Follow { from, acknowledged: None, form }).await
             }
             Operation::Status => Ok(Answer::bare(Response::Status(self.status()))),
-            _ => Err(Refusal::new(
-                RefusalKind::Invalid,
-                "this is a validator; ask the storage nodes of the group",
-            )),
+            other => self.answer_from_chain(other).await,
         }
+    }
+
+    async fn answer_from_chain(self: &Arc<Self>, operation: Operation) -> Result<Answer, Refusal> {
+        let service = Arc::clone(self);
+        let answer = blocking(move || service.server.answer(&operation, &service.view())).await;
+        answer.ok_or_else(|| {
+            let message = "this is a validator; ask the storage nodes of the group";
+            Refusal::new(RefusalKind::Invalid, message)
+        })
     }
 
     async fn submit(self: &Arc<Self>, entry: Entry, until: Instant) -> Result<Answer, Refusal> {
@@ -245,18 +252,12 @@ impl Service {
         })
     }
 
-    /// Durable blocks from a height on, the pending one too: followers make it final.
-    async fn follow(self: &Arc<Self>, from: u64, until: Instant) -> Answer {
+    /// Waits until the block of a height is durable, pending or not: followers make it final.
+    async fn wait_for_block(&self, height: u64, until: Instant) {
         let mut durable = self.durable.subscribe();
         let until = until.min(Instant::now() + FOLLOW_WAIT);
         // An answer without blocks is what ends a wait in vain.
-        let _ = timeout_at(until, durable.wait_for(|height| *height >= from)).await;
-        let service = Arc::clone(self);
-        blocking(move || {
-            let (response, body) = answer_follow(&service.store, from);
-            Answer { response, body: body.into() }
-        })
-        .await
+        let _ = timeout_at(until, durable.wait_for(|newest| *newest >= height)).await;
     }
 
     fn status(&self) -> NodeStatus {

@@ -1,0 +1,199 @@
+//! Who has how much of the chain, proved, and how far away they are.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use kakera_engine::ledger::{
+    HeadAttestation, HeadError, LightClient, Seen, SetChange, SignedHeader,
+};
+use kakera_engine::names::NodeId;
+use kakera_engine::wire::{Operation, Response};
+use rand_core::Rng;
+use tokio::task::JoinSet;
+use tracing::debug;
+
+use super::{Replica, SyncError};
+use crate::chain_store::split_changes;
+use crate::clock::unix_milliseconds;
+use crate::exchange::Exchange;
+use crate::random::system_random;
+
+/// How long to wait for a head, or for set changes.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(8);
+/// Heads that are so much lower than the best are as good: a chain under way is nowhere of one
+/// height.
+const HEIGHT_TOLERANCE: u64 = 2;
+
+/// What a machine said its head is.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) node: NodeId,
+    pub(crate) latency: Duration,
+    pub(crate) head: SignedHeader,
+    attestation: HeadAttestation,
+}
+
+/// A machine that proved to have the chain up to a height.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) node: NodeId,
+    pub(crate) height: u64,
+    pub(crate) latency: Duration,
+}
+
+/// Asks all at once for their heads; those that answered, and the nonce that validators attest.
+pub(crate) async fn ask_heads(nodes: &[NodeId], exchange: &Exchange) -> (Vec<Asked>, [u8; 32]) {
+    let mut nonce = [0; 32];
+    system_random().fill_bytes(&mut nonce);
+    let mut questions = JoinSet::new();
+    for node in nodes.iter().copied() {
+        let exchange = exchange.clone();
+        questions.spawn(async move { (node, ask_head(node, nonce, &exchange).await) });
+    }
+    let mut asked = Vec::new();
+    while let Some(answer) = questions.join_next().await {
+        match answer {
+            Ok((_, Ok(answer))) => asked.push(answer),
+            Ok((node, Err(error))) => debug!(%node, %error, "no head"),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+    (asked, nonce)
+}
+
+async fn ask_head(node: NodeId, nonce: [u8; 32], exchange: &Exchange) -> Result<Asked, SyncError> {
+    let operation = Operation::Head { nonce };
+    let begin = Instant::now();
+    let answer = exchange.ask(node, &operation, Bytes::new(), HEAD_TIMEOUT, None).await?;
+    match answer.response {
+        Response::Head { head, attestation } => {
+            Ok(Asked { node, latency: begin.elapsed(), head: *head, attestation })
+        }
+        other => Err(SyncError::of_other(other)),
+    }
+}
+
+/// The newest head that enough validators attest now, and when that was by their clocks or ours,
+/// whichever is earliest.
+pub(crate) fn attested_head(
+    light: &LightClient,
+    asked: &[Asked],
+    nonce: &[u8; 32],
+) -> Result<(Seen, u64), HeadError> {
+    let now = unix_milliseconds();
+    let attestations: Vec<HeadAttestation> =
+        asked.iter().map(|asked| asked.attestation.clone()).collect();
+    let mut newest_first: Vec<&Asked> = asked.iter().collect();
+    newest_first.sort_by_key(|asked| std::cmp::Reverse(asked.head.header.height));
+    let mut refused = HeadError::Unattested(light.seen().height);
+    for Asked { head, .. } in newest_first {
+        let mut light = light.clone();
+        match light.accept_head(head, &attestations, nonce, now) {
+            Ok(_) => {
+                let seen = light.seen();
+                let same = |attestation: &&HeadAttestation| attestation.hash == seen.hash;
+                let times = attestations.iter().filter(same).map(|attestation| attestation.time);
+                let earliest = times.min().unwrap_or(now).min(now);
+                return Ok((seen, earliest));
+            }
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+/// The machines whose heads are proved and not below ours, the best first: those with the highest
+/// heads, or nearly so, by latency.
+pub(crate) async fn rank(
+    replica: &Arc<Replica>,
+    asked: Vec<Asked>,
+    exchange: &Exchange,
+) -> Vec<Source> {
+    let Ok(light) = replica.light_client() else { return Vec::new() };
+    let (ours, mut sources) = (replica.height(), Vec::new());
+    for Asked { node, latency, head, .. } in asked {
+        let height = head.header.height;
+        match verify_head(light.clone(), node, &head, ours, exchange).await {
+            Ok(()) if height < ours => debug!(%node, height, "has less than we have"),
+            Ok(()) => sources.push(Source { node, height, latency }),
+            Err(error) => debug!(%node, %error, "no source"),
+        }
+    }
+    in_order(sources)
+}
+
+/// That the validators certified a head, over the changes of their set since ours if need be.
+async fn verify_head(
+    mut light: LightClient,
+    node: NodeId,
+    head: &SignedHeader,
+    ours: u64,
+    exchange: &Exchange,
+) -> Result<(), SyncError> {
+    let checked = light.check_certified(head);
+    // Only rules of version 2 can change the set, and all who follow those know the question.
+    if !matches!(checked, Err(HeadError::UnknownValidators { .. })) || !speaks_new_forms(head) {
+        return Ok(checked?);
+    }
+    for change in ask_set_changes(node, ours, head.header.height, exchange).await? {
+        light.follow(&change)?;
+    }
+    Ok(light.check_certified(head)?)
+}
+
+/// Whether whoever has this head speaks the forms of requests that came with rules version 2.
+pub(crate) fn speaks_new_forms(head: &SignedHeader) -> bool {
+    head.certificate.round.is_some()
+}
+
+/// The changes of the validator set between two heights, as `node` says.
+pub(super) async fn ask_set_changes(
+    node: NodeId,
+    mut after: u64,
+    below: u64,
+    exchange: &Exchange,
+) -> Result<Vec<SetChange>, SyncError> {
+    let mut changes: Vec<SetChange> = Vec::new();
+    loop {
+        let operation = Operation::SetChanges { after };
+        let answer = exchange.ask(node, &operation, Bytes::new(), HEAD_TIMEOUT, None).await?;
+        let Response::SetChanges { more } = answer.response else {
+            return Err(SyncError::of_other(answer.response));
+        };
+        let page = split_changes(&answer.body).ok_or(SyncError::Unfitting)?;
+        let last = page.last().map(|change| change.header.header.height);
+        changes.extend(page.into_iter().filter(|change| change.header.header.height < below));
+        match last {
+            Some(last) if more && last > after && last < below => after = last,
+            _ => return Ok(changes),
+        }
+    }
+}
+
+fn in_order(mut sources: Vec<Source>) -> Vec<Source> {
+    let best = sources.iter().map(|source| source.height).max().unwrap_or(0);
+    let lag = |source: &Source| match best - source.height {
+        ..=HEIGHT_TOLERANCE => 0,
+        behind => behind,
+    };
+    sources.sort_by_key(|source| (lag(source), source.latency));
+    sources
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_head_comes_first_and_among_equals_the_nearest() {
+        let source = |number: u8, height, millis| Source {
+            node: NodeId([number; 32]),
+            height,
+            latency: Duration::from_millis(millis),
+        };
+        let sources = vec![source(1, 90, 1), source(2, 100, 9), source(3, 98, 5), source(4, 97, 2)];
+        let order: Vec<u8> = in_order(sources).iter().map(|source| source.node.0[0]).collect();
+        assert_eq!(order, [3, 2, 4, 1]);
+    }
+}
