@@ -327,7 +327,7 @@ proptest! {
     }
 }
 
-const OPERATIONS: [(&str, &str); 11] = [
+const OPERATIONS: [(&str, &str); 15] = [
     ("store", "eb64f44aa7fe911b"),
     ("read", "6b46126729974da9"),
     ("inventory", "345604b3ea67908a"),
@@ -344,7 +344,7 @@ const OPERATIONS: [(&str, &str); 11] = [
     ("snapshot", "547874885d0026bb"),
     ("snapshot chunk", "ff9f82e435186257"),
 ];
-const RESPONSES: [(&str, &str); 12] = [
+const RESPONSES: [(&str, &str); 15] = [
     ("refused", "d7304560ef79fcbb"),
     ("stored", "a500c57e7cc0847b"),
     ("read", "889375ea49170e1c"),

@@ -89,10 +89,13 @@ impl ChainView {
         self.state.group(group).map(|group| (group.code, group.key))
     }
 
-    /// Where a validator or a live machine listens, if it said so as an IP address and a port.
+    /// Where a validator or a live machine listens: what the network file says, else what it had
+    /// registered, if that is an IP address and a port.
     pub fn address(&self, node: &NodeId) -> Option<SocketAddr> {
-        let validator = self.validators.get(node).copied();
-        validator.or_else(|| self.live(node)?.join.address.parse().ok())
+        let written = self.validators.get(node).copied();
+        written
+            .or_else(|| self.state.validator(node).address.parse().ok())
+            .or_else(|| self.live(node)?.join.address.parse().ok())
     }
 
     fn live(&self, node: &NodeId) -> Option<Node> {
@@ -107,6 +110,10 @@ impl LedgerView for ChainView {
 
     fn group_codes(&self, group: GroupId) -> Option<(CodeParameters, KeyParameters)> {
         self.codes(group)
+    }
+
+    fn is_validator(&self, node: &NodeId) -> bool {
+        self.state.validators().contains(node)
     }
 
     fn is_enrolled(&self, node: &NodeId) -> bool {

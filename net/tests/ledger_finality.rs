@@ -6,10 +6,8 @@ mod ledger_network;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use kakera_engine::ledger::{Body, Entry, StateKey, Upgrade, ValidatorChange};
+use kakera_engine::ledger::{Entry, StateKey};
 use kakera_engine::wire::{Operation, ProvenValue, RefusalKind, Response, canonical};
-use kakera_net::validator::{self, ValidatorError};
 use ledger_network::*;
 use tokio::task::JoinSet;
 
@@ -66,10 +64,10 @@ async fn a_killed_validator_offers_its_pending_block_again() {
     network.stop_node(STORAGE + 1).await;
     let body = network.pointer(1);
     network.submit(OPERATOR, 3, body, Duration::from_secs(1)).await.unwrap_err();
-    network.kill_validator().await;
-    let (chain, _) = network.stored_chain(&network.validator_folder());
+    network.kill_validator(VALIDATOR).await;
+    let (chain, _) = network.stored_chain(&network.validator_folder(VALIDATOR));
     let pending = chain.head().header.clone();
-    network.start_validator();
+    network.start_validator(VALIDATOR);
     let other = network.pointer(2);
     let refusal = network.submit(OPERATOR, 4, other.clone(), Duration::from_secs(1)).await;
     assert_eq!(refusal.unwrap_err().kind, RefusalKind::Unavailable);
@@ -77,8 +75,8 @@ async fn a_killed_validator_offers_its_pending_block_again() {
     network.start_node(STORAGE + 1);
     let (height, index) = network.submit(OPERATOR, 4, other, PATIENCE).await.unwrap();
     assert_eq!((height, index), (pending.height + 1, pending.log_size));
-    network.kill_validator().await;
-    let (_, store) = network.stored_chain(&network.validator_folder());
+    network.kill_validator(VALIDATOR).await;
+    let (_, store) = network.stored_chain(&network.validator_folder(VALIDATOR));
     let kept = store.block(pending.height).unwrap().unwrap();
     assert_eq!(kept.block.header, pending, "the same block, not another one");
 }
@@ -114,15 +112,15 @@ async fn sixteen_submitters_at_once_each_entry_once() {
                 let body = pointer(&file, u64::from(number) << 32 | sequence);
                 let key = identity(author);
                 let entry = Entry::sign(&file.network_id(), key.signing_key(), sequence, body);
-                let place = submit(&exchange, entry.clone(), PATIENCE).await.unwrap();
+                let place = submit(&exchange, VALIDATOR, entry.clone(), PATIENCE).await.unwrap();
                 places.push((entry, place));
             }
             places
         });
     }
     let places = submitters.join_all().await.concat();
-    network.kill_validator().await;
-    let (chain, store) = network.stored_chain(&network.validator_folder());
+    network.kill_validator(VALIDATOR).await;
+    let (chain, store) = network.stored_chain(&network.validator_folder(VALIDATOR));
     assert_eq!(chain.head().header.log_size, 2 + 16 * EACH);
     assert!(chain.head().header.height < 2 + 16 * EACH, "entries share blocks");
     let (mut standing, mut index) = (Vec::new(), 0);
@@ -170,31 +168,4 @@ async fn strangers_and_bad_entries_are_refused_with_a_reason() {
     let answer = network.ask(VALIDATOR, Operation::Prove(keys)).await;
     assert!(matches!(answer.response, Response::Refused(refusal)
         if refusal.kind == RefusalKind::Invalid));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_validator_that_no_longer_decides_alone_ends_and_does_not_start_again() {
-    let mut network = Network::new(0).await;
-    let upgrade = Body::Upgrade(Upgrade { version: 2 });
-    network.submit(VALIDATOR, 1, upgrade, PATIENCE).await.unwrap();
-    let from = Some(network.file.genesis.validators.hash());
-    let validators = [(id(VALIDATOR), 1), (id(50), 1)].into_iter().collect();
-    let change = Body::ValidatorChange(ValidatorChange { validators, from });
-    let file = &network.file;
-    let entry = Entry::sign(&file.network_id(), identity(VALIDATOR).signing_key(), 2, change);
-    let operation = Operation::Submit(Box::new(entry));
-    // The process ends with this block, perhaps before it answers.
-    let exchange = network.exchange(VALIDATOR);
-    let _ = exchange.ask(id(VALIDATOR), &operation, Bytes::new(), PATIENCE, None).await;
-    let start = Instant::now();
-    loop {
-        match validator::run(network.validator_settings(), std::future::pending()).await {
-            Err(ValidatorError::NotAlone) => break,
-            // The process is about to end.
-            Err(ValidatorError::Folder(_)) if start.elapsed() < PATIENCE => {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            other => panic!("{other:?}"),
-        }
-    }
 }

@@ -34,8 +34,8 @@ async fn lose_the_folder(entries: u64) -> (Network, u64) {
     for number in 0..3 {
         network.reaches(STORAGE + number, height).await;
     }
-    network.kill_validator().await;
-    let folder = network.validator_folder();
+    network.kill_validator(VALIDATOR).await;
+    let folder = network.validator_folder(VALIDATOR);
     std::fs::remove_file(folder.join("chain.log")).unwrap();
     (network, height)
 }
@@ -46,7 +46,7 @@ fn sources(network: &Network, numbers: &[u8]) -> Vec<(NodeId, SocketAddr)> {
 }
 
 async fn recover_from(network: &Network, numbers: &[u8]) -> Result<Recovered, RecoverError> {
-    recover(network.validator_settings(), sources(network, numbers)).await
+    recover(network.validator_settings(VALIDATOR), sources(network, numbers)).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -63,13 +63,13 @@ async fn a_lost_folder_is_rebuilt_and_the_chain_goes_on() {
     let again = recover_from(&network, &[STORAGE, STORAGE + 1]).await;
     assert!(matches!(again, Err(RecoverError::ChainExists)));
 
-    network.start_validator();
+    network.start_validator(VALIDATOR);
     let body = network.pointer(999);
     let (next, _) = network.submit(OPERATOR, 14, body, PATIENCE).await.unwrap();
     assert_eq!(next, height + 1);
     network.reaches(STORAGE + 2, next).await;
-    network.kill_validator().await;
-    let (chain, _) = network.stored_chain(&network.validator_folder());
+    network.kill_validator(VALIDATOR).await;
+    let (chain, _) = network.stored_chain(&network.validator_folder(VALIDATOR));
     network.stop_node(STORAGE + 2).await;
     let (followed, _) = network.stored_chain(&network.node_folder(STORAGE + 2));
     assert_eq!(chain.head(), followed.head());
@@ -82,27 +82,27 @@ async fn a_pending_block_that_one_follower_has_is_adopted() {
     let body = network.pointer(1);
     network.submit(OPERATOR, 3, body.clone(), Duration::from_secs(1)).await.unwrap_err();
     network.reaches(STORAGE, 3).await;
-    network.kill_validator().await;
-    let (before, _) = network.stored_chain(&network.validator_folder());
-    std::fs::remove_file(network.validator_folder().join("chain.log")).unwrap();
+    network.kill_validator(VALIDATOR).await;
+    let (before, _) = network.stored_chain(&network.validator_folder(VALIDATOR));
+    std::fs::remove_file(network.validator_folder(VALIDATOR).join("chain.log")).unwrap();
     network.start_node(STORAGE + 1);
     network.reaches(STORAGE + 1, 2).await;
 
     // The shorter first: the longer is adopted all the same.
     let recovered = recover_from(&network, &[STORAGE + 1, STORAGE]).await.unwrap();
     assert_eq!(recovered.height, 3);
-    network.start_validator();
+    network.start_validator(VALIDATOR);
     let (height, _) = network.submit(OPERATOR, 3, body, PATIENCE).await.unwrap();
     assert_eq!(height, 3);
-    network.kill_validator().await;
-    let (after, _) = network.stored_chain(&network.validator_folder());
+    network.kill_validator(VALIDATOR).await;
+    let (after, _) = network.stored_chain(&network.validator_folder(VALIDATOR));
     assert_eq!(after.head(), before.head());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_its_key_a_validator_is_told_what_it_can_do() {
     let (network, _) = lose_the_folder(1).await;
-    std::fs::remove_file(network.validator_folder().join("identity.key")).unwrap();
+    std::fs::remove_file(network.validator_folder(VALIDATOR).join("identity.key")).unwrap();
     let error = recover_from(&network, &[STORAGE]).await.unwrap_err();
     assert!(matches!(error, RecoverError::Validator(ValidatorError::NoIdentity(_))));
     assert!(error.to_string().contains("backup"), "{error}");
@@ -160,7 +160,7 @@ async fn a_source_that_tampers_is_named_and_its_blocks_refused() {
     assert_eq!(recovered.faults[0].node, id(STORAGE));
     assert!(recovered.faults[0].reason.contains("block 5"), "{:?}", recovered.faults);
     liar.close().await;
-    let (chain, _) = network.stored_chain(&network.validator_folder());
+    let (chain, _) = network.stored_chain(&network.validator_folder(VALIDATOR));
     assert_eq!(chain.head().header.height, height);
 }
 
@@ -177,7 +177,7 @@ async fn a_forger_without_the_validators_key_convinces_nobody() {
     let error = recover_from(&network, &[STORAGE]).await.unwrap_err();
     let RecoverError::TooFewSources { faults, height: 0, .. } = &error else { panic!("{error}") };
     assert!(faults[0].reason.contains("certificate"), "{faults:?}");
-    assert!(!network.validator_folder().join("chain.log").exists());
+    assert!(!network.validator_folder(VALIDATOR).join("chain.log").exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -187,8 +187,8 @@ async fn a_follower_keeps_nothing_of_a_tampered_block_and_names_who_sent_it() {
         let body = network.pointer(number);
         network.submit(OPERATOR, 1 + number, body, PATIENCE).await.unwrap();
     }
-    network.kill_validator().await;
-    let liar = lying_source(&network, VALIDATOR, &network.validator_folder(), |block| {
+    network.kill_validator(VALIDATOR).await;
+    let liar = lying_source(&network, VALIDATOR, &network.validator_folder(VALIDATOR), |block| {
         if block.block.header.height == 4 {
             block.block.entries[0].salt[0] ^= 1;
         }

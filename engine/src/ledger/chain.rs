@@ -130,6 +130,17 @@ impl Chain {
         chain
     }
 
+    /// The same chain to go on from: it costs O(log n), and proves entries from here on only.
+    pub fn tip(&self) -> Self {
+        Self {
+            state: self.state.clone(),
+            log: self.log.tip(),
+            head: self.head.clone(),
+            changes: Arc::clone(&self.changes),
+            milestones: self.milestones.clone(),
+        }
+    }
+
     /// The newest block's header and certificate; the genesis head at height 0.
     pub fn head(&self) -> &SignedHeader {
         &self.head

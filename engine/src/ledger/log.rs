@@ -80,6 +80,16 @@ impl Log {
         RightEdge::of(self).peaks
     }
 
+    /// The log of the same leaves that keeps its right edge only.
+    pub(super) fn tip(&self) -> Self {
+        let level = |level: &Level| {
+            let kept = level.kept.last().filter(|_| level.len() % 2 == 1);
+            let kept: Vec<Digest32> = kept.copied().into_iter().collect();
+            Level { skipped: level.len() - kept.len() as u64, kept }
+        };
+        Self { levels: self.levels.iter().map(level).collect(), archived: self.size() }
+    }
+
     /// The number of leaves.
     pub fn size(&self) -> u64 {
         self.levels.first().map_or(0, Level::len)

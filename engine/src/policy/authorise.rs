@@ -15,6 +15,8 @@ pub trait LedgerView {
     fn holder(&self, group: GroupId, slot: Slot) -> Option<NodeId>;
     /// The codes registered for a group.
     fn group_codes(&self, group: GroupId) -> Option<(CodeParameters, KeyParameters)>;
+    /// Whether the machine is of the validator set.
+    fn is_validator(&self, node: &NodeId) -> bool;
     /// Whether the machine is enrolled at all.
     fn is_enrolled(&self, node: &NodeId) -> bool;
     /// How many bytes of parts one holder keeps for this submitter; `None` if it may not submit.
@@ -72,6 +74,12 @@ pub fn authorise(
                 return denied("only an enrolled submitter may ask for a repair");
             }
             require_holder(view, *group, *slot, receiver, "the receiver")
+        }
+        Operation::Confer { .. } => {
+            if view.is_validator(&request.author) {
+                return Ok(());
+            }
+            denied("only validators confer; this machine is none as far as this validator knows")
         }
         Operation::Status
         | Operation::Submit(_)

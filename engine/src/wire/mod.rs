@@ -5,11 +5,13 @@
 //! (`spec/transport.md`), `spec/wire.md` has the byte tables.
 
 pub mod canonical;
+mod remark;
 mod request;
 mod response;
 
 pub(crate) use response::presentable;
 
+pub use remark::Remark;
 pub use request::{
     Authorisation, BlockForm, DEADLINE_AHEAD_MAX, GroupRange, Inventory, Operation, PartReference,
     Read, Request, RequestError, Session, Store, Symbols, VerifiedRequest, VouchedDescriptor,

@@ -92,6 +92,13 @@ pub enum Operation {
         #[n(2)]
         form: Option<BlockForm>,
     },
+    /// What one validator tells another. The body is a canonical list of [`Remark`](super::Remark)s, possibly none.
+    #[n(11)]
+    Confer {
+        /// The sender's newest final height.
+        #[n(0)]
+        head: u64,
+    },
     /// The changes of the validator set above a height. The body is the changes.
     #[n(13)]
     SetChanges {

@@ -100,6 +100,13 @@ pub enum Response {
         #[n(0)]
         head: u64,
     },
+    /// To `Confer`.
+    #[n(12)]
+    Conferred {
+        /// The receiver's newest final height.
+        #[n(0)]
+        head: u64,
+    },
     /// To `SetChanges`: the body is the changes in length-prefixed form, ascending, as many as fit.
     #[n(13)]
     SetChanges {

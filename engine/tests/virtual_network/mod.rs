@@ -456,6 +456,10 @@ impl LedgerView for View {
         self.state.group(group).map(|group| (group.code, group.key))
     }
 
+    fn is_validator(&self, node: &NodeId) -> bool {
+        self.state.validators().contains(node)
+    }
+
     fn is_enrolled(&self, node: &NodeId) -> bool {
         self.state.node(node).is_some_and(|node| !node.retired)
     }

@@ -17,7 +17,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockW
 use kakera_engine::ledger::{
     BlockError, BrokenChain, CertifiedBlock, Chain, Genesis, GenesisError,
 };
-use rand_core::Rng;
 use thiserror::Error;
 
 use self::checkpoint::Checkpoint;
@@ -25,7 +24,7 @@ pub use self::checkpoint::{CHECKPOINT_LEN_MIN, Occasion};
 pub use self::follow::{FOLLOW_LEN_MAX, answer_follow};
 pub(crate) use self::follow::{split_blocks, split_changes, split_sent};
 pub use self::serving::ChainServer;
-use crate::random::system_random;
+use crate::random::random_salt;
 use crate::store::block_log::{BlockLog, LogError};
 use crate::store::disk::Disk;
 use crate::store::snapshot_file::SnapshotFileError;
@@ -213,10 +212,4 @@ fn in_heights(error: LogError) -> ChainStoreError {
         }
         other => other.into(),
     }
-}
-
-fn random_salt() -> [u8; 32] {
-    let mut salt = [0; 32];
-    system_random().fill_bytes(&mut salt);
-    salt
 }

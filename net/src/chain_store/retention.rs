@@ -8,7 +8,8 @@
 
 use kakera_engine::ledger::{Chain, Genesis, Snapshot};
 
-use super::{AnchorFault, ChainStore, ChainStoreError, FOLLOW_LEN_MAX, random_salt};
+use super::{AnchorFault, ChainStore, ChainStoreError, FOLLOW_LEN_MAX};
+use crate::random::random_salt;
 use crate::store::block_log::{LogCopy, LogError};
 use crate::store::disk::{Disk, parent};
 use crate::store::snapshot_file::{SnapshotFile, write_snapshot};

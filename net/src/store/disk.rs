@@ -109,7 +109,7 @@ pub(crate) fn parent(path: &str) -> &str {
 }
 
 /// Lets `NotFound` pass as `None`.
-pub(super) fn if_found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+pub(crate) fn if_found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

@@ -1,27 +1,41 @@
 //! The validator's process: drives [`Validator`] over the disk and the network.
 //!
-//! One writer makes blocks and syncs them; requests meet it at the desk, a short lock around the
-//! machine. Reads are served from a view of the final chain and wait for neither.
+//! One writer makes blocks, or agrees on them with others, and syncs what must be synced; requests
+//! meet it at the desk, a short lock around the machine. Reads are served from a view of the final
+//! chain and wait for neither.
 
+mod desk;
+mod fetch;
+mod peers;
 mod recover;
 mod service;
+mod voting_log;
+mod writer;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use kakera_engine::ledger::Chain;
+use kakera_engine::ledger::agreement::Pace;
 use kakera_engine::names::NodeId;
-use kakera_engine::peer::{SetupError, Validator};
+use kakera_engine::peer::{Clock, SetupError, Validator};
 use kakera_engine::policy::LedgerView;
 use thiserror::Error;
-use tracing::info;
+use tokio::sync::watch;
+use tracing::{info, warn};
 
 pub use recover::{RecoverError, Recovered, SourceFault, recover};
 use service::Service;
+use voting_log::VotingLog;
+pub use voting_log::{VOTING_LOG_FILE, VotingLogError};
 
 use crate::chain_store::{CHAIN_FILE, ChainStore, ChainStoreError};
+use crate::chain_view::ChainView;
+use crate::clock::unix_milliseconds;
+use crate::exchange::{AddressBook, Exchange};
 use crate::fabric::{Fabric, Limits};
 use crate::id::{Identity, IdentityError};
 use crate::listening;
@@ -56,15 +70,12 @@ pub enum ValidatorError {
         .0.display()
     )]
     NoIdentity(PathBuf),
-    /// The network file names other validators, or more.
+    /// The chain knows no agreement, or the folder's newest block is another's.
     #[error("{0}; try: check that the network file and the folder belong together")]
     Setup(#[from] SetupError),
-    /// Several validators decide, which this driver does not do.
-    #[error(
-        "this network has several validators, and this program runs a validator only where one \
-         decides alone; try: a newer program"
-    )]
-    NotAlone,
+    /// What this validator said before cannot be used.
+    #[error(transparent)]
+    VotingLog(#[from] VotingLogError),
     /// The chain kept here cannot be used.
     #[error("the chain in the validator's folder: {0}")]
     Chain(#[from] ChainStoreError),
@@ -85,30 +96,48 @@ pub async fn run(
     let ValidatorSettings { folder, listen, network } = settings;
     let disk = OsDisk::open(&folder)?;
     let identity = load_identity(&folder)?;
-    let (store, machine) = open_chain(&disk, &network, &identity)?;
+    let (store, mut machine) = open_chain(&disk, &network, &identity)?;
+    let voting_log = open_voting_log(&disk, &mut machine)?;
     let (store, genesis) = (Arc::new(store), network.genesis.clone());
-    let service = Service::new(Arc::clone(&identity), network, Arc::clone(&store), machine);
-    info!(durable = service.durable_height(), r#final = service.view().height(), "chain opened");
+    let network_id = network.network_id();
+    let service =
+        Service::new(Arc::clone(&identity), network, Arc::clone(&store), voting_log, machine);
+    let head = service.desk.view().height();
+    info!(durable = service.durable_height(), r#final = head, "chain opened");
+    if !service.desk.view().is_validator(&service.id) {
+        info!("not of the validator set as far as this chain goes: following the others");
+    }
 
     let listen = listening::preferred(&disk, listen)?;
     let limits = listening::limits(listen, Limits::default());
     let admitted = Arc::clone(&service);
-    let admission = move |peer: &NodeId| admitted.view().is_enrolled(peer);
-    let fabric = Fabric::bind(identity, listen, limits, admission)?;
+    let admission = move |peer: &NodeId| admitted.desk.view().is_enrolled(peer);
+    let fabric = Fabric::bind(Arc::clone(&identity), listen, limits, admission)?;
     listening::announce(&disk, fabric.local_address())?;
     info!(address = %fabric.local_address(), "listening");
 
-    let upkeep = Upkeep::start(store, genesis, service.views());
-    let writing = Arc::clone(&service).write();
+    let upkeep = Upkeep::start(store, genesis, service.desk.views());
+    let book = Arc::new(CurrentAddresses(service.desk.views()));
+    let exchange = Exchange::new(fabric.clone(), network_id, identity, book);
+    let writing = Arc::clone(&service).write(exchange.clone());
+    let conversing = Arc::clone(&service).converse(exchange);
     let serving = fabric.serve(move |incoming| Arc::clone(&service).serve(incoming));
     let ended = tokio::select! {
         () = serving => Ok(()),
         error = writing => Err(error),
+        never = conversing => match never {},
         () = shutdown => Ok(()),
     };
     fabric.close().await;
     upkeep.end().await;
     ended
+}
+
+/// Makes a folder with a new key that of a validator which never voted. **Only for a new key**:
+/// one that voted before, and forgot, must not vote again.
+pub fn create_voting_log(folder: &Path) -> Result<(), ValidatorError> {
+    VotingLog::create(&OsDisk::open(folder)?)?;
+    Ok(())
 }
 
 /// The key in the folder.
@@ -133,5 +162,38 @@ fn open_chain(
     let height = store.height();
     let chain: Chain = store.load(network.genesis.clone(), height.saturating_sub(1))?;
     let machine = Validator::new(identity.signing_key().clone(), chain, store.block(height)?)?;
-    if machine.decides_alone() { Ok((store, machine)) } else { Err(ValidatorError::NotAlone) }
+    Ok((store, machine))
+}
+
+/// What this validator said before the last end of its process, put into the machine.
+///
+/// A validator that decides alone has said nothing to others, so a log may begin now. Without one
+/// a validator among others only follows them: it may have voted, and nobody knows how.
+fn open_voting_log(
+    disk: &OsDisk,
+    machine: &mut Validator,
+) -> Result<Option<VotingLog<OsDisk>>, ValidatorError> {
+    let opened = match VotingLog::open(disk)? {
+        None if machine.decides_alone() => Some((VotingLog::create(disk)?, Vec::new())),
+        opened => opened,
+    };
+    machine.set_voting(Pace::default(), opened.is_some());
+    let Some((log, records)) = opened else {
+        warn!(
+            "{VOTING_LOG_FILE} is not in the folder, so nobody knows what this validator said: it \
+             follows the others and does not vote; have it replaced by one with a new key"
+        );
+        return Ok(None);
+    };
+    machine.recall(&records, Clock { elapsed: Duration::ZERO, unix_millis: unix_milliseconds() });
+    Ok(Some(log))
+}
+
+/// Where machines listen, as the final chain says now.
+struct CurrentAddresses(watch::Receiver<Arc<ChainView>>);
+
+impl AddressBook for CurrentAddresses {
+    fn address(&self, node: &NodeId) -> Option<SocketAddr> {
+        self.0.borrow().address(node)
+    }
 }

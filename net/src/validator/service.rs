@@ -1,27 +1,35 @@
 //! Serves requests and writes blocks.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use kakera_engine::ledger::{Entry, FollowAck, HeadAttestation, StateKey};
+use kakera_engine::ledger::{BeaconChain, Entry, FollowAck, HeadAttestation, StateKey};
 use kakera_engine::names::{NetworkId, NodeId};
 use kakera_engine::peer::{Answer, Place, SubmitError, Validator};
-use kakera_engine::policy;
+use kakera_engine::policy::{self, LedgerView};
 use kakera_engine::wire::{
-    BODY_LEN_MAX, NodeStatus, Operation, ProvenValue, Refusal, RefusalKind, Request, Response,
-    Session, VerifiedRequest, canonical,
+    BODY_LEN_MAX, NodeStatus, Operation, ProvenValue, Refusal, RefusalKind, Remark, Request,
+    Response, Session, VerifiedRequest, canonical,
 };
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tracing::error;
 
 use super::ValidatorError;
+use super::desk::Desk;
+use super::fetch::Fetched;
+use super::peers::Peers;
+use super::voting_log::VotingLog;
+use super::writer::Writer;
 use crate::blocking::blocking;
 use crate::chain_store::{ChainServer, ChainStore};
 use crate::chain_view::ChainView;
 use crate::clock::unix_milliseconds;
+use crate::exchange::Exchange;
 use crate::fabric::Incoming;
 use crate::id::Identity;
 use crate::network_file::NetworkFile;
@@ -38,27 +46,24 @@ const PROVE_KEYS_MAX: usize = 1024;
 
 const NOT_CONFIRMED: &str = "not enough storage nodes have confirmed the entry; it may still become \
      final; try again with the same entry, and see that two storage nodes run";
+const NOT_A_MEMBER: &str =
+    "this validator is not of the set, or does not know of it yet; ask another one";
+const NOT_AGREED: &str = "the validators have not agreed on the entry, which takes more than two thirds of \
+     them; it may still become final; try again with the same entry, and see that they run";
 
 pub(super) struct Service {
-    id: NodeId,
+    pub(super) id: NodeId,
     network: NetworkId,
     identity: Arc<Identity>,
     server: ChainServer<OsDisk>,
-    desk: Mutex<Desk>,
-    /// There may be a block to make.
-    work: Notify,
-    durable: watch::Sender<u64>,
-    /// The final chain.
-    view: watch::Sender<Arc<ChainView>>,
+    pub(super) desk: Desk,
+    writer: Mutex<Writer<OsDisk>>,
+    pub(super) peers: Peers,
+    /// Which source a validator that only follows asks next.
+    pub(super) turn: AtomicUsize,
+    durable: watch::Receiver<u64>,
     /// Reads wait until this height is final: it may have been shown before a restart.
     shown_before: u64,
-}
-
-/// The machine and who waits for it.
-struct Desk {
-    machine: Validator,
-    next_ticket: u64,
-    submitters: BTreeMap<u64, oneshot::Sender<Result<Place, SubmitError>>>,
 }
 
 impl Service {
@@ -66,86 +71,93 @@ impl Service {
         identity: Arc<Identity>,
         network: NetworkFile,
         store: Arc<ChainStore<OsDisk>>,
+        voting_log: Option<VotingLog<OsDisk>>,
         machine: Validator,
     ) -> Arc<Self> {
         let network_id = network.network_id();
         let view = ChainView::new(machine.chain(), Arc::new(network.addresses), u64::MAX);
-        let durable = machine.durable_height();
+        let shown_before = machine.durable_height();
+        let writer = Writer::new(Arc::clone(&store), voting_log);
         Arc::new(Self {
             id: identity.node_id(),
             network: network_id,
             identity,
             server: ChainServer::new(store),
-            desk: Mutex::new(Desk { machine, next_ticket: 0, submitters: BTreeMap::new() }),
-            work: Notify::new(),
-            durable: watch::Sender::new(durable),
-            view: watch::Sender::new(Arc::new(view)),
-            shown_before: durable,
+            desk: Desk::new(machine, view),
+            durable: writer.durable(),
+            writer: Mutex::new(writer),
+            peers: Peers::default(),
+            turn: AtomicUsize::new(0),
+            shown_before,
         })
-    }
-
-    /// The final chain; attested, since this validator is who attests it.
-    pub(super) fn view(&self) -> Arc<ChainView> {
-        Arc::clone(&self.view.borrow())
-    }
-
-    /// The final chain, whenever there is a new one.
-    pub(super) fn views(&self) -> watch::Receiver<Arc<ChainView>> {
-        self.view.subscribe()
     }
 
     pub(super) fn durable_height(&self) -> u64 {
         *self.durable.borrow()
     }
 
-    /// Makes blocks and syncs them, until the disk fails or a block brings other validators.
-    pub(super) async fn write(self: Arc<Self>) -> ValidatorError {
+    /// The other validators, if this one is of the set too.
+    pub(super) fn others(&self, view: &ChainView) -> BTreeSet<NodeId> {
+        let mut others: BTreeSet<NodeId> = view.state().validators().0.keys().copied().collect();
+        if others.remove(&self.id) { others } else { BTreeSet::new() }
+    }
+
+    /// Another validator says how long its chain is.
+    pub(super) fn hear_height(&self, from: NodeId, height: u64) {
+        let clock = self.desk.clock();
+        self.desk.act(|machine| machine.handle_height(from, height, clock));
+        self.desk.notify_writer();
+    }
+
+    /// Writes and speaks until the disk fails.
+    pub(super) async fn write(self: Arc<Self>, exchange: Exchange) -> ValidatorError {
+        let mut fetching = JoinSet::new();
+        let mut fetched = None;
         loop {
             let service = Arc::clone(&self);
-            if let Err(error) = blocking(move || service.write_blocks()).await {
+            if let Err(error) = blocking(move || service.work(fetched)).await {
                 return error;
             }
-            self.work.notified().await;
+            fetched = None;
+            if fetching.is_empty()
+                && let Some(question) = self.poll_fetch()
+            {
+                fetching.spawn(Arc::clone(&self).fetch(exchange.clone(), question));
+            }
+            let wake = self.next_wake(fetching.is_empty());
+            tokio::select! {
+                () = self.desk.writer_notified() => {}
+                () = sleep_or_wait(wake) => {}
+                Some(answer) = fetching.join_next() => fetched = answer.ok().flatten(),
+            }
         }
     }
 
-    fn write_blocks(&self) -> Result<(), ValidatorError> {
-        loop {
-            if !self.at_desk(|machine| machine.decides_alone()) {
-                return Err(ValidatorError::NotAlone);
-            }
-            let now = unix_milliseconds();
-            let block = self.at_desk(|machine| machine.poll_block(now, &mut system_random()));
-            let Some(block) = block else { return Ok(()) };
-            self.server.store().append(std::slice::from_ref(&block))?;
-            self.at_desk(Validator::handle_durable);
-            self.durable.send_replace(block.block.header.height);
+    /// Everything that there is to do now, and to say.
+    fn work(&self, fetched: Option<Fetched>) -> Result<(), ValidatorError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let (desk, clock) = (&self.desk, self.desk.clock());
+        if let Some(Fetched { source, head, blocks }) = fetched {
+            writer.catch_up(desk, clock, blocks)?;
+            desk.act(|machine| machine.handle_height(source, head, clock));
+        }
+        self.renew_anchor();
+        writer.work(desk, clock, &mut system_random(), |remark| self.peers.tell(&remark))
+    }
+
+    /// The beacon needs links of each validator; computing them takes some milliseconds.
+    fn renew_anchor(&self) {
+        if let Some(number) = self.desk.act(|machine| machine.wants_anchor()) {
+            let links = BeaconChain::new(&self.network, self.identity.signing_key(), number);
+            self.desk.act(|machine| machine.register_anchor(links.anchor()));
         }
     }
 
-    /// Lets the machine act and tells everyone what came of it.
-    fn at_desk<T>(&self, act: impl FnOnce(&mut Validator) -> T) -> T {
-        let mut desk = self.lock_desk();
-        let result = act(&mut desk.machine);
-        let head = desk.machine.chain().head().header.height;
-        self.view.send_if_modified(|view| {
-            let moved = view.height() != head;
-            if moved {
-                *view = Arc::new(view.at(desk.machine.chain()));
-            }
-            moved
-        });
-        while let Some((ticket, outcome)) = desk.machine.poll_outcome() {
-            if let Some(submitter) = desk.submitters.remove(&ticket) {
-                // Fails if the submitter no longer waits.
-                let _ = submitter.send(outcome);
-            }
-        }
-        result
-    }
-
-    fn lock_desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How long until the machine wants to be woken.
+    fn next_wake(&self, may_fetch: bool) -> Option<Duration> {
+        let (wake, fetch) = self.desk.act(|machine| (machine.next_wake(), machine.next_fetch()));
+        let next = wake.into_iter().chain(fetch.filter(|_| may_fetch)).min();
+        next.map(|moment| self.desk.until(moment))
     }
 
     /// Answers one request.
@@ -158,13 +170,13 @@ impl Service {
     }
 
     async fn answer(self: &Arc<Self>, incoming: Incoming) -> Result<Answer, Refusal> {
-        let Incoming { peer, exporter, header, .. } = incoming;
+        let Incoming { peer, exporter, header, body, .. } = incoming;
         let (network, receiver) = (self.network, self.id);
         let session = Session { network, author: peer, receiver, exporter };
         let now = unix_milliseconds();
         let request = Request::verify(&header, &session, now)
             .map_err(|error| Refusal::new(RefusalKind::Invalid, error.to_string()))?;
-        policy::authorise(&request, &*self.view(), &self.id, None, now)?;
+        policy::authorise(&request, &*self.desk.view(), &self.id, None, now)?;
         let VerifiedRequest { author, deadline, operation, .. } = request;
         let until = answer_time(deadline.saturating_sub(now));
         match operation {
@@ -178,6 +190,7 @@ impl Service {
                 self.wait_for_block(from, until).await;
                 self.answer_from_chain(Operation::Follow { from, acknowledged: None, form }).await
             }
+            Operation::Confer { head } => self.listen(author, head, body).await,
             Operation::Status => Ok(Answer::bare(Response::Status(self.status()))),
             other => self.answer_from_chain(other).await,
         }
@@ -185,7 +198,8 @@ impl Service {
 
     async fn answer_from_chain(self: &Arc<Self>, operation: Operation) -> Result<Answer, Refusal> {
         let service = Arc::clone(self);
-        let answer = blocking(move || service.server.answer(&operation, &service.view())).await;
+        let answer =
+            blocking(move || service.server.answer(&operation, &service.desk.view())).await;
         answer.ok_or_else(|| {
             let message = "this is a validator; ask the storage nodes of the group";
             Refusal::new(RefusalKind::Invalid, message)
@@ -193,33 +207,53 @@ impl Service {
     }
 
     async fn submit(self: &Arc<Self>, entry: Entry, until: Instant) -> Result<Answer, Refusal> {
+        if !self.desk.view().is_validator(&self.id) {
+            return Err(Refusal::new(RefusalKind::Unavailable, NOT_A_MEMBER));
+        }
         let (sender, outcome) = oneshot::channel();
         let service = Arc::clone(self);
         // Signatures and the state: off the threads that move packets.
-        blocking(move || {
-            let ticket = {
-                let mut desk = service.lock_desk();
-                desk.next_ticket += 1;
-                let ticket = desk.next_ticket;
-                desk.submitters.insert(ticket, sender);
-                ticket
-            };
-            service.at_desk(|machine| machine.handle_submit(ticket, entry));
-            service.work.notify_one();
-        })
-        .await;
+        blocking(move || service.desk.submit(entry, sender)).await;
         match timeout_at(until, outcome).await {
             Ok(Ok(Ok(Place { height, index }))) => {
                 Ok(Answer::bare(Response::Submitted { height, index }))
             }
             Ok(Ok(Err(refusal))) => Err(refusal_of(&refusal)),
-            Ok(Err(_)) | Err(_) => Err(Refusal::new(RefusalKind::Unavailable, NOT_CONFIRMED)),
+            Ok(Err(_)) | Err(_) => {
+                let alone = self.desk.act(|machine| machine.decides_alone());
+                let message = if alone { NOT_CONFIRMED } else { NOT_AGREED };
+                Err(Refusal::new(RefusalKind::Unavailable, message))
+            }
         }
+    }
+
+    /// Takes what another validator says.
+    async fn listen(
+        self: &Arc<Self>,
+        from: NodeId,
+        head: u64,
+        body: Bytes,
+    ) -> Result<Answer, Refusal> {
+        let remarks = Remark::read_list(&body)
+            .map_err(|error| Refusal::new(RefusalKind::Invalid, error.to_string()))?;
+        let service = Arc::clone(self);
+        blocking(move || {
+            let clock = service.desk.clock();
+            for remark in remarks {
+                service.desk.act(|machine| match remark {
+                    Remark::Message(message) => machine.handle_message(from, *message, clock),
+                    Remark::Entry(entry) => machine.handle_shared(*entry, clock),
+                });
+            }
+            service.hear_height(from, head);
+        })
+        .await;
+        Ok(Answer::bare(Response::Conferred { head: self.desk.view().height() }))
     }
 
     /// The final chain, once it shows all that was shown before a restart.
     async fn read(&self, until: Instant) -> Result<Arc<ChainView>, Refusal> {
-        let mut view = self.view.subscribe();
+        let mut view = self.desk.views();
         let caught_up = view.wait_for(|view| view.height() >= self.shown_before);
         match timeout_at(until, caught_up).await {
             Ok(Ok(view)) => Ok(Arc::clone(&view)),
@@ -241,8 +275,8 @@ impl Service {
     async fn acknowledge(self: &Arc<Self>, author: NodeId, ack: FollowAck) -> Result<(), Refusal> {
         let service = Arc::clone(self);
         blocking(move || {
-            let counted = service.at_desk(|machine| machine.handle_ack(author, &ack));
-            service.work.notify_one();
+            let counted = service.desk.act(|machine| machine.handle_ack(author, &ack));
+            service.desk.notify_writer();
             counted
         })
         .await
@@ -254,7 +288,7 @@ impl Service {
 
     /// Waits until the block of a height is durable, pending or not: followers make it final.
     async fn wait_for_block(&self, height: u64, until: Instant) {
-        let mut durable = self.durable.subscribe();
+        let mut durable = self.durable.clone();
         let until = until.min(Instant::now() + FOLLOW_WAIT);
         // An answer without blocks is what ends a wait in vain.
         let _ = timeout_at(until, durable.wait_for(|newest| *newest >= height)).await;
@@ -268,6 +302,14 @@ impl Service {
             quota: 0,
             height: self.durable_height(),
         }
+    }
+}
+
+/// Sleeps, or for ever without a duration.
+async fn sleep_or_wait(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
     }
 }
 

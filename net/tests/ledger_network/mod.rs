@@ -11,8 +11,8 @@ use bytes::Bytes;
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::{
-    Body, Chain, Entry, Genesis, HeadAttestation, LightClient, NodeJoin, Pointer, Roles,
-    SignedHeader, Suite,
+    BeaconChain, Body, Chain, Entry, Genesis, HeadAttestation, LightClient, NodeJoin, Pointer,
+    Roles, SignedHeader, Suite,
 };
 use kakera_engine::names::NodeId;
 use kakera_engine::peer::Answer;
@@ -109,7 +109,7 @@ async fn free(folder: &Path, address: SocketAddr) {
 pub(crate) struct Network {
     pub(crate) root: TempDir,
     pub(crate) file: NetworkFile,
-    pub(crate) validator: Option<Process>,
+    pub(crate) validators: BTreeMap<u8, Process>,
     pub(crate) nodes: BTreeMap<u8, Process>,
     pub(crate) book: Arc<Book>,
     exchanges: BTreeMap<u8, Exchange>,
@@ -118,70 +118,92 @@ pub(crate) struct Network {
 impl Network {
     /// A running validator and so many running, enrolled storage nodes.
     pub(crate) async fn new(storage_nodes: u8) -> Self {
-        let address = listening::free_address().unwrap();
-        let genesis = Genesis {
-            suite: Suite,
-            name: "clinic".into(),
-            created: 1_700_000_000_000,
-            validators: [(id(VALIDATOR), 1)].into_iter().collect(),
-            operators: (OPERATOR..OPERATOR + 20).map(id).collect(),
-            code: CodeParameters { kind: CodeKind::Mbr, n: 3, k: 2, d: 2 },
-            key: KeyParameters::new(3, 2, 2).unwrap(),
-            pointers_per_author_max: 1_000_000,
-            version: None,
-            anchors: BTreeMap::new(),
-        };
-        let file = NetworkFile { genesis, addresses: [(id(VALIDATOR), address)].into() };
-        let book = Arc::new(Book(Mutex::new(file.addresses.clone())));
-        let mut network = Self {
-            root: tempfile::tempdir().unwrap(),
-            file,
-            validator: None,
-            nodes: BTreeMap::new(),
-            book,
-            exchanges: BTreeMap::new(),
-        };
-        std::fs::create_dir(network.validator_folder()).unwrap();
-        identity(VALIDATOR).store(&network.validator_folder().join("identity.key")).unwrap();
-        network.start_validator();
+        let mut network = Self::found(&[VALIDATOR]);
+        network.start_validator(VALIDATOR);
         for number in 0..storage_nodes {
             network.add_node(STORAGE + number, u64::from(number) + 1).await;
         }
         network
     }
 
-    pub(crate) fn validator_folder(&self) -> PathBuf {
-        self.root.path().join("validator")
+    /// So many running validators, which agree.
+    pub(crate) fn of_validators(count: u8) -> Self {
+        let numbers: Vec<u8> = (VALIDATOR..VALIDATOR + count).collect();
+        let mut network = Self::found(&numbers);
+        numbers.iter().for_each(|number| network.start_validator(*number));
+        network
+    }
+
+    /// Folders for these validators; several need version 2 of the rules.
+    fn found(validators: &[u8]) -> Self {
+        let agree = validators.len() > 1;
+        let beacon = |number: &u8| BeaconChain::of_genesis(identity(*number).signing_key());
+        let anchored = validators.iter().filter(|_| agree);
+        let genesis = Genesis {
+            suite: Suite,
+            name: "clinic".into(),
+            created: 1_700_000_000_000,
+            validators: validators.iter().map(|number| (id(*number), 1)).collect(),
+            operators: (OPERATOR..OPERATOR + 20).map(id).collect(),
+            code: CodeParameters { kind: CodeKind::Mbr, n: 3, k: 2, d: 2 },
+            key: KeyParameters::new(3, 2, 2).unwrap(),
+            pointers_per_author_max: 1_000_000,
+            version: agree.then_some(2),
+            anchors: anchored.map(|number| (id(*number), beacon(number).anchor())).collect(),
+        };
+        let address = |number: &u8| (id(*number), listening::free_address().unwrap());
+        let file = NetworkFile { genesis, addresses: validators.iter().map(address).collect() };
+        let book = Arc::new(Book(Mutex::new(file.addresses.clone())));
+        let network = Self {
+            root: tempfile::tempdir().unwrap(),
+            file,
+            validators: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            book,
+            exchanges: BTreeMap::new(),
+        };
+        validators.iter().for_each(|number| network.make_validator(*number));
+        network
+    }
+
+    /// The folder of a validator whose key never voted.
+    pub(crate) fn make_validator(&self, number: u8) {
+        let folder = self.validator_folder(number);
+        std::fs::create_dir(&folder).unwrap();
+        identity(number).store(&folder.join("identity.key")).unwrap();
+        validator::create_voting_log(&folder).unwrap();
+    }
+
+    pub(crate) fn validator_folder(&self, number: u8) -> PathBuf {
+        self.root.path().join(format!("validator-{number}"))
     }
 
     pub(crate) fn node_folder(&self, number: u8) -> PathBuf {
         self.root.path().join(format!("node-{number}"))
     }
 
-    pub(crate) fn validator_settings(&self) -> ValidatorSettings {
+    pub(crate) fn validator_settings(&self, number: u8) -> ValidatorSettings {
         ValidatorSettings {
-            folder: self.validator_folder(),
-            listen: self.file.addresses[&id(VALIDATOR)],
+            folder: self.validator_folder(number),
+            listen: self.book.address(&id(number)).unwrap(),
             network: self.file.clone(),
         }
     }
 
-    pub(crate) fn start_validator(&mut self) {
-        let settings = self.validator_settings();
+    pub(crate) fn start_validator(&mut self, number: u8) {
+        let settings = self.validator_settings(number);
         let run = |stop: oneshot::Receiver<()>| {
             validator::run(settings, async {
                 let _ = stop.await;
             })
         };
-        self.validator = Some(Process::spawn(run));
+        self.validators.insert(number, Process::spawn(run));
     }
 
-    pub(crate) async fn kill_validator(&mut self) {
-        self.validator
-            .take()
-            .unwrap()
-            .kill(&self.validator_folder(), self.file.addresses[&id(VALIDATOR)])
-            .await;
+    pub(crate) async fn kill_validator(&mut self, number: u8) {
+        let address = self.book.address(&id(number)).unwrap();
+        let process = self.validators.remove(&number).unwrap();
+        process.kill(&self.validator_folder(number), address).await;
     }
 
     /// Enrols a storage node by the operator's entry of this sequence number, and starts it.
@@ -249,7 +271,7 @@ impl Network {
     ) -> Result<(u64, u64), Refusal> {
         let entry =
             Entry::sign(&self.file.network_id(), identity(author).signing_key(), sequence, body);
-        submit(&self.exchange(author), entry, timeout).await
+        submit(&self.exchange(author), VALIDATOR, entry, timeout).await
     }
 
     pub(crate) fn pointer(&self, number: u64) -> Body {
@@ -303,11 +325,12 @@ pub(crate) fn pointer(file: &NetworkFile, number: u64) -> Body {
 
 pub(crate) async fn submit(
     exchange: &Exchange,
+    validator: u8,
     entry: Entry,
     timeout: Duration,
 ) -> Result<(u64, u64), Refusal> {
     let operation = Operation::Submit(Box::new(entry));
-    match retry(exchange, id(VALIDATOR), &operation, timeout).await.response {
+    match retry(exchange, id(validator), &operation, timeout).await.response {
         Response::Submitted { height, index } => Ok((height, index)),
         Response::Refused(refusal) => Err(refusal),
         other => panic!("{other:?}"),

@@ -355,8 +355,20 @@ impl Network {
                 return;
             }
             let Some(validator) = &mut self.machines[to].validator else { return };
-            if let Err(error) = validator.handle_block(block, clock) {
-                return self.broken(&format!("machine {to} refuses a certified block: {error}"));
+            let chain = validator.chain();
+            if block.block.header.height <= chain.head().header.height {
+                continue;
+            }
+            let checked = match chain.check_certified(&block, None) {
+                Ok(checked) => checked,
+                Err(error) => {
+                    return self
+                        .broken(&format!("machine {to} refuses a certified block: {error}"));
+                }
+            };
+            self.machines[to].store(block.clone());
+            if let Some(validator) = &mut self.machines[to].validator {
+                validator.handle_stored(block, checked, clock);
             }
             self.work(to);
         }

@@ -11,8 +11,9 @@ use rand_core::CryptoRng;
 use super::{Pending, Validator};
 use crate::ledger::agreement::{Agreement, AgreementError, AgreementEvent, Message, Pace, Record};
 use crate::ledger::{
-    BeaconChain, Block, BlockError, Body, CertifiedBlock, Chain, CheckedBlock, Digest32, Entry,
-    Equivocation, Proposer, VALIDATORS_MAX, VerifiedEntry,
+    Anchor, BEACON_LINKS, BeaconChain, Block, Body, CertifiedBlock, Chain, CheckedBlock, Digest32,
+    Entry, Equivocation, Proposer, RegisteredAnchor, VALIDATORS_MAX, ValidatorUpdate,
+    VerifiedEntry,
 };
 use crate::names::NodeId;
 use crate::signature::node_id;
@@ -25,6 +26,9 @@ const EARLY_PROPOSALS_MAX: usize = 2;
 const GAP_MAX: u64 = 64;
 /// Entries of all authors that wait for those that come first.
 const GAPS_MAX: usize = 1024;
+/// Links of a beacon chain that are left when the next one is registered: many more than the blocks
+/// until that is in use.
+const LINKS_LEFT_MIN: u32 = 1 << 10;
 /// A validator that is one block behind is most often about to decide on it.
 const BEHIND_PATIENCE: Duration = Duration::from_millis(300);
 
@@ -221,6 +225,13 @@ impl Validator {
         self.council.agreement.next_wake()
     }
 
+    /// When [`Validator::poll_behind`] has an answer, unless the chain moves before.
+    pub fn next_fetch(&self) -> Option<Duration> {
+        let Behind { claims, since } = &self.council.behind;
+        let waits = !claims.is_empty() && self.pending.is_none();
+        waits.then(|| *since + BEHIND_PATIENCE)
+    }
+
     /// What is to be done next to decide with others. `rng` salts the leaves of a block.
     pub fn poll_work(&mut self, clock: Clock, rng: &mut impl CryptoRng) -> Option<Work> {
         self.advance(clock);
@@ -243,17 +254,14 @@ impl Validator {
         claims.pop_first().map(|(ahead, _)| (ahead, next))
     }
 
-    /// A block that the others decided on: becomes pending here, see [`Work::Block`].
-    pub fn handle_block(&mut self, block: CertifiedBlock, clock: Clock) -> Result<(), BlockError> {
-        let height = block.block.header.height;
-        let own = self.chain.head().header.height + u64::from(self.pending.is_some());
-        if height <= own {
-            return Ok(());
-        }
-        let checked = self.chain.check_certified(&block, None)?;
-        self.make_pending(block, checked);
+    /// A block that the others decided on, checked against the final chain and durable here.
+    pub fn handle_stored(&mut self, block: CertifiedBlock, checked: CheckedBlock, clock: Clock) {
+        // The same block may have been decided here meanwhile, and wait to be stored.
+        self.council.work.retain(|work| !matches!(work, Work::Block(_)));
+        self.council.agreement.end();
+        self.pending = Some(Pending::new(block, checked, true));
+        self.settle();
         self.advance(clock);
-        Ok(())
     }
 
     /// Begins the next height when there is a reason to, and does what agreement asks for.
@@ -378,12 +386,40 @@ impl Validator {
 
     /// Puts the proof against a validator on the ledger.
     fn accuse(&mut self, proof: Equivocation) {
+        self.post(Body::Equivocation(proof));
+    }
+
+    /// Puts an entry of its own on the ledger. What is refused now is nothing new.
+    fn post(&mut self, body: Body) {
         let sequence = self.ahead.next_sequence(&self.id);
-        let body = Body::Equivocation(proof);
         let entry = Entry::sign(&self.chain.network(), &self.key, sequence, body);
         if self.admit(entry.clone()).is_ok() {
             self.share(entry);
         }
+    }
+
+    /// Which of its beacon chains this validator should register now: it is of the set, and the
+    /// chain in use has few links left, or there is none.
+    pub fn wants_anchor(&self) -> Option<u32> {
+        let next = self.chain.head().header.height + 1;
+        let registered = self.chain.state().validator(&self.id);
+        let left = |active: RegisteredAnchor| BEACON_LINKS - active.revealed;
+        let lasts = registered.active_anchor(next).is_some_and(|it| left(it) > LINKS_LEFT_MIN);
+        let follows = registered.next_anchor.is_some_and(|anchor| anchor.from > next);
+        let pending = self.pending.iter().flat_map(|pending| &pending.block.block.entries);
+        let waiting = self.waiting.iter().map(VerifiedEntry::entry);
+        let under_way = pending
+            .map(|salted| &salted.entry)
+            .chain(waiting)
+            .any(|entry| entry.author == self.id && matches!(entry.body, Body::ValidatorUpdate(_)));
+        let member = self.chain.version() >= 2 && self.chain.validators().contains(&self.id);
+        (member && !lasts && !follows && !under_way).then_some(registered.anchors + 1)
+    }
+
+    /// Registers the anchor of the chain that [`Validator::wants_anchor`] names.
+    pub fn register_anchor(&mut self, anchor: Anchor) {
+        let address = self.chain.state().validator(&self.id).address;
+        self.post(Body::ValidatorUpdate(ValidatorUpdate { address, anchor: Some(anchor) }));
     }
 
     /// Lets the other validators have an entry.

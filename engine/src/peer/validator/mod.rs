@@ -123,9 +123,6 @@ pub enum AckError {
 /// Why there can be no such validator. Nothing was changed.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum SetupError {
-    /// The genesis names others.
-    #[error("{0} is no validator of this network")]
-    NotAValidator(NodeId),
     /// Its signature alone decides nothing, and the chain's rules know no agreement.
     #[error("{0} does not decide alone, and version 1 of the rules knows no agreement")]
     NotAlone(NodeId),
@@ -135,8 +132,8 @@ pub enum SetupError {
 }
 
 impl Validator {
-    /// A validator with a final chain and a durable block after it that may not be final. From
-    /// version 2 on, one that is not of the set only listens, until it is.
+    /// A validator with a final chain and a durable block after it that may not be final. One that
+    /// is not of the set only listens, until it is.
     pub fn new(
         key: SigningKey,
         chain: Chain,
@@ -144,10 +141,8 @@ impl Validator {
     ) -> Result<Self, SetupError> {
         let id = node_id(&key);
         let validators = chain.validators();
-        if chain.version() == 1 && !validators.contains(&id) {
-            return Err(SetupError::NotAValidator(id));
-        }
-        if chain.version() == 1 && !validators.decides(&BTreeSet::from([id])) {
+        let member = validators.contains(&id);
+        if chain.version() == 1 && member && !validators.decides(&BTreeSet::from([id])) {
             return Err(SetupError::NotAlone(id));
         }
         let pending = pending.map(|block| Pending::stored(&chain, block)).transpose()?;
