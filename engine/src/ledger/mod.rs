@@ -23,6 +23,7 @@ mod equivocation;
 mod finality;
 mod genesis;
 mod governance;
+mod ledger_proof;
 mod light;
 mod log;
 mod map;
@@ -62,6 +63,7 @@ pub use genesis::{
     RULES_VERSION_MAX, VALIDATORS_MAX, ValidatorSet, ValidatorSetError,
 };
 pub use governance::OPEN_VOTES_MAX;
+pub use ledger_proof::{Claim, LEDGER_PROOF_LEN_MAX, LedgerProof, LedgerProofError};
 pub use light::{HEAD_AGE_MAX_MILLIS, HeadError, LightClient, Seen, SetChange, VerifiedHead};
 pub use log::{Digest32, Log, LogProof, LogProofError, leaf_hash, root_of};
 pub use map::{AuthenticatedMap, StateProof};

@@ -22,7 +22,7 @@ use crate::random::system_random;
 use crate::store::disk::OsDisk;
 use crate::sync::{
     Asked, GATHER_BLOCKS_MIN, Gathering, Replica, SyncError, ask_heads, attested_head, gather,
-    rank, speaks_new_forms, take_blocks,
+    rank, take_blocks,
 };
 use crate::upkeep::Upkeep;
 
@@ -30,8 +30,6 @@ use crate::upkeep::Upkeep;
 const ATTESTATION_INTERVAL: Duration = Duration::from_secs(60);
 /// How often a follower of several validators looks whether others have more than its source sends.
 const COURSE_INTERVAL: Duration = Duration::from_secs(20);
-/// How long an empty node waits for a head that shows which requests it may send.
-const FORMS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an attested head may take to arrive.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a source that failed comes after all others.
@@ -192,9 +190,6 @@ impl FollowedLedger {
             return Ok(());
         }
         let candidates = self.candidates(exchange);
-        if self.view().state().version() < 2 && !know_new_forms(&candidates, exchange).await {
-            return Ok(());
-        }
         let least = if course.dropped { 1 } else { GATHER_BLOCKS_MIN };
         let Course { gathering, faulty, .. } = course;
         let Some(chain) =
@@ -290,10 +285,4 @@ impl AddressBook for FollowedLedger {
     fn address(&self, node: &NodeId) -> Option<SocketAddr> {
         self.view().address(node)
     }
-}
-
-/// Whether one of these machines follows rules of version 2 or newer.
-async fn know_new_forms(nodes: &[NodeId], exchange: &Exchange) -> bool {
-    let asked = timeout(FORMS_TIMEOUT, ask_heads(nodes, exchange)).await;
-    asked.is_ok_and(|(asked, _)| asked.iter().any(|asked| speaks_new_forms(&asked.head)))
 }

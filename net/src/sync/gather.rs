@@ -9,21 +9,26 @@ use kakera_engine::ledger::{Chain, ChunkError, Genesis, Prefix, SnapshotAssembly
 use kakera_engine::names::NodeId;
 use kakera_engine::wire::{Operation, Response};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, error, info};
 
-use super::heads::ask_set_changes;
+use super::heads::{ask_all, ask_heads, ask_set_changes, speaks_new_forms};
 use super::{Replica, SyncError};
 use crate::blocking::blocking;
 use crate::exchange::Exchange;
 
 /// Questions that one source is asked at a time: the next is on its way while a chunk is checked.
 const QUESTIONS_MAX: usize = 4;
+/// How long a source may be silent before others are asked for what it was asked for.
+const STALL: Duration = Duration::from_secs(3);
+/// How long a machine without a chain waits for a head that shows which requests it may send.
+const FORMS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait for a base or a chunk.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A snapshot that is being gathered. What is here stays when all sources fail, so that it can go on
 /// with others.
-pub(crate) struct Gathering {
+pub struct Gathering {
     height: u64,
     assembly: Arc<Mutex<SnapshotAssembly>>,
     /// Who is asked.
@@ -34,11 +39,11 @@ pub(crate) struct Gathering {
 type Offer = (NodeId, SnapshotBase);
 
 /// The chain after a snapshot that is at least `least` blocks ahead of the chain kept here; `None` if
-/// nobody offers one.
+/// nobody offers one. Nobody is asked who may not know the question, which came with rules version 2.
 ///
 /// An interrupted gathering is left in `interrupted`, where the next call finds it. Those who send
 /// something false are put among the `faulty`, with the reason, and asked no more.
-pub(crate) async fn gather(
+pub async fn gather(
     replica: &Replica,
     least: u64,
     nodes: &[NodeId],
@@ -46,18 +51,30 @@ pub(crate) async fn gather(
     faulty: &mut BTreeMap<NodeId, String>,
     exchange: &Exchange,
 ) -> Result<Option<Chain>, SyncError> {
+    if replica.view().state().version() < 2 && !know_new_forms(nodes, exchange).await {
+        return Ok(None);
+    }
+    let mut offers = ask_all(nodes, |node| {
+        let exchange = exchange.clone();
+        async move { ask_base(node, &exchange).await }
+    })
+    .await;
+    offers.retain(|(node, _)| !faulty.contains_key(node));
+    let sources: Vec<NodeId> = offers.iter().map(|(node, _)| *node).collect();
     let mut gathering = match interrupted.take() {
         Some(gathering) => gathering,
         None => {
-            let mut offers = offers(replica, least, nodes, exchange).await;
-            offers.retain(|(node, _)| !faulty.contains_key(node));
+            let height = |(_, base): &Offer| base.head().header.height;
+            let least = replica.height() + least;
+            offers.retain(|offer| height(offer) >= least);
             if offers.is_empty() {
                 return Ok(None);
             }
+            offers.sort_by_key(|offer| std::cmp::Reverse(height(offer)));
             Gathering::begin(&replica.network().genesis, offers, faulty, exchange).await?
         }
     };
-    match gathering.run(nodes, faulty, exchange).await {
+    match gathering.run(&sources, faulty, exchange).await {
         Ok(()) => Ok(gathering.finish()),
         // Nobody has this snapshot any more.
         Err(error @ SyncError::Dropped(_)) => Err(error),
@@ -68,36 +85,16 @@ pub(crate) async fn gather(
     }
 }
 
-/// The bases of snapshots that are at least `least` blocks ahead of the chain kept here, the highest
-/// first; not verified.
-async fn offers(
-    replica: &Replica,
-    least: u64,
-    nodes: &[NodeId],
-    exchange: &Exchange,
-) -> Vec<Offer> {
-    let mut questions = JoinSet::new();
-    for node in nodes.iter().copied() {
-        let exchange = exchange.clone();
-        questions.spawn(async move { (node, ask_base(node, &exchange).await) });
-    }
-    let (least, mut offers) = (replica.height() + least, Vec::new());
-    while let Some(answer) = questions.join_next().await {
-        match answer {
-            Ok((node, Ok(base))) if base.head().header.height >= least => offers.push((node, base)),
-            Ok((node, Ok(_))) => debug!(%node, "its snapshot is too near"),
-            Ok((node, Err(error))) => debug!(%node, %error, "no snapshot"),
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
-    }
-    offers.sort_by_key(|(_, base)| std::cmp::Reverse(base.head().header.height));
-    offers
+/// Whether one of these machines follows rules of version 2 or newer.
+async fn know_new_forms(nodes: &[NodeId], exchange: &Exchange) -> bool {
+    let asked = timeout(FORMS_TIMEOUT, ask_heads(nodes, exchange)).await;
+    asked.is_ok_and(|(asked, _)| asked.iter().any(|asked| speaks_new_forms(&asked.head)))
 }
 
-async fn ask_base(node: NodeId, exchange: &Exchange) -> Result<SnapshotBase, SyncError> {
+async fn ask_base(node: NodeId, exchange: &Exchange) -> Result<Offer, SyncError> {
     let answer = exchange.ask(node, &Operation::Snapshot, Bytes::new(), TIMEOUT, None).await?;
     match answer.response {
-        Response::Snapshot(base) => Ok(*base),
+        Response::Snapshot(base) => Ok((node, *base)),
         other => Err(SyncError::of_other(other)),
     }
 }
@@ -153,28 +150,34 @@ impl Gathering {
         let mut last = SyncError::NoSource;
         while !self.lock().is_complete() {
             self.ask_all(&mut questions);
-            let Some((node, chunk)) = questions.next().await else { return Err(last) };
-            let taken = match chunk {
-                Ok(chunk) => self.take(node, chunk).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = taken {
-                match &error {
-                    SyncError::Chunk(refused) if refused.error != ChunkError::Overlap => {
-                        error!(source = %node, %error, "a false chunk of a snapshot");
-                        faulty.insert(node, refused.error.to_string());
-                    }
-                    _ => debug!(source = %node, %error, "gathering goes on without it"),
+            match questions.next(self.sources.len() > 1).await {
+                Next::Nothing => return Err(last),
+                Next::Stalled(node) => {
+                    debug!(source = %node, "asking others for what it does not send");
+                    self.leave_out(&node);
                 }
-                self.sources.remove(&node);
-                self.lock().handle_silence(&node);
-                last = error;
-            } else if questions.under_way(&node) == 0 {
-                // It may have sent what it was not asked for.
-                self.lock().handle_silence(&node);
+                Next::Answer(node, chunk) => {
+                    let taken = match chunk {
+                        Ok(chunk) => self.take(node, chunk).await,
+                        Err(error) => Err(error),
+                    };
+                    if let Err(error) = taken {
+                        blame(node, &error, faulty);
+                        self.leave_out(&node);
+                        last = error;
+                    } else if questions.under_way(&node) == 0 {
+                        // It may have sent what it was not asked for.
+                        self.lock().handle_silence(&node);
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    fn leave_out(&mut self, node: &NodeId) {
+        self.sources.remove(node);
+        self.lock().handle_silence(node);
     }
 
     /// The chain; all of it is here.
@@ -212,6 +215,16 @@ impl Gathering {
     }
 }
 
+fn blame(node: NodeId, error: &SyncError, faulty: &mut BTreeMap<NodeId, String>) {
+    match error {
+        SyncError::Chunk(refused) if refused.error != ChunkError::Overlap => {
+            error!(source = %node, %error, "a false chunk of a snapshot");
+            faulty.insert(node, refused.error.to_string());
+        }
+        _ => debug!(source = %node, %error, "gathering goes on without it"),
+    }
+}
+
 fn lock(assembly: &Mutex<SnapshotAssembly>) -> MutexGuard<'_, SnapshotAssembly> {
     assembly.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -221,7 +234,21 @@ struct Questions {
     height: u64,
     exchange: Exchange,
     tasks: JoinSet<(NodeId, Result<Bytes, SyncError>)>,
-    under_way: BTreeMap<NodeId, usize>,
+    under_way: BTreeMap<NodeId, UnderWay>,
+}
+
+struct UnderWay {
+    count: usize,
+    /// When the last answer came, or the first question left.
+    since: Instant,
+}
+
+enum Next {
+    Answer(NodeId, Result<Bytes, SyncError>),
+    /// This source has not answered for a while.
+    Stalled(NodeId),
+    /// Nothing is under way.
+    Nothing,
 }
 
 impl Questions {
@@ -231,11 +258,12 @@ impl Questions {
     }
 
     fn under_way(&self, node: &NodeId) -> usize {
-        self.under_way.get(node).copied().unwrap_or(0)
+        self.under_way.get(node).map_or(0, |under_way| under_way.count)
     }
 
     fn ask(&mut self, node: NodeId, within: Prefix) {
-        *self.under_way.entry(node).or_default() += 1;
+        let new = || UnderWay { count: 0, since: Instant::now() };
+        self.under_way.entry(node).or_insert_with(new).count += 1;
         let (height, exchange) = (self.height, self.exchange.clone());
         self.tasks.spawn(async move {
             let operation = Operation::SnapshotChunk { height, within };
@@ -249,14 +277,33 @@ impl Questions {
         });
     }
 
-    /// The next answer; `None` if nothing is under way.
-    async fn next(&mut self) -> Option<(NodeId, Result<Bytes, SyncError>)> {
-        match self.tasks.join_next().await? {
-            Ok((node, chunk)) => {
-                self.under_way.entry(node).and_modify(|count| *count -= 1);
-                Some((node, chunk))
+    /// What happens next; that somebody stalls only where there are others.
+    async fn next(&mut self, others: bool) -> Next {
+        let oldest = self.under_way.iter().min_by_key(|(_, under_way)| under_way.since);
+        let stalling = oldest.filter(|_| others).map(|(node, oldest)| (*node, oldest.since));
+        let answer = self.tasks.join_next();
+        let answer = match stalling {
+            None => answer.await,
+            Some((node, since)) => match timeout_at(since + STALL, answer).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    self.under_way.remove(&node);
+                    return Next::Stalled(node);
+                }
+            },
+        };
+        match answer {
+            None => Next::Nothing,
+            Some(Ok((node, chunk))) => {
+                if let Some(under_way) = self.under_way.get_mut(&node) {
+                    (under_way.count, under_way.since) = (under_way.count - 1, Instant::now());
+                    if under_way.count == 0 {
+                        self.under_way.remove(&node);
+                    }
+                }
+                Next::Answer(node, chunk)
             }
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
 }

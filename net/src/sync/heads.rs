@@ -11,6 +11,7 @@ use kakera_engine::names::NodeId;
 use kakera_engine::wire::{Operation, Response};
 use rand_core::Rng;
 use tokio::task::JoinSet;
+use tokio::time::timeout_at;
 use tracing::debug;
 
 use super::{Replica, SyncError};
@@ -21,6 +22,8 @@ use crate::random::system_random;
 
 /// How long to wait for a head, or for set changes.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long others may answer after the first.
+const GRACE: Duration = Duration::from_secs(1);
 /// Heads that are so much lower than the best are as good: a chain under way is nowhere of one
 /// height.
 const HEIGHT_TOLERANCE: u64 = 2;
@@ -46,20 +49,44 @@ pub(crate) struct Source {
 pub(crate) async fn ask_heads(nodes: &[NodeId], exchange: &Exchange) -> (Vec<Asked>, [u8; 32]) {
     let mut nonce = [0; 32];
     system_random().fill_bytes(&mut nonce);
+    let asked = ask_all(nodes, |node| {
+        let exchange = exchange.clone();
+        async move { ask_head(node, nonce, &exchange).await }
+    });
+    (asked.await, nonce)
+}
+
+/// Asks all at once and gives the answers that came until a while after the first: nobody waits for
+/// the dead.
+pub(super) async fn ask_all<T, F>(nodes: &[NodeId], ask: impl Fn(NodeId) -> F) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, SyncError>> + Send + 'static,
+{
     let mut questions = JoinSet::new();
     for node in nodes.iter().copied() {
-        let exchange = exchange.clone();
-        questions.spawn(async move { (node, ask_head(node, nonce, &exchange).await) });
+        let question = ask(node);
+        questions.spawn(async move { (node, question.await) });
     }
-    let mut asked = Vec::new();
-    while let Some(answer) = questions.join_next().await {
-        match answer {
-            Ok((_, Ok(answer))) => asked.push(answer),
-            Ok((node, Err(error))) => debug!(%node, %error, "no head"),
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    let (mut answers, mut until) = (Vec::new(), None);
+    loop {
+        let next = match until {
+            None => questions.join_next().await,
+            Some(until) => match timeout_at(until, questions.join_next()).await {
+                Ok(next) => next,
+                Err(_) => return answers,
+            },
+        };
+        match next {
+            None => return answers,
+            Some(Ok((_, Ok(answer)))) => answers.push(answer),
+            Some(Ok((node, Err(error)))) => debug!(%node, %error, "no answer"),
+            Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+        }
+        if !answers.is_empty() {
+            until.get_or_insert_with(|| tokio::time::Instant::now() + GRACE);
         }
     }
-    (asked, nonce)
 }
 
 async fn ask_head(node: NodeId, nonce: [u8; 32], exchange: &Exchange) -> Result<Asked, SyncError> {

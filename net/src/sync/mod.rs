@@ -18,8 +18,8 @@ use tracing::warn;
 
 pub(crate) use self::delta::take_blocks;
 pub use self::error::SyncError;
-pub(crate) use self::gather::{Gathering, gather};
-pub(crate) use self::heads::{Asked, Source, ask_heads, attested_head, rank, speaks_new_forms};
+pub use self::gather::{Gathering, gather};
+pub(crate) use self::heads::{Asked, Source, ask_heads, attested_head, rank};
 pub use self::replica::Replica;
 use crate::exchange::Exchange;
 

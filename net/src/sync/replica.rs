@@ -97,7 +97,7 @@ impl Replica {
 
     /// Goes on from a chain that was verified elsewhere, in place of all that is kept. Blocks on the
     /// disk.
-    pub(crate) fn begin_after(&self, gathered: Chain) -> Result<(), SyncError> {
+    pub fn begin_after(&self, gathered: Chain) -> Result<(), SyncError> {
         let mut chain = self.lock_chain();
         self.store().begin_after(&Snapshot::of(&gathered))?;
         *chain = gathered;

@@ -6,6 +6,7 @@
 
 mod desk;
 mod fetch;
+mod join;
 mod peers;
 mod recover;
 mod service;
@@ -96,6 +97,10 @@ pub async fn run(
     let ValidatorSettings { folder, listen, network } = settings;
     let disk = OsDisk::open(&folder)?;
     let identity = load_identity(&folder)?;
+    let founder = network.genesis.validators.contains(&identity.node_id());
+    if !founder || !VotingLog::exists(&disk)? {
+        join::gather_chain(&disk, &network, &identity, listen).await?;
+    }
     let (store, mut machine) = open_chain(&disk, &network, &identity)?;
     let voting_log = open_voting_log(&disk, &mut machine)?;
     let (store, genesis) = (Arc::new(store), network.genesis.clone());
