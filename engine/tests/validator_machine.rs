@@ -165,6 +165,12 @@ impl World {
         std::iter::from_fn(|| self.machine.poll_outcome()).collect()
     }
 
+    /// The place of the only entry of a block.
+    fn place(&self, height: u64, index: u64) -> Place {
+        let [only] = &self.disk[height as usize - 1].block.entries[..] else { panic!() };
+        Place { height, index, salt: only.salt }
+    }
+
     fn final_height(&self) -> u64 {
         self.machine.chain().head().header.height
     }
@@ -192,7 +198,7 @@ fn an_entry_is_final_when_two_followers_or_all_have_it() {
             assert_eq!(world.final_height(), before);
             world.follow(STORAGE + number);
         }
-        let place = Place { height: before + 1, index: u64::from(followers) + 1 };
+        let place = world.place(before + 1, u64::from(followers) + 1);
         assert_eq!(world.outcomes(), [(7, Ok(place))], "{followers}");
         assert_eq!(world.final_height(), before + 1);
     }
@@ -266,7 +272,7 @@ fn the_same_entry_again_gets_the_same_outcome() {
     world.submit(4, entry(9, 1, Body::NodeUpdate(other.clone())));
     assert_eq!(world.outcomes(), [(4, Err(SubmitError::SequenceTaken(1)))]);
     world.follow(STORAGE);
-    let place = Place { height: 2, index: 2 };
+    let place = world.place(2, 2);
     assert_eq!(world.outcomes(), [(1, Ok(place)), (2, Ok(place)), (3, Ok(place))]);
     world.submit(5, update(9, 1));
     assert_eq!(world.outcomes(), [(5, Ok(place))]);
@@ -391,7 +397,8 @@ impl Promises {
         for block in disk {
             for salted in &block.block.entries {
                 let name = (salted.entry.author, salted.entry.sequence);
-                let place = Place { height: block.block.header.height, index };
+                let height = block.block.header.height;
+                let place = Place { height, index, salt: salted.salt };
                 assert_eq!(standing.insert(name, place), None, "an entry twice");
                 index += 1;
             }

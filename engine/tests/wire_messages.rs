@@ -7,7 +7,8 @@ use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::hash::hash;
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::{
-    Body, Chain, Entry, GroupCreate, HeadAttestation, Prefix, Snapshot, StateKey,
+    Body, Chain, Entry, GroupCreate, HeadAttestation, Inclusion, Log, Prefix, SaltedEntry,
+    Snapshot, StateKey, Upgrade,
 };
 use kakera_engine::names::{Epoch, GroupId, NetworkId, ObjectId};
 use kakera_engine::object::GroupHashes;
@@ -56,6 +57,7 @@ fn operations() -> Vec<(&'static str, Operation)> {
     });
     let entry = Entry::sign(&NETWORK, &key(1), 1, body);
     let after = Some(ObjectId([9; 32]));
+    let posted = entry.clone();
     vec![
         ("store", Operation::Store(Box::new(Store { object, share }))),
         ("read", Operation::Read(Read { part: part(), groups, descriptor: true, key_part: false })),
@@ -84,6 +86,9 @@ fn operations() -> Vec<(&'static str, Operation)> {
         ("set changes", Operation::SetChanges { after: 5 }),
         ("snapshot", Operation::Snapshot),
         ("snapshot chunk", Operation::SnapshotChunk { height: 5, within: Prefix::ROOT }),
+        ("confer", Operation::Confer { head: 5 }),
+        ("consult", Operation::Consult { keys: vec![StateKey::Counts], from: 5, nonce: [6; 32] }),
+        ("post", Operation::Post(Box::new(posted))),
     ]
 }
 
@@ -95,6 +100,13 @@ fn responses() -> Vec<(&'static str, Response)> {
     let head = genesis.head();
     let snapshot = Snapshot::of(&Chain::new(genesis).unwrap()).base().clone();
     let attestation = HeadAttestation::sign(&head.header, [6; 32], NOW, &key(1));
+    let body = Body::Upgrade(Upgrade { version: 2 });
+    let entry = SaltedEntry { salt: [5; 16], entry: Entry::sign(&NETWORK, &key(1), 1, body) };
+    let mut log = Log::default();
+    log.append(entry.leaf());
+    let inclusion = Inclusion { head: head.clone(), salt: [5; 16], proof: log.prove(0).unwrap() };
+    let consulted =
+        Response::Consulted { head: Box::new(head.clone()), attestation: attestation.clone() };
     let progress = RepairProgress {
         finished: true,
         objects_found: 1,
@@ -133,6 +145,9 @@ fn responses() -> Vec<(&'static str, Response)> {
         ("set changes", Response::SetChanges { more: true }),
         ("snapshot", Response::Snapshot(Box::new(snapshot))),
         ("snapshot chunk", Response::SnapshotChunk),
+        ("conferred", Response::Conferred { head: 9 }),
+        ("consulted", consulted),
+        ("posted", Response::Posted { height: 9, inclusion: Box::new(inclusion) }),
     ]
 }
 
@@ -327,7 +342,7 @@ proptest! {
     }
 }
 
-const OPERATIONS: [(&str, &str); 15] = [
+const OPERATIONS: [(&str, &str); 18] = [
     ("store", "eb64f44aa7fe911b"),
     ("read", "6b46126729974da9"),
     ("inventory", "345604b3ea67908a"),
@@ -343,8 +358,11 @@ const OPERATIONS: [(&str, &str); 15] = [
     ("set changes", "92ca65d33bb53a96"),
     ("snapshot", "547874885d0026bb"),
     ("snapshot chunk", "ff9f82e435186257"),
+    ("confer", "c809e765c215abf6"),
+    ("consult", "d97240bc5d493380"),
+    ("post", "6f156ff8f4ce2405"),
 ];
-const RESPONSES: [(&str, &str); 15] = [
+const RESPONSES: [(&str, &str); 18] = [
     ("refused", "d7304560ef79fcbb"),
     ("stored", "a500c57e7cc0847b"),
     ("read", "889375ea49170e1c"),
@@ -360,6 +378,9 @@ const RESPONSES: [(&str, &str); 15] = [
     ("set changes", "ce3eaa340e38df4c"),
     ("snapshot", "0fe7d030fd75534e"),
     ("snapshot chunk", "30ac821e2e60acff"),
+    ("conferred", "3c3bc14c4b980354"),
+    ("consulted", "c493c6e4607b242d"),
+    ("posted", "3a308f73cf46e39b"),
 ];
 const OTHERS: [(&str, &str); 3] = [
     ("request", "ef5c14881cc140d5"),

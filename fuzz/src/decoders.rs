@@ -11,16 +11,16 @@ use kakera_engine::keyshare::{
 };
 use kakera_engine::ledger::agreement::{Message, Record};
 use kakera_engine::ledger::{
-    CertifiedBlock, Chain, ChunkError, CompactBlock, Entry, Genesis, LightClient, LogProof, Prefix,
-    SetChange, SignedHeader, SignedProposal, SignedVote, SnapshotAssembly, SnapshotBase,
-    StateChunk, StateKey, StateProof,
+    CertifiedBlock, Chain, ChunkError, CompactBlock, Entry, Genesis, LedgerProof, LightClient,
+    LogProof, Prefix, SentBlock, SetChange, SignedHeader, SignedProposal, SignedVote,
+    SnapshotAssembly, SnapshotBase, StateChunk, StateKey, StateProof,
 };
 use kakera_engine::names::Slot;
 use kakera_engine::object::{Descriptor, GroupHashes, Manifest, PointerBody};
 use kakera_engine::seal::{VaultFileError, open_vault_file};
 use kakera_engine::wire::{
-    BODY_LEN_MAX, HEADER_LEN_MAX, InventoryPage, Operation, ProvenValue, Request, RequestError,
-    Response, canonical,
+    BODY_LEN_MAX, HEADER_LEN_MAX, InventoryPage, Operation, ProvenValue, Remark, Request,
+    RequestError, Response, canonical,
 };
 use kakera_net::network_file::NetworkFile;
 use minicbor::{Decode, Encode};
@@ -118,6 +118,14 @@ pub(crate) fn vote(bytes: &[u8]) -> bool {
     true
 }
 
+/// What a validator is told by another.
+pub(crate) fn remarks(bytes: &[u8]) -> bool {
+    let Ok(remarks) = Remark::read_list(bytes) else { return false };
+    let encoded: Vec<Vec<u8>> = remarks.iter().map(Remark::to_bytes).collect();
+    assert_eq!(Remark::list(&encoded), bytes, "another list from the same remarks");
+    true
+}
+
 /// A message goes into an agreement under way, as from the network.
 pub(crate) fn agreement_message(bytes: &[u8]) -> bool {
     let Ok(message) = Message::from_bytes(bytes) else { return false };
@@ -165,10 +173,29 @@ pub(crate) fn log_proof(bytes: &[u8]) -> bool {
     true
 }
 
+pub(crate) fn sent_block(bytes: &[u8]) -> bool {
+    let Ok(sent) = SentBlock::from_bytes(bytes) else { return false };
+    assert_eq!(sent.to_bytes(), bytes);
+    let mut chain = samples::agreement::chain_before_blocks();
+    if let Ok(block) = sent.clone().append_to(&mut chain, None) {
+        let before = samples::agreement::chain_before_blocks();
+        let known = matches!(sent, SentBlock::Compact(_)).then(|| before.validators());
+        assert_eq!(SentBlock::of(block, known), sent);
+    }
+    true
+}
+
+pub(crate) fn ledger_proof(bytes: &[u8]) -> bool {
+    let Ok(proof) = LedgerProof::from_bytes(bytes) else { return false };
+    assert_eq!(proof.to_bytes(), bytes);
+    let _ = proof.verify(samples::agreement::genesis_of_four());
+    true
+}
+
 pub(crate) fn snapshot_base(bytes: &[u8]) -> bool {
     let Ok(base) = SnapshotBase::from_bytes(bytes) else { return false };
     assert_eq!(base.to_bytes(), bytes);
-    let _ = SnapshotAssembly::new(samples::ledger::genesis().clone(), base);
+    let _ = SnapshotAssembly::new(samples::ledger::genesis().clone(), base, Vec::new());
     true
 }
 

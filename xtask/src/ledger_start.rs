@@ -130,7 +130,8 @@ impl Stored {
     /// Gets the chain as a new machine does from three others, but for the network: how many chunks
     /// that takes, and how many bytes they have.
     fn gather(&self) -> Result<(usize, usize)> {
-        let mut assembly = SnapshotAssembly::new(self.genesis.clone(), self.newest.base().clone())?;
+        let mut assembly =
+            SnapshotAssembly::new(self.genesis.clone(), self.newest.base().clone(), Vec::new())?;
         let sources = [1, 2, 3].map(|number| NodeId([number; 32]));
         let (mut requests, mut bytes) = (0, self.newest.base().to_bytes().len());
         for source in sources.into_iter().cycle() {

@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::attestation::HeadAttestation;
 use super::block::{Header, SaltedEntry, SignedHeader};
 use super::certificate::CERTIFICATE_LEN_MAX;
+use super::entry::Entry;
 use super::genesis::{Genesis, GenesisError, ValidatorSet};
 use super::log::{Digest32, LogProof};
 use super::map::StateProof;
@@ -56,8 +57,8 @@ pub enum HeadError {
     /// The validator set sent with a header is not the one that it names.
     #[error("the validator set sent with height {0} is not the one that it names")]
     WrongValidators(u64),
-    /// Too few valid attestations of this head for our nonce.
-    #[error("too few validators attest that height {0} is their head now")]
+    /// Too few valid attestations for our nonce that there is no higher head.
+    #[error("too few validators attest that height {0} is the newest now")]
     Unattested(u64),
     /// The attested time is too far from our clock.
     #[error("the head was attested at {attested} and it is {now}: more than 10 minutes apart")]
@@ -75,6 +76,9 @@ pub enum HeadError {
         /// Of the highest head seen.
         seen: u64,
     },
+    /// The proof that an entry is in the log does not hold.
+    #[error("the entry is not where it is said to be in the log at height {0}")]
+    NotIncluded(u64),
     /// Two certified heads of one height: the validators are at fault, with proof.
     #[error("two different certified blocks at height {0}: the validators forked the chain")]
     Fork(u64),
@@ -101,6 +105,20 @@ impl SetChange {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CanonicalError> {
         canonical::decode(bytes, 2 * CERTIFICATE_LEN_MAX)
     }
+}
+
+/// The proof that an entry is in the chain.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Inclusion {
+    /// A head at or above the entry's block.
+    #[n(0)]
+    pub head: SignedHeader,
+    /// The salt of the entry's leaf.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub salt: [u8; 16],
+    /// From the leaf to the log root of the head.
+    #[n(2)]
+    pub proof: LogProof,
 }
 
 /// The newest header that a client believes; kept between runs, so that nobody can roll it back.
@@ -149,11 +167,11 @@ impl LightClient {
         self.seen.validators.as_ref().unwrap_or(&self.genesis.validators)
     }
 
-    /// Checks a head of the known set and the attestations that it is the newest, answers to
+    /// Checks a head of the known set and the attestations that there was no newer one, answers to
     /// `nonce`.
     ///
-    /// More than a third of the validators' power must attest it, so that one honest validator
-    /// does. On an error nothing changes.
+    /// More than a third of the validators' power must attest it or a lower one, so that one honest
+    /// validator did not know a higher. On an error nothing changes.
     pub fn accept_head(
         &mut self,
         head: &SignedHeader,
@@ -213,6 +231,28 @@ impl LightClient {
         Ok(())
     }
 
+    /// Checks that an entry is in the chain: in the log of a head that the known set certified, be
+    /// it the newest or not. Gives its place in the log.
+    pub fn check_inclusion(&self, entry: &Entry, inclusion: &Inclusion) -> Result<u64, HeadError> {
+        let Inclusion { head: SignedHeader { header, certificate }, salt, proof } = inclusion;
+        let height = header.height;
+        if header.network != self.origin.network {
+            return Err(HeadError::Network(header.network));
+        }
+        if header.validators != self.validators().hash() {
+            return Err(HeadError::UnknownValidators { height, known: self.seen.height });
+        }
+        if header.hash() != self.seen.hash && !certificate.certifies(header, self.validators()) {
+            return Err(HeadError::Certificate(height));
+        }
+        let leaf = SaltedEntry { salt: *salt, entry: entry.clone() }.leaf();
+        if proof.verifies(header.log_size, &header.log_root, leaf) {
+            Ok(proof.index)
+        } else {
+            Err(HeadError::NotIncluded(height))
+        }
+    }
+
     /// Checks that the known set certified a header not below the newest one believed; whether it is
     /// the newest head, that does not tell.
     pub fn check_certified(&self, head: &SignedHeader) -> Result<(), HeadError> {
@@ -254,12 +294,13 @@ impl LightClient {
         nonce: &[u8; 32],
         now: u64,
     ) -> Result<(), HeadError> {
-        let asked = (header.height, hash, *nonce);
         let (mut witnesses, mut stale) = (BTreeSet::new(), None);
         for attestation in attestations {
-            let answered = (attestation.height, attestation.hash, attestation.nonce);
+            let answered = attestation.nonce == *nonce
+                && (attestation.height < header.height
+                    || attestation.height == header.height && attestation.hash == hash);
             let member = self.validators().contains(&attestation.validator);
-            if answered != asked || !member || !attestation.verifies(&header.network) {
+            if !answered || !member || !attestation.verifies(&header.network) {
                 continue;
             }
             if attestation.time.abs_diff(now) > HEAD_AGE_MAX_MILLIS {

@@ -64,7 +64,9 @@ pub use genesis::{
 };
 pub use governance::OPEN_VOTES_MAX;
 pub use ledger_proof::{Claim, LEDGER_PROOF_LEN_MAX, LedgerProof, LedgerProofError};
-pub use light::{HEAD_AGE_MAX_MILLIS, HeadError, LightClient, Seen, SetChange, VerifiedHead};
+pub use light::{
+    HEAD_AGE_MAX_MILLIS, HeadError, Inclusion, LightClient, Seen, SetChange, VerifiedHead,
+};
 pub use log::{Digest32, Log, LogProof, LogProofError, leaf_hash, root_of};
 pub use map::{AuthenticatedMap, StateProof};
 pub use pointer::{POINTER_SEALED_LEN_MAX, Pointer, PointerRetire, pointer_tag};

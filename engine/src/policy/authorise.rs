@@ -83,6 +83,8 @@ pub fn authorise(
         }
         Operation::Status
         | Operation::Submit(_)
+        | Operation::Post(_)
+        | Operation::Consult { .. }
         | Operation::Head { .. }
         | Operation::Prove(_)
         | Operation::Follow { .. }

@@ -99,6 +99,19 @@ pub enum Operation {
         #[n(0)]
         head: u64,
     },
+    /// Values of the ledger's state with their proofs, and the head that they are proved against.
+    #[n(12)]
+    Consult {
+        /// Which values.
+        #[n(0)]
+        keys: Vec<StateKey>,
+        /// The lowest height of use; waited for.
+        #[n(1)]
+        from: u64,
+        /// Chosen by the asker, so that the answer is fresh.
+        #[cbor(n(2), with = "minicbor::bytes")]
+        nonce: [u8; 32],
+    },
     /// The changes of the validator set above a height. The body is the changes.
     #[n(13)]
     SetChanges {
@@ -119,6 +132,9 @@ pub enum Operation {
         #[n(1)]
         within: Prefix,
     },
+    /// Put an entry on the ledger; answered with proof when the entry is final.
+    #[n(16)]
+    Post(#[n(0)] Box<Entry>),
 }
 
 /// How blocks are sent.

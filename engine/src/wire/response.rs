@@ -8,7 +8,7 @@ use super::HEADER_LEN_MAX;
 use super::canonical::{self, CanonicalError};
 use super::request::{PartReference, VouchedDescriptor};
 use crate::keyshare::{ProvenPart, ProvenSymbol};
-use crate::ledger::{HeadAttestation, SignedHeader, SnapshotBase, StateProof};
+use crate::ledger::{HeadAttestation, Inclusion, SignedHeader, SnapshotBase, StateProof};
 use crate::names::{Epoch, NetworkId, NodeId, ObjectId, Slot};
 use crate::object::GroupHashes;
 use crate::signature::{Signature, node_id};
@@ -120,6 +120,26 @@ pub enum Response {
     /// To `SnapshotChunk`: the body is the chunk.
     #[n(15)]
     SnapshotChunk,
+    /// To `Consult`: the body is the canonical list of values with their proofs, in the order asked.
+    #[n(16)]
+    Consulted {
+        /// The newest final header and its certificate.
+        #[n(0)]
+        head: Box<SignedHeader>,
+        /// The validator's word that it is the newest.
+        #[n(1)]
+        attestation: HeadAttestation,
+    },
+    /// To `Post`: the entry is final.
+    #[n(17)]
+    Posted {
+        /// The block it stands in.
+        #[n(0)]
+        height: u64,
+        /// That it is in the chain.
+        #[n(1)]
+        inclusion: Box<Inclusion>,
+    },
 }
 
 /// A value of the ledger's state, or its absence, with the proof.

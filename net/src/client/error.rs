@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use kakera_engine::ledger::HeadError;
 use kakera_engine::names::NodeId;
 use kakera_engine::peer::{AskFailure, GetError, PutError};
 use kakera_engine::wire::{Refusal, RefusalKind};
@@ -15,6 +16,7 @@ pub struct ClientError {
     kind: ErrorKind,
     message: String,
     advice: &'static str,
+    passing: bool,
 }
 
 /// What kind of failure; each has an exit code.
@@ -53,8 +55,31 @@ impl ClientError {
         self.advice
     }
 
+    /// Whether the same call may succeed at once.
+    pub(super) fn is_passing(&self) -> bool {
+        self.passing
+    }
+
     fn new(kind: ErrorKind, message: impl Into<String>, advice: &'static str) -> Self {
-        Self { kind, message: message.into(), advice }
+        let passing = kind == ErrorKind::Unavailable;
+        Self { kind, message: message.into(), advice, passing }
+    }
+
+    pub(super) fn too_few_validators(answered: usize, needed: usize) -> Self {
+        Self::new(
+            ErrorKind::Unavailable,
+            format!(
+                "{answered} validators answer and {needed} must agree on what the newest head is"
+            ),
+            "bring validators back, then try again",
+        )
+    }
+
+    /// What is wrong with the head that validators gave.
+    pub(super) fn head(error: &HeadError) -> Self {
+        // Validators are not all equally far.
+        let passing = matches!(error, HeadError::Unattested(_) | HeadError::Rollback { .. });
+        Self { passing, ..Self::integrity(format!("the ledger's head: {error}")) }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {

@@ -1,6 +1,7 @@
 //! Reads of the ledger's state with proofs, and submission of entries.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,13 +11,13 @@ use kakera_engine::ledger::{
 };
 use kakera_engine::names::{GroupId, NodeId, Slot, Tag};
 use kakera_engine::peer::{Answer, Member};
-use kakera_engine::wire::{BODY_LEN_MAX, Operation, ProvenValue, RefusalKind, Response, canonical};
+use kakera_engine::wire::{BODY_LEN_MAX, Operation, RefusalKind, Response, canonical};
 use minicbor::{Decode, Encode};
 use rand_core::Rng;
 
+use super::validators::{Consulted, verified_values};
 use super::{Client, ClientError, ErrorKind, GroupPlace};
 use crate::chain_store::split_blocks;
-use crate::clock::unix_milliseconds;
 use crate::random::system_random;
 
 /// How long to wait for a validator or for a node's figures.
@@ -69,6 +70,9 @@ impl Client {
 
     async fn submit_as(&self, sequence: u64, body: Body) -> Result<Submitted, ClientError> {
         let entry = Entry::sign(self.network(), self.signing_key(), sequence, body);
+        if self.agrees() {
+            return self.post(entry).await;
+        }
         match self.ask_validator(&Operation::Submit(Box::new(entry))).await?.response {
             Response::Submitted { height, index } => Ok(Submitted { height, index }),
             _ => Err(self.unfitting()),
@@ -236,6 +240,9 @@ impl Client {
     }
 
     async fn prove(&self, keys: &[StateKey]) -> Result<Vec<Option<Vec<u8>>>, ClientError> {
+        if self.agrees() {
+            return Ok(self.consult(keys).await?.values);
+        }
         let operation = Operation::Prove(keys.to_vec());
         for _ in 0..HEAD_ATTEMPTS {
             let Answer { response, body } = self.ask_validator(&operation).await?;
@@ -243,19 +250,9 @@ impl Client {
                 return Err(self.unfitting());
             };
             let (head, _) = self.head_and_certificate().await?;
-            if head.header().height != height {
-                continue;
+            if head.header().height == height {
+                return verified_values(&head, keys, &body);
             }
-            let proven: Vec<ProvenValue> = canonical::decode(&body, BODY_LEN_MAX)
-                .map_err(|error| ClientError::integrity(error.to_string()))?;
-            let holds = proven.len() == keys.len()
-                && keys.iter().zip(&proven).all(|(key, proven)| {
-                    head.verify_state(key, proven.value.as_deref(), &proven.proof)
-                });
-            if !holds {
-                return Err(ClientError::integrity("a validator sent a value without its proof"));
-            }
-            return Ok(proven.into_iter().map(|proven| proven.value).collect());
         }
         Err(ClientError::refused(kakera_engine::wire::Refusal::new(
             RefusalKind::Unavailable,
@@ -264,30 +261,33 @@ impl Client {
     }
 
     async fn head_and_certificate(&self) -> Result<(VerifiedHead, SignedHeader), ClientError> {
+        if self.agrees() {
+            let Consulted { head, signed, .. } = self.consult(&[]).await?;
+            return Ok((head, signed));
+        }
         let mut nonce = [0; 32];
         system_random().fill_bytes(&mut nonce);
         let response = self.ask_validator(&Operation::Head { nonce }).await?.response;
         let Response::Head { head, attestation } = response else {
             return Err(self.unfitting());
         };
-        let now = unix_milliseconds();
-        let mut light = self.light.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let verified = light
-            .accept_head(&head, &[attestation], &nonce, now)
-            .map_err(|error| ClientError::integrity(format!("the ledger's head: {error}")))?;
+        let verified = self.accept_head(&head, &[attestation], &nonce)?;
         Ok((verified, *head))
     }
 
-    /// Asks the validators in turn until one answers.
+    fn agrees(&self) -> bool {
+        self.agrees.load(Ordering::Relaxed)
+    }
+
     async fn ask_validator(&self, operation: &Operation) -> Result<Answer, ClientError> {
         let mut last = None;
-        for validator in self.network.addresses.keys() {
-            match self.exchange.ask(*validator, operation, Bytes::new(), TIMEOUT, None).await {
+        for validator in self.order() {
+            match self.exchange.ask(validator, operation, Bytes::new(), TIMEOUT, None).await {
                 Ok(Answer { response: Response::Refused(refusal), .. }) => {
                     return Err(ClientError::refused(refusal));
                 }
                 Ok(answer) => return Ok(answer),
-                Err(failure) => last = Some(ClientError::peer(validator, &failure)),
+                Err(failure) => last = Some(ClientError::peer(&validator, &failure)),
             }
         }
         Err(last.unwrap_or_else(|| ClientError::usage("the network file names no validator")))

@@ -6,9 +6,11 @@
 mod error;
 mod ledger;
 mod transfer;
+mod validators;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -20,15 +22,18 @@ use kakera_engine::ledger::{LightClient, Seen};
 use kakera_engine::names::{Epoch, GroupId, NetworkId, NodeId, Slot};
 use kakera_engine::peer::Member;
 use kakera_engine::wire::{NodeStatus, Operation, RepairProgress, Response};
+use rand_core::Rng;
 
 pub use error::{ClientError, ErrorKind};
 pub use ledger::Submitted;
 pub use transfer::Transfers;
+use validators::Suspects;
 
 use crate::exchange::{AddressBook, Exchange};
 use crate::fabric::{Fabric, Limits};
 use crate::id::Identity;
 use crate::network_file::NetworkFile;
+use crate::random::system_random;
 
 /// What a client needs to start.
 pub struct ClientSettings {
@@ -48,6 +53,12 @@ pub struct Client {
     exchange: Exchange,
     addresses: Arc<Addresses>,
     light: Mutex<LightClient>,
+    /// Whether the network is known to follow version 2 of the rules, so that all its machines know
+    /// the requests that came with it.
+    agrees: AtomicBool,
+    /// Where the order begins in which this client asks validators.
+    first_validator: AtomicUsize,
+    suspects: Suspects,
     groups: Mutex<BTreeMap<GroupId, GroupPlace>>,
     open_groups: tokio::sync::Mutex<Option<(Arc<[GroupPlace]>, Instant)>>,
     next_sequence: tokio::sync::Mutex<Option<u64>>,
@@ -105,6 +116,9 @@ impl Client {
         let transfers = Arc::new(Transfers::new(exchange.clone(), network_id));
         Ok(Self {
             network_id,
+            agrees: AtomicBool::new(network.genesis.rules_version() >= 2),
+            first_validator: AtomicUsize::new(system_random().next_u32() as usize),
+            suspects: Suspects::default(),
             network,
             identity,
             exchange,

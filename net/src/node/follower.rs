@@ -21,7 +21,7 @@ use crate::network_file::NetworkFile;
 use crate::random::system_random;
 use crate::store::disk::OsDisk;
 use crate::sync::{
-    Asked, GATHER_BLOCKS_MIN, Gathering, Replica, SyncError, ask_heads, attested_head, gather,
+    GATHER_BLOCKS_MIN, Gathering, Heads, Replica, SyncError, ask_heads, attested_head, gather,
     rank, take_blocks,
 };
 use crate::upkeep::Upkeep;
@@ -140,8 +140,8 @@ impl FollowedLedger {
         let ranked = if self.one_decides_alone() {
             candidates
         } else {
-            let (asked, _) = ask_heads(&candidates, exchange).await;
-            let ranked = rank(&self.replica, asked, exchange).await;
+            let heads = ask_heads(&candidates, exchange).await;
+            let ranked = rank(&self.replica, heads.asked, exchange).await;
             ranked.iter().map(|source| source.node).collect()
         };
         let now = Instant::now();
@@ -232,9 +232,9 @@ impl FollowedLedger {
     /// Lets the validator attest its head from time to time, until it attests another chain.
     async fn keep_attested(&self, validator: NodeId, exchange: &Exchange) -> Result<(), SyncError> {
         loop {
-            let (asked, nonce) = ask_heads(&[validator], exchange).await;
+            let heads = ask_heads(&[validator], exchange).await;
             // If it is gone, the polls tell.
-            let pause = match asked.is_empty() || !self.attest(&asked, &nonce).await? {
+            let pause = match heads.asked.is_empty() || !self.attest(&heads).await? {
                 true => PAUSE_MIN,
                 false => ATTESTATION_INTERVAL,
             };
@@ -247,13 +247,13 @@ impl FollowedLedger {
     async fn keep_course(&self, exchange: &Exchange) -> Result<(), SyncError> {
         let (mut height, mut proved) = (0, 0);
         loop {
-            let (asked, nonce) = ask_heads(&self.candidates(exchange), exchange).await;
-            self.attest(&asked, &nonce).await?;
+            let heads = ask_heads(&self.candidates(exchange), exchange).await;
+            self.attest(&heads).await?;
             if self.height() < proved && self.height() == height {
                 return Err(SyncError::Withheld(proved));
             }
             height = self.height();
-            let ranked = rank(&self.replica, asked, exchange).await;
+            let ranked = rank(&self.replica, heads.asked, exchange).await;
             proved = ranked.iter().map(|source| source.height).max().unwrap_or(0);
             tokio::time::sleep(COURSE_INTERVAL).await;
         }
@@ -261,8 +261,8 @@ impl FollowedLedger {
 
     /// Shows the chain as attested, if enough validators say of a head that arrives here that it is
     /// the newest. Whether that was so.
-    async fn attest(&self, asked: &[Asked], nonce: &[u8; 32]) -> Result<bool, SyncError> {
-        let (head, time) = match attested_head(&self.replica.light_client()?, asked, nonce) {
+    async fn attest(&self, heads: &Heads) -> Result<bool, SyncError> {
+        let (head, time) = match attested_head(&self.replica.light_client()?, heads) {
             Ok(attested) => attested,
             // The set may change before the head; or some validators are one block further.
             Err(HeadError::UnknownValidators { .. } | HeadError::Unattested(_)) => {

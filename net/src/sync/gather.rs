@@ -88,7 +88,7 @@ pub async fn gather(
 /// Whether one of these machines follows rules of version 2 or newer.
 async fn know_new_forms(nodes: &[NodeId], exchange: &Exchange) -> bool {
     let asked = timeout(FORMS_TIMEOUT, ask_heads(nodes, exchange)).await;
-    asked.is_ok_and(|(asked, _)| asked.iter().any(|asked| speaks_new_forms(&asked.head)))
+    asked.is_ok_and(|heads| heads.asked.iter().any(|asked| speaks_new_forms(&asked.head)))
 }
 
 async fn ask_base(node: NodeId, exchange: &Exchange) -> Result<Offer, SyncError> {

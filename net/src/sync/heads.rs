@@ -45,15 +45,25 @@ pub(crate) struct Source {
     pub(crate) latency: Duration,
 }
 
-/// Asks all at once for their heads; those that answered, and the nonce that validators attest.
-pub(crate) async fn ask_heads(nodes: &[NodeId], exchange: &Exchange) -> (Vec<Asked>, [u8; 32]) {
-    let mut nonce = [0; 32];
+/// What several machines answered.
+#[derive(Debug)]
+pub(crate) struct Heads {
+    pub(crate) asked: Vec<Asked>,
+    /// What validators attest.
+    nonce: [u8; 32],
+    /// When they were asked, in Unix milliseconds: an answer to the nonce is not older.
+    asked_at: u64,
+}
+
+/// Asks all at once for their heads.
+pub(crate) async fn ask_heads(nodes: &[NodeId], exchange: &Exchange) -> Heads {
+    let (mut nonce, asked_at) = ([0; 32], unix_milliseconds());
     system_random().fill_bytes(&mut nonce);
     let asked = ask_all(nodes, |node| {
         let exchange = exchange.clone();
         async move { ask_head(node, nonce, &exchange).await }
     });
-    (asked.await, nonce)
+    Heads { asked: asked.await, nonce, asked_at }
 }
 
 /// Asks all at once and gives the answers that came until a while after the first: nobody waits for
@@ -101,12 +111,10 @@ async fn ask_head(node: NodeId, nonce: [u8; 32], exchange: &Exchange) -> Result<
     }
 }
 
-/// The newest head that enough validators attest now, and when that was by their clocks or ours,
-/// whichever is earliest.
+/// The newest head that enough validators attest, and since when that is known by our clock.
 pub(crate) fn attested_head(
     light: &LightClient,
-    asked: &[Asked],
-    nonce: &[u8; 32],
+    Heads { asked, nonce, asked_at }: &Heads,
 ) -> Result<(Seen, u64), HeadError> {
     let now = unix_milliseconds();
     let attestations: Vec<HeadAttestation> =
@@ -117,13 +125,7 @@ pub(crate) fn attested_head(
     for Asked { head, .. } in newest_first {
         let mut light = light.clone();
         match light.accept_head(head, &attestations, nonce, now) {
-            Ok(_) => {
-                let seen = light.seen();
-                let same = |attestation: &&HeadAttestation| attestation.hash == seen.hash;
-                let times = attestations.iter().filter(same).map(|attestation| attestation.time);
-                let earliest = times.min().unwrap_or(now).min(now);
-                return Ok((seen, earliest));
-            }
+            Ok(_) => return Ok((light.seen(), *asked_at)),
             Err(error) => refused = error,
         }
     }

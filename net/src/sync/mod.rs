@@ -19,7 +19,7 @@ use tracing::warn;
 pub(crate) use self::delta::take_blocks;
 pub use self::error::SyncError;
 pub use self::gather::{Gathering, gather};
-pub(crate) use self::heads::{Asked, Source, ask_heads, attested_head, rank};
+pub(crate) use self::heads::{Heads, Source, ask_heads, attested_head, rank};
 pub use self::replica::Replica;
 use crate::exchange::Exchange;
 
@@ -51,8 +51,8 @@ pub async fn catch_up(
     let mut failed = BTreeSet::new();
     let mut last = SyncError::NoSource;
     loop {
-        let (asked, _) = ask_heads(candidates, exchange).await;
-        let ranked = rank(replica, asked, exchange).await;
+        let heads = ask_heads(candidates, exchange).await;
+        let ranked = rank(replica, heads.asked, exchange).await;
         let Some(best) = ranked.iter().find(|source| !failed.contains(&source.node)) else {
             return Err(last);
         };

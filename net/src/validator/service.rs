@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use kakera_engine::ledger::{BeaconChain, Entry, FollowAck, HeadAttestation, StateKey};
+use kakera_engine::ledger::{
+    BeaconChain, Entry, FollowAck, HeadAttestation, SignedHeader, StateKey,
+};
 use kakera_engine::names::{NetworkId, NodeId};
 use kakera_engine::peer::{Answer, Place, SubmitError, Validator};
 use kakera_engine::policy::{self, LedgerView};
@@ -46,6 +48,8 @@ const PROVE_KEYS_MAX: usize = 1024;
 
 const NOT_CONFIRMED: &str = "not enough storage nodes have confirmed the entry; it may still become \
      final; try again with the same entry, and see that two storage nodes run";
+const NOT_SHOWN: &str = "the validator restarted and not enough storage nodes have confirmed its newest \
+     block; try again, and see that two storage nodes run";
 const NOT_A_MEMBER: &str =
     "this validator is not of the set, or does not know of it yet; ask another one";
 const NOT_AGREED: &str = "the validators have not agreed on the entry, which takes more than two thirds of \
@@ -180,9 +184,27 @@ impl Service {
         let VerifiedRequest { author, deadline, operation, .. } = request;
         let until = answer_time(deadline.saturating_sub(now));
         match operation {
-            Operation::Submit(entry) => self.submit(*entry, until).await,
-            Operation::Head { nonce } => Ok(self.head(nonce, self.read(until).await?)),
-            Operation::Prove(keys) => prove(&keys, &*self.read(until).await?),
+            Operation::Submit(entry) => {
+                let Place { height, index, .. } = self.submit(*entry, until).await?;
+                Ok(Answer::bare(Response::Submitted { height, index }))
+            }
+            Operation::Post(entry) => self.post(*entry, until).await,
+            Operation::Consult { keys, from, nonce } => {
+                let view = self.read(from, until).await?;
+                let body = prove(&keys, &view)?;
+                let (head, attestation) = self.attest(nonce, &view);
+                Ok(Answer { response: Response::Consulted { head, attestation }, body })
+            }
+            Operation::Head { nonce } => {
+                let (head, attestation) = self.attest(nonce, &*self.read(0, until).await?);
+                Ok(Answer::bare(Response::Head { head, attestation }))
+            }
+            Operation::Prove(keys) => {
+                let view = self.read(0, until).await?;
+                let (response, body) =
+                    (Response::Proven { height: view.height() }, prove(&keys, &view)?);
+                Ok(Answer { response, body })
+            }
             Operation::Follow { from, acknowledged, form } => {
                 if let Some(ack) = acknowledged {
                     self.acknowledge(author, ack).await?;
@@ -206,7 +228,7 @@ impl Service {
         })
     }
 
-    async fn submit(self: &Arc<Self>, entry: Entry, until: Instant) -> Result<Answer, Refusal> {
+    async fn submit(self: &Arc<Self>, entry: Entry, until: Instant) -> Result<Place, Refusal> {
         if !self.desk.view().is_validator(&self.id) {
             return Err(Refusal::new(RefusalKind::Unavailable, NOT_A_MEMBER));
         }
@@ -215,9 +237,7 @@ impl Service {
         // Signatures and the state: off the threads that move packets.
         blocking(move || service.desk.submit(entry, sender)).await;
         match timeout_at(until, outcome).await {
-            Ok(Ok(Ok(Place { height, index }))) => {
-                Ok(Answer::bare(Response::Submitted { height, index }))
-            }
+            Ok(Ok(Ok(place))) => Ok(place),
             Ok(Ok(Err(refusal))) => Err(refusal_of(&refusal)),
             Ok(Err(_)) | Err(_) => {
                 let alone = self.desk.act(|machine| machine.decides_alone());
@@ -225,6 +245,14 @@ impl Service {
                 Err(Refusal::new(RefusalKind::Unavailable, message))
             }
         }
+    }
+
+    async fn post(self: &Arc<Self>, entry: Entry, until: Instant) -> Result<Answer, Refusal> {
+        let place = self.submit(entry, until).await?;
+        let inclusion = self.desk.act(|machine| machine.inclusion(&place));
+        let gone = || Refusal::new(RefusalKind::Unavailable, "the entry is final; ask for it");
+        let (height, inclusion) = (place.height, Box::new(inclusion.ok_or_else(gone)?));
+        Ok(Answer::bare(Response::Posted { height, inclusion }))
     }
 
     /// Takes what another validator says.
@@ -251,25 +279,29 @@ impl Service {
         Ok(Answer::bare(Response::Conferred { head: self.desk.view().height() }))
     }
 
-    /// The final chain, once it shows all that was shown before a restart.
-    async fn read(&self, until: Instant) -> Result<Arc<ChainView>, Refusal> {
+    /// The final chain, once it has a height and shows all that was shown before a restart.
+    async fn read(&self, from: u64, until: Instant) -> Result<Arc<ChainView>, Refusal> {
         let mut view = self.desk.views();
-        let caught_up = view.wait_for(|view| view.height() >= self.shown_before);
+        let least = from.max(self.shown_before);
+        let caught_up = view.wait_for(|view| view.height() >= least);
         match timeout_at(until, caught_up).await {
             Ok(Ok(view)) => Ok(Arc::clone(&view)),
-            _ => Err(Refusal::new(
-                RefusalKind::Unavailable,
-                "the validator restarted and not enough storage nodes have confirmed its newest \
-                 block; try again, and see that two storage nodes run",
-            )),
+            _ if self.desk.view().height() < self.shown_before => {
+                Err(Refusal::new(RefusalKind::Unavailable, NOT_SHOWN))
+            }
+            _ => {
+                let message = format!("this validator has not come to height {from}; ask another");
+                Err(Refusal::new(RefusalKind::Unavailable, message))
+            }
         }
     }
 
-    fn head(&self, nonce: [u8; 32], view: Arc<ChainView>) -> Answer {
+    /// The head of a view, and the word that it is the newest.
+    fn attest(&self, nonce: [u8; 32], view: &ChainView) -> (Box<SignedHeader>, HeadAttestation) {
         let head = Box::new(view.head().clone());
         let (now, key) = (unix_milliseconds(), self.identity.signing_key());
         let attestation = HeadAttestation::sign(&head.header, nonce, now, key);
-        Answer::bare(Response::Head { head, attestation })
+        (head, attestation)
     }
 
     async fn acknowledge(self: &Arc<Self>, author: NodeId, ack: FollowAck) -> Result<(), Refusal> {
@@ -319,7 +351,8 @@ fn answer_time(patience_millis: u64) -> Instant {
     Instant::now() + patience - ANSWER_MARGIN_MAX.min(patience / 4)
 }
 
-fn prove(keys: &[StateKey], view: &ChainView) -> Result<Answer, Refusal> {
+/// The list of values with their proofs.
+fn prove(keys: &[StateKey], view: &ChainView) -> Result<Bytes, Refusal> {
     let too_much =
         || Err(Refusal::new(RefusalKind::Invalid, "too much for one answer; ask for less"));
     if keys.len() > PROVE_KEYS_MAX {
@@ -338,7 +371,7 @@ fn prove(keys: &[StateKey], view: &ChainView) -> Result<Answer, Refusal> {
     if body.len() > BODY_LEN_MAX {
         return too_much();
     }
-    Ok(Answer { response: Response::Proven { height: view.height() }, body })
+    Ok(body)
 }
 
 fn refusal_of(error: &SubmitError) -> Refusal {

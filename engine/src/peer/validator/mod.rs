@@ -23,8 +23,8 @@ use thiserror::Error;
 
 use crate::ledger::{
     Block, BlockError, Body, Certificate, CertifiedBlock, Chain, CheckedBlock, Digest32, Entry,
-    EntryError, FollowAck, Header, Node, ProposeError, Proposer, State, VerifiedEntry, Vote,
-    VoteKind, final_height,
+    EntryError, FollowAck, Header, Inclusion, Node, ProposeError, Proposer, State, VerifiedEntry,
+    Vote, VoteKind, final_height,
 };
 use crate::names::NodeId;
 use crate::signature::node_id;
@@ -72,6 +72,8 @@ pub struct Place {
     pub height: u64,
     /// Its place in the log of all entries, from 0.
     pub index: u64,
+    /// The salt of its leaf.
+    pub salt: [u8; 16],
 }
 
 /// Why an entry does not become final. Unless said otherwise the submitter is to blame.
@@ -168,6 +170,13 @@ impl Validator {
     /// The final chain: all that may be shown to readers.
     pub fn chain(&self) -> &Chain {
         &self.chain
+    }
+
+    /// Proves against the final head that an entry stands at its place. None if that was not in
+    /// this run of the program.
+    pub fn inclusion(&self, place: &Place) -> Option<Inclusion> {
+        let proof = self.chain.entry_proof(place.index).ok()?;
+        Some(Inclusion { head: self.chain.head().clone(), salt: place.salt, proof })
     }
 
     /// The newest durable height: final, or one more.
@@ -329,7 +338,7 @@ impl Validator {
         self.acknowledged.clear();
         self.council.head_moved(&self.chain, &self.key);
         for (index, salted) in (first..).zip(&block.entries) {
-            let place = Place { height: own, index };
+            let place = Place { height: own, index, salt: salted.salt };
             self.places.insert(&salted.entry, place);
             self.answer(&(salted.entry.author, salted.entry.sequence), Ok(place));
         }
