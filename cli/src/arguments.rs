@@ -71,6 +71,7 @@ Examples:
         after_help = "\
 Examples:
   kakera local up --nodes 10
+  kakera local up --validators 4
   kakera local kill 3
   kakera local add
   kakera repair"
@@ -93,6 +94,8 @@ Examples:
 Examples:
   kakera validator init --address 192.0.2.1:7400 --nodes 10
   kakera validator run
+  kakera validator init --join         make the key of one more validator
+  kakera validator add ID@192.0.2.2:7400           vote to let it in
   kakera validator init --recover      rebuild a lost validator from the nodes"
     )]
     Validator(ValidatorCommand),
@@ -187,6 +190,9 @@ pub(crate) struct DemoOptions {
 pub(crate) enum LocalCommand {
     /// Start what is not running; make the network if there is none
     Up {
+        /// Validators; four bear one that fails
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+        validators: u8,
         #[command(flatten)]
         codes: CodeOptions,
     },
@@ -194,20 +200,22 @@ pub(crate) enum LocalCommand {
     Down,
     /// Show every process
     Status,
-    /// Kill a node for good, as a machine that burns down; its data stays, should you want it back
-    Kill {
-        /// The node's number
-        #[arg(value_name = "I")]
-        node: u16,
-    },
-    /// Bring a killed or stopped node back
-    Start {
-        /// The node's number
-        #[arg(value_name = "I")]
-        node: u16,
-    },
+    /// Kill a machine for good, as one that burns down; its data stays, should you want it back
+    Kill(MachineChoice),
+    /// Bring a killed or stopped machine back
+    Start(MachineChoice),
     /// Add an empty node
     Add,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MachineChoice {
+    /// The node's number
+    #[arg(value_name = "I")]
+    pub(crate) number: u16,
+    /// The number is a validator's
+    #[arg(long)]
+    pub(crate) validator: bool,
 }
 
 /// How large a network is, and the codes of its groups.
@@ -284,18 +292,26 @@ pub(crate) struct OperatorKey {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ValidatorCommand {
-    /// Found a network with this machine as its validator, or rebuild a lost one
+    /// Found a network with this machine as a validator, make the key of another, or rebuild one
     Init {
         /// Where others reach it
-        #[arg(long, required_unless_present = "recover")]
+        #[arg(long, required_unless_present_any = ["recover", "join"])]
         address: Option<SocketAddr>,
         /// The network's name
         #[arg(long, default_value = "kakera")]
         name: String,
         #[command(flatten)]
         codes: CodeOptions,
-        /// Rebuild the chain of this machine's key from the nodes that follow it
-        #[arg(long, requires = "sources", conflicts_with_all = ["address", "name", "code", "nodes"])]
+        /// Another validator of the new network; its key comes from `init --join`. Four bear one
+        /// that fails
+        #[arg(long, value_name = "ID@ADDRESS", value_parser = parse_source)]
+        with: Vec<Source>,
+        /// Only make this machine's key, for a network that others found or run
+        #[arg(long, conflicts_with_all = ["address", "name", "code", "nodes", "with"])]
+        join: bool,
+        /// Rebuild the chain of this machine's key from the nodes that follow it, where it decides
+        /// alone
+        #[arg(long, requires = "sources", conflicts_with_all = ["address", "name", "code", "nodes", "with", "join"])]
         recover: bool,
         /// A storage node that followed the chain; name as many as there are
         #[arg(long = "source", value_name = "ID@ADDRESS", requires = "recover", value_parser = parse_source)]
@@ -305,6 +321,21 @@ pub(crate) enum ValidatorCommand {
     Run {
         #[command(flatten)]
         listening: Listening,
+    },
+    /// Vote to let another validator in; it is in when more than two thirds have voted so
+    Add {
+        /// Its key and where it listens
+        #[arg(value_name = "ID@ADDRESS", value_parser = parse_source)]
+        validator: Source,
+        /// How much its vote counts beside the others'
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+        power: u64,
+    },
+    /// Vote to put a validator out; it is out when more than two thirds have voted so
+    Remove {
+        /// Its key
+        #[arg(value_name = "ID", value_parser = parse_node_id)]
+        validator: NodeId,
     },
 }
 
@@ -420,14 +451,14 @@ pub(crate) enum LedgerCommand {
     },
 }
 
-/// A storage node and where it listens.
+/// A machine and where it listens.
 pub(crate) type Source = (NodeId, SocketAddr);
 
 fn parse_source(text: &str) -> Result<Source, String> {
     let parsed = text
         .split_once('@')
         .and_then(|(id, address)| Some((NodeId::from_hex(id)?, address.parse().ok()?)));
-    parsed.ok_or_else(|| format!("'{text}' is not a node's key and address, ID@192.0.2.7:7400"))
+    parsed.ok_or_else(|| format!("'{text}' is not a machine's key and address, ID@192.0.2.7:7400"))
 }
 
 fn parse_node_id(text: &str) -> Result<NodeId, String> {

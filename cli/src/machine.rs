@@ -1,31 +1,25 @@
-//! `kakera node` and `kakera validator`: be a machine of a network.
+//! `kakera node`: be a machine of a network.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use kakera_engine::ledger::{Genesis, NodeJoin, Roles, Suite, ValidatorSet};
-use kakera_net::network_file::NetworkFile;
+use kakera_engine::ledger::{NodeJoin, Roles};
 use kakera_net::node::{self, IDENTITY_FILE, NodeSettings};
-use kakera_net::validator::{self, ValidatorSettings};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::arguments::{EnrolOptions, Listening, NodeCommand, Source, ValidatorCommand};
+use crate::arguments::{EnrolOptions, Listening, NodeCommand};
 use crate::codes::Codes;
 use crate::failure::{Failure, Kind};
 use crate::operator;
 use crate::output::Report;
-use crate::session::{Session, make_identity, make_private_folder, replace_file};
+use crate::session::{Session, make_identity};
 
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7400);
+pub(crate) const LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7400);
 /// What a node stores at most unless told otherwise.
 pub(crate) const QUOTA_BYTES: u64 = 1_000_000_000_000;
-/// Pointers that one machine may keep on the ledger.
-const POINTERS_PER_AUTHOR_MAX: u64 = 1_000_000;
 
 /// Runs a node command.
 pub(crate) async fn run_node(session: &Session, command: &NodeCommand) -> Result<(), Failure> {
@@ -47,68 +41,6 @@ pub(crate) async fn run_node(session: &Session, command: &NodeCommand) -> Result
         }
         NodeCommand::Enrol(options) => enrol(session, options).await,
     }
-}
-
-/// Runs a validator command.
-pub(crate) async fn run_validator(
-    session: &Session,
-    command: &ValidatorCommand,
-) -> Result<(), Failure> {
-    match command {
-        ValidatorCommand::Init { recover: true, sources, .. } => recover(session, sources).await,
-        ValidatorCommand::Init { address, name, codes, .. } => {
-            let address = address.unwrap_or(LISTEN);
-            let network =
-                found(session.data(), session.data(), name, address, Codes::choose(codes)?)?;
-            let network_file = session.data().join("network.toml");
-            let id = network.network_id().to_string();
-            session.output.report(&FoundReport { network: id, network_file })
-        }
-        ValidatorCommand::Run { listening } => {
-            let settings = validator_settings(session, listen(session, listening)?)?;
-            let stopped = stopped()?;
-            validator::run(settings, stopped).await.map_err(stopped_working)
-        }
-    }
-}
-
-fn validator_settings(session: &Session, listen: SocketAddr) -> Result<ValidatorSettings, Failure> {
-    let (folder, network) = (session.data().to_owned(), session.network()?);
-    Ok(ValidatorSettings { folder, listen, network })
-}
-
-/// Founds a network: the validator's key in its folder, the operator's key and the network file in
-/// `folder`.
-pub(crate) fn found(
-    folder: &Path,
-    validator_folder: &Path,
-    name: &str,
-    address: SocketAddr,
-    codes: Codes,
-) -> Result<NetworkFile, Failure> {
-    make_private_folder(folder)?;
-    make_private_folder(validator_folder)?;
-    let validator = make_identity(&validator_folder.join(IDENTITY_FILE))?.node_id();
-    let operator = make_identity(&folder.join("operator.key"))?.node_id();
-    let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let genesis = Genesis {
-        suite: Suite,
-        name: name.to_owned(),
-        created: created.as_millis() as u64,
-        validators: ValidatorSet::from_iter([(validator, 1)]),
-        operators: BTreeSet::from([operator]),
-        code: codes.data,
-        key: codes.key,
-        pointers_per_author_max: POINTERS_PER_AUTHOR_MAX,
-        version: None,
-        anchors: BTreeMap::new(),
-    };
-    genesis
-        .check()
-        .map_err(|error| Failure::of(Kind::Usage, error, "kakera validator init --help"))?;
-    let network = NetworkFile { genesis, addresses: BTreeMap::from([(validator, address)]) };
-    replace_file(&folder.join("network.toml"), network.to_text().as_bytes())?;
-    Ok(network)
 }
 
 async fn enrol(session: &Session, options: &EnrolOptions) -> Result<(), Failure> {
@@ -135,19 +67,7 @@ async fn enrol(session: &Session, options: &EnrolOptions) -> Result<(), Failure>
     })
 }
 
-async fn recover(session: &Session, sources: &[Source]) -> Result<(), Failure> {
-    let settings = validator_settings(session, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))?;
-    let recovered =
-        validator::recover(settings, sources.to_vec()).await.map_err(stopped_working)?;
-    let faults = recovered.faults.iter().map(|fault| format!("{}: {}", fault.node, fault.reason));
-    session.output.report(&RecoverReport {
-        height: recovered.height,
-        sources: recovered.sources.iter().map(ToString::to_string).collect(),
-        faults: faults.collect(),
-    })
-}
-
-fn listen(session: &Session, listening: &Listening) -> Result<SocketAddr, Failure> {
+pub(crate) fn listen(session: &Session, listening: &Listening) -> Result<SocketAddr, Failure> {
     if let Some(parent) = listening.die_with_parent {
         die_with(parent)?;
     }
@@ -168,7 +88,7 @@ fn die_with(parent: u32) -> Result<(), Failure> {
 }
 
 /// Completes when the process is told to end.
-fn stopped() -> Result<impl Future<Output = ()>, Failure> {
+pub(crate) fn stopped() -> Result<impl Future<Output = ()>, Failure> {
     let watch = |kind| {
         signal(kind).map_err(|error| {
             Failure::new(Kind::Failure, format!("cannot watch signals: {error}"), "start it again")
@@ -185,7 +105,7 @@ fn stopped() -> Result<impl Future<Output = ()>, Failure> {
 }
 
 /// The errors of machines end in their own advice, where there is any.
-fn stopped_working(error: impl std::fmt::Display) -> Failure {
+pub(crate) fn stopped_working(error: impl std::fmt::Display) -> Failure {
     Failure::of(Kind::Failure, error, "read the log above, then start it again")
 }
 
@@ -220,38 +140,5 @@ impl Report for EnrolReport {
             writeln!(out, "Records can be stored once {} storage nodes are.", self.needed)?;
         }
         Ok(())
-    }
-}
-
-#[derive(Serialize)]
-struct FoundReport {
-    network: String,
-    network_file: PathBuf,
-}
-
-impl Report for FoundReport {
-    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "Network {} was founded.", self.network)?;
-        writeln!(
-            out,
-            "Everybody who joins needs {}; it holds no secret.",
-            self.network_file.display()
-        )?;
-        writeln!(out, "Keep operator.key beside it safe: it lets machines in.")
-    }
-}
-
-#[derive(Serialize)]
-struct RecoverReport {
-    height: u64,
-    sources: Vec<String>,
-    faults: Vec<String>,
-}
-
-impl Report for RecoverReport {
-    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        let confirmed = self.sources.len();
-        writeln!(out, "The chain is back up to block {}, by {confirmed} nodes.", self.height)?;
-        self.faults.iter().try_for_each(|fault| writeln!(out, "  not by {fault}"))
     }
 }

@@ -23,6 +23,7 @@ mod repair;
 mod session;
 mod survey;
 mod usage;
+mod validator;
 mod vault;
 
 use std::process::ExitCode;
@@ -81,7 +82,7 @@ async fn dispatch(session: &Session, command: &Command) -> Result<(), Failure> {
         Command::Demo(options) => demo::run(session.output, options).await,
         Command::Local(command) => local::run(session, command).await,
         Command::Node(command) => machine::run_node(session, command).await,
-        Command::Validator(command) => machine::run_validator(session, command).await,
+        Command::Validator(command) => validator::run(session, command).await,
         Command::Vault(command) => vault::run(session, command),
         Command::Put(options) => put::run(session, options).await,
         Command::Get(options) => get::run(session, options).await,

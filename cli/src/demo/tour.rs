@@ -90,7 +90,7 @@ impl Tour {
         let codes = Codes::for_nodes(options.nodes)?;
         let nodes = options.nodes.into();
         let local = folder.path().join("local");
-        let network = LocalNetwork::create(&local, nodes, codes, Lifetime::WithParent)?;
+        let network = LocalNetwork::create(&local, 1, nodes, codes, Lifetime::WithParent)?;
         Ok(Self { output, begun, codes, nodes, files, words, network, step: 0, folder })
     }
 
@@ -212,7 +212,8 @@ impl Tour {
             let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             self.output.narrate(&format!("      One node sees, in {path}: … {} …", hex.join("")));
         }
-        folders.push(self.network.validator().path().to_owned());
+        let validators = self.network.validators()?.into_iter();
+        folders.extend(validators.map(|(_, validator)| validator.path().to_owned()));
         let findings = scan::search(&folders, samples)
             .map_err(|error| Failure::file(self.folder.path(), &error))?;
         self.output.narrate(&format!(

@@ -10,7 +10,7 @@ use kakera_net::client::Client;
 use serde::Serialize;
 use std::sync::Arc;
 
-use crate::arguments::LocalCommand;
+use crate::arguments::{LocalCommand, MachineChoice};
 use crate::codes::Codes;
 use crate::failure::{Failure, Kind};
 use crate::listing::ask_nodes;
@@ -26,7 +26,7 @@ pub(crate) use network::{Lifetime, LocalNetwork};
 pub(crate) async fn run(session: &Session, command: &LocalCommand) -> Result<(), Failure> {
     let folder = session.local_folder();
     match command {
-        LocalCommand::Up { codes } => {
+        LocalCommand::Up { validators, codes } => {
             let network = if LocalNetwork::exists(&folder) {
                 LocalNetwork::open(&folder, Lifetime::Persistent)?
             } else {
@@ -34,6 +34,7 @@ pub(crate) async fn run(session: &Session, command: &LocalCommand) -> Result<(),
                 session.output.narrate("Making a network …");
                 LocalNetwork::create(
                     &folder,
+                    *validators,
                     codes.nodes.into(),
                     codes_of_groups,
                     Lifetime::Persistent,
@@ -50,18 +51,18 @@ pub(crate) async fn run(session: &Session, command: &LocalCommand) -> Result<(),
         }
         LocalCommand::Status => {
             let network = LocalNetwork::open(&folder, Lifetime::Persistent)?;
-            let operator =
-                if network.validator().is_running() { Some(network.operator()?) } else { None };
+            let runs = network.validators()?.iter().any(|(_, validator)| validator.is_running());
+            let operator = if runs { Some(network.operator()?) } else { None };
             report(session, &network, operator).await
         }
-        LocalCommand::Kill { node } => {
+        LocalCommand::Kill(choice) => {
             let network = LocalNetwork::open(&folder, Lifetime::Persistent)?;
-            network.node(*node)?.kill_for_good()?;
+            chosen(&network, choice)?.kill_for_good()?;
             report(session, &network, None).await
         }
-        LocalCommand::Start { node } => {
+        LocalCommand::Start(choice) => {
             let network = LocalNetwork::open(&folder, Lifetime::Persistent)?;
-            network.node(*node)?.forgive()?;
+            chosen(&network, choice)?.forgive()?;
             let operator = network.up().await?;
             report(session, &network, Some(operator)).await
         }
@@ -81,7 +82,10 @@ async fn report(
 ) -> Result<(), Failure> {
     let nodes = network.nodes()?;
     let client = operator.as_ref().map(|connection| &connection.client);
-    let mut processes = vec![ProcessReport::of("validator".into(), network.validator())?];
+    let mut processes = Vec::new();
+    for (number, validator) in network.validators()? {
+        processes.push(ProcessReport::of(network::validator_name(number), &validator)?);
+    }
     processes.extend(node_reports(&nodes, client).await?);
     if let Some(connection) = operator {
         connection.close().await?;
@@ -111,9 +115,14 @@ async fn node_reports(
     Ok(reports)
 }
 
-/// There is no node of this number.
-fn no_node(number: u16) -> Failure {
-    Failure::new(Kind::NotFound, format!("there is no node {number}"), "kakera local status")
+fn chosen(network: &LocalNetwork, choice: &MachineChoice) -> Result<MachineFolder, Failure> {
+    let MachineChoice { number, validator } = *choice;
+    if validator { network.validator(number) } else { network.node(number) }
+}
+
+/// There is no machine of this number.
+fn no_machine(kind: &str, number: u16) -> Failure {
+    Failure::new(Kind::NotFound, format!("there is no {kind} {number}"), "kakera local status")
 }
 
 #[derive(Serialize)]

@@ -11,14 +11,15 @@ use kakera_net::listening;
 use kakera_net::network_file::NetworkFile;
 
 use super::machine_folder::{MachineFolder, Role, State};
-use super::no_node;
+use super::no_machine;
 use crate::codes::Codes;
 use crate::failure::{Failure, Kind};
 use crate::listing::ask_nodes;
-use crate::machine::{QUOTA_BYTES, found};
+use crate::machine::QUOTA_BYTES;
 use crate::operator;
 use crate::output::Output;
-use crate::session::{Connection, Session, load_identity, load_network};
+use crate::session::{Connection, Session, load_identity, load_network, make_private_folder};
+use crate::validator::{found, make_validator};
 
 /// How long a process may take until it listens, and the network until it answers.
 const START_TIME: Duration = Duration::from_secs(30);
@@ -36,7 +37,6 @@ pub(crate) enum Lifetime {
 /// A network of processes on this machine.
 pub(crate) struct LocalNetwork {
     folder: PathBuf,
-    validator: MachineFolder,
     lifetime: Lifetime,
 }
 
@@ -46,15 +46,20 @@ impl LocalNetwork {
         network_file(folder).exists()
     }
 
-    /// Founds a network with folders for this many nodes; starts nothing.
+    /// Founds a network with folders for this many validators and nodes; starts nothing.
     pub(crate) fn create(
         folder: &Path,
+        validators: u8,
         nodes: u16,
         codes: Codes,
         lifetime: Lifetime,
     ) -> Result<Self, Failure> {
         let network = Self::at(folder, lifetime);
-        found(folder, network.validator.path(), "local", validator_address()?, codes)?;
+        make_private_folder(folder)?;
+        let founders = (1..=validators.into())
+            .map(|number| make_validator(network.validator_folder(number).path(), free_address()?))
+            .collect::<Result<Vec<_>, _>>()?;
+        found(folder, "local", codes, &founders)?;
         for _ in 0..nodes {
             network.add_node()?;
         }
@@ -71,8 +76,7 @@ impl LocalNetwork {
     }
 
     fn at(folder: &Path, lifetime: Lifetime) -> Self {
-        let validator = MachineFolder::new(folder.join("validator"), Role::Validator);
-        Self { folder: folder.to_owned(), validator, lifetime }
+        Self { folder: folder.to_owned(), lifetime }
     }
 
     /// The nodes of the network in the folder, if there is one, that were killed for good.
@@ -95,28 +99,44 @@ impl LocalNetwork {
         network_file(&self.folder)
     }
 
-    /// The validator.
-    pub(crate) fn validator(&self) -> &MachineFolder {
-        &self.validator
+    /// The validators by their numbers, from 1.
+    pub(crate) fn validators(&self) -> Result<Vec<(u16, MachineFolder)>, Failure> {
+        let mut validators = self.numbered("validator-", Self::validator_folder)?;
+        validators.insert(0, (1, self.validator_folder(1)));
+        Ok(validators)
     }
 
     /// The nodes by their numbers, from 1.
     pub(crate) fn nodes(&self) -> Result<Vec<(u16, MachineFolder)>, Failure> {
+        self.numbered("node-", Self::node_folder)
+    }
+
+    fn numbered(
+        &self,
+        prefix: &str,
+        folder: impl Fn(&Self, u16) -> MachineFolder,
+    ) -> Result<Vec<(u16, MachineFolder)>, Failure> {
         let failure = |error| Failure::file(&self.folder, &error);
-        let mut nodes = Vec::new();
+        let mut machines = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(failure)? {
             let name = entry.map_err(failure)?.file_name();
-            let number = name.to_str().and_then(|name| name.strip_prefix("node-")?.parse().ok());
-            nodes.extend(number.map(|number| (number, self.node_folder(number))));
+            let number = name.to_str().and_then(|name| name.strip_prefix(prefix)?.parse().ok());
+            machines.extend(number.map(|number| (number, folder(self, number))));
         }
-        nodes.sort_unstable_by_key(|(number, _)| *number);
-        Ok(nodes)
+        machines.sort_unstable_by_key(|(number, _)| *number);
+        Ok(machines)
     }
 
     /// One node.
     pub(crate) fn node(&self, number: u16) -> Result<MachineFolder, Failure> {
         let node = self.node_folder(number);
-        if node.path().exists() { Ok(node) } else { Err(no_node(number)) }
+        if node.path().exists() { Ok(node) } else { Err(no_machine("node", number)) }
+    }
+
+    /// One validator.
+    pub(crate) fn validator(&self, number: u16) -> Result<MachineFolder, Failure> {
+        let validator = self.validator_folder(number);
+        if validator.path().exists() { Ok(validator) } else { Err(no_machine("validator", number)) }
     }
 
     /// Makes the folder of one more node; [`LocalNetwork::up`] starts it.
@@ -125,6 +145,10 @@ impl LocalNetwork {
         let node = self.node_folder(last + 1);
         node.create()?;
         Ok(node)
+    }
+
+    fn validator_folder(&self, number: u16) -> MachineFolder {
+        MachineFolder::new(self.folder.join(validator_name(number)), Role::Validator)
     }
 
     fn node_folder(&self, number: u16) -> MachineFolder {
@@ -143,12 +167,17 @@ impl LocalNetwork {
     pub(crate) async fn start_processes(&self) -> Result<(), Failure> {
         let network = load_network(&self.network_file())?;
         let alive = self.alive()?;
-        let validator_address = network.addresses.values().next().copied();
-        self.start(&self.validator, validator_address)?;
+        let validators: Vec<MachineFolder> =
+            self.validators()?.into_iter().map(|(_, validator)| validator).collect();
+        let validators: Vec<MachineFolder> =
+            validators.into_iter().filter(|machine| machine.state() != State::Killed).collect();
+        for validator in &validators {
+            self.start(validator, network.addresses.get(&validator.node_id()?).copied())?;
+        }
         for node in &alive {
             self.start(node, node.address())?;
         }
-        for machine in alive.iter().chain([&self.validator]) {
+        for machine in alive.iter().chain(&validators) {
             wait_until_listening(machine).await?;
         }
         Ok(())
@@ -228,28 +257,37 @@ impl LocalNetwork {
 
     /// Stops every process.
     pub(crate) fn down(&self) -> Result<(), Failure> {
-        let nodes: Vec<MachineFolder> = self.nodes()?.into_iter().map(|(_, node)| node).collect();
-        let machines = || nodes.iter().chain([&self.validator]);
-        machines().try_for_each(MachineFolder::ask_to_end)?;
-        machines().try_for_each(MachineFolder::end)
+        let machines: Vec<MachineFolder> = self.machines()?;
+        machines.iter().try_for_each(MachineFolder::ask_to_end)?;
+        machines.iter().try_for_each(MachineFolder::end)
     }
 
     /// Kills every process, whatever else fails.
     pub(crate) fn kill(&self) {
-        let nodes = self.nodes().unwrap_or_default();
-        for machine in nodes.iter().map(|(_, node)| node).chain([&self.validator]) {
+        for machine in self.machines().unwrap_or_default() {
             // The others are to be killed too; what is left dies with this process.
             let _ = machine.kill();
         }
     }
+
+    /// The nodes, then the validators.
+    fn machines(&self) -> Result<Vec<MachineFolder>, Failure> {
+        let numbered = self.nodes()?.into_iter().chain(self.validators()?);
+        Ok(numbered.map(|(_, machine)| machine).collect())
+    }
+}
+
+/// The first has no number: most networks have one.
+pub(super) fn validator_name(number: u16) -> String {
+    if number == 1 { "validator".into() } else { format!("validator-{number:02}") }
 }
 
 fn network_file(folder: &Path) -> PathBuf {
     folder.join("network.toml")
 }
 
-/// An address for the validator, which stands in the network file before the validator runs.
-fn validator_address() -> Result<SocketAddr, Failure> {
+/// An address for a validator, which stands in the network file before the validator runs.
+fn free_address() -> Result<SocketAddr, Failure> {
     listening::free_address().map_err(|error| {
         let message = format!("no free port on 127.0.0.1: {error}");
         Failure::new(Kind::TryAgain, message, "repeat the command")

@@ -254,7 +254,8 @@ impl Client {
         known
     }
 
-    pub(super) fn validators(&self) -> ValidatorSet {
+    /// The validators as far as this client knows: those of the newest head that it believed.
+    pub fn validators(&self) -> ValidatorSet {
         self.light.lock().unwrap_or_else(PoisonError::into_inner).validators().clone()
     }
 
