@@ -37,6 +37,7 @@ pub struct ChainStore<D: Disk> {
     disk: D,
     path: String,
     log: RwLock<BlockLog<D>>,
+    truncated_bytes: u64,
     /// The newest checkpoint; held while one is written or blocks are dropped.
     checkpoint: Mutex<Checkpoint>,
 }
@@ -110,10 +111,17 @@ impl<D: Disk> ChainStore<D> {
             disk: disk.clone(),
             path: path.to_owned(),
             log: RwLock::new(log),
+            truncated_bytes: recovery.truncated_bytes,
             checkpoint: Mutex::default(),
         };
         store.finish_beginning()?;
         Ok(store)
+    }
+
+    /// Bytes at the log's end that were no whole blocks when it was opened, and were cut off: most
+    /// often an append that was interrupted.
+    pub fn truncated_bytes(&self) -> u64 {
+        self.truncated_bytes
     }
 
     /// The height of the newest block; 0 if there is none.

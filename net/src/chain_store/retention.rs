@@ -12,7 +12,7 @@ use super::{AnchorFault, ChainStore, ChainStoreError, FOLLOW_LEN_MAX};
 use crate::random::random_salt;
 use crate::store::block_log::{LogCopy, LogError};
 use crate::store::disk::{Disk, parent};
-use crate::store::snapshot_file::{SnapshotFile, write_snapshot};
+use crate::store::snapshot_file::{SnapshotFile, SnapshotFileError, write_snapshot};
 
 const EXTENSION: &str = "anchor";
 
@@ -52,10 +52,14 @@ impl<D: Disk> ChainStore<D> {
     /// What [`ChainStore::begin_after`] left to do when it was interrupted.
     pub(super) fn finish_beginning(&self) -> Result<(), ChainStoreError> {
         let path = self.beside(EXTENSION);
-        // One that cannot be read is judged when it is needed.
-        let Ok(Some(file)) = SnapshotFile::open(&self.disk, &path) else { return Ok(()) };
+        let file = match SnapshotFile::open(&self.disk, &path) {
+            Ok(Some(file)) => file,
+            Err(SnapshotFileError::Io(error)) => return Err(LogError::from(error).into()),
+            // One that is damaged is judged when it is needed.
+            Ok(None) | Err(_) => return Ok(()),
+        };
         let height = file.base().head().header.height;
-        if height > self.height() && file.is_intact().unwrap_or(false) {
+        if height > self.height() && file.is_intact().map_err(LogError::from)? {
             tracing::warn!(height, "finishing to begin after a snapshot");
             // The process may have been killed before the anchor's name was durable.
             self.disk.sync_directory(parent(&path)).map_err(LogError::from)?;

@@ -11,7 +11,7 @@ use kakera_engine::ledger::{
 };
 use kakera_engine::names::{GroupId, NodeId, Slot, Tag};
 use kakera_engine::peer::{Answer, Member};
-use kakera_engine::wire::{BODY_LEN_MAX, Operation, RefusalKind, Response, canonical};
+use kakera_engine::wire::{BODY_LEN_MAX, Operation, Response, canonical};
 use minicbor::{Decode, Encode};
 use rand_core::Rng;
 
@@ -254,10 +254,7 @@ impl Client {
                 return verified_values(&head, keys, &body);
             }
         }
-        Err(ClientError::refused(kakera_engine::wire::Refusal::new(
-            RefusalKind::Unavailable,
-            "the ledger moves too fast to read it consistently",
-        )))
+        Err(ClientError::moving())
     }
 
     async fn head_and_certificate(&self) -> Result<(VerifiedHead, SignedHeader), ClientError> {
@@ -275,7 +272,7 @@ impl Client {
         Ok((verified, *head))
     }
 
-    fn agrees(&self) -> bool {
+    pub(super) fn agrees(&self) -> bool {
         self.agrees.load(Ordering::Relaxed)
     }
 

@@ -137,7 +137,7 @@ impl FollowedLedger {
     /// follow them, the one with the best proved head, or the nearest of those.
     async fn choose(&self, course: &Course, exchange: &Exchange) -> Option<NodeId> {
         let candidates = self.candidates(exchange);
-        let ranked = if self.one_decides_alone() {
+        let ranked = if self.sole_validator().is_some() {
             candidates
         } else {
             let heads = ask_heads(&candidates, exchange).await;
@@ -150,23 +150,29 @@ impl FollowedLedger {
         first.or_else(|| ranked.iter().min_by_key(|node| course.shunned.get(node))).copied()
     }
 
-    /// Whether one validator decides alone: then its followers' acknowledgements make blocks final.
-    fn one_decides_alone(&self) -> bool {
-        self.view().state().validators().0.len() == 1
+    /// The validator that decides alone on the next block, or did on the newest: then it waits for
+    /// its followers' acknowledgements.
+    fn sole_validator(&self) -> Option<NodeId> {
+        let view = self.view();
+        let of_newest = view.snapshot().validators(&view.head().header.validators);
+        let sets = [of_newest, Some(view.state().validators())];
+        let alone = sets.into_iter().flatten().find(|set| set.0.len() == 1)?;
+        alone.0.keys().next().copied()
     }
 
-    /// Who may have blocks: the validators that decide, those of the network file and, where several
-    /// decide, some storage nodes.
+    /// Who may have blocks: one that decides alone, the validators of the next block, those of the
+    /// network file and, where several decide, some storage nodes.
     fn candidates(&self, exchange: &Exchange) -> Vec<NodeId> {
-        let view = self.view();
-        let mut candidates: Vec<NodeId> = view.state().validators().0.keys().copied().collect();
+        let (view, sole) = (self.view(), self.sole_validator());
+        let mut candidates = Vec::from_iter(sole);
         let add = |candidates: &mut Vec<NodeId>, more: Vec<NodeId>| {
             let new = more.into_iter().filter(|node| !candidates.contains(node));
             let new: Vec<NodeId> = new.collect();
             candidates.extend(new);
         };
+        add(&mut candidates, view.state().validators().0.keys().copied().collect());
         add(&mut candidates, self.replica.network().addresses.keys().copied().collect());
-        if !self.one_decides_alone() {
+        if sole.is_none() {
             let storage = view.state().nodes().filter(Node::takes_slots);
             let mut storage: Vec<NodeId> = storage.map(|node| node.join.node).collect();
             while storage.len() > STORAGE_NODES_MAX {
@@ -212,10 +218,11 @@ impl FollowedLedger {
         exchange: &Exchange,
         course: &mut Course,
     ) -> Result<(), SyncError> {
-        let alone = self.one_decides_alone();
+        let sole = self.sole_validator();
+        let alone = sole.is_some();
         let polling = async {
-            while self.one_decides_alone() == alone {
-                take_blocks(&self.replica, source, exchange, alone).await?;
+            while self.sole_validator() == sole {
+                take_blocks(&self.replica, source, exchange, sole == Some(source)).await?;
                 course.pause = PAUSE_MIN;
                 *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
             }

@@ -142,13 +142,13 @@ impl<D: Disk> SnapshotFile<D> {
     }
 
     /// Reads the rest of the file and says whether it is as it was written.
-    pub fn is_intact(mut self) -> Result<bool, SnapshotFileError> {
+    pub fn is_intact(mut self) -> io::Result<bool> {
         loop {
             match self.reader.record() {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(true),
-                Err(SnapshotFileError::Damaged(_)) => return Ok(false),
-                Err(error) => return Err(error),
+                Err(SnapshotFileError::Io(error)) => return Err(error),
+                Err(_) => return Ok(false),
             }
         }
     }

@@ -177,7 +177,7 @@ pub(crate) fn speaks_new_forms(head: &SignedHeader) -> bool {
 }
 
 /// The changes of the validator set between two heights, as `node` says.
-pub(super) async fn ask_set_changes(
+pub(crate) async fn ask_set_changes(
     node: NodeId,
     mut after: u64,
     below: u64,
