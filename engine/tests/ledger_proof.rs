@@ -68,7 +68,8 @@ fn a_proof_shows_from_the_genesis_on_what_the_ledger_says() {
 #[test]
 fn no_byte_of_a_proof_can_be_changed() {
     let network = network();
-    for proof in [of_state(&network, StateKey::Node(machine(99))), of_entry(&network, 3)] {
+    // Of an absent key, the same proof may show that another one is absent, too.
+    for proof in [of_state(&network, StateKey::Node(machine(12))), of_entry(&network, 3)] {
         let bytes = proof.to_bytes();
         for place in 0..bytes.len() {
             let mut changed = bytes.clone();
@@ -110,6 +111,6 @@ fn the_format_is_frozen() {
     };
     assert_eq!(
         [digest(of_state(&network, StateKey::Counts)), digest(of_entry(&network, 0))],
-        ["", ""]
+        ["2a17a2a9721582ca", "647a0ef9cdb531e7"]
     );
 }

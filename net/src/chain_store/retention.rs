@@ -11,7 +11,7 @@ use kakera_engine::ledger::{Chain, Genesis, Snapshot};
 use super::{AnchorFault, ChainStore, ChainStoreError, FOLLOW_LEN_MAX};
 use crate::random::random_salt;
 use crate::store::block_log::{LogCopy, LogError};
-use crate::store::disk::{Disk, parent};
+use crate::store::disk::Disk;
 use crate::store::snapshot_file::{SnapshotFile, SnapshotFileError, write_snapshot};
 
 const EXTENSION: &str = "anchor";
@@ -61,8 +61,7 @@ impl<D: Disk> ChainStore<D> {
         let height = file.base().head().header.height;
         if height > self.height() && file.is_intact().map_err(LogError::from)? {
             tracing::warn!(height, "finishing to begin after a snapshot");
-            // The process may have been killed before the anchor's name was durable.
-            self.disk.sync_directory(parent(&path)).map_err(LogError::from)?;
+            // The anchor's name is durable: opening the log beside it has synced the directory.
             self.empty_log(height)?;
         }
         Ok(())

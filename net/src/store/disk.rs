@@ -104,7 +104,7 @@ pub(super) fn components(path: &str) -> io::Result<Vec<&str>> {
 }
 
 /// The directory part of a path; empty for a name in the folder itself.
-pub(crate) fn parent(path: &str) -> &str {
+pub(super) fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(directory, _)| directory)
 }
 

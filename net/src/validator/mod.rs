@@ -165,8 +165,12 @@ fn open_chain(
 ) -> Result<(ChainStore<OsDisk>, Validator), ValidatorError> {
     let store = ChainStore::open(disk, CHAIN_FILE)?;
     let height = store.height();
-    let chain: Chain = store.load(network.genesis.clone(), height.saturating_sub(1))?;
-    let machine = Validator::new(identity.signing_key().clone(), chain, store.block(height)?)?;
+    // A chain that begins with a snapshot may have no block yet; what it begins with is final.
+    let begins = height < store.first_height();
+    let settled = if begins { height } else { height - 1 };
+    let chain: Chain = store.load(network.genesis.clone(), settled)?;
+    let newest = if begins { None } else { store.block(height)? };
+    let machine = Validator::new(identity.signing_key().clone(), chain, newest)?;
     Ok((store, machine))
 }
 
