@@ -26,7 +26,7 @@ const _: () = assert!(VALIDATORS_MAX <= u64::BITS as usize, "signers are the bit
 pub enum SentBlock {
     /// As it is stored.
     #[n(0)]
-    Whole(#[n(0)] CertifiedBlock),
+    Whole(#[n(0)] Box<CertifiedBlock>),
     /// For whoever has the chain before it.
     #[n(1)]
     Compact(#[n(0)] CompactBlock),
@@ -37,7 +37,7 @@ impl SentBlock {
     pub fn of(block: CertifiedBlock, validators: Option<&ValidatorSet>) -> Self {
         match validators.and_then(|validators| CompactBlock::of(&block, validators)) {
             Some(compact) => Self::Compact(compact),
-            None => Self::Whole(block),
+            None => Self::Whole(Box::new(block)),
         }
     }
 
@@ -59,7 +59,7 @@ impl SentBlock {
         now: Option<u64>,
     ) -> Result<CertifiedBlock, BlockError> {
         match self {
-            Self::Whole(block) => chain.apply(&block, now).map(|()| block),
+            Self::Whole(block) => chain.apply(&block, now).map(|()| *block),
             Self::Compact(compact) => {
                 let (block, checked) = compact.restore(chain, now)?;
                 chain.commit(checked, block.certificate.clone()).map(|()| block)

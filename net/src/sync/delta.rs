@@ -59,7 +59,7 @@ async fn take(
         let blocks = match form {
             Some(BlockForm::Compact) => split_sent(&answer.body),
             None => split_blocks(&answer.body)
-                .map(|blocks| blocks.into_iter().map(SentBlock::Whole).collect()),
+                .map(|blocks| blocks.into_iter().map(Box::new).map(SentBlock::Whole).collect()),
         };
         replica.append(blocks.ok_or(SyncError::Unfitting)?)
     })

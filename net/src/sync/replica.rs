@@ -141,7 +141,8 @@ impl Replica {
 /// Whether the validators certified the block after another one than our head. A compact block
 /// cannot show that: it has no header of its own.
 fn forks(block: &SentBlock, chain: &Chain) -> bool {
-    let SentBlock::Whole(CertifiedBlock { block, certificate }) = block else { return false };
+    let SentBlock::Whole(block) = block else { return false };
+    let CertifiedBlock { block, certificate } = &**block;
     let (header, head) = (&block.header, &chain.head().header);
     header.height == head.height + 1
         && header.previous != head.hash()
