@@ -342,6 +342,8 @@ pub(crate) enum ValidatorCommand {
         #[arg(value_name = "ID", value_parser = parse_node_id)]
         validator: NodeId,
     },
+    /// Vote for the newest rules of the ledger that this program knows, once all machines run it
+    Upgrade,
 }
 
 #[derive(Debug, Args)]

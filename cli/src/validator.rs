@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kakera_engine::ledger::{
-    Anchor, BeaconChain, Body, Genesis, NodeJoin, Roles, Suite, ValidatorChange, ValidatorSet,
+    Anchor, BeaconChain, Body, Genesis, NodeJoin, RULES_VERSION_MAX, Roles, Suite, Upgrade,
+    ValidatorChange, ValidatorSet,
 };
 use kakera_engine::names::NodeId;
-use kakera_net::client::Client;
 use kakera_net::network_file::NetworkFile;
 use kakera_net::node::IDENTITY_FILE;
 use kakera_net::validator::{self, ValidatorSettings};
@@ -22,12 +22,12 @@ use crate::failure::{Failure, Kind};
 use crate::machine::{LISTEN, listen, stopped, stopped_working};
 use crate::operator;
 use crate::output::Report;
-use crate::session::{Session, load_identity, make_identity, make_private_folder, replace_file};
+use crate::session::{
+    Connection, Session, load_identity, make_identity, make_private_folder, replace_file,
+};
 
 /// Pointers that one machine may keep on the ledger.
 const POINTERS_PER_AUTHOR_MAX: u64 = 1_000_000;
-/// The rules that new networks follow.
-const RULES_VERSION: u32 = 2;
 
 /// Runs a validator command.
 pub(crate) async fn run(session: &Session, command: &ValidatorCommand) -> Result<(), Failure> {
@@ -63,6 +63,7 @@ pub(crate) async fn run(session: &Session, command: &ValidatorCommand) -> Result
         ValidatorCommand::Remove { validator } => {
             change(session, None, |set| _ = set.0.remove(validator)).await
         }
+        ValidatorCommand::Upgrade => upgrade(session).await,
     }
 }
 
@@ -108,7 +109,7 @@ pub(crate) fn found(
         code: codes.data,
         key: codes.key,
         pointers_per_author_max: POINTERS_PER_AUTHOR_MAX,
-        version: Some(RULES_VERSION),
+        version: Some(RULES_VERSION_MAX),
         anchors: anchored.collect(),
     };
     genesis
@@ -126,16 +127,21 @@ struct Join {
     address: SocketAddr,
 }
 
+/// A connection under this validator's own key, with which it votes.
+fn connect(session: &Session) -> Result<(Connection, NodeId), Failure> {
+    let path = session.data().join(IDENTITY_FILE);
+    let identity = load_identity(&path, "kakera validator init")?;
+    let id = identity.node_id();
+    Ok((session.connect_as(identity)?, id))
+}
+
 /// Votes, with this machine's key, for another validator set.
 async fn change(
     session: &Session,
     join: Option<Join>,
     alter: impl FnOnce(&mut ValidatorSet),
 ) -> Result<(), Failure> {
-    let path = session.data().join(IDENTITY_FILE);
-    let identity = load_identity(&path, "kakera validator init")?;
-    let own = identity.node_id();
-    let connection = session.connect_as(identity)?;
+    let (connection, own) = connect(session)?;
     let client = &connection.client;
     client.head().await?;
     let present = client.validators();
@@ -153,10 +159,27 @@ async fn change(
         // So that the others reach it, and it them, before the set has changed.
         operator::enrol(client, machine_of(id, address, own)).await?;
     }
-    let in_force = vote(client, &present, &validators).await?;
+    let (from, hash) = (Some(present.hash()), validators.hash());
+    let change = ValidatorChange { validators: validators.clone(), from };
+    client.submit(Body::ValidatorChange(change)).await?;
+    let head = client.head().await?;
+    let in_force = [head.header().next_validators, head.header().validators].contains(&hash);
     connection.close().await?;
     let validators = validators.0.keys().map(NodeId::to_string).collect();
     session.output.report(&ChangeReport { validators, in_force })
+}
+
+/// Votes for the newest rules that this program knows.
+async fn upgrade(session: &Session) -> Result<(), Failure> {
+    let (connection, _) = connect(session)?;
+    let client = &connection.client;
+    let version = RULES_VERSION_MAX;
+    if client.rules_version().await? < version {
+        client.submit(Body::Upgrade(Upgrade { version })).await?;
+    }
+    let in_force = client.rules_version().await? >= version;
+    connection.close().await?;
+    session.output.report(&UpgradeReport { version, in_force })
 }
 
 fn machine_of(id: NodeId, address: SocketAddr, operator: NodeId) -> NodeJoin {
@@ -169,20 +192,6 @@ fn machine_of(id: NodeId, address: SocketAddr, operator: NodeId) -> NodeJoin {
         quota_bytes: 0,
         generation: 1,
     }
-}
-
-/// Whether the change is in force with this vote.
-async fn vote(
-    client: &Client,
-    present: &ValidatorSet,
-    validators: &ValidatorSet,
-) -> Result<bool, Failure> {
-    let (from, hash) = (Some(present.hash()), validators.hash());
-    client
-        .submit(Body::ValidatorChange(ValidatorChange { validators: validators.clone(), from }))
-        .await?;
-    let head = client.head().await?;
-    Ok(head.header().next_validators == hash || head.header().validators == hash)
 }
 
 async fn recover(session: &Session, sources: &[Source]) -> Result<(), Failure> {
@@ -259,6 +268,28 @@ impl Report for ChangeReport {
             writeln!(out, "Fewer than four validators must all run: none of them may fail.")?;
         }
         Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct UpgradeReport {
+    version: u32,
+    /// Whether enough have voted.
+    in_force: bool,
+}
+
+impl Report for UpgradeReport {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { version, in_force } = self;
+        if *in_force {
+            writeln!(out, "The ledger follows version {version} of its rules.")
+        } else {
+            writeln!(
+                out,
+                "This validator voted for version {version} of the ledger's rules. They hold once \
+                 more than two thirds have, by the same command on the others."
+            )
+        }
     }
 }
 

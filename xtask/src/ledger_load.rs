@@ -3,13 +3,14 @@
 //!
 //! Validators and followers are processes of their own; the clients run in this one.
 
-mod chains;
-mod clients;
+pub(crate) mod chains;
+pub(crate) mod clients;
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 use self::clients::{Clients, Posted};
 use crate::process::{CpuTimes, Process};
@@ -45,7 +46,13 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
 
     let costs = Costs::start(&network)?;
     let start = Instant::now();
-    let posted = runtime.block_on(clients.post_for(time));
+    let posted = runtime.block_on(async {
+        let (end, ended) = watch::channel(false);
+        let posting = tokio::spawn(clients.post_until(ended));
+        tokio::time::sleep(time).await;
+        end.send_replace(true);
+        posting.await
+    })?;
     let seconds = start.elapsed().as_secs_f64();
     let mut report = Report::new("ledger-load");
     add_rates(&mut report, &posted, seconds, options.short);

@@ -11,6 +11,7 @@ mod entries;
 mod footprint;
 mod fuzz;
 mod instructions;
+mod ledger_crash;
 mod ledger_load;
 mod ledger_sim;
 mod ledger_start;
@@ -52,6 +53,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Instructions of the coding kernels, against recorded counts
     Instructions(instructions::Options),
+    /// Kill, pause and miss validators, and cut their power; nothing acknowledged may be lost
+    LedgerCrash(ledger_crash::Options),
     /// Many clients post to the ledger at once; rates, and what every validator's chain then holds
     LedgerLoad(ledger_load::Options),
     /// Validators on virtual time under faults and a traitor; never a fork, nothing acknowledged lost
@@ -76,6 +79,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Footprint(options) => footprint::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Instructions(options) => instructions::run(&options),
+        Command::LedgerCrash(options) => ledger_crash::run(&options),
         Command::LedgerLoad(options) => ledger_load::run(&options),
         Command::LedgerSim(options) => ledger_sim::run(&options),
         Command::LedgerStart(options) => ledger_start::run(&options),

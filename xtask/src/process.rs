@@ -67,9 +67,23 @@ impl Process {
         self.end(Signal::TERM)
     }
 
-    fn end(self, signal: Signal) -> Result<()> {
+    /// Stops it in the middle of whatever it does, until [`Self::resume`].
+    pub(crate) fn pause(self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(self, signal: Signal) -> Result<()> {
         let id = Pid::from_raw(self.0.try_into()?).context("process 0")?;
-        kill_process(id, signal)?;
+        Ok(kill_process(id, signal)?)
+    }
+
+    fn end(self, signal: Signal) -> Result<()> {
+        self.signal(signal)?;
         let start = Instant::now();
         while self.is_running() {
             anyhow::ensure!(

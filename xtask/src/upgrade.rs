@@ -70,8 +70,6 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
         load.wait_for_success().with_context(|| format!("after {} was replaced", machine.name))?;
     }
     report.count("machines_replaced", machines.len()).goal(Goal::AtLeast(f64::from(nodes) + 1.0));
-    // Rules version 2 belongs here: post its `Upgrade` entry, wait until it holds, and let the load
-    // succeed again under it, from here on with the new program alone.
     let outcome = load.stop()?;
     add_load(&mut report, &outcome);
 
@@ -81,8 +79,50 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
         let blocks = total(&verified, "height");
         report.add(format!("{name}_program_verifies_blocks"), blocks).goal(Goal::AtLeast(1.0));
     }
+    activate(&network, &programs, outcome.acknowledged, options.seed, &mut report)?;
     check_refusals(&network, &old, &mut report)?;
     Ok(report)
+}
+
+/// Has the validators vote for the new program's rules while it puts and gets; then reads all.
+fn activate(
+    network: &LocalNetwork,
+    [old, new]: &[Kakera; 2],
+    stored: BTreeMap<String, u64>,
+    seed: u64,
+    report: &mut Report,
+) -> Result<()> {
+    let programs = [new.clone(), new.clone()];
+    let load = Load::start(programs, network.scratch().to_owned(), stored, seed + 10);
+    load.wait_for_success()?;
+    let network_file = network.machines().join("network.toml");
+    let words = ["--network", network_file.to_str().context("not UTF-8")?, "validator", "upgrade"];
+    for validator in network.running()?.iter().filter(|machine| machine.is_validator()) {
+        let voted = network.run_over(&validator.folder, &words)?;
+        report.add("rules_version", total(&voted, "version")).goal(Goal::AtLeast(2.0));
+        let in_force = usize::from(voted["in_force"] == true);
+        report.count("rules_in_force", in_force).goal(Goal::AtLeast(1.0));
+    }
+    load.wait_for_success()?;
+    let outcome = load.stop()?;
+    let counts = [("puts", &outcome.puts), ("gets", &outcome.gets)];
+    for (name, series) in counts {
+        let count = series.successes.len();
+        report.count(format!("{name}_around_activation"), count).goal(Goal::AtLeast(2.0));
+        series.failures.iter().for_each(|failure| eprintln!("refused: {failure}"));
+    }
+    check_records(new, "activated", network.scratch(), &outcome, report)?;
+    let verified = new.run(&["ledger", "verify"])?;
+    report.add("activated_verifies_blocks", total(&verified, "height")).goal(Goal::AtLeast(1.0));
+    // What the old program says of a chain under rules that it does not know.
+    let output = old.command(&["ledger", "verify"]).output()?;
+    eprintln!(
+        "upgrade: the old program on the new rules: {}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    let refused = f64::from(output.status.code().unwrap_or_default());
+    report.add("old_program_on_new_rules_exit_code", refused).goal(Goal::AtLeast(1.0));
+    Ok(())
 }
 
 /// Puts records of all sizes, several at a time; their seeds by name.

@@ -108,6 +108,13 @@ impl Client {
         Ok(counts.into_iter().flatten().next().unwrap_or_default())
     }
 
+    /// The version of the rules that the next block follows.
+    pub async fn rules_version(&self) -> Result<u32, ClientError> {
+        let version: Vec<Option<u32>> = self.values(vec![StateKey::Version]).await?;
+        let of_genesis = self.network.genesis.rules_version();
+        Ok(version.into_iter().flatten().next().unwrap_or(of_genesis))
+    }
+
     /// Every machine ever enrolled.
     pub async fn nodes(&self) -> Result<Vec<Node>, ClientError> {
         let count = self.counts().await?.nodes;

@@ -4,6 +4,8 @@
 //! meet it at the desk, a short lock around the machine. Reads are served from a view of the final
 //! chain and wait for neither.
 
+#[cfg(feature = "testkit")]
+pub mod crash_model;
 mod desk;
 mod fetch;
 mod join;
@@ -19,8 +21,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kakera_engine::ledger::Chain;
+use ed25519_dalek::SigningKey;
 use kakera_engine::ledger::agreement::Pace;
+use kakera_engine::ledger::{Chain, Genesis};
 use kakera_engine::names::NodeId;
 use kakera_engine::peer::{Clock, SetupError, Validator};
 use kakera_engine::policy::LedgerView;
@@ -42,7 +45,7 @@ use crate::id::{Identity, IdentityError};
 use crate::listening;
 use crate::network_file::NetworkFile;
 use crate::node::IDENTITY_FILE;
-use crate::store::disk::{OpenDiskError, OsDisk};
+use crate::store::disk::{Disk, OpenDiskError, OsDisk};
 use crate::upkeep::Upkeep;
 
 /// What a validator needs to run.
@@ -101,8 +104,9 @@ pub async fn run(
     if !founder || !VotingLog::exists(&disk)? {
         join::gather_chain(&disk, &network, &identity, listen).await?;
     }
-    let (store, mut machine) = open_chain(&disk, &network, &identity)?;
-    let voting_log = open_voting_log(&disk, &mut machine)?;
+    let (store, mut machine) = open_chain(&disk, &network.genesis, identity.signing_key())?;
+    let clock = Clock { elapsed: Duration::ZERO, unix_millis: unix_milliseconds() };
+    let voting_log = open_voting_log(&disk, &mut machine, clock)?;
     let (store, genesis) = (Arc::new(store), network.genesis.clone());
     let network_id = network.network_id();
     let service =
@@ -158,19 +162,19 @@ fn load_identity(folder: &Path) -> Result<Arc<Identity>, ValidatorError> {
 }
 
 /// The stored chain; its last block is pending, since only a follower knows whether it is final.
-fn open_chain(
-    disk: &OsDisk,
-    network: &NetworkFile,
-    identity: &Identity,
-) -> Result<(ChainStore<OsDisk>, Validator), ValidatorError> {
+fn open_chain<D: Disk>(
+    disk: &D,
+    genesis: &Genesis,
+    key: &SigningKey,
+) -> Result<(ChainStore<D>, Validator), ValidatorError> {
     let store = ChainStore::open(disk, CHAIN_FILE)?;
     let height = store.height();
     // A chain that begins with a snapshot may have no block yet; what it begins with is final.
     let begins = height < store.first_height();
     let settled = if begins { height } else { height - 1 };
-    let chain: Chain = store.load(network.genesis.clone(), settled)?;
+    let chain: Chain = store.load(genesis.clone(), settled)?;
     let newest = if begins { None } else { store.block(height)? };
-    let machine = Validator::new(identity.signing_key().clone(), chain, newest)?;
+    let machine = Validator::new(key.clone(), chain, newest)?;
     Ok((store, machine))
 }
 
@@ -178,10 +182,11 @@ fn open_chain(
 ///
 /// A validator that decides alone has said nothing to others, so a log may begin now. Without one
 /// a validator among others only follows them: it may have voted, and nobody knows how.
-fn open_voting_log(
-    disk: &OsDisk,
+fn open_voting_log<D: Disk>(
+    disk: &D,
     machine: &mut Validator,
-) -> Result<Option<VotingLog<OsDisk>>, ValidatorError> {
+    clock: Clock,
+) -> Result<Option<VotingLog<D>>, ValidatorError> {
     let opened = match VotingLog::open(disk)? {
         None if machine.decides_alone() => Some((VotingLog::create(disk)?, Vec::new())),
         opened => opened,
@@ -194,7 +199,7 @@ fn open_voting_log(
         );
         return Ok(None);
     };
-    machine.recall(&records, Clock { elapsed: Duration::ZERO, unix_millis: unix_milliseconds() });
+    machine.recall(&records, clock);
     Ok(Some(log))
 }
 

@@ -27,7 +27,7 @@ struct Entries {
 
 /// Reads the chain of every validator above `height` up to the last entry that was acknowledged,
 /// and compares.
-pub(super) async fn check(
+pub(crate) async fn check(
     network: &LocalNetwork,
     height: u64,
     posted: &[Posted],

@@ -1,6 +1,7 @@
 //! The clients: each posts one entry after the other, as fast as they become final.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -12,6 +13,7 @@ use kakera_net::client::{Client, ClientSettings, Submitted};
 use kakera_net::id::Identity;
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
@@ -19,32 +21,34 @@ use crate::entries;
 use crate::product::LocalNetwork;
 
 /// Clients that are enrolled and connected.
-pub(super) struct Clients(Vec<(NodeId, Arc<Client>)>);
+///
+/// The second counts the runs.
+pub(crate) struct Clients(Vec<(NodeId, Arc<Client>)>, AtomicU64);
 
 /// An entry that was posted.
-pub(super) struct Posted {
-    pub(super) name: EntryName,
+pub(crate) struct Posted {
+    pub(crate) name: EntryName,
     /// Where it stands and how long that took; `None` if it was refused, which does not say that
     /// it is not on the chain.
-    pub(super) outcome: Option<(Submitted, Duration)>,
+    pub(crate) outcome: Option<(Submitted, Duration)>,
 }
 
 /// Names an entry by what is said by whom: the load says nothing twice.
-pub(super) type EntryName = (NodeId, [u8; 32]);
+pub(crate) type EntryName = (NodeId, [u8; 32]);
 
 impl Posted {
-    pub(super) fn milliseconds(&self) -> Option<f64> {
+    pub(crate) fn milliseconds(&self) -> Option<f64> {
         self.outcome.map(|(_, took)| took.as_secs_f64() * 1e3)
     }
 }
 
-pub(super) fn name_of(author: NodeId, body: &Body) -> EntryName {
+pub(crate) fn name_of(author: NodeId, body: &Body) -> EntryName {
     (author, hash("load", &[&canonical::encode(body)]))
 }
 
 impl Clients {
     /// Enrols so many clients; each is connected and knows its sequence number.
-    pub(super) async fn enrol(network: &LocalNetwork, count: u8) -> Result<Self> {
+    pub(crate) async fn enrol(network: &LocalNetwork, count: u8) -> Result<Self> {
         let file = network.network_file()?;
         let mut clients = Vec::new();
         for number in 1..=count {
@@ -57,32 +61,49 @@ impl Clients {
             client.submit(entries::pointer(client.network(), &mut rng)).await?;
             clients.push((id, client));
         }
-        Ok(Self(clients))
+        Ok(Self(clients, AtomicU64::new(0)))
     }
 
     /// The height of the chain.
-    pub(super) async fn height(&self) -> Result<u64> {
+    pub(crate) async fn height(&self) -> Result<u64> {
         let (_, client) = self.0.first().context("there is no client")?;
         Ok(client.head().await?.header().height)
     }
 
-    /// Posts for so long; everything that was posted.
-    pub(super) async fn post_for(&self, time: Duration) -> Vec<Posted> {
-        let deadline = Instant::now() + time;
+    /// How far one validator is.
+    pub(crate) async fn height_of(&self, validator: NodeId) -> Result<u64> {
+        let (_, client) = self.0.first().context("there is no client")?;
+        Ok(client.node_status(validator).await?.height)
+    }
+
+    /// Posts until told to end; everything that was posted. Twice the same is never said.
+    pub(crate) fn post_until(
+        &self,
+        ended: watch::Receiver<bool>,
+    ) -> impl Future<Output = Vec<Posted>> + Send + 'static {
+        let run = self.1.fetch_add(1, Ordering::Relaxed);
         let mut posting = JoinSet::new();
-        for (number, (id, client)) in self.0.iter().enumerate() {
-            posting.spawn(post_until(deadline, *id, Arc::clone(client), number as u64));
+        let clients: Vec<(NodeId, Arc<Client>)> = self.0.clone();
+        async move {
+            for (number, (id, client)) in clients.into_iter().enumerate() {
+                posting.spawn(post_on(ended.clone(), id, client, run << 32 | number as u64));
+            }
+            posting.join_all().await.into_iter().flatten().collect()
         }
-        posting.join_all().await.into_iter().flatten().collect()
     }
 }
 
-async fn post_until(deadline: Instant, id: NodeId, client: Arc<Client>, seed: u64) -> Vec<Posted> {
+async fn post_on(
+    ended: watch::Receiver<bool>,
+    id: NodeId,
+    client: Arc<Client>,
+    seed: u64,
+) -> Vec<Posted> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let makers = [entries::pointer, entries::identity_record];
     let mut posted = Vec::new();
     for make in makers.iter().cycle() {
-        if Instant::now() >= deadline {
+        if *ended.borrow() {
             break;
         }
         let body = make(client.network(), &mut rng);

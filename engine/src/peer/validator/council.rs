@@ -26,6 +26,11 @@ const EARLY_PROPOSALS_MAX: usize = 2;
 const GAP_MAX: u64 = 64;
 /// Entries of all authors that wait for those that come first.
 const GAPS_MAX: usize = 1024;
+/// After so long an entry that a submitter brought here, and that is not ordered yet, is shared
+/// again: the others may not have got it, and do not begin a height for one validator's word.
+const SHARING_PATIENCE: Duration = Duration::from_secs(1);
+/// Entries shared again at once.
+const SHARED_AGAIN_MAX: usize = 256;
 /// Links of a beacon chain that are left when the next one is registered: many more than the blocks
 /// until that is in use.
 const LINKS_LEFT_MIN: u32 = 1 << 10;
@@ -65,6 +70,8 @@ pub(super) struct Council {
     gaps: BTreeMap<(NodeId, u64), Entry>,
     behind: Behind,
     work: VecDeque<Work>,
+    /// When what submitters wait for is shared again.
+    share_at: Option<Duration>,
     links: Option<BeaconChain>,
     fault: Option<AgreementError>,
 }
@@ -87,6 +94,7 @@ impl Council {
             gaps: BTreeMap::new(),
             behind: Behind::default(),
             work: VecDeque::new(),
+            share_at: None,
             links: None,
             fault: None,
         };
@@ -222,7 +230,7 @@ impl Validator {
 
     /// When [`Validator::handle_time`] has something to do.
     pub fn next_wake(&self) -> Option<Duration> {
-        self.council.agreement.next_wake()
+        self.council.agreement.next_wake().into_iter().chain(self.council.share_at).min()
     }
 
     /// When [`Validator::poll_behind`] has an answer, unless the chain moves before.
@@ -266,6 +274,7 @@ impl Validator {
 
     /// Begins the next height when there is a reason to, and does what agreement asks for.
     fn advance(&mut self, clock: Clock) {
+        self.share_again(clock);
         self.begin_height(clock);
         while let Some(event) = self.council.agreement.poll_event() {
             match event {
@@ -279,6 +288,25 @@ impl Validator {
                 AgreementEvent::Equivocated(proof) => self.accuse(*proof),
             }
         }
+    }
+
+    fn share_again(&mut self, clock: Clock) {
+        let next = clock.elapsed + SHARING_PATIENCE;
+        let waits = !self.tickets.is_empty() && !self.decides_alone();
+        self.council.share_at = match self.council.share_at.filter(|_| waits) {
+            Some(due) if due > clock.elapsed => Some(due),
+            Some(_) => {
+                let submitted_here = |entry: &&VerifiedEntry| {
+                    let Entry { author, sequence, .. } = entry.entry();
+                    self.tickets.contains_key(&(*author, *sequence))
+                };
+                let again = self.waiting.iter().filter(submitted_here).take(SHARED_AGAIN_MAX);
+                let again = again.map(|entry| Work::Share(Box::new(entry.entry().clone())));
+                self.council.work.extend(again);
+                Some(next)
+            }
+            None => waits.then_some(next),
+        };
     }
 
     fn begin_height(&mut self, clock: Clock) {
