@@ -8,13 +8,18 @@ mod ledger_validators;
 #[path = "ledger_network/mod.rs"]
 mod processes;
 
-use kakera_engine::ledger::{Body, CertifiedBlock, Entry, MILESTONE_BLOCKS, NodeJoin, Roles};
+use kakera_engine::ledger::{
+    Body, CertifiedBlock, Entry, MILESTONE_BLOCKS, NodeJoin, Roles, StateKey,
+};
 use kakera_net::chain_store::{CHAIN_FILE, ChainStore};
+use kakera_net::client::{Client, ClientSettings};
 use kakera_net::listening;
 use kakera_net::store::disk::OsDisk;
 use ledger_validators::Consortium;
 use processes::{Network, OPERATOR, PATIENCE, STORAGE, id, identity, submit};
 
+/// Those of the genesis, and one that they voted in.
+const FOUNDERS: [u8; 3] = [1, 2, 3];
 const FOUR: [u8; 4] = [1, 2, 3, 4];
 /// A validator that is not of the set.
 const NEWCOMER: u8 = 5;
@@ -22,9 +27,10 @@ const HEIGHT: u64 = 290;
 
 /// Four validators with the same long chain, in which a storage node and a newcomer are enrolled.
 fn with_long_chain() -> Network {
-    let network = Network::found(&FOUR);
+    let network = Network::found(&FOUNDERS);
+    network.make_validator(4);
     let mut chain = Consortium::of(network.file.genesis.clone());
-    for (number, storage) in [(STORAGE, true), (NEWCOMER, false)] {
+    for (number, storage) in [(STORAGE, true), (NEWCOMER, false), (4, false)] {
         let address = listening::free_address().unwrap();
         network.book.0.lock().unwrap().insert(id(number), address);
         let join = NodeJoin {
@@ -38,6 +44,7 @@ fn with_long_chain() -> Network {
         };
         chain.seal_body(OPERATOR, Body::NodeJoin(join));
     }
+    chain.change(&FOUR);
     while chain.chain.head().header.height < HEIGHT {
         chain.seal(vec![]);
     }
@@ -78,11 +85,26 @@ async fn a_storage_node_a_newcomer_and_one_that_lost_its_chain_begin_with_a_snap
     network.start_validator(4);
     network.reaches(4, HEIGHT).await;
 
+    // A client that knows only the genesis follows the change of the validators.
+    let settings =
+        ClientSettings { network: network.file.clone(), identity: identity(OPERATOR), seen: None };
+    let client = Client::new(settings).unwrap();
+    assert!(client.head().await.unwrap().header().height >= HEIGHT);
+    let seen = Some(client.seen());
+    let proof = client.prove_value(StateKey::Validators).await.unwrap();
+    assert!(proof.verify(network.file.genesis.clone()).is_ok());
+    client.close().await;
+    let settings =
+        ClientSettings { network: network.file.clone(), identity: identity(OPERATOR), seen };
+    let client = Client::new(settings).unwrap();
+    assert!(client.head().await.unwrap().header().height >= HEIGHT);
+    client.close().await;
+
     // All go on by what is new.
     let exchange = network.exchange(OPERATOR);
     let body = network.pointer(1);
     let key = identity(OPERATOR);
-    let entry = Entry::sign(&network.file.network_id(), key.signing_key(), 3, body);
+    let entry = Entry::sign(&network.file.network_id(), key.signing_key(), 4, body);
     let (height, _) = submit(&exchange, 2, entry, PATIENCE).await.unwrap();
     assert!(height > HEIGHT);
     for number in [STORAGE, NEWCOMER, 4] {

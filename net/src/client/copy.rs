@@ -1,13 +1,15 @@
-//! For those who check without the network: copies of the chain, and proofs of single values.
+//! For those who check by themselves: copies of the chain, proofs of single values, and who the
+//! validators are now.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use kakera_engine::ledger::{Claim, LedgerProof, Node, SetChange, SignedHeader, StateKey};
 use kakera_engine::names::NodeId;
 use kakera_engine::wire::{BODY_LEN_MAX, Operation, ProvenValue, Response, canonical};
 use rand_core::Rng;
+use tracing::debug;
 
 use super::ledger::TIMEOUT;
 use super::{Client, ClientError};
@@ -86,6 +88,28 @@ impl Client {
             }
         }
         Err(last)
+    }
+
+    /// Follows the validator set from the one that is known to that of now, as somebody tells;
+    /// whether it has changed.
+    pub(super) async fn follow_set_changes(&self) -> bool {
+        let mut told_by = self.order();
+        told_by.extend(self.network.addresses.keys());
+        for node in told_by {
+            // The newest header that is believed may itself change the set.
+            let after = self.seen().height.saturating_sub(1);
+            match ask_set_changes(node, after, u64::MAX, &self.exchange).await {
+                Ok(changes) => {
+                    let mut light = self.light.lock().unwrap_or_else(PoisonError::into_inner);
+                    let followed = changes.iter().map(|change| light.follow(change).is_ok());
+                    if followed.fold(false, |any, followed| any || followed) {
+                        return true;
+                    }
+                }
+                Err(error) => debug!(%node, %error, "no changes of the validators"),
+            }
+        }
+        false
     }
 
     async fn ask_proof(&self, node: NodeId, key: StateKey) -> Result<LedgerProof, ClientError> {
