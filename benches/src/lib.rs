@@ -15,10 +15,13 @@
 //! - Rivals are used in their best documented way: tables, matrices and encoders are prepared
 //!   outside the measured time, output buffers are given wherever the rival takes them, and where
 //!   a rival chooses its kernel at run time it may.
+//! - The limits of a contest are sides of it: a copy, and for parities what the processor needs for
+//!   the loads and stores alone and for the products alone.
 //! - All sides of a contest run in turns on one thread ([`rounds`]).
 
 pub mod contest;
 mod isal;
+mod limit;
 mod reed_solomon;
 mod regenerating;
 pub mod rounds;

@@ -10,6 +10,7 @@ use reed_solomon_simd::ReedSolomonEncoder;
 
 use crate::contest::{Contest, Operation, Side};
 use crate::isal::{Encoder, Kernel};
+use crate::limit;
 use crate::strips::Strips;
 
 const KIB: usize = 1024;
@@ -46,10 +47,16 @@ impl Shape {
             .beats_if_any(isal_goal, self.isal("isa-l", Kernel::Chosen, &data))
             .beats(4.0, Side::unseen("reed-solomon-simd", self.bytes(), simd(&data, self.m)))
             .beats(3.0, self.erasure(&data));
-        contest
+        // Those without strips stand in the middle, so that ours, as the rivals, follows a side that
+        // has just read the same strips.
+        let parities = self.m.into();
+        let products = limit::of_products(&data, parities).into_iter();
+        let contest = products
+            .fold(contest, Contest::beside)
             .beside(self.code_into(&data))
             .beside(self.code_fresh(&data))
-            .beside(self.copy(&data))
+            .beside(self.copy(&data));
+        limit::of_strips(&data, parities).into_iter().fold(contest, Contest::beside)
     }
 
     /// `None` without ISA-L.
@@ -83,7 +90,10 @@ impl Shape {
 
     fn ours(self, data: &Rc<Strips>) -> Side {
         let combination = Combination::new(&parities(self.k, self.m));
-        self.side("kakera", data, Box::new(move |from, to| combination.apply(from, to)))
+        let apply = move |from: &[&[u8]], to: &mut [&mut [u8]]| {
+            combination.apply(self.len, from, to, &mut Vec::new());
+        };
+        self.side("kakera", data, Box::new(apply))
     }
 
     fn isal(self, name: &'static str, kernel: Kernel, data: &Rc<Strips>) -> Option<Side> {

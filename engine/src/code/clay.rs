@@ -14,13 +14,9 @@
 //! them: if the partner of a known node is lost, its plane comes earlier.
 
 use super::CodeParameters;
+use super::clay_solution::{self, Solution, Spots};
 use super::construction::{Construction, GroupMap};
-use super::schedule::{Layer, Operand, PlaneMap, Run, Schedule, Steps, Terms};
-use crate::gf::{Matrix, inv, lagrange, mul};
 use crate::names::Slot;
-
-/// The coefficient of every pair.
-const GAMMA: u8 = 2;
 
 /// alpha at most; beyond, a strip of a full group would be shorter than a vector of 16 bytes.
 pub(super) const ALPHA_MAX: usize = 1024;
@@ -72,7 +68,7 @@ impl Shape {
     }
 
     /// The node and the plane that are paired with these; `None` if the node is alone there.
-    fn partner(self, node: usize, plane: usize) -> Option<(usize, usize)> {
+    pub(super) fn partner(self, node: usize, plane: usize) -> Option<(usize, usize)> {
         let (section, x) = (node / self.q, node % self.q);
         let digit = self.digit(plane, section);
         let weight = self.weight(section);
@@ -80,7 +76,7 @@ impl Shape {
     }
 
     /// The planes in which a node is alone, beta of them: those for which its repair asks.
-    fn planes_alone(self, node: usize) -> Vec<usize> {
+    pub(super) fn planes_alone(self, node: usize) -> Vec<usize> {
         (0..self.planes()).filter(|&plane| self.partner(node, plane).is_none()).collect()
     }
 }
@@ -107,13 +103,11 @@ impl Clay {
 
     /// The contents of k slots to those of other nodes.
     fn transfer(&self, slots: &[Slot], wanted: &[usize]) -> Box<dyn GroupMap> {
-        let sources = self.nodes(slots);
+        let (sources, all) = (self.nodes(slots), (0..self.alpha()).collect());
         let at_hand = |node: &usize| sources.contains(node) || self.is_virtual(*node);
-        let (known, lost) = (0..self.shape.nodes()).partition(at_hand);
-        let all: Vec<usize> = (0..self.alpha()).collect();
-        let copied = wanted.iter().all(|node| sources.contains(node));
-        let solved = if copied { Vec::new() } else { all.clone() };
-        Box::new(Solution::new(self.shape, (&sources, &all), known, lost, solved).schedule(wanted))
+        let lost: Vec<usize> = (0..self.shape.nodes()).filter(|node| !at_hand(node)).collect();
+        let spots = Spots { sources, planes: all, wanted: wanted.to_vec(), kept: lost.clone() };
+        Box::new(Solution::new(self.shape, lost, spots).transfer())
     }
 }
 
@@ -142,211 +136,23 @@ impl Construction for Clay {
 
     /// What it stores in the planes in which the failed node is alone.
     fn helper(&self, failed: Slot) -> Box<dyn GroupMap> {
-        let planes = self.shape.planes_alone(self.node(failed));
-        let copy = |(place, plane)| Run {
-            output: (0, place),
-            planes: 1,
-            terms: [Some((1, Operand::Source(0, plane))), None],
-        };
-        Box::new(Schedule {
-            source_planes: self.alpha(),
-            target_planes: self.beta(),
-            layers: Vec::new(),
-            solve: PlaneMap::new(&Matrix::zero(0, 0)),
-            coupling: Steps::new(1, planes.into_iter().enumerate().map(copy)),
-        })
+        Box::new(clay_solution::helper(self.shape, self.node(failed)))
     }
 
-    /// In the planes that the helpers send, partners outside the failed node's section are at hand
-    /// too; the q uncoupled symbols of that section are solved for. They are what the failed node
-    /// stores in these planes, and with what its partners store there they give the rest.
+    /// From the planes in which the failed node is alone.
     fn repairer(&self, failed: Slot, helpers: &[Slot]) -> Box<dyn GroupMap> {
-        let failed = self.node(failed);
-        let section = failed / self.shape.q;
-        let (known, lost) =
-            (0..self.shape.nodes()).partition(|node| node / self.shape.q != section);
-        let sent = self.shape.planes_alone(failed);
-        let sources = self.nodes(helpers);
-        let solution = Solution::new(self.shape, (&sources, &sent), known, lost, sent.clone());
-        Box::new(solution.schedule(&[failed]))
+        let (failed, q) = (self.node(failed), self.shape.q);
+        let section = failed / q * q..(failed / q + 1) * q;
+        let spots = Spots {
+            sources: self.nodes(helpers),
+            planes: self.shape.planes_alone(failed),
+            wanted: vec![failed],
+            kept: Vec::new(),
+        };
+        Box::new(Solution::new(self.shape, section.collect(), spots).repair(failed))
     }
 
     fn rebuilder(&self, failed: Slot, slots: &[Slot]) -> Box<dyn GroupMap> {
         self.transfer(slots, &[self.node(failed)])
     }
-}
-
-/// Which symbols are at hand and which are solved for, and from this how others follow.
-struct Solution {
-    shape: Shape,
-    /// Place of every node among the sources, and of every plane in a source.
-    sources: Places,
-    source_planes: usize,
-    /// Nodes whose uncoupled symbols follow from sources, plane by plane.
-    known: Vec<usize>,
-    /// The q other nodes.
-    lost: Vec<usize>,
-    /// Place of every node among the lost ones, and of every plane in the order of solving.
-    solved: Places,
-    /// Planes that are solved together, in their order.
-    layers: Vec<Vec<usize>>,
-}
-
-struct Places {
-    /// Of the nodes.
-    count: usize,
-    nodes: Vec<Option<usize>>,
-    planes: Vec<Option<usize>>,
-}
-
-impl Solution {
-    /// `sources` are nodes and the planes that each of them gives; `solved` are planes too. Nodes
-    /// that are known but no source store zeros.
-    fn new(
-        shape: Shape,
-        sources: (&[usize], &[usize]),
-        known: Vec<usize>,
-        lost: Vec<usize>,
-        mut solved: Vec<usize>,
-    ) -> Self {
-        let score = |&plane: &usize| {
-            lost.iter().filter(|&&node| shape.partner(node, plane).is_none()).count()
-        };
-        solved.sort_by_cached_key(score);
-        let layers = solved.chunk_by(|one, next| score(one) == score(next)).map(<[_]>::to_vec);
-        Self {
-            shape,
-            sources: Places::new(shape, sources.0, sources.1),
-            source_planes: sources.1.len(),
-            layers: layers.collect(),
-            solved: Places::new(shape, &lost, &solved),
-            known,
-            lost,
-        }
-    }
-
-    /// To the contents of the nodes `wanted`.
-    fn schedule(&self, wanted: &[usize]) -> Schedule {
-        let all: Vec<usize> = (0..self.shape.planes()).collect();
-        let stored = wanted.iter().enumerate().flat_map(|(target, &node)| {
-            self.runs(node, &all).map(move |planes| Run {
-                output: (target, planes[0]),
-                planes: planes.len(),
-                terms: self.coupled(node, planes[0]),
-            })
-        });
-        Schedule {
-            source_planes: self.source_planes,
-            target_planes: all.len(),
-            layers: self.layers.iter().map(|planes| self.layer(planes)).collect(),
-            solve: PlaneMap::new(&self.plane_matrix()),
-            coupling: Steps::new(self.sources.count, stored),
-        }
-    }
-
-    fn layer(&self, planes: &[usize]) -> Layer {
-        let place = |plane: usize| self.solved.planes[plane].unwrap_or_default();
-        let known = self.known.iter().enumerate().flat_map(|(output, &node)| {
-            self.runs(node, planes).map(move |planes| Run {
-                output: (output, place(planes[0])),
-                planes: planes.len(),
-                terms: self.uncoupled(node, planes[0]),
-            })
-        });
-        let first = place(planes[0]);
-        Layer {
-            planes: first..first + planes.len(),
-            uncoupling: Steps::new(self.sources.count, known),
-        }
-    }
-
-    /// Cuts `planes` into neighbours, also in the order of solving, in which a node pairs alike.
-    fn runs<'a>(
-        &'a self,
-        node: usize,
-        planes: &'a [usize],
-    ) -> impl Iterator<Item = &'a [usize]> + 'a {
-        let weight = self.shape.weight(node / self.shape.q);
-        let place = |plane: usize| self.solved.planes[plane];
-        planes.chunk_by(move |&one, &next| {
-            one + 1 == next
-                && one / weight == next / weight
-                && place(next) == place(one).map(|place| place + 1)
-        })
-    }
-
-    /// lost × known: interpolates the codeword of a plane.
-    fn plane_matrix(&self) -> Matrix {
-        let points: Vec<u8> = self.known.iter().map(|&node| node as u8).collect();
-        Matrix::from_rows(points.len(), self.lost.iter().map(|&node| lagrange(&points, node as u8)))
-    }
-
-    /// How U of a known node follows.
-    fn uncoupled(&self, node: usize, plane: usize) -> Terms {
-        let own = self.source(node, plane);
-        match self.shape.partner(node, plane) {
-            None => sum([(1, own), (0, None)]),
-            Some(partner) => match self.solved(partner) {
-                // U = C + gamma (U* + gamma C)
-                Some(solved) => sum([(1 ^ mul(GAMMA, GAMMA), own), (GAMMA, Some(solved))]),
-                None => sum([(1, own), (GAMMA, self.source(partner.0, partner.1))]),
-            },
-        }
-    }
-
-    /// How C of any node follows.
-    fn coupled(&self, node: usize, plane: usize) -> Terms {
-        let own = self.source(node, plane);
-        if own.is_some() {
-            return sum([(1, own), (0, None)]);
-        }
-        let solved = self.solved((node, plane));
-        let Some(partner) = self.shape.partner(node, plane) else {
-            return sum([(1, solved), (0, None)]);
-        };
-        let partner_source = self.source(partner.0, partner.1);
-        match (solved, self.solved(partner)) {
-            (Some(_), None) => sum([(1, solved), (GAMMA, partner_source)]),
-            (Some(_), partner_solved) => {
-                let scale = inv(1 ^ mul(GAMMA, GAMMA));
-                sum([(scale, solved), (mul(scale, GAMMA), partner_solved)])
-            }
-            // U* = C* + gamma C
-            (None, partner_solved) => {
-                sum([(inv(GAMMA), partner_solved), (inv(GAMMA), partner_source)])
-            }
-        }
-    }
-
-    /// C of a node, if a source gives it; that of a virtual node is zero.
-    fn source(&self, node: usize, plane: usize) -> Option<Operand> {
-        Some(Operand::Source(self.sources.nodes[node]?, self.sources.planes[plane]?))
-    }
-
-    /// U of a lost node, if its plane is solved.
-    fn solved(&self, (node, plane): (usize, usize)) -> Option<Operand> {
-        Some(Operand::Lost(self.solved.nodes[node]?, self.solved.planes[plane]?))
-    }
-}
-
-impl Places {
-    fn new(shape: Shape, nodes: &[usize], planes: &[usize]) -> Self {
-        let places = |size: usize, present: &[usize]| {
-            let mut places = vec![None; size];
-            for (place, &index) in present.iter().enumerate() {
-                places[index] = Some(place);
-            }
-            places
-        };
-        Self {
-            count: nodes.len(),
-            nodes: places(shape.nodes(), nodes),
-            planes: places(shape.planes(), planes),
-        }
-    }
-}
-
-/// Without the symbols that are zero.
-fn sum(terms: [(u8, Option<Operand>); 2]) -> Terms {
-    terms.map(|(coefficient, operand)| Some((coefficient, operand?)))
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::chain::{Chain, product};
 use crate::gf::{Combination, Matrix};
 use crate::names::Slot;
 
@@ -59,12 +58,14 @@ pub(super) trait GroupMap: fmt::Debug + Send + Sync {
 }
 
 impl GroupMap for Combination {
-    fn apply(&self, width: usize, sources: &[&[u8]], targets: &mut [&mut [u8]], _: &mut Vec<u8>) {
-        let inputs: Vec<&[u8]> =
-            sources.iter().flat_map(|source| source.chunks_exact(width)).collect();
-        let mut outputs: Vec<&mut [u8]> =
-            targets.iter_mut().flat_map(|target| target.chunks_exact_mut(width)).collect();
-        Combination::apply(self, &inputs, &mut outputs);
+    fn apply(
+        &self,
+        width: usize,
+        sources: &[&[u8]],
+        targets: &mut [&mut [u8]],
+        workspace: &mut Vec<u8>,
+    ) {
+        Combination::apply(self, width, sources, targets, workspace);
     }
 
     fn products(&self) -> usize {
@@ -84,9 +85,10 @@ pub(super) trait Matrices: fmt::Debug + Send + Sync {
     /// alpha × B: message to the content of `slot`.
     fn generator(&self, slot: Slot) -> Matrix;
 
-    /// Contents of k slots, one after another, to the B message symbols, as a chain of matrices:
-    /// the columns of each are the k · alpha symbols, then the rows of all before it.
-    fn decoder(&self, slots: &[Slot]) -> Vec<Matrix>;
+    /// Contents of k slots, one after another, to the B message symbols, as chains of matrices that
+    /// all give the same, at least one: the columns of each matrix are the k · alpha symbols, then the
+    /// rows of all before it.
+    fn decoders(&self, slots: &[Slot]) -> Vec<Vec<Matrix>>;
 
     /// 1 × alpha: content of a helper to the symbol it sends for `failed`.
     fn helper(&self, failed: Slot) -> Matrix;
@@ -115,9 +117,13 @@ impl<M: Matrices> Construction for M {
     }
 
     fn decoder(&self, slots: &[Slot]) -> Box<dyn GroupMap> {
-        let chain = Matrices::decoder(self, slots);
-        let (whole, steps) = (Combination::new(&product(&chain)), Chain::new(&chain));
-        if steps.products() < whole.products() { Box::new(steps) } else { Box::new(whole) }
+        let chains = self.decoders(slots);
+        let whole = vec![product(&chains[0])];
+        let combinations = chains.iter().chain([&whole]).map(|chain| Combination::chain(chain));
+        match combinations.min_by_key(Combination::cost) {
+            Some(cheapest) => Box::new(cheapest),
+            None => unreachable!("the whole matrix is one of them"),
+        }
     }
 
     fn helper(&self, failed: Slot) -> Box<dyn GroupMap> {
@@ -129,10 +135,24 @@ impl<M: Matrices> Construction for M {
     }
 
     fn rebuilder(&self, failed: Slot, slots: &[Slot]) -> Box<dyn GroupMap> {
-        ready(&self.generator(failed).mul(&product(&Matrices::decoder(self, slots))))
+        ready(&self.generator(failed).mul(&product(&self.decoders(slots)[0])))
     }
 }
 
 fn ready(matrix: &Matrix) -> Box<dyn GroupMap> {
     Box::new(Combination::new(matrix))
+}
+
+/// The one matrix that a chain is equal to.
+pub(super) fn product(matrices: &[Matrix]) -> Matrix {
+    let inputs = matrices.first().map_or(0, Matrix::columns);
+    let mut known = Matrix::identity(inputs);
+    for (place, matrix) in matrices.iter().enumerate() {
+        let rows = matrix.mul(&known);
+        if place + 1 == matrices.len() {
+            return rows;
+        }
+        known = known.above(&rows);
+    }
+    known
 }

@@ -74,7 +74,7 @@ impl Matrices for Mbr {
 
     /// Theorem 2 there, in closed form: of the received Phi·S + Delta·T^t and Phi·T, the second
     /// gives T = Phi^-1 (Phi·T), and then S = Phi^-1 (Phi·S + Delta·T^t) - (Phi^-1·Delta) T^t.
-    fn decoder(&self, slots: &[Slot]) -> Vec<Matrix> {
+    fn decoders(&self, slots: &[Slot]) -> Vec<Vec<Matrix>> {
         let points: Vec<u8> = slots.iter().map(|slot| slot.point()).collect();
         let inverse =
             Matrix::from_rows(self.k, self.systematic.iter().map(|&at| lagrange(&points, at)));
@@ -104,7 +104,7 @@ impl Matrices for Mbr {
                 message[(symbol, contents + t_symbol)] = 1;
             }
         }
-        vec![t, message]
+        vec![vec![t, message]]
     }
 
     fn helper(&self, failed: Slot) -> Matrix {

@@ -5,13 +5,14 @@
 //! from a little of every byte of d others, or from k others whole. [`Layout`] tells where bytes
 //! lie. The codes themselves are linear maps, one module each: `rs`, `mbr`, `msr`, `clay`.
 
-mod chain;
 mod clay;
+mod clay_solution;
 mod construction;
 mod error;
 mod layout;
 mod mbr;
 mod msr;
+mod msr_edges;
 #[cfg(test)]
 mod oracle;
 mod parameters;

@@ -14,17 +14,18 @@
 
 use super::CodeParameters;
 use super::construction::Matrices;
+use super::msr_edges::Edges;
 use crate::gf::{Matrix, div, lagrange, mul, pow};
 use crate::names::Slot;
 
 #[derive(Debug)]
 pub(super) struct Msr {
-    k: usize,
-    alpha: usize,
+    pub(super) k: usize,
+    pub(super) alpha: usize,
     /// Of the n slots, then of the virtual nodes.
     points: Vec<u8>,
     /// The first k slots, then the virtual nodes: alpha + 1 nodes.
-    systematic: Vec<usize>,
+    pub(super) systematic: Vec<usize>,
 }
 
 /// The points that have distinct powers with exponent `alpha`, each the smallest of its kind.
@@ -47,15 +48,15 @@ impl Msr {
     }
 
     /// What a node stores: the values of its g at these points.
-    fn stored(&self) -> Vec<u8> {
+    pub(super) fn stored(&self) -> Vec<u8> {
         self.points_of(&self.systematic[..self.alpha])
     }
 
-    fn points_of(&self, nodes: &[usize]) -> Vec<u8> {
+    pub(super) fn points_of(&self, nodes: &[usize]) -> Vec<u8> {
         nodes.iter().map(|&node| self.points[node]).collect()
     }
 
-    fn lambda(&self, node: usize) -> u8 {
+    pub(super) fn lambda(&self, node: usize) -> u8 {
         pow(self.points[node], self.alpha)
     }
 
@@ -96,6 +97,30 @@ impl Msr {
         }
         let points = self.points_of(&known[..self.alpha]);
         Matrix::from_rows(self.alpha, stored.iter().map(|&at| lagrange(&points, at))).mul(&values)
+    }
+
+    /// [`transfer`](Self::transfer) from the known nodes to all that are missing, in steps: the sums
+    /// D(h, i) = g_h(x_i) + g_i(x_h), which all nodes share; g_p(x_h) of every node p, which is
+    /// g_h(x_p) + (lambda_h + lambda_p) S2(x_p, x_h); and its content.
+    fn by_sums(&self, known: &[usize], missing: &[usize]) -> Vec<Matrix> {
+        let sums = self.sums(known);
+        let values = self.values(known, missing, &sums);
+        let (contents, before) = (self.k * self.alpha, values.columns());
+        let points = self.points_of(&known[..self.alpha]);
+        let mut message = Matrix::zero(contents, before + values.rows());
+        for (symbol, at) in self.stored().into_iter().enumerate() {
+            let weights = lagrange(&points, at);
+            for (place, &node) in missing.iter().enumerate() {
+                let row = message.row_mut(node * self.alpha + symbol);
+                row[before + place * self.alpha..][..self.alpha].copy_from_slice(&weights);
+            }
+            for (place, &node) in
+                known[..self.k].iter().enumerate().filter(|(_, node)| **node < self.k)
+            {
+                message[(node * self.alpha + symbol, place * self.alpha + symbol)] = 1;
+            }
+        }
+        vec![sums, values, message]
     }
 
     /// D(h, i) for every two of the known nodes, the earlier ones with the later ones.
@@ -163,30 +188,13 @@ impl Matrices for Msr {
         self.transfer(&self.systematic, slot.index())
     }
 
-    /// [`transfer`](Self::transfer) to all nodes that are not at hand, in steps: the sums
-    /// D(h, i) = g_h(x_i) + g_i(x_h), which all nodes share; g_p(x_h) of every node p, which is
-    /// g_h(x_p) + (lambda_h + lambda_p) S2(x_p, x_h); and its content.
-    fn decoder(&self, slots: &[Slot]) -> Vec<Matrix> {
+    fn decoders(&self, slots: &[Slot]) -> Vec<Vec<Matrix>> {
         let known = self.with_virtual_nodes(slots.iter().map(|slot| slot.index()));
         let missing: Vec<usize> = (0..self.k).filter(|node| !known.contains(node)).collect();
-        let sums = self.sums(&known);
-        let values = self.values(&known, &missing, &sums);
-        let (contents, before) = (self.k * self.alpha, values.columns());
-        let points = self.points_of(&known[..self.alpha]);
-        let mut message = Matrix::zero(contents, before + values.rows());
-        for (symbol, at) in self.stored().into_iter().enumerate() {
-            let weights = lagrange(&points, at);
-            for (place, &node) in missing.iter().enumerate() {
-                let row = message.row_mut(node * self.alpha + symbol);
-                row[before + place * self.alpha..][..self.alpha].copy_from_slice(&weights);
-            }
-            for (place, &node) in
-                known[..self.k].iter().enumerate().filter(|(_, node)| **node < self.k)
-            {
-                message[(node * self.alpha + symbol, place * self.alpha + symbol)] = 1;
-            }
-        }
-        vec![sums, values, message]
+        let by_edges = Edges::new(self, &known, &missing).and_then(|edges| edges.chains());
+        let mut chains = vec![self.by_sums(&known, &missing)];
+        chains.extend(by_edges.into_iter().flatten());
+        chains
     }
 
     /// g_h(x_f).

@@ -36,8 +36,8 @@ impl Matrices for Rs {
         interpolation(&self.systematic(), &[slot])
     }
 
-    fn decoder(&self, slots: &[Slot]) -> Vec<Matrix> {
-        vec![interpolation(slots, &self.systematic())]
+    fn decoders(&self, slots: &[Slot]) -> Vec<Vec<Matrix>> {
+        vec![vec![interpolation(slots, &self.systematic())]]
     }
 
     fn helper(&self, _: Slot) -> Matrix {

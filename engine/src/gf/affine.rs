@@ -7,9 +7,13 @@
 
 use super::{POLYNOMIAL, oracle};
 
-/// For every constant its matrix, as `gf2p8affineqb` reads it: bit i of the result is the parity of
-/// x and byte 7 - i.
-pub(super) static MATRICES: [u64; 256] = matrices();
+static MATRICES: [u64; 256] = matrices();
+
+/// The matrix of a constant, as `gf2p8affineqb` reads it: bit i of the result is the parity of x and
+/// byte 7 - i.
+pub(super) fn matrix_of(constant: u8) -> u64 {
+    MATRICES[usize::from(constant)]
+}
 
 const fn matrices() -> [u64; 256] {
     let mut matrices = [0; 256];
@@ -53,7 +57,7 @@ mod tests {
         for constant in 0..=255 {
             for x in 0..=255 {
                 let product = oracle::mul(POLYNOMIAL, constant, x);
-                assert_eq!(affine(MATRICES[usize::from(constant)], x), product);
+                assert_eq!(affine(matrix_of(constant), x), product);
             }
         }
     }

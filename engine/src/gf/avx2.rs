@@ -7,40 +7,57 @@ use std::arch::x86_64::{
     _mm256_storeu_si256, _mm256_xor_si256,
 };
 
-use super::kernel::Pass;
+use super::kernel::Prepared;
 use super::nibbles::PRODUCTS;
-use super::pair_sum::PairSum;
-use super::vector::{self, Vector};
+use super::patchwork::Batch;
+use super::program::Strips;
+use super::vector::Vector;
 
 /// With two vectors of each, sums and nibbles take 12 of the 16 registers.
 pub(super) const PASS_OUTPUTS: usize = 4;
+
+/// Most outputs of a patch.
+pub(super) const PATCH_OUTPUTS: usize = 4;
 
 /// The kernel.
 ///
 /// # Safety
 /// As for every kernel.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn combine(pass: &Pass, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
-    use vector::combine;
+pub(super) unsafe fn combine(coefficients: &[Prepared], strips: &Strips) {
+    use super::pass_loop::combine;
     // SAFETY: the caller's promise is passed on.
     unsafe {
-        match pass.outputs.len() {
-            1 => combine::<Bytes, 1, 2>(pass, inputs, outputs),
-            2 => combine::<Bytes, 2, 2>(pass, inputs, outputs),
-            3 => combine::<Bytes, 3, 2>(pass, inputs, outputs),
-            _ => combine::<Bytes, 4, 2>(pass, inputs, outputs),
+        match strips.outputs.len() {
+            1 => combine::<Bytes, 1, 2>(coefficients, strips),
+            2 => combine::<Bytes, 2, 2>(coefficients, strips),
+            3 => combine::<Bytes, 3, 2>(coefficients, strips),
+            _ => combine::<Bytes, 4, 2>(coefficients, strips),
         }
     }
 }
 
-/// The kernel for pairs.
+/// The kernel for patches.
 ///
 /// # Safety
-/// As for every kernel for pairs.
+/// As for every kernel for patches.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn sum_pairs(sum: &PairSum, unit: usize, inputs: &[&[u8]], targets: &[*mut u8]) {
+pub(super) unsafe fn sum_patches(
+    coefficients: &[Prepared],
+    batch: &Batch,
+    unit: usize,
+    strips: &[*mut u8],
+) {
+    use super::patch_loop::sum_patches;
     // SAFETY: the caller's promise is passed on.
-    unsafe { vector::sum_pairs::<Bytes>(sum, unit, inputs, targets) }
+    unsafe {
+        match batch.shape.outputs {
+            1 => sum_patches::<Bytes, 1, 2>(coefficients, batch, unit, strips),
+            2 => sum_patches::<Bytes, 2, 2>(coefficients, batch, unit, strips),
+            3 => sum_patches::<Bytes, 3, 2>(coefficients, batch, unit, strips),
+            _ => sum_patches::<Bytes, 4, 2>(coefficients, batch, unit, strips),
+        }
+    }
 }
 
 /// A register of this kernel.
@@ -74,8 +91,8 @@ impl Vector for Bytes {
     }
 
     #[inline(always)]
-    unsafe fn factor(coefficient: u8) -> LowHigh {
-        let products = PRODUCTS.0[usize::from(coefficient)].as_ptr();
+    unsafe fn factor(coefficient: Prepared) -> LowHigh {
+        let products = PRODUCTS.0[usize::from(coefficient as u8)].as_ptr();
         // SAFETY: a row has 32 bytes and starts at a multiple of 32.
         unsafe {
             [

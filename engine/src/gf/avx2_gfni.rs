@@ -6,42 +6,60 @@ use std::arch::x86_64::{
     _mm256_setzero_si256, _mm256_storeu_si256, _mm256_xor_si256,
 };
 
-use super::affine::MATRICES;
-use super::kernel::Pass;
-use super::pair_sum::PairSum;
-use super::vector::{self, Vector};
+use super::kernel::Prepared;
+use super::patchwork::Batch;
+use super::program::Strips;
+use super::vector::Vector;
 
 /// With two vectors of each, the sums take 12 of the 16 registers.
 pub(super) const PASS_OUTPUTS: usize = 6;
+
+/// Most outputs of a patch.
+pub(super) const PATCH_OUTPUTS: usize = 6;
 
 /// The kernel.
 ///
 /// # Safety
 /// As for every kernel.
 #[target_feature(enable = "avx2,gfni")]
-pub(super) unsafe fn combine(pass: &Pass, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
-    use vector::combine;
+pub(super) unsafe fn combine(coefficients: &[Prepared], strips: &Strips) {
+    use super::pass_loop::combine;
     // SAFETY: the caller's promise is passed on.
     unsafe {
-        match pass.outputs.len() {
-            1 => combine::<Bytes, 1, 4>(pass, inputs, outputs),
-            2 => combine::<Bytes, 2, 4>(pass, inputs, outputs),
-            3 => combine::<Bytes, 3, 3>(pass, inputs, outputs),
-            4 => combine::<Bytes, 4, 2>(pass, inputs, outputs),
-            5 => combine::<Bytes, 5, 2>(pass, inputs, outputs),
-            _ => combine::<Bytes, 6, 2>(pass, inputs, outputs),
+        match strips.outputs.len() {
+            1 => combine::<Bytes, 1, 4>(coefficients, strips),
+            2 => combine::<Bytes, 2, 4>(coefficients, strips),
+            3 => combine::<Bytes, 3, 3>(coefficients, strips),
+            4 => combine::<Bytes, 4, 2>(coefficients, strips),
+            5 => combine::<Bytes, 5, 2>(coefficients, strips),
+            _ => combine::<Bytes, 6, 2>(coefficients, strips),
         }
     }
 }
 
-/// The kernel for pairs.
+/// The kernel for patches.
 ///
 /// # Safety
-/// As for every kernel for pairs.
+/// As for every kernel for patches.
 #[target_feature(enable = "avx2,gfni")]
-pub(super) unsafe fn sum_pairs(sum: &PairSum, unit: usize, inputs: &[&[u8]], targets: &[*mut u8]) {
+pub(super) unsafe fn sum_patches(
+    coefficients: &[Prepared],
+    batch: &Batch,
+    unit: usize,
+    strips: &[*mut u8],
+) {
+    use super::patch_loop::sum_patches;
     // SAFETY: the caller's promise is passed on.
-    unsafe { vector::sum_pairs::<Bytes>(sum, unit, inputs, targets) }
+    unsafe {
+        match batch.shape.outputs {
+            1 => sum_patches::<Bytes, 1, 2>(coefficients, batch, unit, strips),
+            2 => sum_patches::<Bytes, 2, 2>(coefficients, batch, unit, strips),
+            3 => sum_patches::<Bytes, 3, 2>(coefficients, batch, unit, strips),
+            4 => sum_patches::<Bytes, 4, 2>(coefficients, batch, unit, strips),
+            5 => sum_patches::<Bytes, 5, 2>(coefficients, batch, unit, strips),
+            _ => sum_patches::<Bytes, 6, 2>(coefficients, batch, unit, strips),
+        }
+    }
 }
 
 /// A register of this kernel; the one without GFNI multiplies the same registers in another way.
@@ -72,9 +90,9 @@ impl Vector for Bytes {
     }
 
     #[inline(always)]
-    unsafe fn factor(coefficient: u8) -> __m256i {
+    unsafe fn factor(coefficient: Prepared) -> __m256i {
         // SAFETY: the caller has the instructions.
-        unsafe { _mm256_set1_epi64x(MATRICES[usize::from(coefficient)].cast_signed()) }
+        unsafe { _mm256_set1_epi64x(coefficient.cast_signed()) }
     }
 
     #[inline(always)]

@@ -4,56 +4,75 @@
 use std::arch::x86_64::{
     __m512i, _mm512_gf2p8affine_epi64_epi8, _mm512_loadu_si512, _mm512_mask_storeu_epi8,
     _mm512_maskz_loadu_epi8, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_storeu_si512,
-    _mm512_xor_si512,
+    _mm512_ternarylogic_epi64, _mm512_xor_si512,
 };
 
-use super::affine::MATRICES;
-use super::kernel::Pass;
-use super::pair_sum::PairSum;
-use super::vector::{self, Vector};
+use super::kernel::Prepared;
+use super::patchwork::Batch;
+use super::program::Strips;
+use super::vector::Vector;
 
-/// With two vectors of each, the sums take 24 of the 32 registers. More vectors of fewer outputs
-/// measured slower: many lines of one strip at a time upset the prefetcher.
+/// With two vectors of each, the sums take 24 of the 32 registers. Fewer outputs take more vectors in
+/// a step, as far as sums, operands and products fit.
 pub(super) const PASS_OUTPUTS: usize = 12;
+
+/// Most outputs of a patch.
+pub(super) const PATCH_OUTPUTS: usize = 6;
 
 /// The kernel.
 ///
 /// # Safety
 /// As for every kernel.
 #[target_feature(enable = "avx512f,avx512bw,gfni")]
-pub(super) unsafe fn combine(pass: &Pass, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
-    use vector::combine;
+pub(super) unsafe fn combine(coefficients: &[Prepared], strips: &Strips) {
+    use super::pass_loop::combine;
     // SAFETY: the caller's promise is passed on.
     unsafe {
-        match pass.outputs.len() {
-            1 => combine::<__m512i, 1, 2>(pass, inputs, outputs),
-            2 => combine::<__m512i, 2, 2>(pass, inputs, outputs),
-            3 => combine::<__m512i, 3, 2>(pass, inputs, outputs),
-            4 => combine::<__m512i, 4, 2>(pass, inputs, outputs),
-            5 => combine::<__m512i, 5, 2>(pass, inputs, outputs),
-            6 => combine::<__m512i, 6, 2>(pass, inputs, outputs),
-            7 => combine::<__m512i, 7, 2>(pass, inputs, outputs),
-            8 => combine::<__m512i, 8, 2>(pass, inputs, outputs),
-            9 => combine::<__m512i, 9, 2>(pass, inputs, outputs),
-            10 => combine::<__m512i, 10, 2>(pass, inputs, outputs),
-            11 => combine::<__m512i, 11, 2>(pass, inputs, outputs),
-            _ => combine::<__m512i, 12, 2>(pass, inputs, outputs),
+        match strips.outputs.len() {
+            1 => combine::<__m512i, 1, 4>(coefficients, strips),
+            2 => combine::<__m512i, 2, 4>(coefficients, strips),
+            3 => combine::<__m512i, 3, 4>(coefficients, strips),
+            4 => combine::<__m512i, 4, 3>(coefficients, strips),
+            5 => combine::<__m512i, 5, 3>(coefficients, strips),
+            6 => combine::<__m512i, 6, 2>(coefficients, strips),
+            7 => combine::<__m512i, 7, 2>(coefficients, strips),
+            8 => combine::<__m512i, 8, 2>(coefficients, strips),
+            9 => combine::<__m512i, 9, 2>(coefficients, strips),
+            10 => combine::<__m512i, 10, 2>(coefficients, strips),
+            11 => combine::<__m512i, 11, 2>(coefficients, strips),
+            _ => combine::<__m512i, 12, 2>(coefficients, strips),
         }
     }
 }
 
-/// The kernel for pairs.
+/// The kernel for patches.
 ///
 /// # Safety
-/// As for every kernel for pairs.
+/// As for every kernel for patches.
 #[target_feature(enable = "avx512f,avx512bw,gfni")]
-pub(super) unsafe fn sum_pairs(sum: &PairSum, unit: usize, inputs: &[&[u8]], targets: &[*mut u8]) {
+pub(super) unsafe fn sum_patches(
+    coefficients: &[Prepared],
+    batch: &Batch,
+    unit: usize,
+    strips: &[*mut u8],
+) {
+    use super::patch_loop::sum_patches;
     // SAFETY: the caller's promise is passed on.
-    unsafe { vector::sum_pairs::<__m512i>(sum, unit, inputs, targets) }
+    unsafe {
+        match batch.shape.outputs {
+            1 => sum_patches::<__m512i, 1, 4>(coefficients, batch, unit, strips),
+            2 => sum_patches::<__m512i, 2, 4>(coefficients, batch, unit, strips),
+            3 => sum_patches::<__m512i, 3, 4>(coefficients, batch, unit, strips),
+            4 => sum_patches::<__m512i, 4, 4>(coefficients, batch, unit, strips),
+            5 => sum_patches::<__m512i, 5, 3>(coefficients, batch, unit, strips),
+            _ => sum_patches::<__m512i, 6, 3>(coefficients, batch, unit, strips),
+        }
+    }
 }
 
 impl Vector for __m512i {
     const LEN: usize = 64;
+    const ADDS_TWO: bool = true;
     type Factor = __m512i;
     type Operand = __m512i;
 
@@ -76,9 +95,9 @@ impl Vector for __m512i {
     }
 
     #[inline(always)]
-    unsafe fn factor(coefficient: u8) -> __m512i {
+    unsafe fn factor(coefficient: Prepared) -> __m512i {
         // SAFETY: the caller has the instructions.
-        unsafe { _mm512_set1_epi64(MATRICES[usize::from(coefficient)].cast_signed()) }
+        unsafe { _mm512_set1_epi64(coefficient.cast_signed()) }
     }
 
     #[inline(always)]
@@ -90,6 +109,17 @@ impl Vector for __m512i {
     unsafe fn add_product(self, operand: __m512i, matrix: __m512i) -> Self {
         // SAFETY: the caller has the instructions.
         unsafe { _mm512_xor_si512(self, _mm512_gf2p8affine_epi64_epi8::<0>(operand, matrix)) }
+    }
+
+    /// Both additions are one instruction: the truth table 0x96 is that of a sum of three bits.
+    #[inline(always)]
+    unsafe fn add_products(self, operands: [__m512i; 2], matrices: [__m512i; 2]) -> Self {
+        // SAFETY: the caller has the instructions.
+        unsafe {
+            let one = _mm512_gf2p8affine_epi64_epi8::<0>(operands[0], matrices[0]);
+            let other = _mm512_gf2p8affine_epi64_epi8::<0>(operands[1], matrices[1]);
+            _mm512_ternarylogic_epi64::<0x96>(self, one, other)
+        }
     }
 
     #[inline(always)]

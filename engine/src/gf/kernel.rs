@@ -4,25 +4,15 @@ use std::sync::OnceLock;
 
 use thiserror::Error;
 
-use super::pair_sum::PairSum;
+use super::patchwork::Batch;
 use super::portable;
+use super::program::Strips;
 
 #[cfg(target_arch = "x86_64")]
-use super::{avx2, avx2_gfni, avx512_gfni};
+use super::{affine, avx2, avx2_gfni, avx512_gfni};
 
 #[cfg(any(target_arch = "aarch64", test))]
 use super::neon;
-
-/// Outputs that are computed together, and the inputs that at least one of them needs.
-#[derive(Clone, Debug)]
-pub(super) struct Pass {
-    /// Which strips are written.
-    pub(super) outputs: Vec<usize>,
-    /// Which strips are read; without any, the outputs are zero.
-    pub(super) inputs: Vec<usize>,
-    /// For every input its coefficient for every output.
-    pub(super) coefficients: Vec<u8>,
-}
 
 /// One way to compute a [`Pass`], by the instructions it needs.
 #[derive(Debug)]
@@ -31,25 +21,33 @@ pub(super) struct Kernel {
     pub(super) name: &'static str,
     /// Most outputs of a pass: as many as the registers hold sums of.
     pub(super) pass_outputs: usize,
+    /// Most outputs of a patch.
+    pub(super) patch_outputs: usize,
     /// Whether this processor has the instructions.
     runs_here: fn() -> bool,
-    combine: Combine,
-    sum_pairs: SumPairs,
+    pub(super) prepare: fn(u8) -> Prepared,
+    pub(super) combine: Combine,
+    pub(super) sum_patches: SumPatches,
 }
 
-/// Overwrites the outputs of a pass; all strips have one length.
-///
-/// # Safety
-/// The processor has the instructions of the kernel, every strip that the pass names exists, all of
-/// them have the length of the first output, and the pass has from 1 to `pass_outputs` outputs.
-type Combine = unsafe fn(&Pass, &[&[u8]], &mut [&mut [u8]]);
+/// A coefficient as a kernel takes it: its matrix of bits, or itself.
+pub(super) type Prepared = u64;
 
-/// Overwrites runs of strips, given by where the strips begin, with sums of two products.
+/// Overwrites the outputs of a pass, given its coefficients.
 ///
 /// # Safety
-/// The processor has the instructions of the kernel, and every run, in units of so many bytes, is
-/// within its inputs and its target, which can be written and is no input.
-type SumPairs = unsafe fn(&PairSum, usize, &[&[u8]], &[*mut u8]);
+/// The processor has the instructions of the kernel. There are from 1 to `pass_outputs` outputs, no
+/// starts or as many, and for every input as many coefficients. All strips have the given length,
+/// and outputs can be written and overlap nothing.
+type Combine = unsafe fn(&[Prepared], &Strips);
+
+/// Computes patches, given the coefficients that they name, how many bytes a unit is, and where the
+/// strips begin.
+///
+/// # Safety
+/// The processor has the instructions of the kernel. The patches have from 1 to `patch_outputs`
+/// outputs, and all their spots lie within their strips; what is written can be written.
+type SumPatches = unsafe fn(&[Prepared], &Batch, usize, &[*mut u8]);
 
 /// Every kernel of this architecture, the fastest first.
 static KERNELS: &[Kernel] = &[
@@ -57,45 +55,55 @@ static KERNELS: &[Kernel] = &[
     Kernel {
         name: "avx512-gfni",
         pass_outputs: avx512_gfni::PASS_OUTPUTS,
+        patch_outputs: avx512_gfni::PATCH_OUTPUTS,
         runs_here: || {
             is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("gfni")
         },
+        prepare: affine::matrix_of,
         combine: avx512_gfni::combine,
-        sum_pairs: avx512_gfni::sum_pairs,
+        sum_patches: avx512_gfni::sum_patches,
     },
     #[cfg(target_arch = "x86_64")]
     Kernel {
         name: "avx2-gfni",
         pass_outputs: avx2_gfni::PASS_OUTPUTS,
+        patch_outputs: avx2_gfni::PATCH_OUTPUTS,
         runs_here: || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("gfni"),
+        prepare: affine::matrix_of,
         combine: avx2_gfni::combine,
-        sum_pairs: avx2_gfni::sum_pairs,
+        sum_patches: avx2_gfni::sum_patches,
     },
     #[cfg(target_arch = "x86_64")]
     Kernel {
         name: "avx2",
         pass_outputs: avx2::PASS_OUTPUTS,
+        patch_outputs: avx2::PATCH_OUTPUTS,
         runs_here: || is_x86_feature_detected!("avx2"),
+        prepare: u64::from,
         combine: avx2::combine,
-        sum_pairs: avx2::sum_pairs,
+        sum_patches: avx2::sum_patches,
     },
     #[cfg(any(target_arch = "aarch64", test))]
     Kernel {
         name: "neon",
         pass_outputs: neon::PASS_OUTPUTS,
+        patch_outputs: neon::PATCH_OUTPUTS,
         // Part of the architecture, and emulated in the tests of others.
         runs_here: || true,
+        prepare: u64::from,
         combine: neon::combine,
-        sum_pairs: neon::sum_pairs,
+        sum_patches: neon::sum_patches,
     },
     Kernel {
         name: "portable",
         pass_outputs: portable::PASS_OUTPUTS,
+        patch_outputs: portable::PATCH_OUTPUTS,
         runs_here: || true,
+        prepare: u64::from,
         combine: portable::combine,
-        sum_pairs: portable::sum_pairs,
+        sum_patches: portable::sum_patches,
     },
 ];
 
@@ -155,40 +163,6 @@ pub(super) fn chosen() -> &'static Kernel {
 /// Every kernel that this processor runs, the fastest first.
 pub(super) fn available() -> impl Iterator<Item = &'static Kernel> {
     KERNELS.iter().filter(|kernel| (kernel.runs_here)())
-}
-
-impl Kernel {
-    /// Overwrites the outputs that the pass names with its combinations of `inputs`.
-    ///
-    /// # Panics
-    /// If the pass does not fit the kernel, or a strip that it names is missing or has another
-    /// length than its first output.
-    pub(super) fn run(&self, pass: &Pass, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
-        assert!((1..=self.pass_outputs).contains(&pass.outputs.len()), "outputs of a pass");
-        let length = outputs[pass.outputs[0]].len();
-        assert!(pass.outputs.iter().all(|&output| outputs[output].len() == length), "outputs");
-        assert!(pass.inputs.iter().all(|&input| inputs[input].len() == length), "inputs");
-        // SAFETY: a `Kernel` is only handed out if it runs here; the rest was asserted.
-        unsafe { (self.combine)(pass, inputs, outputs) };
-    }
-
-    /// Overwrites the runs of `outputs`, a unit being so many bytes, with the sums of `inputs`.
-    ///
-    /// # Panics
-    /// If a run is not within its strips.
-    pub(super) fn sum_pairs(
-        &self,
-        sum: &PairSum,
-        unit: usize,
-        inputs: &[&[u8]],
-        outputs: &mut [&mut [u8]],
-    ) {
-        assert!(sum.fits(unit, inputs, outputs), "a run beyond its strip");
-        let targets: Vec<*mut u8> = outputs.iter_mut().map(|strip| strip.as_mut_ptr()).collect();
-        // SAFETY: a `Kernel` is only handed out if it runs here; the rest was asserted, and outputs
-        // are borrowed for nothing else.
-        unsafe { (self.sum_pairs)(sum, unit, inputs, &targets) };
-    }
 }
 
 #[cfg(test)]

@@ -74,6 +74,26 @@ impl Matrix {
         Self::from_rows(self.columns, rows.iter().map(|&row| self.row(row)))
     }
 
+    /// The rows of the two, one under another.
+    ///
+    /// # Panics
+    /// If their columns are not as many.
+    pub fn above(&self, below: &Self) -> Self {
+        assert_eq!(self.columns, below.columns, "column counts");
+        let entries = [&self.entries[..], &below.entries].concat();
+        Self { rows: self.rows + below.rows, columns: self.columns, entries }
+    }
+
+    /// The two side by side.
+    ///
+    /// # Panics
+    /// If their rows are not as many.
+    pub fn beside(&self, right: &Self) -> Self {
+        assert_eq!(self.rows, right.rows, "row counts");
+        let rows = (0..self.rows).map(|row| [self.row(row), right.row(row)].concat());
+        Self::from_rows(self.columns + right.columns, rows)
+    }
+
     /// The product of the two.
     ///
     /// # Panics

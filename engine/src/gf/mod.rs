@@ -2,14 +2,15 @@
 //!
 //! The functions of this module look tables up and are for *public* operands: evaluation points,
 //! coefficients, ciphertext. Secrets go through [`constant_time`]. Bulk data goes through
-//! [`Combination`], which multiplies byte strips by a whole [`Matrix`], or [`PairSum`], which adds two
-//! multiples at many places. [`oracle`] defines the field.
+//! [`Combination`], which multiplies byte strips by a whole [`Matrix`], or
+//! [`Patchwork`], which sums products at many places. [`oracle`] defines the field.
 //!
 //! How bulk data is multiplied, from the outside in: `combination` gathers the rows of a matrix into
-//! passes; `kernel` runs a pass with the fastest instructions of the processor; `vector` is the loop
-//! of all kernels, and `avx512_gfni`, `avx2_gfni`, `avx2` and `neon` tell what a vector is and how it
-//! is multiplied by a constant, with one instruction (`affine`) or with two (`nibbles`). `portable`
-//! has a loop of its own.
+//! passes; `program` runs them tile by tile; `kernel` knows the fastest instructions of the processor
+//! for a pass; `pass_loop` is the loop of all vector kernels, over what `vector` asks of them; and
+//! `avx512_gfni`, `avx2_gfni`, `avx2` and `neon` tell what a vector is and how it is multiplied by a
+//! constant, with one instruction (`affine`) or with two (`nibbles`). `portable` has loops of its own.
+//! In the same way `patchwork` gathers patches, for `patch_loop`.
 
 pub mod constant_time;
 pub mod oracle;
@@ -31,15 +32,20 @@ mod neon;
 mod neon_emulation;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
 mod nibbles;
-mod pair_sum;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
+mod pass_loop;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
+mod patch_loop;
+mod patchwork;
 mod portable;
+mod program;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
 mod vector;
 
 pub use combination::Combination;
 pub use kernel::{KernelError, force, kernels};
 pub use matrix::Matrix;
-pub use pair_sum::{PairRun, PairSum};
+pub use patchwork::{Patch, Patchwork, Spot, Term};
 
 /// The field polynomial, the one of `reed-solomon-erasure`, `sharks` and `blahaj`.
 pub const POLYNOMIAL: u16 = 0x11D;

@@ -13,44 +13,63 @@ use instructions::{
     uint8x16_t, vandq_u8, vdupq_n_u8, veorq_u8, vld1q_u8, vqtbl1q_u8, vshrq_n_u8, vst1q_u8,
 };
 
-use super::kernel::Pass;
+use super::kernel::Prepared;
 use super::nibbles::PRODUCTS;
-use super::pair_sum::PairSum;
-use super::vector::{self, Vector};
+use super::patchwork::Batch;
+use super::program::Strips;
+use super::vector::Vector;
 
 /// With two vectors of each, sums and nibbles take 20 of the 32 registers.
 pub(super) const PASS_OUTPUTS: usize = 8;
+
+/// Most outputs of a patch.
+pub(super) const PATCH_OUTPUTS: usize = 6;
 
 /// The kernel.
 ///
 /// # Safety
 /// As for every kernel.
 #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
-pub(super) unsafe fn combine(pass: &Pass, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
-    use vector::combine;
+pub(super) unsafe fn combine(coefficients: &[Prepared], strips: &Strips) {
+    use super::pass_loop::combine;
     // SAFETY: the caller's promise is passed on.
     unsafe {
-        match pass.outputs.len() {
-            1 => combine::<uint8x16_t, 1, 4>(pass, inputs, outputs),
-            2 => combine::<uint8x16_t, 2, 4>(pass, inputs, outputs),
-            3 => combine::<uint8x16_t, 3, 4>(pass, inputs, outputs),
-            4 => combine::<uint8x16_t, 4, 4>(pass, inputs, outputs),
-            5 => combine::<uint8x16_t, 5, 2>(pass, inputs, outputs),
-            6 => combine::<uint8x16_t, 6, 2>(pass, inputs, outputs),
-            7 => combine::<uint8x16_t, 7, 2>(pass, inputs, outputs),
-            _ => combine::<uint8x16_t, 8, 2>(pass, inputs, outputs),
+        match strips.outputs.len() {
+            1 => combine::<uint8x16_t, 1, 4>(coefficients, strips),
+            2 => combine::<uint8x16_t, 2, 4>(coefficients, strips),
+            3 => combine::<uint8x16_t, 3, 4>(coefficients, strips),
+            4 => combine::<uint8x16_t, 4, 4>(coefficients, strips),
+            5 => combine::<uint8x16_t, 5, 2>(coefficients, strips),
+            6 => combine::<uint8x16_t, 6, 2>(coefficients, strips),
+            7 => combine::<uint8x16_t, 7, 2>(coefficients, strips),
+            _ => combine::<uint8x16_t, 8, 2>(coefficients, strips),
         }
     }
 }
 
-/// The kernel for pairs.
+/// The kernel for patches.
 ///
 /// # Safety
-/// As for every kernel for pairs.
+/// As for every kernel for patches.
 #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
-pub(super) unsafe fn sum_pairs(sum: &PairSum, unit: usize, inputs: &[&[u8]], targets: &[*mut u8]) {
+pub(super) unsafe fn sum_patches(
+    coefficients: &[Prepared],
+    batch: &Batch,
+    unit: usize,
+    strips: &[*mut u8],
+) {
+    use super::patch_loop::sum_patches;
     // SAFETY: the caller's promise is passed on.
-    unsafe { vector::sum_pairs::<uint8x16_t>(sum, unit, inputs, targets) }
+    unsafe {
+        match batch.shape.outputs {
+            1 => sum_patches::<uint8x16_t, 1, 2>(coefficients, batch, unit, strips),
+            2 => sum_patches::<uint8x16_t, 2, 2>(coefficients, batch, unit, strips),
+            3 => sum_patches::<uint8x16_t, 3, 2>(coefficients, batch, unit, strips),
+            4 => sum_patches::<uint8x16_t, 4, 2>(coefficients, batch, unit, strips),
+            5 => sum_patches::<uint8x16_t, 5, 2>(coefficients, batch, unit, strips),
+            _ => sum_patches::<uint8x16_t, 6, 2>(coefficients, batch, unit, strips),
+        }
+    }
 }
 
 /// A vector cut into nibbles, or a constant's products with them: low, high.
@@ -80,8 +99,8 @@ impl Vector for uint8x16_t {
     }
 
     #[inline(always)]
-    unsafe fn factor(coefficient: u8) -> LowHigh {
-        let products = PRODUCTS.0[usize::from(coefficient)].as_ptr();
+    unsafe fn factor(coefficient: Prepared) -> LowHigh {
+        let products = PRODUCTS.0[usize::from(coefficient as u8)].as_ptr();
         // SAFETY: a row has 32 bytes.
         unsafe { [vld1q_u8(products), vld1q_u8(products.add(16))] }
     }

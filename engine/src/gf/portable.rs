@@ -6,52 +6,88 @@
 //! and no table.
 
 use super::POLYNOMIAL;
-use super::kernel::Pass;
-use super::pair_sum::{MirroredRun, PairRun, PairSum};
+use super::kernel::Prepared;
+use super::patchwork::{Batch, Shape, Start};
+use super::program::Strips;
 
 /// Outputs share nothing here, but fewer passes are fewer calls.
 pub(super) const PASS_OUTPUTS: usize = 8;
+/// The same.
+pub(super) const PATCH_OUTPUTS: usize = 8;
 
 /// Bytes of a strip in one step: as many as eight registers of 16 bytes hold.
 const STEP: usize = 128;
 
-/// The kernel. Nothing in it is unsafe, it only has the type of all kernels.
+/// The kernel.
 ///
-/// # Panics
-/// If the promises of kernels are broken.
-pub(super) fn combine(pass: &Pass, inputs: &[&[u8]], outputs: &mut [&mut [u8]]) {
-    for (place, &output) in pass.outputs.iter().enumerate() {
-        for (step, target) in outputs[output].chunks_mut(STEP).enumerate() {
-            let range = step * STEP..step * STEP + target.len();
-            let sources = pass.inputs.iter().map(|&input| &inputs[input][range.clone()]);
-            let coefficients = pass.coefficients.iter().skip(place).step_by(pass.outputs.len());
-            let sum = sum_of_products(sources.zip(coefficients.copied()));
+/// # Safety
+/// As for every kernel.
+pub(super) unsafe fn combine(coefficients: &[Prepared], strips: &Strips) {
+    let outputs = strips.outputs.len();
+    for (place, &output) in strips.outputs.iter().enumerate() {
+        // SAFETY: the caller promises that these bytes can be written and overlap nothing.
+        let output = unsafe { std::slice::from_raw_parts_mut(output, strips.length) };
+        for (step, target) in output.chunks_mut(STEP).enumerate() {
+            // SAFETY: the caller promises these bytes.
+            let bytes = |strip: *mut u8| unsafe {
+                std::slice::from_raw_parts(strip.add(step * STEP), target.len())
+            };
+            let rows = strips.inputs.iter().zip(coefficients.chunks_exact(outputs));
+            let mut sum =
+                sum_of_products(rows.map(|(&input, row)| (bytes(input), row[place] as u8)));
+            if let Some(&start) = strips.starts.get(place) {
+                add(&mut sum, bytes(start));
+            }
             target.copy_from_slice(&sum[..target.len()]);
         }
     }
 }
 
-/// The kernel for pairs.
+/// The kernel for patches.
 ///
 /// # Safety
-/// As for every kernel for pairs.
-pub(super) unsafe fn sum_pairs(sum: &PairSum, unit: usize, inputs: &[&[u8]], targets: &[*mut u8]) {
-    let mirror = |&(run, output): &MirroredRun| {
-        let [one, other] = run.inputs;
-        [run, PairRun { inputs: [other, one], output, ..run }]
-    };
-    for run in sum.runs.iter().copied().chain(sum.mirrored.iter().flat_map(mirror)) {
-        let length = run.length * unit;
-        // SAFETY: the caller promises that the run can be written and is no input.
-        let target = unsafe {
-            std::slice::from_raw_parts_mut(targets[run.output.0].add(run.output.1 * unit), length)
-        };
-        for (step, target) in target.chunks_mut(STEP).enumerate() {
-            let sources = run
-                .inputs
-                .map(|(strip, place)| &inputs[strip][place * unit + step * STEP..][..target.len()]);
-            let bytes = sum_of_products(sources.into_iter().zip(sum.coefficients));
-            target.copy_from_slice(&bytes[..target.len()]);
+/// As for every kernel for patches.
+pub(super) unsafe fn sum_patches(
+    coefficients: &[Prepared],
+    batch: &Batch,
+    unit: usize,
+    strips: &[*mut u8],
+) {
+    let Shape { outputs, singles, pairs, length } = batch.shape;
+    let length = length * unit;
+    for patch in 0..batch.outputs.len() / outputs {
+        let singles = &batch.singles[patch * singles..(patch + 1) * singles];
+        let pairs = &batch.pairs[patch * pairs..(patch + 1) * pairs];
+        for start in (0..length).step_by(STEP) {
+            let bytes = start..length.min(start + STEP);
+            // SAFETY: the caller promises that the patch lies within its strips.
+            let address = |start: Start| unsafe {
+                strips[start.strip as usize].add(start.place as usize * unit + bytes.start)
+            };
+            // SAFETY: the same, and none of these bytes is written in this step.
+            let read = |start| unsafe { std::slice::from_raw_parts(address(start), bytes.len()) };
+            let coefficient = |column: u32, output| coefficients[column as usize + output] as u8;
+            let coupled = pairs.iter().map(|pair| {
+                let product = [(read(pair.other), coefficient(pair.factor, 0))];
+                let mut sum = sum_of_products(product.into_iter());
+                add(&mut sum, read(pair.start));
+                sum
+            });
+            let coupled: Vec<[u8; STEP]> = coupled.collect();
+            for (output, &target) in batch.outputs[patch * outputs..][..outputs].iter().enumerate()
+            {
+                let singles = singles.iter().map(|term| (read(term.start), term.column));
+                let coupled = coupled.iter().map(|bytes| &bytes[..]);
+                let pairs = coupled.zip(pairs).map(|(bytes, term)| (bytes, term.column));
+                let terms = singles.chain(pairs);
+                let sum = sum_of_products(
+                    terms.map(|(bytes, column)| (bytes, coefficient(column, output))),
+                );
+                // SAFETY: the same, and the caller promises that it can be written.
+                let target =
+                    unsafe { std::slice::from_raw_parts_mut(address(target), bytes.len()) };
+                target.copy_from_slice(&sum[..bytes.len()]);
+            }
         }
     }
 }
@@ -78,6 +114,7 @@ fn double(element: u8) -> u8 {
     element << 1 ^ carry & POLYNOMIAL as u8
 }
 
+#[inline(always)]
 fn add(sum: &mut [u8; STEP], source: &[u8]) {
     match source.as_array::<STEP>() {
         Some(source) => sum.iter_mut().zip(source).for_each(|(sum, byte)| *sum ^= byte),

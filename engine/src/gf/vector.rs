@@ -1,12 +1,11 @@
-//! The loop of all vector kernels: sums of products, kept in registers.
+//! A vector register of bytes, and sums of products kept in such registers.
 //!
-//! One step takes a few vectors at one place of every strip. It loads each input once, multiplies
-//! it by the coefficient of each output and adds that to the output's sum; the sums never leave the
-//! registers until they are stored, once. What a vector is and how it is multiplied by a constant
-//! is the processor's part: [`Vector`].
+//! What a vector is and how it is multiplied by a constant is the processor's part: [`Vector`]. The
+//! loops of all vector kernels are made of the rest: `pass_loop` and `patch_loop`. Everything here is
+//! inlined into a kernel, the only place that has the instructions; hence no closures, which are not
+//! always.
 
-use super::kernel::Pass;
-use super::pair_sum::PairSum;
+use super::kernel::Prepared;
 
 /// A vector register of bytes and the operations that a kernel needs of it.
 ///
@@ -16,6 +15,9 @@ use super::pair_sum::PairSum;
 pub(super) trait Vector: Copy {
     /// Bytes of a vector.
     const LEN: usize;
+    /// Whether [`add_products`](Self::add_products) is better than two of
+    /// [`add_product`](Self::add_product); it needs more registers.
+    const ADDS_TWO: bool = false;
     /// A constant factor, ready to be used many times.
     type Factor: Copy;
     /// A vector, ready to be multiplied by many factors.
@@ -27,12 +29,20 @@ pub(super) trait Vector: Copy {
     unsafe fn load(source: *const u8) -> Self;
     /// Stores to `target`, at any alignment; `LEN` bytes can be written.
     unsafe fn store(self, target: *mut u8);
-    /// Prepares a factor.
-    unsafe fn factor(coefficient: u8) -> Self::Factor;
+    /// Loads a factor that the kernel has prepared.
+    unsafe fn factor(coefficient: Prepared) -> Self::Factor;
     /// Prepares a vector.
     unsafe fn operand(self) -> Self::Operand;
     /// The sum of this vector and the product.
     unsafe fn add_product(self, operand: Self::Operand, factor: Self::Factor) -> Self;
+
+    /// The sum of this vector and two products.
+    #[inline(always)]
+    unsafe fn add_products(self, operands: [Self::Operand; 2], factors: [Self::Factor; 2]) -> Self {
+        let [one, other] = operands;
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.add_product(one, factors[0]).add_product(other, factors[1]) }
+    }
 
     /// The `length` < `LEN` bytes at `source`, then anything.
     #[inline(always)]
@@ -57,157 +67,110 @@ pub(super) trait Vector: Copy {
     }
 }
 
-/// Computes a pass, `VECTORS` vectors of each strip in a step.
-///
-/// # Safety
-/// As for every kernel, and the pass has `OUTPUTS` outputs.
-#[inline(always)]
-pub(super) unsafe fn combine<V: Vector, const OUTPUTS: usize, const VECTORS: usize>(
-    pass: &Pass,
-    inputs: &[&[u8]],
-    outputs: &mut [&mut [u8]],
-) {
-    let length = outputs[pass.outputs[0]].len();
-    let mut targets = [std::ptr::null_mut(); OUTPUTS];
-    for (target, &output) in targets.iter_mut().zip(&pass.outputs) {
-        *target = outputs[output].as_mut_ptr();
-    }
-    let whole = |at| Place { at, length: V::LEN };
-    // SAFETY: every place lies within the strips.
-    unsafe {
-        if length < V::LEN {
-            return step::<V, OUTPUTS, 1, true>(pass, inputs, &targets, Place { at: 0, length });
-        }
-        let mut at = 0;
-        while at + VECTORS * V::LEN <= length {
-            step::<V, OUTPUTS, VECTORS, false>(pass, inputs, &targets, whole(at));
-            at += VECTORS * V::LEN;
-        }
-        while at < length {
-            // The last vector reaches back over bytes that are done and computes them again.
-            let place = whole(at.min(length - V::LEN));
-            step::<V, OUTPUTS, 1, false>(pass, inputs, &targets, place);
-            at += V::LEN;
-        }
-    }
-}
+/// The sums of a few outputs, a few vectors each.
+pub(super) struct Sums<V, const OUTPUTS: usize, const VECTORS: usize>(
+    pub(super) [[V; VECTORS]; OUTPUTS],
+);
 
-/// Computes sums of two products, a vector at a time.
-///
 /// # Safety
-/// As for every kernel for pairs.
-#[inline(always)]
-pub(super) unsafe fn sum_pairs<V: Vector>(
-    sum: &PairSum,
-    unit: usize,
-    inputs: &[&[u8]],
-    targets: &[*mut u8],
-) {
-    let single = sum.runs.iter().map(|run| (run, None));
-    let mirrored = sum.mirrored.iter().map(|(run, mirror)| (run, Some(*mirror)));
-    // SAFETY: the caller promises the instructions, and that every run lies within its strips.
-    unsafe {
-        let factors = sum.coefficients.map(|coefficient| V::factor(coefficient));
-        let target =
-            |(strip, place): (usize, usize)| targets.get_unchecked(strip).add(place * unit);
-        for (run, mirror) in single.chain(mirrored) {
-            let sources = run
-                .inputs
-                .map(|(strip, place)| inputs.get_unchecked(strip).as_ptr().add(place * unit));
-            let length = run.length * unit;
-            match mirror {
-                None => sum_run::<V, 1>(factors, sources, [target(run.output)], length),
-                Some(mirror) => {
-                    sum_run::<V, 2>(factors, sources, [target(run.output), target(mirror)], length);
-                }
-            }
-        }
+/// Of all methods: the processor has the instructions.
+impl<V: Vector, const OUTPUTS: usize, const VECTORS: usize> Sums<V, OUTPUTS, VECTORS> {
+    #[inline(always)]
+    pub(super) unsafe fn zero() -> Self {
+        // SAFETY: the caller's promise, as below.
+        unsafe { Self([[V::zero(); VECTORS]; OUTPUTS]) }
     }
-}
 
-/// Computes one run, and with two targets the one that mirrors it.
-///
-/// # Safety
-/// The processor has the instructions, and `length` bytes can be read and written.
-#[inline(always)]
-unsafe fn sum_run<V: Vector, const TARGETS: usize>(
-    [first, second]: [V::Factor; 2],
-    sources: [*const u8; 2],
-    targets: [*mut u8; TARGETS],
-    length: usize,
-) {
-    // SAFETY: the caller promises the instructions and the bytes.
-    unsafe {
-        let sums = |operands: [V::Operand; 2]| -> [V; TARGETS] {
-            std::array::from_fn(|target| {
-                let [one, other] = [operands[target], operands[1 - target]];
-                V::zero().add_product(one, first).add_product(other, second)
-            })
-        };
-        if length < V::LEN {
-            let operands = sources.map(|source| V::load_first(source, length).operand());
-            for (bytes, target) in sums(operands).into_iter().zip(targets) {
-                bytes.store_first(target, length);
-            }
-            return;
-        }
-        let mut at = 0;
-        while at < length {
-            // The last vector reaches back over bytes that are done and computes them again.
-            let start = at.min(length - V::LEN);
-            let operands = sources.map(|source| V::load(source.add(start)).operand());
-            for (bytes, target) in sums(operands).into_iter().zip(targets) {
-                bytes.store(target.add(start));
-            }
-            at += V::LEN;
-        }
-    }
-}
-
-/// Where in the strips a step works.
-#[derive(Clone, Copy)]
-struct Place {
-    at: usize,
-    /// Bytes of each vector that exist; all but in a strip that is shorter than a vector.
-    length: usize,
-}
-
-/// Computes `VECTORS` vectors of every output.
-///
-/// # Safety
-/// The processor has the instructions, the pass has `OUTPUTS` outputs, and its inputs and `targets`
-/// have so many bytes at the place.
-#[inline(always)]
-unsafe fn step<V: Vector, const OUTPUTS: usize, const VECTORS: usize, const SHORT: bool>(
-    pass: &Pass,
-    inputs: &[&[u8]],
-    targets: &[*mut u8; OUTPUTS],
-    Place { at, length }: Place,
-) {
-    // SAFETY: the caller promises the instructions and the bytes that are read and written; a pass
-    // names existing inputs, as every kernel is promised.
-    unsafe {
-        let mut sums = [[V::zero(); VECTORS]; OUTPUTS];
-        let coefficients = pass.coefficients.chunks_exact(OUTPUTS);
-        for (&input, coefficients) in pass.inputs.iter().zip(coefficients) {
-            let source = inputs.get_unchecked(input).as_ptr().add(at);
-            let operands: [V::Operand; VECTORS] = std::array::from_fn(|vector| {
-                let source = source.add(vector * V::LEN);
-                let bytes = if SHORT { V::load_first(source, length) } else { V::load(source) };
-                bytes.operand()
-            });
-            for (sums, &coefficient) in sums.iter_mut().zip(coefficients) {
+    /// Adds what was read, times a coefficient for every output.
+    #[inline(always)]
+    pub(super) unsafe fn add_product(
+        &mut self,
+        operands: [V::Operand; VECTORS],
+        row: &[Prepared; OUTPUTS],
+    ) {
+        for (sums, &coefficient) in self.0.iter_mut().zip(row) {
+            // SAFETY: the caller's promise.
+            unsafe {
                 let factor = V::factor(coefficient);
                 for (sum, &operand) in sums.iter_mut().zip(&operands) {
                     *sum = sum.add_product(operand, factor);
                 }
             }
         }
-        for (sums, target) in sums.iter().zip(targets) {
-            for (vector, sum) in sums.iter().enumerate() {
-                let target = target.add(at + vector * V::LEN);
-                if SHORT { sum.store_first(target, length) } else { sum.store(target) }
+    }
+
+    /// The same for what was read at two places.
+    #[inline(always)]
+    pub(super) unsafe fn add_products(
+        &mut self,
+        [one, other]: [[V::Operand; VECTORS]; 2],
+        rows: [&[Prepared; OUTPUTS]; 2],
+    ) {
+        for (output, sums) in self.0.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let factors = [V::factor(rows[0][output]), V::factor(rows[1][output])];
+                for (vector, sum) in sums.iter_mut().enumerate() {
+                    *sum = sum.add_products([one[vector], other[vector]], factors);
+                }
             }
+        }
+    }
+}
+
+/// Reads so many vectors, or the first `length` bytes of one.
+///
+/// # Safety
+/// The processor has the instructions, and the bytes can be read.
+#[inline(always)]
+pub(super) unsafe fn load<V: Vector, const VECTORS: usize, const SHORT: bool>(
+    source: *const u8,
+    length: usize,
+) -> [V; VECTORS] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut bytes = [V::zero(); VECTORS];
+        for (vector, bytes) in bytes.iter_mut().enumerate() {
+            let source = source.add(vector * V::LEN);
+            *bytes = if SHORT { V::load_first(source, length) } else { V::load(source) };
+        }
+        bytes
+    }
+}
+
+/// Prepares vectors for multiplication.
+///
+/// # Safety
+/// The processor has the instructions.
+#[inline(always)]
+pub(super) unsafe fn operands<V: Vector, const VECTORS: usize>(
+    bytes: [V; VECTORS],
+) -> [V::Operand; VECTORS] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut operands = [V::zero().operand(); VECTORS];
+        for (operand, bytes) in operands.iter_mut().zip(bytes) {
+            *operand = bytes.operand();
+        }
+        operands
+    }
+}
+
+/// Writes so many vectors, or the first `length` bytes of one.
+///
+/// # Safety
+/// The processor has the instructions, and the bytes can be written.
+#[inline(always)]
+pub(super) unsafe fn store<V: Vector, const VECTORS: usize, const SHORT: bool>(
+    bytes: [V; VECTORS],
+    target: *mut u8,
+    length: usize,
+) {
+    for (vector, bytes) in bytes.into_iter().enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let target = target.add(vector * V::LEN);
+            if SHORT { bytes.store_first(target, length) } else { bytes.store(target) }
         }
     }
 }
