@@ -101,8 +101,11 @@ impl Client {
             match ask_set_changes(node, after, u64::MAX, &self.exchange).await {
                 Ok(changes) => {
                     let mut light = self.light.lock().unwrap_or_else(PoisonError::into_inner);
-                    let followed = changes.iter().map(|change| light.follow(change).is_ok());
-                    if followed.fold(false, |any, followed| any || followed) {
+                    let mut followed = false;
+                    for change in &changes {
+                        followed |= light.follow(change).is_ok();
+                    }
+                    if followed {
                         return true;
                     }
                 }
