@@ -24,7 +24,8 @@ use crate::vault;
 const NETWORK_FILE: &str = "network.toml";
 const CLIENT_KEY: &str = "client.key";
 const OPERATOR_KEY: &str = "operator.key";
-const SEEN_LEN_MAX: usize = 64;
+/// A height, a hash and a validator set.
+const SEEN_LEN_MAX: usize = 8192;
 
 /// The settings of one run.
 pub(crate) struct Session {

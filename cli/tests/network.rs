@@ -200,3 +200,63 @@ fn the_demonstration_shows_all_it_promises() {
     assert!(report["repair_bytes_rs"].as_u64() > report["repair_bytes"].as_u64());
     assert_eq!((&report["records"], &report["slots_lost"]), (&3.into(), &1.into()));
 }
+
+/// What an auditor does: copy the chain, check it and proofs of it where there is no network.
+fn audit(machine: &Machine) {
+    let path = |name: &str| machine.data.path().join(name).to_str().unwrap().to_owned();
+    let (copy, lines) = (path("audit"), path("entries.jsonl"));
+    let (code, message) = machine.failure(&["ledger", "verify", "--folder", &copy]);
+    assert!(code == 3 && message.contains("no copy"), "{message}");
+    let synced = machine.ok(&["ledger", "sync", &copy]);
+    let (height, entries) = (synced["height"].as_u64().unwrap(), synced["entries"].as_u64());
+    assert!(height > 0 && synced["new"] == height && synced["first"] == 1, "{synced}");
+    assert_eq!(machine.ok(&["ledger", "sync", &copy])["new"], 0);
+
+    let exported = machine.ok(&["ledger", "export", "--folder", &copy, "-o", &lines]);
+    assert_eq!(exported["lines"].as_u64(), entries);
+    let copied = std::fs::read(&lines).unwrap();
+    assert_eq!(machine.run(&["ledger", "export"]).stdout, copied, "from the network alike");
+    let first: Value =
+        serde_json::from_slice(copied.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
+    let enrolled = first["about"].as_str().unwrap().split(' ').next().unwrap().to_owned();
+    let blocks = machine.run(&["ledger", "export", "--blocks", "--from", "1", "--count", "1"]);
+    let block: Value = serde_json::from_slice(&blocks.stdout).unwrap();
+    assert!(block["height"] == 1 && !block["signers"].as_array().unwrap().is_empty());
+
+    let (entry, present, absent) = (path("entry"), path("present"), path("absent"));
+    machine.ok(&["ledger", "prove", "--entry", "0", "--folder", &copy, "-o", &entry]);
+    machine.ok(&["ledger", "prove", "--machine", &enrolled, "-o", &present]);
+    let nobody = "ab".repeat(32);
+    machine.ok(&["ledger", "prove", "--machine", &nobody, "--folder", &copy, "-o", &absent]);
+    let beyond = ["ledger", "prove", "--entry", "999999", "--folder", &copy, "-o", &entry];
+    assert_eq!(machine.failure(&beyond).0, 3);
+
+    machine.ok(&["local", "down"]);
+    assert_eq!(machine.ok(&["ledger", "verify", "--folder", &copy])["height"], height);
+    let verify = |file: &str| machine.ok(&["ledger", "verify", "--proof", file]);
+    assert_eq!(verify(&entry)["value"], first["bytes"]);
+    assert!(verify(&present)["value"].is_string() && verify(&absent)["value"].is_null());
+    for (file, what) in [(entry, "proof"), (format!("{copy}/chain.log"), "")] {
+        let mut bytes = std::fs::read(&file).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&file, bytes).unwrap();
+        let option = if what == "proof" { ["--proof", &file] } else { ["--folder", &copy] };
+        let (code, message) = machine.failure(&[&["ledger", "verify"], &option[..]].concat());
+        assert_eq!(code, 5, "{message}");
+    }
+}
+
+#[test]
+fn auditors_check_copies_and_proofs_of_one_validator_without_the_network() {
+    let machine = Machine::new();
+    machine.ok(&["local", "up", "--nodes", "0"]);
+    audit(&machine);
+}
+
+#[test]
+fn auditors_check_copies_and_proofs_of_four_validators_without_the_network() {
+    let machine = Machine::new();
+    machine.ok(&["local", "up", "--nodes", "0", "--validators", "4"]);
+    audit(&machine);
+}

@@ -6,7 +6,8 @@ mod ledger_validators;
 
 use kakera_engine::hash::hash;
 use kakera_engine::ledger::{
-    BlockError, Body, CertifiedBlock, Chain, Commit, CompactBlock, Genesis, Pointer, ValidatorSet,
+    BlockError, Body, CertifiedBlock, Chain, Commit, CompactBlock, Genesis, Pointer, SentBlock,
+    ValidatorSet,
 };
 use ledger_network::{Network, OPERATOR, VALIDATOR, create_group, genesis, join, key};
 use ledger_validators::{Consortium, FOUR, genesis_of, machine, set};
@@ -54,6 +55,40 @@ fn four() -> Consortium {
     network.change(&[201, 202, 204, 205]);
     network.seal(vec![]);
     network
+}
+
+#[test]
+fn a_sent_block_is_compact_where_the_sender_knows_the_validators() {
+    for (genesis, blocks) in [(genesis(), alone().blocks), (genesis_of(&FOUR), four().blocks)] {
+        let mut chain = Chain::new(genesis).unwrap();
+        for (place, bytes) in blocks.iter().enumerate() {
+            let block = CertifiedBlock::from_bytes(bytes).unwrap();
+            let known = (place % 2 == 0).then(|| chain.validators().clone());
+            let sent = SentBlock::of(block.clone(), known.as_ref()).to_bytes();
+            let compact = matches!(SentBlock::from_bytes(&sent), Ok(SentBlock::Compact(_)));
+            assert_eq!(compact, known.is_some());
+            assert!(SentBlock::from_bytes(&sent[1..]).is_err());
+            let head = chain.head().clone();
+            let mut other = SentBlock::from_bytes(&sent).unwrap();
+            match &mut other {
+                SentBlock::Whole(block) => block.block.header.time += 1,
+                SentBlock::Compact(compact) => {
+                    *compact = CompactBlock::of(&later(&block), chain.validators()).unwrap();
+                }
+            }
+            assert_eq!(other.append_to(&mut chain, None).unwrap_err(), BlockError::Certificate);
+            assert_eq!(chain.head(), &head);
+            let sent = SentBlock::from_bytes(&sent).unwrap();
+            assert_eq!(sent.append_to(&mut chain, None), Ok(block));
+        }
+    }
+}
+
+/// The same block with another time, which nobody signed.
+fn later(block: &CertifiedBlock) -> CertifiedBlock {
+    let mut later = block.clone();
+    later.block.header.time += 1;
+    later
 }
 
 #[test]

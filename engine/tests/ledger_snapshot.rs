@@ -6,8 +6,8 @@ mod ledger_validators;
 
 use kakera_engine::hash::hash;
 use kakera_engine::ledger::{
-    Body, CHUNK_LEN_MAX, CertifiedBlock, Chain, Genesis, LogProofError, Prefix, Snapshot,
-    SnapshotAssembly, SnapshotBase, StateKey, pointer_tag,
+    BaseError, Body, CHUNK_LEN_MAX, CertifiedBlock, Chain, Genesis, LogProofError,
+    MILESTONE_BLOCKS, Prefix, Snapshot, SnapshotAssembly, SnapshotBase, StateKey, pointer_tag,
 };
 use kakera_engine::names::{GroupId, NodeId};
 use kakera_engine::wire::canonical;
@@ -20,7 +20,8 @@ const SOURCE: NodeId = NodeId([1; 32]);
 fn restored(genesis: Genesis, snapshot: &Snapshot) -> Chain {
     let base = SnapshotBase::from_bytes(&snapshot.base().to_bytes()).unwrap();
     assert_eq!(&base, snapshot.base());
-    let mut assembly = SnapshotAssembly::new(genesis, base).unwrap();
+    let changes = snapshot.set_changes().to_vec();
+    let mut assembly = SnapshotAssembly::new(genesis, base, changes).unwrap();
     while let Some(within) = assembly.poll_request(SOURCE) {
         let within: Prefix = canonical::decode(&canonical::encode(&within), 64).unwrap();
         let chunk = snapshot.chunk(&within).unwrap().to_bytes();
@@ -99,6 +100,63 @@ fn a_chain_of_four_goes_on_over_upgrades_of_its_set() {
     network.seal(vec![]);
     let keys = [StateKey::Validators, StateKey::Validator(machine(202)), StateKey::Version];
     assert_goes_on_alike(&genesis_of(&FOUR), &network.chain, &network.blocks, &keys);
+}
+
+#[test]
+fn set_changes_left_out_reordered_or_forged_are_refused() {
+    let mut network = Consortium::with_machines(6);
+    network.change(&[201, 202, 203]);
+    network.seal(vec![]);
+    network.change(&[202, 203, 204, 205]);
+    network.seal(vec![]);
+    let snapshot = Snapshot::of(&network.chain);
+    let (changes, base) = (snapshot.set_changes().to_vec(), snapshot.base());
+    assert_eq!(changes.len(), 2);
+    let new = |changes| SnapshotAssembly::new(genesis_of(&FOUR), base.clone(), changes).err();
+    assert_eq!(new(changes.clone()), None);
+    let mut forged = changes.clone();
+    forged[1].validators = forged[0].validators.clone();
+    let swapped = vec![changes[1].clone(), changes[0].clone()];
+    for wrong in [vec![], changes[..1].to_vec(), changes[1..].to_vec(), swapped, forged] {
+        assert!(matches!(new(wrong), Some(BaseError::Head(_))));
+    }
+    let mut unsigned = base.clone().to_bytes();
+    let place = unsigned.len() - 40;
+    unsigned[place] ^= 1;
+    let unsigned = SnapshotBase::from_bytes(&unsigned).unwrap();
+    assert!(SnapshotAssembly::new(genesis_of(&FOUR), unsigned, changes).is_err());
+}
+
+#[test]
+fn a_chain_knows_every_set_that_it_had_and_what_it_was_at_its_milestones() {
+    let mut network = Consortium::with_machines(6);
+    let mut sets = vec![network.chain.validators().clone()];
+    for members in [&[201, 202, 203][..], &[202, 203, 204, 205]] {
+        network.change(members);
+        sets.push(network.chain.validators().clone());
+        // The change of the head itself is not below it.
+        let snapshot = Snapshot::of(&network.chain);
+        assert_eq!(snapshot.set_changes().len() + 1, network.chain.set_changes().len());
+        let known = sets.iter().map(|set| snapshot.validators(&set.hash()));
+        assert!(known.eq(sets.iter().map(Some)));
+        assert_eq!(snapshot.validators(&[7; 32]), None);
+        assert_eq!(
+            restored(genesis_of(&FOUR), &snapshot).set_changes(),
+            network.chain.set_changes()
+        );
+    }
+    while network.chain.head().header.height < 3 * MILESTONE_BLOCKS + 1 {
+        network.seal(vec![]);
+        let height = network.chain.head().header.height;
+        let newest = height / MILESTONE_BLOCKS;
+        let expected = (newest.saturating_sub(1).max(1)..=newest).map(|n| n * MILESTONE_BLOCKS);
+        let milestones = network.chain.milestones();
+        assert!(milestones.iter().map(Snapshot::height).eq(expected), "{height}");
+    }
+    let milestone = &network.chain.milestones()[0];
+    let chain = restored(genesis_of(&FOUR), milestone);
+    assert_eq!(chain.head(), milestone.base().head());
+    assert_eq!(chain.milestones()[0].height(), milestone.height());
 }
 
 fn digest(bytes: &[u8]) -> String {

@@ -7,16 +7,17 @@ use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::hash::hash;
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::{
-    Body, Entry, GroupCreate, HeadAttestation, Inclusion, Log, SaltedEntry, StateKey, Upgrade,
+    Body, Chain, Entry, GroupCreate, HeadAttestation, Inclusion, Log, Prefix, SaltedEntry,
+    Snapshot, StateKey, Upgrade,
 };
 use kakera_engine::names::{Epoch, GroupId, NetworkId, ObjectId};
 use kakera_engine::object::GroupHashes;
 use kakera_engine::signature::{Signature, node_id};
 use kakera_engine::wire::canonical::{self, CanonicalError};
 use kakera_engine::wire::{
-    Authorisation, GroupRange, HEADER_LEN_MAX, Inventory, InventoryPage, NodeStatus, Operation,
-    PartReference, Read, Receipt, Refusal, RefusalKind, RepairProgress, Request, RequestError,
-    Response, Session, Store, Symbols, TEXT_LEN_MAX, VouchedDescriptor, WIRE_VERSION,
+    Authorisation, BlockForm, GroupRange, HEADER_LEN_MAX, Inventory, InventoryPage, NodeStatus,
+    Operation, PartReference, Read, Receipt, Refusal, RefusalKind, RepairProgress, Request,
+    RequestError, Response, Session, Store, Symbols, TEXT_LEN_MAX, VouchedDescriptor, WIRE_VERSION,
 };
 use minicbor::{Decode, Encode};
 use proptest::prelude::*;
@@ -77,7 +78,14 @@ fn operations() -> Vec<(&'static str, Operation)> {
         ("submit", Operation::Submit(Box::new(entry))),
         ("head", Operation::Head { nonce: [6; 32] }),
         ("prove", Operation::Prove(vec![StateKey::Counts, StateKey::Group(GroupId(7))])),
-        ("follow", Operation::Follow { from: 5, acknowledged: None }),
+        ("follow", Operation::Follow { from: 5, acknowledged: None, form: None }),
+        (
+            "follow compact",
+            Operation::Follow { from: 5, acknowledged: None, form: Some(BlockForm::Compact) },
+        ),
+        ("set changes", Operation::SetChanges { after: 5 }),
+        ("snapshot", Operation::Snapshot),
+        ("snapshot chunk", Operation::SnapshotChunk { height: 5, within: Prefix::ROOT }),
         ("confer", Operation::Confer { head: 5 }),
         ("consult", Operation::Consult { keys: vec![StateKey::Counts], from: 5, nonce: [6; 32] }),
         ("post", Operation::Post(Box::new(posted))),
@@ -87,7 +95,10 @@ fn operations() -> Vec<(&'static str, Operation)> {
 fn responses() -> Vec<(&'static str, Response)> {
     let (object, share, descriptor) = stored();
     let binding = descriptor.binding();
-    let head = VirtualNetwork::new(1, (descriptor.code, descriptor.key)).genesis_head();
+    let codes = (descriptor.code, descriptor.key);
+    let genesis = VirtualNetwork::new(1, codes).genesis();
+    let head = genesis.head();
+    let snapshot = Snapshot::of(&Chain::new(genesis).unwrap()).base().clone();
     let attestation = HeadAttestation::sign(&head.header, [6; 32], NOW, &key(1));
     let body = Body::Upgrade(Upgrade { version: 2 });
     let entry = SaltedEntry { salt: [5; 16], entry: Entry::sign(&NETWORK, &key(1), 1, body) };
@@ -131,6 +142,9 @@ fn responses() -> Vec<(&'static str, Response)> {
         ("head", Response::Head { head: Box::new(head), attestation }),
         ("proven", Response::Proven { height: 9 }),
         ("blocks", Response::Blocks { head: 9 }),
+        ("set changes", Response::SetChanges { more: true }),
+        ("snapshot", Response::Snapshot(Box::new(snapshot))),
+        ("snapshot chunk", Response::SnapshotChunk),
         ("conferred", Response::Conferred { head: 9 }),
         ("consulted", consulted),
         ("posted", Response::Posted { height: 9, inclusion: Box::new(inclusion) }),
@@ -328,7 +342,7 @@ proptest! {
     }
 }
 
-const OPERATIONS: [(&str, &str); 14] = [
+const OPERATIONS: [(&str, &str); 18] = [
     ("store", "eb64f44aa7fe911b"),
     ("read", "6b46126729974da9"),
     ("inventory", "345604b3ea67908a"),
@@ -340,11 +354,15 @@ const OPERATIONS: [(&str, &str); 14] = [
     ("head", "a5cf20be81ed64e7"),
     ("prove", "fe45c89383a3b4cc"),
     ("follow", "53711f356a743f6c"),
+    ("follow compact", "8038c5d369c90944"),
+    ("set changes", "92ca65d33bb53a96"),
+    ("snapshot", "547874885d0026bb"),
+    ("snapshot chunk", "ff9f82e435186257"),
     ("confer", "c809e765c215abf6"),
     ("consult", "d97240bc5d493380"),
     ("post", "6f156ff8f4ce2405"),
 ];
-const RESPONSES: [(&str, &str); 15] = [
+const RESPONSES: [(&str, &str); 18] = [
     ("refused", "d7304560ef79fcbb"),
     ("stored", "a500c57e7cc0847b"),
     ("read", "889375ea49170e1c"),
@@ -357,6 +375,9 @@ const RESPONSES: [(&str, &str); 15] = [
     ("head", "351ad2ca04d63fe3"),
     ("proven", "e006a42127cd53f1"),
     ("blocks", "b4b1f031944dac02"),
+    ("set changes", "ce3eaa340e38df4c"),
+    ("snapshot", "0fe7d030fd75534e"),
+    ("snapshot chunk", "30ac821e2e60acff"),
     ("conferred", "3c3bc14c4b980354"),
     ("consulted", "c493c6e4607b242d"),
     ("posted", "3a308f73cf46e39b"),

@@ -11,9 +11,9 @@ use kakera_engine::keyshare::{
 };
 use kakera_engine::ledger::agreement::{Message, Record};
 use kakera_engine::ledger::{
-    CertifiedBlock, Chain, ChunkError, CompactBlock, Entry, Genesis, LightClient, LogProof, Prefix,
-    SetChange, SignedHeader, SignedProposal, SignedVote, SnapshotAssembly, SnapshotBase,
-    StateChunk, StateKey, StateProof,
+    CertifiedBlock, Chain, ChunkError, CompactBlock, Entry, Genesis, LedgerProof, LightClient,
+    LogProof, Prefix, SentBlock, SetChange, SignedHeader, SignedProposal, SignedVote,
+    SnapshotAssembly, SnapshotBase, StateChunk, StateKey, StateProof,
 };
 use kakera_engine::names::Slot;
 use kakera_engine::object::{Descriptor, GroupHashes, Manifest, PointerBody};
@@ -173,10 +173,29 @@ pub(crate) fn log_proof(bytes: &[u8]) -> bool {
     true
 }
 
+pub(crate) fn sent_block(bytes: &[u8]) -> bool {
+    let Ok(sent) = SentBlock::from_bytes(bytes) else { return false };
+    assert_eq!(sent.to_bytes(), bytes);
+    let mut chain = samples::agreement::chain_before_blocks();
+    if let Ok(block) = sent.clone().append_to(&mut chain, None) {
+        let before = samples::agreement::chain_before_blocks();
+        let known = matches!(sent, SentBlock::Compact(_)).then(|| before.validators());
+        assert_eq!(SentBlock::of(block, known), sent);
+    }
+    true
+}
+
+pub(crate) fn ledger_proof(bytes: &[u8]) -> bool {
+    let Ok(proof) = LedgerProof::from_bytes(bytes) else { return false };
+    assert_eq!(proof.to_bytes(), bytes);
+    let _ = proof.verify(samples::agreement::genesis_of_four());
+    true
+}
+
 pub(crate) fn snapshot_base(bytes: &[u8]) -> bool {
     let Ok(base) = SnapshotBase::from_bytes(bytes) else { return false };
     assert_eq!(base.to_bytes(), bytes);
-    let _ = SnapshotAssembly::new(samples::ledger::genesis().clone(), base);
+    let _ = SnapshotAssembly::new(samples::ledger::genesis().clone(), base, Vec::new());
     true
 }
 

@@ -30,6 +30,8 @@ pub const TARGETS: &[Target] = &[
     target("entry", decoders::entry, samples::ledger::entries),
     target("block", decoders::block, samples::ledger::blocks),
     target("compact-block", decoders::compact_block, samples::ledger::compact_blocks),
+    target("sent-block", decoders::sent_block, samples::agreement::sent_blocks),
+    target("ledger-proof", decoders::ledger_proof, samples::agreement::ledger_proofs),
     target("signed-header", decoders::signed_header, samples::ledger::signed_headers),
     target("set-change", decoders::set_change, samples::agreement::set_changes),
     target("vote", decoders::vote, samples::agreement::votes),

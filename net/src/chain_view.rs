@@ -16,6 +16,7 @@ use kakera_engine::policy::LedgerView;
 pub struct ChainView {
     snapshot: Snapshot,
     earlier: Option<Snapshot>,
+    milestones: Vec<Snapshot>,
     state: State,
     validators: Arc<BTreeMap<NodeId, SocketAddr>>,
     attested_at: u64,
@@ -30,7 +31,8 @@ impl ChainView {
         attested_at: u64,
     ) -> Self {
         let (snapshot, state) = (Snapshot::of(chain), chain.state().clone());
-        Self { snapshot, earlier: None, state, validators, attested_at }
+        let milestones = chain.milestones().to_vec();
+        Self { snapshot, earlier: None, milestones, state, validators, attested_at }
     }
 
     /// The view at the head of a longer chain, attested as before.
@@ -57,6 +59,11 @@ impl ChainView {
     /// The chain as the view before this one showed it, if there was one.
     pub fn earlier(&self) -> Option<&Snapshot> {
         self.earlier.as_ref()
+    }
+
+    /// The chain as it was at some heights before, as [`Chain::milestones`].
+    pub fn milestones(&self) -> &[Snapshot] {
+        &self.milestones
     }
 
     /// The state after it.

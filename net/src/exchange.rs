@@ -41,6 +41,16 @@ impl Exchange {
         Self { fabric, network, identity, addresses }
     }
 
+    /// Who asks.
+    pub fn id(&self) -> NodeId {
+        self.identity.node_id()
+    }
+
+    /// The key that it is known by.
+    pub(crate) fn signing_key(&self) -> &SigningKey {
+        self.identity.signing_key()
+    }
+
     /// The transport underneath.
     pub fn fabric(&self) -> &Fabric {
         &self.fabric

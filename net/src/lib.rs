@@ -1,7 +1,8 @@
 //! The thin driver: bytes, disk and time for the machines of `kakera-engine`.
 //!
 //! Nothing here decides a policy. `id` and `tls` say who speaks, `rpc` and `fabric` how, `exchange`
-//! asks what the engine's machines want asked; `store` keeps parts and blocks on disk; `node`,
+//! asks what the engine's machines want asked; `store` keeps parts and blocks on disk, `chain_store` the
+//! chain, which `sync` gets from others; `node`,
 //! `validator`, `client` and `vault` are the machines' drivers.
 
 mod blocking;
@@ -19,6 +20,7 @@ mod random;
 pub mod rpc;
 mod sock;
 pub mod store;
+pub mod sync;
 pub mod tls;
 pub mod upkeep;
 pub mod validator;

@@ -7,16 +7,17 @@ mod ledger_network;
 mod ledger_validators;
 
 use kakera_engine::ledger::{
-    Body, CertifiedBlock, Chain, Genesis, LogProofError, Snapshot, verify_from_genesis,
+    BaseError, Body, CertifiedBlock, Chain, Genesis, HeadError, LogProofError, Snapshot,
+    verify_from_genesis,
 };
 use kakera_engine::wire::{RefusalKind, Response};
 use kakera_net::chain_store::{
     AnchorFault, CHECKPOINT_LEN_MIN, ChainStore, ChainStoreError, Occasion, answer_follow,
 };
 use kakera_net::store::disk::{Disk, DiskFile};
-use kakera_net::store::file::read_file;
+use kakera_net::store::file::{read_file, write_atomic};
 use kakera_net::store::simulated::SimulatedDisk;
-use kakera_net::store::snapshot_file::write_snapshot;
+use kakera_net::store::snapshot_file::{SnapshotFileError, write_snapshot};
 use ledger_network::{Network, OPERATOR, create_group, genesis, join};
 use ledger_validators::{Consortium, FOUR, genesis_of, machine};
 
@@ -247,12 +248,12 @@ fn what_is_kept_verifies_from_the_anchor() {
 fn blocks_that_were_dropped_are_refused_to_those_who_ask() {
     let stored = Stored::alone();
     stored.store.drop_below(&stored.genesis, 5).unwrap();
-    let (response, body) = answer_follow(&stored.store, 4);
+    let (response, body) = answer_follow(&stored.store, 4, None);
     assert!(body.is_empty());
     let Response::Refused(refusal) = response else { panic!("{response:?}") };
     assert_eq!(refusal.kind, RefusalKind::NotFound);
     assert!(refusal.message.contains("those from height 5 on are here"), "{}", refusal.message);
-    assert!(matches!(answer_follow(&stored.store, 5).0, Response::Blocks { head: 10 }));
+    assert!(matches!(answer_follow(&stored.store, 5, None).0, Response::Blocks { head: 10 }));
 }
 
 #[test]
@@ -285,17 +286,34 @@ fn without_its_anchor_a_shortened_chain_is_refused_unless_there_is_a_checkpoint(
         }
         other => panic!("{:?}", other.map(|chain| chain.head().clone())),
     };
-    let anchor = Snapshot::of(&stored.chain(4));
-    write_snapshot(&stored.disk, ANCHOR, &anchor, &[]).unwrap();
-    assert!(matches!(fault(&stored), AnchorFault::Head(_)));
-    let early = Snapshot::of(&stored.chain(3));
-    write_snapshot(&stored.disk, ANCHOR, &early, &[]).unwrap();
+    leave_out_set_changes(&stored.disk);
+    let unproved =
+        AnchorFault::File(SnapshotFileError::Base(BaseError::Head(HeadError::UnknownValidators {
+            height: 4,
+            known: 0,
+        })));
+    assert_eq!(fault(&stored).to_string(), unproved.to_string());
+    write_snapshot(&stored.disk, ANCHOR, &Snapshot::of(&stored.chain(3))).unwrap();
     assert!(matches!(fault(&stored), AnchorFault::Height(3)));
     stored.disk.remove(ANCHOR).unwrap();
     assert!(matches!(fault(&stored), AnchorFault::Missing));
 
     stored.write_checkpoint(6);
     assert_eq!(stored.load(u64::MAX).head(), stored.chain(9).head());
+}
+
+/// Rewrites the anchor, checksum included, without its records of kind 2.
+fn leave_out_set_changes(disk: &SimulatedDisk) {
+    let whole = read_file(disk, ANCHOR, 1 << 20).unwrap().unwrap();
+    let (mut changed, mut rest) = (whole[..12].to_vec(), &whole[12..whole.len() - 32]);
+    while let [kind, a, b, c, d, ..] = *rest {
+        let (record, after) = rest.split_at(5 + u32::from_le_bytes([a, b, c, d]) as usize);
+        changed.extend(record.iter().filter(|_| kind != 2));
+        rest = after;
+    }
+    changed.extend_from_slice(blake3::hash(&changed.clone()).as_bytes());
+    assert!(changed.len() < whole.len());
+    write_atomic(disk, ANCHOR, &changed).unwrap();
 }
 
 #[test]

@@ -237,7 +237,13 @@ async fn one_validator_becomes_four_and_then_another_four() {
                     let vote = Entry::sign(&network_id, key.signing_key(), sequence, body.clone());
                     match submit(&exchange, author, vote, PATIENCE).await {
                         Ok(place) => return place,
-                        Err(refusal) => assert!(refusal.message.contains("sequence number")),
+                        Err(refusal) => {
+                            assert!(
+                                refusal.message.contains("sequence number"),
+                                "{}",
+                                refusal.message
+                            );
+                        }
                     }
                 }
             });

@@ -134,7 +134,7 @@ async fn lying_source(
             let session = Session { network, author, receiver: id(number), exporter };
             let request = Request::verify(&incoming.header, &session, unix_milliseconds()).unwrap();
             let Operation::Follow { from, .. } = request.operation else { panic!() };
-            let (response, body): (Response, Vec<u8>) = answer_follow(&store, from);
+            let (response, body): (Response, Vec<u8>) = answer_follow(&store, from, None);
             async move { Message { header: response.to_header().into(), body: Bytes::from(body) } }
         };
         serving.serve(handler).await;

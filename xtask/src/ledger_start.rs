@@ -1,10 +1,12 @@
 //! `ledger-start`: how long a machine that kept its chain needs until it has it in memory, by
-//! executing all of it and from its checkpoint; how long a new one needs for a snapshot; and what
-//! retention makes of the files.
+//! executing all of it and from its checkpoint; how long a new storage node needs until it has the
+//! chain of running validators, over QUIC; and what retention makes of the files.
 //!
-//! The chain is made in this process, in blocks as a busy validator makes them.
+//! The chain is made in this process, in blocks as busy validators make them.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod join;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -13,8 +15,8 @@ use ed25519_dalek::SigningKey;
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::{
-    Certificate, CertifiedBlock, Chain, Entry, Genesis, Proposer, Snapshot, SnapshotAssembly,
-    Suite, ValidatorSet, VerifiedEntry,
+    BeaconChain, Certificate, CertifiedBlock, Chain, Entry, Genesis, Header, Proposer, Snapshot,
+    SnapshotAssembly, Suite, VerifiedEntry, Vote, VoteKind,
 };
 use kakera_engine::names::NodeId;
 use kakera_engine::signature::node_id;
@@ -27,6 +29,8 @@ use crate::entries;
 use crate::report::{Goal, Report};
 use crate::samples::{ascending, median};
 
+/// Seeds of the validators' keys.
+const VALIDATORS: [u8; 4] = [1, 2, 3, 4];
 /// Starts of each kind; the median counts.
 const STARTS: usize = 3;
 
@@ -66,6 +70,11 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     report.count("gather_snapshot_requests", requests);
     report.add("gather_snapshot_megabytes", bytes as f64 / 1e6);
 
+    let joined = join::measure(&chain)?;
+    report.add("join_over_quic_seconds", joined.seconds).goal(Goal::AtMost(5.0));
+    report.add("join_over_quic_megabytes", joined.megabytes);
+    report.count("join_over_quic_blocks_after_snapshot", joined.blocks);
+
     let floor = chain.newest.height() * 9 / 10;
     let start = Instant::now();
     ChainStore::open(&chain.disk, CHAIN_FILE)?.drop_below(&chain.genesis, floor)?;
@@ -90,8 +99,9 @@ impl Stored {
     fn make(options: &Options, folder: &Path) -> Result<Self> {
         let disk = OsDisk::open(folder)?;
         let store = ChainStore::open(&disk, CHAIN_FILE)?;
-        let key = SigningKey::from_bytes(&[1; 32]);
-        let genesis = genesis_of(&key)?;
+        let keys = VALIDATORS.map(|number| SigningKey::from_bytes(&[number; 32]));
+        let links = keys.each_ref().map(BeaconChain::of_genesis);
+        let genesis = genesis_of(&keys, &links)?;
         let mut chain = Chain::new(genesis.clone())?;
         let mut before_newest = Snapshot::of(&chain);
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
@@ -100,17 +110,24 @@ impl Stored {
             let (network, count) =
                 (chain.network(), options.per_block.min(options.entries - sequence));
             let batch = (0..count).map(|place| {
-                let body = entries::pointer(&network, &mut rng);
-                let entry = Entry::sign(&network, &key, sequence + place + 1, body);
+                let body = match sequence + place {
+                    0 => join::enrolment(),
+                    _ => entries::pointer(&network, &mut rng),
+                };
+                let entry = Entry::sign(&network, &keys[0], sequence + place + 1, body);
                 VerifiedEntry::new(&network, entry)
             });
             let batch = batch.collect::<Result<Vec<_>, _>>()?;
-            let proposer = Proposer { key: &key, links: None };
+            let height = chain.head().header.height + 1;
+            let turn = chain.validators().proposer(height, 0);
+            let proposer = keys.iter().zip(&links).find(|(key, _)| node_id(key) == turn);
+            let (key, links) = proposer.context("the proposer is one of ours")?;
+            let proposer = Proposer { key, links: Some(links) };
             let now = chain.head().header.time + 1000;
             let proposal = chain.propose(batch, now, &proposer, &mut rng)?;
             ensure!(proposal.refused.is_empty(), "an entry was refused");
             ensure!(proposal.deferred.is_empty(), "a block has no room for {count} entries");
-            let certificate = Certificate::solo(&proposal.block.header, &key);
+            let certificate = certify(&proposal.block.header, &keys);
             let checked = chain.check(&proposal.block, None, &|_| true)?;
             before_newest = Snapshot::of(&chain);
             chain.commit(checked, certificate.clone())?;
@@ -130,7 +147,8 @@ impl Stored {
     /// Gets the chain as a new machine does from three others, but for the network: how many chunks
     /// that takes, and how many bytes they have.
     fn gather(&self) -> Result<(usize, usize)> {
-        let mut assembly = SnapshotAssembly::new(self.genesis.clone(), self.newest.base().clone())?;
+        let mut assembly =
+            SnapshotAssembly::new(self.genesis.clone(), self.newest.base().clone(), Vec::new())?;
         let sources = [1, 2, 3].map(|number| NodeId([number; 32]));
         let (mut requests, mut bytes) = (0, self.newest.base().to_bytes().len());
         for source in sources.into_iter().cycle() {
@@ -165,17 +183,29 @@ impl Stored {
     }
 }
 
-fn genesis_of(validator: &SigningKey) -> Result<Genesis> {
+/// All of them agree, in the first round.
+fn certify(header: &Header, keys: &[SigningKey]) -> Certificate {
+    let precommit = |key: &SigningKey| {
+        let (kind, value) = (VoteKind::Precommit, Some(header.hash()));
+        let validator = node_id(key);
+        let vote = Vote { kind, height: header.height, round: 0, value, validator };
+        vote.sign(&header.network, key)
+    };
+    Certificate::of_precommits(0, keys.iter().map(precommit).collect())
+}
+
+fn genesis_of(keys: &[SigningKey], links: &[BeaconChain]) -> Result<Genesis> {
+    let anchors = keys.iter().zip(links).map(|(key, links)| (node_id(key), links.anchor()));
     Ok(Genesis {
         suite: Suite,
         name: "ledger-start".to_owned(),
         created: 0,
-        validators: ValidatorSet::from_iter([(node_id(validator), 1)]),
+        validators: keys.iter().map(|key| (node_id(key), 1)).collect(),
         operators: BTreeSet::new(),
         code: CodeParameters { kind: CodeKind::Mbr, n: 5, k: 2, d: 3 },
         key: KeyParameters::new(5, 3, 4)?,
         pointers_per_author_max: u64::MAX,
-        version: None,
-        anchors: BTreeMap::new(),
+        version: Some(2),
+        anchors: anchors.collect(),
     })
 }

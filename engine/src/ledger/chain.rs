@@ -24,6 +24,7 @@ use super::light::SetChange;
 use super::log::{Digest32, Log, LogProof, LogProofError, leaf_hash, root_of};
 use super::map::{AuthenticatedMap, StateProof};
 use super::registry::StateKey;
+use super::snapshot::Snapshot;
 use super::state::State;
 use super::suite::Suite;
 use super::verified::VerifiedEntry;
@@ -36,6 +37,10 @@ pub const CLOCK_AHEAD_MAX_MILLIS: u64 = 10_000;
 /// Room for a header, and for the salt and framing of an entry, in a block.
 const BLOCK_OVERHEAD: usize = 1024;
 const ENTRY_OVERHEAD: usize = 24;
+/// Every so many blocks the chain remembers what it was: machines that are asked for it at the same
+/// time then have the same to give.
+pub const MILESTONE_BLOCKS: u64 = 16;
+const MILESTONES_MAX: usize = 2;
 
 /// An append-only chain. Blocks are stored by the caller.
 #[derive(Clone)]
@@ -43,6 +48,8 @@ pub struct Chain {
     state: State,
     log: Log,
     head: SignedHeader,
+    changes: Arc<Vec<SetChange>>,
+    milestones: Vec<Snapshot>,
 }
 
 /// Who puts blocks together.
@@ -111,22 +118,36 @@ impl Chain {
     pub fn new(genesis: Genesis) -> Result<Self, GenesisError> {
         genesis.check()?;
         let head = genesis.head();
-        Ok(Self { state: State::new(Arc::new(genesis)), log: Log::default(), head })
+        let (state, log) = (State::new(Arc::new(genesis)), Log::default());
+        Ok(Self { state, log, head, changes: Arc::default(), milestones: Vec::new() })
     }
 
-    /// The chain after a head, whose roots the map and the log have.
+    /// The chain after a head, whose roots the map and the log have; `changes` are those of the
+    /// validator set below it.
     pub(super) fn from_parts(
         genesis: Arc<Genesis>,
         head: SignedHeader,
         map: AuthenticatedMap,
         log: Log,
+        changes: Vec<SetChange>,
     ) -> Self {
-        Self { state: State::after(genesis, head.header.height, map), log, head }
+        let state = State::after(genesis, head.header.height, map);
+        let changes = Arc::new(changes);
+        let mut chain = Self { state, log, head, changes, milestones: Vec::new() };
+        chain.remember_change();
+        chain.milestones.push(Snapshot::of(&chain));
+        chain
     }
 
     /// The same chain to go on from: it costs O(log n), and proves entries from here on only.
     pub fn tip(&self) -> Self {
-        Self { state: self.state.clone(), log: self.log.tip(), head: self.head.clone() }
+        Self {
+            state: self.state.clone(),
+            log: self.log.tip(),
+            head: self.head.clone(),
+            changes: Arc::clone(&self.changes),
+            milestones: self.milestones.clone(),
+        }
     }
 
     /// The newest block's header and certificate; the genesis head at height 0.
@@ -179,6 +200,17 @@ impl Chain {
         let Header { validators, next_validators, .. } = self.head.header;
         (validators != next_validators)
             .then(|| SetChange { header: self.head.clone(), validators: self.validators().clone() })
+    }
+
+    /// Every change of the validator set since the genesis, that of the head included.
+    pub fn set_changes(&self) -> &Arc<Vec<SetChange>> {
+        &self.changes
+    }
+
+    /// The chain as it was at the last two heights that are multiples of [`MILESTONE_BLOCKS`], or
+    /// where it began, unless that was the genesis; the newest last.
+    pub fn milestones(&self) -> &[Snapshot] {
+        &self.milestones
     }
 
     /// Puts the next block together from entries in the order of arrival. `now` is Unix
@@ -304,6 +336,18 @@ impl Chain {
         leaves.into_iter().for_each(|leaf| self.log.append(leaf));
         self.state = state;
         self.head = SignedHeader { header, certificate };
+        self.remember_change();
+        if self.head.header.height.is_multiple_of(MILESTONE_BLOCKS) {
+            self.milestones.push(Snapshot::of(self));
+            let surplus = self.milestones.len().saturating_sub(MILESTONES_MAX);
+            self.milestones.drain(..surplus);
+        }
+    }
+
+    fn remember_change(&mut self) {
+        if let Some(change) = self.set_change() {
+            Arc::make_mut(&mut self.changes).push(change);
+        }
     }
 
     /// What is cheap to know of a block.

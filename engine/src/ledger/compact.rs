@@ -17,7 +17,56 @@ use crate::names::NodeId;
 use crate::signature::Signature;
 use crate::wire::canonical::{self, CanonicalError};
 
+/// What says which form a block has.
+const TAG_LEN: usize = 3;
 const _: () = assert!(VALIDATORS_MAX <= u64::BITS as usize, "signers are the bits of a number");
+
+/// A block as one machine sends it to another.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum SentBlock {
+    /// As it is stored.
+    #[n(0)]
+    Whole(#[n(0)] Box<CertifiedBlock>),
+    /// For whoever has the chain before it.
+    #[n(1)]
+    Compact(#[n(0)] CompactBlock),
+}
+
+impl SentBlock {
+    /// Compact, if the sender knows the validators that certified the block.
+    pub fn of(block: CertifiedBlock, validators: Option<&ValidatorSet>) -> Self {
+        match validators.and_then(|validators| CompactBlock::of(&block, validators)) {
+            Some(compact) => Self::Compact(compact),
+            None => Self::Whole(Box::new(block)),
+        }
+    }
+
+    /// The canonical bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        canonical::encode(self)
+    }
+
+    /// Reads the canonical bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CanonicalError> {
+        canonical::decode(bytes, BLOCK_LEN_MAX + CERTIFICATE_LEN_MAX + TAG_LEN)
+    }
+
+    /// Checks all of the block, appends it to `chain` and gives it as it is to be stored. `now`, if
+    /// there is a clock, bounds its time. On an error nothing changes.
+    pub fn append_to(
+        self,
+        chain: &mut Chain,
+        now: Option<u64>,
+    ) -> Result<CertifiedBlock, BlockError> {
+        match self {
+            Self::Whole(block) => chain.apply(&block, now).map(|()| *block),
+            Self::Compact(compact) => {
+                let (block, checked) = compact.restore(chain, now)?;
+                chain.commit(checked, block.certificate.clone()).map(|()| block)
+            }
+        }
+    }
+}
 
 /// A block and its certificate, to be completed by whoever has the chain before it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

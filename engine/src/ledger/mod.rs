@@ -23,6 +23,7 @@ mod equivocation;
 mod finality;
 mod genesis;
 mod governance;
+mod ledger_proof;
 mod light;
 mod log;
 mod map;
@@ -45,8 +46,10 @@ pub use block::{
 };
 pub use block_error::BlockError;
 pub use certificate::{Certificate, Commit};
-pub use chain::{CLOCK_AHEAD_MAX_MILLIS, Chain, CheckedBlock, Proposal, ProposeError, Proposer};
-pub use compact::CompactBlock;
+pub use chain::{
+    CLOCK_AHEAD_MAX_MILLIS, Chain, CheckedBlock, MILESTONE_BLOCKS, Proposal, ProposeError, Proposer,
+};
+pub use compact::{CompactBlock, SentBlock};
 pub use entry::{
     ADDRESS_LEN_MAX, Body, ENTRY_LEN_MAX, Entry, EpochAdvance, GroupCreate, IDENTITY_LEN_MAX,
     IdentityRecord, NodeJoin, NodeRetire, NodeUpdate, Roles, SlotReassign, UnknownBody,
@@ -60,6 +63,7 @@ pub use genesis::{
     RULES_VERSION_MAX, VALIDATORS_MAX, ValidatorSet, ValidatorSetError,
 };
 pub use governance::OPEN_VOTES_MAX;
+pub use ledger_proof::{Claim, LEDGER_PROOF_LEN_MAX, LedgerProof, LedgerProofError};
 pub use light::{
     HEAD_AGE_MAX_MILLIS, HeadError, Inclusion, LightClient, Seen, SetChange, VerifiedHead,
 };

@@ -109,8 +109,8 @@ pub enum Step {
     Repair(GroupId, Slot),
     /// Reply with the node's figures.
     Status,
-    /// Reply with the blocks kept here, from this height on.
-    Follow(u64),
+    /// Reply to this from the chain kept here.
+    Ledger(Operation),
 }
 
 /// A request that waits for the disk.
@@ -165,7 +165,11 @@ impl Holder {
             }
             Operation::Repair { group, slot } => Step::Repair(*group, *slot),
             Operation::Status => Step::Status,
-            Operation::Follow { from, .. } => Step::Follow(*from),
+            Operation::Head { .. }
+            | Operation::Follow { .. }
+            | Operation::SetChanges { .. }
+            | Operation::Snapshot
+            | Operation::SnapshotChunk { .. } => Step::Ledger(request.operation),
             _ => refuse(Refusal::new(
                 RefusalKind::Invalid,
                 "this is a storage node; ask a validator",

@@ -87,7 +87,10 @@ pub fn authorise(
         | Operation::Consult { .. }
         | Operation::Head { .. }
         | Operation::Prove(_)
-        | Operation::Follow { .. } => Ok(()),
+        | Operation::Follow { .. }
+        | Operation::SetChanges { .. }
+        | Operation::Snapshot
+        | Operation::SnapshotChunk { .. } => Ok(()),
     }
 }
 

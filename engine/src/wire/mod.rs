@@ -13,8 +13,8 @@ pub(crate) use response::presentable;
 
 pub use remark::Remark;
 pub use request::{
-    Authorisation, DEADLINE_AHEAD_MAX, GroupRange, Inventory, Operation, PartReference, Read,
-    Request, RequestError, Session, Store, Symbols, VerifiedRequest, VouchedDescriptor,
+    Authorisation, BlockForm, DEADLINE_AHEAD_MAX, GroupRange, Inventory, Operation, PartReference,
+    Read, Request, RequestError, Session, Store, Symbols, VerifiedRequest, VouchedDescriptor,
     WIRE_VERSION,
 };
 pub use response::{

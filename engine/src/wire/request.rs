@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::HEADER_LEN_MAX;
 use super::canonical::{self, CanonicalError};
 use crate::keyshare::Share;
-use crate::ledger::{Entry, FollowAck, StateKey};
+use crate::ledger::{Entry, FollowAck, Prefix, StateKey};
 use crate::names::{GroupId, NetworkId, NodeId, ObjectId, Slot};
 use crate::object::Descriptor;
 use crate::signature::{Signature, node_id};
@@ -87,6 +87,10 @@ pub enum Operation {
         /// What the follower has made durable.
         #[n(1)]
         acknowledged: Option<FollowAck>,
+        /// How the blocks shall be sent: whole when absent, which is all that programs of rules
+        /// version 1 know.
+        #[n(2)]
+        form: Option<BlockForm>,
     },
     /// What one validator tells another. The body is a canonical list of [`Remark`](super::Remark)s, possibly none.
     #[n(11)]
@@ -108,9 +112,38 @@ pub enum Operation {
         #[cbor(n(2), with = "minicbor::bytes")]
         nonce: [u8; 32],
     },
+    /// The changes of the validator set above a height. The body is the changes.
+    #[n(13)]
+    SetChanges {
+        /// The height up to which they are known.
+        #[n(0)]
+        after: u64,
+    },
+    /// The base of a snapshot that can be gathered.
+    #[n(14)]
+    Snapshot,
+    /// The first chunk of a subtree of a snapshot's state. The body is the chunk.
+    #[n(15)]
+    SnapshotChunk {
+        /// The height of the snapshot's head.
+        #[n(0)]
+        height: u64,
+        /// The subtree.
+        #[n(1)]
+        within: Prefix,
+    },
     /// Put an entry on the ledger; answered with proof when the entry is final.
     #[n(16)]
     Post(#[n(0)] Box<Entry>),
+}
+
+/// How blocks are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum BlockForm {
+    /// As [`SentBlock`](crate::ledger::SentBlock)s, compact where the sender can.
+    #[n(0)]
+    Compact,
 }
 
 /// The header of a store request.

@@ -8,7 +8,7 @@ use super::HEADER_LEN_MAX;
 use super::canonical::{self, CanonicalError};
 use super::request::{PartReference, VouchedDescriptor};
 use crate::keyshare::{ProvenPart, ProvenSymbol};
-use crate::ledger::{HeadAttestation, Inclusion, SignedHeader, StateProof};
+use crate::ledger::{HeadAttestation, Inclusion, SignedHeader, SnapshotBase, StateProof};
 use crate::names::{Epoch, NetworkId, NodeId, ObjectId, Slot};
 use crate::object::GroupHashes;
 use crate::signature::{Signature, node_id};
@@ -107,6 +107,19 @@ pub enum Response {
         #[n(0)]
         head: u64,
     },
+    /// To `SetChanges`: the body is the changes in length-prefixed form, ascending, as many as fit.
+    #[n(13)]
+    SetChanges {
+        /// Whether there are more.
+        #[n(0)]
+        more: bool,
+    },
+    /// To `Snapshot`.
+    #[n(14)]
+    Snapshot(#[n(0)] Box<SnapshotBase>),
+    /// To `SnapshotChunk`: the body is the chunk.
+    #[n(15)]
+    SnapshotChunk,
     /// To `Consult`: the body is the canonical list of values with their proofs, in the order asked.
     #[n(16)]
     Consulted {

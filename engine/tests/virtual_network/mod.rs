@@ -20,9 +20,7 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::{self, KeyParameters};
-use kakera_engine::ledger::{
-    Body, GroupCreate, NodeJoin, Roles, SignedHeader, SlotReassign, State,
-};
+use kakera_engine::ledger::{Body, Genesis, GroupCreate, NodeJoin, Roles, SlotReassign, State};
 use kakera_engine::names::{Epoch, GroupId, NetworkId, NodeId, ObjectId, Slot};
 use kakera_engine::object::{ObjectBuilder, Placement, SealedObject};
 use kakera_engine::peer::{
@@ -173,8 +171,8 @@ impl VirtualNetwork {
     }
 
     /// The head of the chain before its first block.
-    pub(crate) fn genesis_head(&self) -> SignedHeader {
-        self.ledger.chain.genesis().head()
+    pub(crate) fn genesis(&self) -> Genesis {
+        self.ledger.chain.genesis().clone()
     }
 
     /// Unix milliseconds.

@@ -7,9 +7,10 @@ use kakera_engine::ledger::agreement::{
     Agreement, AgreementEvent, Message, Pace, Polka, ProposedBlock, RoundVotes,
 };
 use kakera_engine::ledger::{
-    Anchor, Body, Certificate, CertifiedBlock, Chain, Commit, CompactBlock, Entry, Equivocation,
-    Genesis, NodeLost, Proposer, RetentionFloor, SetChange, SignedProposal, SignedVote, Upgrade,
-    ValidatorChange, ValidatorSet, ValidatorUpdate, VerifiedEntry, Vote, VoteKind,
+    Anchor, Body, Certificate, CertifiedBlock, Chain, Claim, Commit, CompactBlock, Entry,
+    Equivocation, Genesis, LedgerProof, NodeLost, Proposer, RetentionFloor, SentBlock, SetChange,
+    SignedProposal, SignedVote, StateKey, Upgrade, ValidatorChange, ValidatorSet, ValidatorUpdate,
+    VerifiedEntry, Vote, VoteKind,
 };
 use kakera_engine::names::NodeId;
 use kakera_engine::signature::node_id;
@@ -118,11 +119,7 @@ pub(crate) fn signed_headers() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn set_changes() -> Vec<Vec<u8>> {
-    vec![set_change().to_bytes()]
-}
-
-pub(super) fn set_change() -> SetChange {
-    change().0
+    vec![change().0.to_bytes()]
 }
 
 /// One entry of each kind that version 2 adds.
@@ -143,7 +140,7 @@ pub(crate) fn entries() -> Vec<Vec<u8>> {
     bodies.into_iter().map(|body| entry(VALIDATORS[0], body).to_bytes()).collect()
 }
 
-fn genesis_of_four() -> Genesis {
+pub(crate) fn genesis_of_four() -> Genesis {
     Genesis { validators: validators(), version: Some(2), ..genesis().clone() }
 }
 
@@ -178,23 +175,70 @@ fn change_of_four() -> Body {
 /// The block in which three of four send the other away.
 fn change() -> (SetChange, CertifiedBlock) {
     let mut chain = chain_before_blocks();
-    let network = chain.network();
     let votes = VALIDATORS[..3].iter().map(|author| entry(*author, change_of_four()));
-    let votes = votes.map(|vote| VerifiedEntry::new(&network, vote)).collect::<Result<_, _>>();
-    let key = signing_key(VALIDATORS[0]);
+    let block = seal(&mut chain, votes.collect());
+    match chain.set_change() {
+        Some(change) => (change, block),
+        None => unreachable!("our own votes"),
+    }
+}
+
+/// The chain one block later.
+pub(super) fn chain_after_change() -> Chain {
+    let mut chain = chain_before_blocks();
+    if let Err(error) = chain.apply(&change().1, Some(NOW)) {
+        unreachable!("our own block: {error}");
+    }
+    seal(&mut chain, Vec::new());
+    chain
+}
+
+/// Appends a block that all validators certified.
+fn seal(chain: &mut Chain, entries: Vec<Entry>) -> CertifiedBlock {
+    let network = chain.network();
+    let verified = entries.into_iter().map(|entry| VerifiedEntry::new(&network, entry));
+    let entries = verified.collect::<Result<_, _>>();
+    let members = VALIDATORS.iter().filter(|number| chain.validators().contains(&node(**number)));
+    let members: Vec<u8> = members.copied().collect();
+    let key = signing_key(members[0]);
     let proposer = Proposer { key: &key, links: None };
-    let proposal = votes.map(|votes| chain.propose(votes, NOW, &proposer, &mut rng()));
-    let Ok(Ok(proposal)) = proposal else { unreachable!("our own votes: {proposal:?}") };
+    let proposal = entries.map(|entries| chain.propose(entries, NOW, &proposer, &mut rng()));
+    let Ok(Ok(proposal)) = proposal else { unreachable!("our own entries: {proposal:?}") };
     let header = &proposal.block.header;
     let precommit = |number: &u8| {
         let (kind, value) = (VoteKind::Precommit, Some(header.hash()));
-        let vote = Vote { kind, height: 1, round: 0, value, validator: node(*number) };
+        let vote = Vote { kind, height: header.height, round: 0, value, validator: node(*number) };
         vote.sign(&network, &signing_key(*number))
     };
-    let certificate = Certificate::of_precommits(0, VALIDATORS.iter().map(precommit).collect());
+    let certificate = Certificate::of_precommits(0, members.iter().map(precommit).collect());
     let block = CertifiedBlock { block: proposal.block, certificate };
-    match (chain.apply(&block, Some(NOW)), chain.set_change()) {
-        (Ok(()), Some(change)) => (change, block),
-        other => unreachable!("our own block: {other:?}"),
+    if let Err(error) = chain.apply(&block, Some(NOW)) {
+        unreachable!("our own block: {error}");
     }
+    block
+}
+
+/// What a machine sends of a block, in both forms.
+pub(crate) fn sent_blocks() -> Vec<Vec<u8>> {
+    let block = change().1;
+    [None, Some(validators())]
+        .map(|known| SentBlock::of(block.clone(), known.as_ref()).to_bytes())
+        .to_vec()
+}
+
+/// Proofs over a change of the set: of a value, of its absence, of an entry.
+pub(crate) fn ledger_proofs() -> Vec<Vec<u8>> {
+    let chain = chain_after_change();
+    let of_state = |key| {
+        let (value, proof) = chain.state_proof(&key);
+        Claim::State { key, value, proof }
+    };
+    let entry = change().1.block.entries.swap_remove(0);
+    let of_entry = chain.entry_proof(0).map(|proof| Claim::Entry { entry: Box::new(entry), proof });
+    let claims = [of_state(StateKey::Validators), of_state(StateKey::Counts)];
+    let proof = |claim| {
+        let (changes, head) = (chain.set_changes().to_vec(), chain.head().clone());
+        LedgerProof::new(changes, head, claim).to_bytes()
+    };
+    claims.into_iter().chain(of_entry).map(proof).collect()
 }

@@ -14,7 +14,8 @@ pub(crate) fn snapshot() -> &'static Snapshot {
 
 /// One that has nothing of the state yet.
 pub(crate) fn assembly() -> SnapshotAssembly {
-    match SnapshotAssembly::new(genesis().clone(), snapshot().base().clone()) {
+    let base = snapshot().base().clone();
+    match SnapshotAssembly::new(genesis().clone(), base, Vec::new()) {
         Ok(assembly) => assembly,
         Err(error) => unreachable!("our own base: {error}"),
     }

@@ -1,5 +1,6 @@
 //! Files of a node's store, opened on a disk in memory.
 
+use kakera_engine::ledger::Snapshot;
 use kakera_engine::wire::PartReference;
 use kakera_net::store::block_log::{BlockLog, LogCopy, LogError};
 use kakera_net::store::disk::{Disk, DiskFile, EntryKind};
@@ -42,7 +43,7 @@ pub(crate) fn opens_log(bytes: &[u8]) -> bool {
     true
 }
 
-/// Whether `bytes` are a snapshot of the sample chain or of another one of its network.
+/// Whether `bytes` are a snapshot of a chain of the sample networks.
 pub(crate) fn opens_snapshot(bytes: &[u8]) -> bool {
     let disk = SimulatedDisk::new();
     if disk.create_new(SNAPSHOT).is_err() || !overwrite(&disk, SNAPSHOT, bytes) {
@@ -51,16 +52,21 @@ pub(crate) fn opens_snapshot(bytes: &[u8]) -> bool {
     let Ok(Some(file)) = SnapshotFile::open(&disk, SNAPSHOT) else { return false };
     let (head, length) = (file.base().head().clone(), file.length());
     assert_eq!(length, bytes.len() as u64);
-    file.read(ledger::genesis().clone()).is_ok_and(|chain| *chain.head() == head)
+    let genesis = match head.certificate.round {
+        None => ledger::genesis().clone(),
+        Some(_) => agreement::genesis_of_four(),
+    };
+    file.read(genesis).is_ok_and(|chain| *chain.head() == head)
 }
 
 pub(crate) fn snapshot_files() -> Vec<Vec<u8>> {
-    let disk = SimulatedDisk::new();
-    write_snapshot(&disk, SNAPSHOT, snapshot::snapshot(), &[agreement::set_change()])
-        .ok()
-        .and_then(|_| contents(&disk, SNAPSHOT))
-        .into_iter()
-        .collect()
+    let of_four = Snapshot::of(&agreement::chain_after_change());
+    let write = |snapshot| {
+        let disk = SimulatedDisk::new();
+        write_snapshot(&disk, SNAPSHOT, snapshot).ok()?;
+        contents(&disk, SNAPSHOT)
+    };
+    [snapshot::snapshot(), &of_four].into_iter().filter_map(write).collect()
 }
 
 pub(crate) fn part_files() -> Vec<Vec<u8>> {

@@ -1,13 +1,13 @@
 //! A message of every kind.
 
-use kakera_engine::ledger::{FollowAck, HeadAttestation, Inclusion, StateKey};
+use kakera_engine::ledger::{FollowAck, HeadAttestation, Inclusion, Prefix, StateKey};
 use kakera_engine::names::{GroupId, ObjectId};
 use kakera_engine::object::GroupHashes;
 use kakera_engine::signature::node_id;
 use kakera_engine::wire::{
-    Authorisation, GroupRange, Inventory, InventoryPage, NodeStatus, Operation, PartReference,
-    ProvenValue, Read, Receipt, Refusal, RefusalKind, RepairProgress, Request, Response, Session,
-    Store, SymbolStatement, Symbols, VouchedDescriptor, canonical,
+    Authorisation, BlockForm, GroupRange, Inventory, InventoryPage, NodeStatus, Operation,
+    PartReference, ProvenValue, Read, Receipt, Refusal, RefusalKind, RepairProgress, Request,
+    Response, Session, Store, SymbolStatement, Symbols, VouchedDescriptor, canonical,
 };
 
 use super::{NOW, ledger, object, signing_key};
@@ -97,7 +97,11 @@ fn all_operations() -> Vec<Operation> {
         Operation::Status,
         Operation::Head { nonce: [1; 32] },
         Operation::Prove(vec![StateKey::Counts, StateKey::Group(group)]),
-        Operation::Follow { from: 1, acknowledged: Some(FollowAck::of(header)) },
+        Operation::Follow { from: 1, acknowledged: Some(FollowAck::of(header)), form: None },
+        Operation::Follow { from: 1, acknowledged: None, form: Some(BlockForm::Compact) },
+        Operation::SetChanges { after: 1 },
+        Operation::Snapshot,
+        Operation::SnapshotChunk { height: 1, within: Prefix::ROOT },
         Operation::Confer { head: 1 },
         Operation::Consult { keys: vec![StateKey::Counts], from: 1, nonce: [1; 32] },
     ];
@@ -142,6 +146,9 @@ fn all_responses() -> Vec<Response> {
         },
         Response::Proven { height: 1 },
         Response::Blocks { head: 2 },
+        Response::SetChanges { more: true },
+        Response::Snapshot(Box::new(super::snapshot::snapshot().base().clone())),
+        Response::SnapshotChunk,
         Response::Conferred { head: 2 },
         Response::Consulted {
             head: Box::new(head.clone()),

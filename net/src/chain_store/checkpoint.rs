@@ -61,7 +61,7 @@ impl<D: Disk> ChainStore<D> {
     pub fn write_checkpoint(&self, snapshot: &Snapshot) -> Result<(), ChainStoreError> {
         let mut last = self.lock_checkpoint();
         let path = self.beside(EXTENSION);
-        let length = write_snapshot(&self.disk, &path, snapshot, &[])
+        let length = write_snapshot(&self.disk, &path, snapshot)
             .map_err(|error| ChainStoreError::Write { path, error })?;
         *last = Checkpoint { height: snapshot.height(), length };
         Ok(())

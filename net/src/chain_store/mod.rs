@@ -9,19 +9,21 @@
 mod checkpoint;
 mod follow;
 mod retention;
+mod serving;
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use kakera_engine::ledger::{
-    BlockError, BrokenChain, CertifiedBlock, Chain, Genesis, GenesisError, HeadError,
+    BlockError, BrokenChain, CertifiedBlock, Chain, Genesis, GenesisError,
 };
 use thiserror::Error;
 
 use self::checkpoint::Checkpoint;
 pub use self::checkpoint::{CHECKPOINT_LEN_MIN, Occasion};
-pub(crate) use self::follow::split_blocks;
 pub use self::follow::{FOLLOW_LEN_MAX, answer_follow};
+pub(crate) use self::follow::{split_blocks, split_changes, split_sent};
+pub use self::serving::ChainServer;
 use crate::random::random_salt;
 use crate::store::block_log::{BlockLog, LogError};
 use crate::store::disk::Disk;
@@ -35,6 +37,7 @@ pub struct ChainStore<D: Disk> {
     disk: D,
     path: String,
     log: RwLock<BlockLog<D>>,
+    truncated_bytes: u64,
     /// The newest checkpoint; held while one is written or blocks are dropped.
     checkpoint: Mutex<Checkpoint>,
 }
@@ -89,12 +92,9 @@ pub enum AnchorFault {
     /// It is not there.
     #[error("it is missing")]
     Missing,
-    /// It is damaged.
+    /// It is damaged, or not what the validators certified.
     #[error(transparent)]
     File(#[from] SnapshotFileError),
-    /// The validators did not certify it, as far as its chain of set changes tells.
-    #[error(transparent)]
-    Head(#[from] HeadError),
     /// It stands for another run of blocks than is missing.
     #[error("it stands for {0} blocks")]
     Height(u64),
@@ -107,12 +107,21 @@ impl<D: Disk> ChainStore<D> {
         if recovery.truncated_bytes > 0 {
             tracing::warn!(bytes = recovery.truncated_bytes, "cut off an interrupted block");
         }
-        Ok(Self {
+        let store = Self {
             disk: disk.clone(),
             path: path.to_owned(),
             log: RwLock::new(log),
+            truncated_bytes: recovery.truncated_bytes,
             checkpoint: Mutex::default(),
-        })
+        };
+        store.finish_beginning()?;
+        Ok(store)
+    }
+
+    /// Bytes at the log's end that were no whole blocks when it was opened, and were cut off: most
+    /// often an append that was interrupted.
+    pub fn truncated_bytes(&self) -> u64 {
+        self.truncated_bytes
     }
 
     /// The height of the newest block; 0 if there is none.
@@ -128,8 +137,8 @@ impl<D: Disk> ChainStore<D> {
     /// Verifies the blocks up to `height` from the genesis on, or from the anchor and back over the
     /// changes of the validator set, and gives the chain they make; all blocks if there are fewer.
     pub fn replay(&self, genesis: Genesis, height: u64) -> Result<Chain, ChainStoreError> {
-        let (mut chain, _) = self.origin(&genesis)?;
-        self.advance(&mut chain, height, |_| {})?;
+        let mut chain = self.origin(&genesis)?;
+        self.advance(&mut chain, height)?;
         Ok(chain)
     }
 
@@ -140,28 +149,20 @@ impl<D: Disk> ChainStore<D> {
         let Some(mut chain) = self.read_checkpoint(&genesis, height) else {
             return self.replay(genesis, height);
         };
-        self.advance(&mut chain, height, |_| {})?;
+        self.advance(&mut chain, height)?;
         Ok(chain)
     }
 
-    /// Applies the blocks after a chain's head up to `height`; shows the chain before each.
-    fn advance(
-        &self,
-        chain: &mut Chain,
-        height: u64,
-        mut before: impl FnMut(&Chain),
-    ) -> Result<(), ChainStoreError> {
+    /// Applies the blocks after a chain's head up to `height`.
+    fn advance(&self, chain: &mut Chain, height: u64) -> Result<(), ChainStoreError> {
         let height = height.min(self.height());
         while chain.head().header.height < height {
             let next = chain.head().header.height + 1;
             let left = usize::try_from(height - next + 1).unwrap_or(usize::MAX);
             for bytes in self.blocks(next, FOLLOW_LEN_MAX)?.iter().take(left) {
-                before(chain);
                 let height = chain.head().header.height + 1;
-                let broken = |error| BrokenChain { height, error };
-                let block = CertifiedBlock::from_bytes(bytes);
-                let block = block.map_err(|error| broken(BlockError::from(error)))?;
-                chain.apply(&block, None).map_err(broken)?;
+                let block = decode_block(height, bytes)?;
+                chain.apply(&block, None).map_err(|error| BrokenChain { height, error })?;
             }
         }
         Ok(())
@@ -178,8 +179,7 @@ impl<D: Disk> ChainStore<D> {
     pub fn block(&self, height: u64) -> Result<Option<CertifiedBlock>, ChainStoreError> {
         let Some(index) = height.checked_sub(1) else { return Ok(None) };
         let bytes = self.read_log().read(index).map_err(in_heights)?;
-        let broken = |error| BrokenChain { height, error: BlockError::Malformed(error) };
-        Ok(bytes.map(|bytes| CertifiedBlock::from_bytes(&bytes).map_err(broken)).transpose()?)
+        Ok(bytes.map(|bytes| decode_block(height, &bytes)).transpose()?)
     }
 
     /// The bytes of the blocks from height `from` on, as many as `max_bytes` hold, but one at least
@@ -205,6 +205,11 @@ impl<D: Disk> ChainStore<D> {
         let stem = self.path.strip_suffix(".log").unwrap_or(&self.path);
         format!("{stem}.{extension}")
     }
+}
+
+fn decode_block(height: u64, bytes: &[u8]) -> Result<CertifiedBlock, BrokenChain> {
+    let broken = |error| BrokenChain { height, error: BlockError::Malformed(error) };
+    CertifiedBlock::from_bytes(bytes).map_err(broken)
 }
 
 /// Records are counted from 0, blocks from 1.

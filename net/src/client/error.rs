@@ -169,6 +169,14 @@ impl ClientError {
         Self::new(kind, refusal.message, advice)
     }
 
+    pub(super) fn moving() -> Self {
+        Self::new(
+            ErrorKind::Unavailable,
+            "the ledger moves too fast to read it consistently",
+            "try again in a moment",
+        )
+    }
+
     pub(crate) fn unfitting(node: &NodeId) -> Self {
         Self::integrity(format!("node {node:?} answered another question"))
     }

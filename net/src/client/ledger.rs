@@ -11,7 +11,7 @@ use kakera_engine::ledger::{
 };
 use kakera_engine::names::{GroupId, NodeId, Slot, Tag};
 use kakera_engine::peer::{Answer, Member};
-use kakera_engine::wire::{BODY_LEN_MAX, Operation, RefusalKind, Response, canonical};
+use kakera_engine::wire::{BODY_LEN_MAX, Operation, Response, canonical};
 use minicbor::{Decode, Encode};
 use rand_core::Rng;
 
@@ -82,7 +82,7 @@ impl Client {
     /// Some blocks in their order, from a height that exists on. They are not checked here, and
     /// those above the head need not be final yet.
     pub async fn blocks(&self, from: u64) -> Result<Vec<CertifiedBlock>, ClientError> {
-        let operation = Operation::Follow { from, acknowledged: None };
+        let operation = Operation::Follow { from, acknowledged: None, form: None };
         let Answer { response, body } = self.ask_validator(&operation).await?;
         match (response, split_blocks(&body)) {
             (Response::Blocks { .. }, Some(blocks)) => Ok(blocks),
@@ -261,10 +261,7 @@ impl Client {
                 return verified_values(&head, keys, &body);
             }
         }
-        Err(ClientError::refused(kakera_engine::wire::Refusal::new(
-            RefusalKind::Unavailable,
-            "the ledger moves too fast to read it consistently",
-        )))
+        Err(ClientError::moving())
     }
 
     async fn head_and_certificate(&self) -> Result<(VerifiedHead, SignedHeader), ClientError> {
@@ -282,7 +279,7 @@ impl Client {
         Ok((verified, *head))
     }
 
-    fn agrees(&self) -> bool {
+    pub(super) fn agrees(&self) -> bool {
         self.agrees.load(Ordering::Relaxed)
     }
 

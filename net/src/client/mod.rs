@@ -3,6 +3,7 @@
 //! It believes a validator nothing: heads are certified and attested for its own nonce, values come
 //! with proofs. Memory: the groups and nodes it has dealt with, and the objects under way.
 
+mod copy;
 mod error;
 mod ledger;
 mod transfer;

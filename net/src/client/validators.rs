@@ -99,6 +99,12 @@ impl Client {
         loop {
             match self.consult_once(keys).await {
                 Err(error) if error.is_passing() && begin.elapsed() < TIMEOUT => {}
+                // The validators may be others than those that are known.
+                Err(error) => {
+                    if !self.follow_set_changes().await {
+                        return Err(error);
+                    }
+                }
                 consulted => return consulted,
             }
         }

@@ -1,38 +1,41 @@
-//! Follows the ledger: fetches blocks from a validator, checks and keeps every one, and tells the
-//! validator so, which is what makes entries final (`engine/spec/validator.md`).
+//! Follows the ledger: takes blocks from whoever has them, checks and keeps every one, and tells a
+//! validator that decides alone so, which is what makes entries final (`engine/spec/validator.md`,
+//! `engine/spec/sync.md`).
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use kakera_engine::ledger::{
-    BlockError, CertifiedBlock, Chain, FollowAck, GenesisError, HeadError, LightClient, Seen,
-};
+use kakera_engine::ledger::{HeadError, Node};
 use kakera_engine::names::NodeId;
-use kakera_engine::peer::{Answer, AskFailure};
-use kakera_engine::wire::{Operation, Refusal, Response};
 use rand_core::Rng;
-use thiserror::Error;
-use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
 use crate::blocking::blocking;
-use crate::chain_store::{CHAIN_FILE, ChainStore, ChainStoreError, answer_follow, split_blocks};
+use crate::chain_store::{ChainServer, ChainStoreError};
 use crate::chain_view::ChainView;
-use crate::clock::unix_milliseconds;
 use crate::exchange::{AddressBook, Exchange};
 use crate::network_file::NetworkFile;
 use crate::random::system_random;
 use crate::store::disk::OsDisk;
+use crate::sync::{
+    GATHER_BLOCKS_MIN, Gathering, Heads, Replica, SyncError, ask_heads, attested_head, gather,
+    rank, take_blocks,
+};
 use crate::upkeep::Upkeep;
 
-/// How long a poll lasts at most; also how long the silent death of a validator goes unnoticed.
-const POLL_TIMEOUT: Duration = Duration::from_secs(8);
-/// How long to wait for a head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(8);
 /// A tenth of the age at which a view proves nothing any more.
 const ATTESTATION_INTERVAL: Duration = Duration::from_secs(60);
+/// How often a follower of several validators looks whether others have more than its source sends.
+const COURSE_INTERVAL: Duration = Duration::from_secs(20);
+/// How long an attested head may take to arrive.
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long a source that failed comes after all others.
+const SHUNNED_FOR: Duration = Duration::from_secs(30);
+/// Storage nodes that are asked for blocks besides the validators.
+const STORAGE_NODES_MAX: usize = 3;
 /// Between attempts, doubling from the least to the most, each shortened by up to a half at random.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
@@ -40,67 +43,44 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// The ledger as this node follows it. Readers get the newest [`ChainView`] and never wait for the
 /// disk.
 pub struct FollowedLedger {
-    network: NetworkFile,
-    store: Arc<ChainStore<OsDisk>>,
-    chain: Mutex<Chain>,
-    view: watch::Sender<Arc<ChainView>>,
+    replica: Arc<Replica>,
     last_failure: Mutex<Option<String>>,
 }
 
-/// Why following stopped for the moment. Unless said otherwise the validator is to blame; the
-/// chain kept here is unchanged but for the good blocks that came before.
-#[derive(Debug, Error)]
-enum FollowError {
-    #[error("{0}")]
-    Ask(#[from] AskFailure),
-    #[error("it refused: {} ({:?})", .0.message, .0.kind)]
-    Refused(Refusal),
-    #[error("its answer does not fit the question")]
-    Unfitting,
-    #[error("block {height}: {error}")]
-    Block { height: u64, error: BlockError },
-    #[error(
-        "it certified a second block at height {0}: THE CHAIN IS FORKED; keep both machines' files and call the operator"
-    )]
-    Fork(u64),
-    #[error("{0}")]
-    Head(#[from] HeadError),
-    #[error("our own network file: {0}")]
-    Genesis(#[from] GenesisError),
-    #[error("our own disk: {0}")]
-    Store(#[from] ChainStoreError),
+/// Where a follower stands between its attempts.
+struct Course {
+    pause: Duration,
+    /// Who failed, and when that is forgotten.
+    shunned: BTreeMap<NodeId, Instant>,
+    /// Who sent false snapshots, and what was false.
+    faulty: BTreeMap<NodeId, String>,
+    /// Kept over an interruption.
+    gathering: Option<Gathering>,
+    /// The next block is dropped wherever it was looked for.
+    dropped: bool,
 }
 
 impl FollowedLedger {
     /// Opens the chain kept in the folder and verifies what came after its checkpoint.
     pub fn open(disk: &OsDisk, network: NetworkFile) -> Result<Self, ChainStoreError> {
-        let store = Arc::new(ChainStore::open(disk, CHAIN_FILE)?);
-        let chain = store.load(network.genesis.clone(), u64::MAX)?;
-        let view = ChainView::new(&chain, Arc::new(network.addresses.clone()), 0);
-        info!(height = view.height(), "chain opened");
-        Ok(Self {
-            network,
-            store,
-            chain: Mutex::new(chain),
-            view: watch::Sender::new(Arc::new(view)),
-            last_failure: Mutex::default(),
-        })
+        let replica = Arc::new(Replica::open(disk, network)?);
+        Ok(Self { replica, last_failure: Mutex::default() })
     }
 
     /// Writes checkpoints and drops what need not be kept, until it is told to end.
     pub(super) fn start_upkeep(&self) -> Upkeep {
-        let genesis = self.network.genesis.clone();
-        Upkeep::start(Arc::clone(&self.store), genesis, self.view.subscribe())
+        let genesis = self.replica.network().genesis.clone();
+        Upkeep::start(Arc::clone(self.replica.store()), genesis, self.replica.views())
     }
 
     /// The newest view. What it shows is durable here.
     pub fn view(&self) -> Arc<ChainView> {
-        Arc::clone(&self.view.borrow())
+        self.replica.view()
     }
 
     /// The newest height.
     pub fn height(&self) -> u64 {
-        self.view().height()
+        self.replica.height()
     }
 
     /// Why the last attempt to follow failed; `None` while following goes well.
@@ -108,193 +88,208 @@ impl FollowedLedger {
         self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Answers another's `Follow` from what is kept here. Blocks on the disk.
-    pub fn answer_follow(&self, from: u64) -> Answer {
-        let (response, body) = answer_follow(&self.store, from);
-        Answer { response, body: body.into() }
+    /// Gives others what is kept here.
+    pub fn server(&self) -> &ChainServer<OsDisk> {
+        self.replica.server()
     }
 
-    /// Follows until dropped: one validator as long as it answers well, then the next.
+    /// Follows until dropped: one source as long as it answers well, then the next.
     pub async fn follow(self: Arc<Self>, exchange: Exchange) {
-        let mut pause = PAUSE_MIN;
-        for validator in self.network.addresses.keys().cycle() {
-            let failure = self.follow_one(*validator, &exchange, &mut pause).await;
-            let told = format!("validator {validator}: {failure}");
-            match failure {
-                FollowError::Block { .. } | FollowError::Fork(_) | FollowError::Store(_) => {
-                    error!("{told}");
-                }
-                _ => warn!("{told}"),
+        let mut course = Course {
+            pause: PAUSE_MIN,
+            shunned: BTreeMap::new(),
+            faulty: BTreeMap::new(),
+            gathering: None,
+            dropped: false,
+        };
+        loop {
+            if let Err(failure) = self.catch_up_by_snapshot(&mut course, &exchange).await {
+                self.tell(&format!("gathering a snapshot: {failure}"), &failure);
             }
-            *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+            match self.choose(&course, &exchange).await {
+                Some(source) => {
+                    let Err(failure) = self.follow_one(source, &exchange, &mut course).await else {
+                        continue;
+                    };
+                    course.dropped = matches!(failure, SyncError::Dropped(_));
+                    course.shunned.insert(source, Instant::now() + SHUNNED_FOR);
+                    self.tell(&format!("{source}: {failure}"), &failure);
+                }
+                None => self.tell("no validator can be reached", &SyncError::NoSource),
+            }
             let shortened = system_random().next_u32() % 500;
-            tokio::time::sleep(pause * (1000 - shortened) / 1000).await;
-            pause = (pause * 2).min(PAUSE_MAX);
+            tokio::time::sleep(course.pause * (1000 - shortened) / 1000).await;
+            course.pause = (course.pause * 2).min(PAUSE_MAX);
         }
     }
 
-    /// Follows one validator until it fails.
-    async fn follow_one(
-        self: &Arc<Self>,
-        validator: NodeId,
+    fn tell(&self, told: &str, failure: &SyncError) {
+        if failure.is_grave() {
+            error!("{told}");
+        } else {
+            warn!("{told}");
+        }
+        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(told.to_owned());
+    }
+
+    /// Whom to follow. A validator that decides alone is followed whatever it says: it says nothing
+    /// before its followers have confirmed its newest block. Of several, and of storage nodes that
+    /// follow them, the one with the best proved head, or the nearest of those.
+    async fn choose(&self, course: &Course, exchange: &Exchange) -> Option<NodeId> {
+        let candidates = self.candidates(exchange);
+        let ranked = if self.sole_validator().is_some() {
+            candidates
+        } else {
+            let heads = ask_heads(&candidates, exchange).await;
+            let ranked = rank(&self.replica, heads.asked, exchange).await;
+            ranked.iter().map(|source| source.node).collect()
+        };
+        let now = Instant::now();
+        let forgiven = |node: &&NodeId| course.shunned.get(node).is_none_or(|until| *until <= now);
+        let first = ranked.iter().find(forgiven);
+        first.or_else(|| ranked.iter().min_by_key(|node| course.shunned.get(node))).copied()
+    }
+
+    /// The validator that decides alone on the next block, or did on the newest: then it waits for
+    /// its followers' acknowledgements.
+    fn sole_validator(&self) -> Option<NodeId> {
+        let view = self.view();
+        let of_newest = view.snapshot().validators(&view.head().header.validators);
+        let sets = [of_newest, Some(view.state().validators())];
+        let alone = sets.into_iter().flatten().find(|set| set.0.len() == 1)?;
+        alone.0.keys().next().copied()
+    }
+
+    /// Who may have blocks: one that decides alone, the validators of the next block, those of the
+    /// network file and, where several decide, some storage nodes.
+    fn candidates(&self, exchange: &Exchange) -> Vec<NodeId> {
+        let (view, sole) = (self.view(), self.sole_validator());
+        let mut candidates = Vec::from_iter(sole);
+        let add = |candidates: &mut Vec<NodeId>, more: Vec<NodeId>| {
+            let new = more.into_iter().filter(|node| !candidates.contains(node));
+            let new: Vec<NodeId> = new.collect();
+            candidates.extend(new);
+        };
+        add(&mut candidates, view.state().validators().0.keys().copied().collect());
+        add(&mut candidates, self.replica.network().addresses.keys().copied().collect());
+        if sole.is_none() {
+            let storage = view.state().nodes().filter(Node::takes_slots);
+            let mut storage: Vec<NodeId> = storage.map(|node| node.join.node).collect();
+            while storage.len() > STORAGE_NODES_MAX {
+                let place = system_random().next_u32() as usize % storage.len();
+                storage.swap_remove(place);
+            }
+            add(&mut candidates, storage);
+        }
+        candidates.retain(|node| *node != exchange.id() && view.address(node).is_some());
+        candidates
+    }
+
+    /// Gathers a snapshot and goes on from it, if there is no chain here, or blocks are missing that
+    /// nobody keeps, and others are far ahead.
+    async fn catch_up_by_snapshot(
+        &self,
+        course: &mut Course,
         exchange: &Exchange,
-        pause: &mut Duration,
-    ) -> FollowError {
+    ) -> Result<(), SyncError> {
+        if self.height() > 0 && !course.dropped {
+            return Ok(());
+        }
+        let candidates = self.candidates(exchange);
+        let least = if course.dropped { 1 } else { GATHER_BLOCKS_MIN };
+        let Course { gathering, faulty, .. } = course;
+        let Some(chain) =
+            gather(&self.replica, least, &candidates, gathering, faulty, exchange).await?
+        else {
+            return Ok(());
+        };
+        let height = chain.head().header.height;
+        let replica = Arc::clone(&self.replica);
+        blocking(move || replica.begin_after(chain)).await?;
+        course.dropped = false;
+        info!(height, "the chain begins after a snapshot");
+        Ok(())
+    }
+
+    /// Follows one source until it fails, or others are to be looked at.
+    async fn follow_one(
+        &self,
+        source: NodeId,
+        exchange: &Exchange,
+        course: &mut Course,
+    ) -> Result<(), SyncError> {
+        let sole = self.sole_validator();
+        let alone = sole.is_some();
         let polling = async {
-            loop {
-                if let Err(failure) = self.poll(validator, exchange).await {
-                    return failure;
-                }
-                *pause = PAUSE_MIN;
+            while self.sole_validator() == sole {
+                take_blocks(&self.replica, source, exchange, sole == Some(source)).await?;
+                course.pause = PAUSE_MIN;
                 *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
             }
+            Ok(())
         };
         // Beside the polls: a validator that restarted attests nothing before they let it.
         tokio::select! {
-            failure = polling => failure,
-            failure = self.keep_attested(validator, exchange) => failure,
+            ended = polling => ended,
+            ended = self.keep_attested(source, exchange), if alone => ended,
+            ended = self.keep_course(exchange), if !alone => ended,
         }
     }
 
     /// Lets the validator attest its head from time to time, until it attests another chain.
-    async fn keep_attested(
-        self: &Arc<Self>,
-        validator: NodeId,
-        exchange: &Exchange,
-    ) -> FollowError {
+    async fn keep_attested(&self, validator: NodeId, exchange: &Exchange) -> Result<(), SyncError> {
         loop {
-            match self.attest(validator, exchange).await {
-                Ok(()) => tokio::time::sleep(ATTESTATION_INTERVAL).await,
-                // If it is gone, the polls tell.
-                Err(FollowError::Ask(_) | FollowError::Refused(_)) => {
-                    tokio::time::sleep(PAUSE_MIN).await;
-                }
-                Err(failure) => return failure,
+            let heads = ask_heads(&[validator], exchange).await;
+            // If it is gone, the polls tell.
+            let pause = match heads.asked.is_empty() || !self.attest(&heads).await? {
+                true => PAUSE_MIN,
+                false => ATTESTATION_INTERVAL,
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Lets the validators attest their head from time to time, until somebody proved to have more
+    /// than the source sends.
+    async fn keep_course(&self, exchange: &Exchange) -> Result<(), SyncError> {
+        let (mut height, mut proved) = (0, 0);
+        loop {
+            let heads = ask_heads(&self.candidates(exchange), exchange).await;
+            self.attest(&heads).await?;
+            if self.height() < proved && self.height() == height {
+                return Err(SyncError::Withheld(proved));
             }
+            height = self.height();
+            let ranked = rank(&self.replica, heads.asked, exchange).await;
+            proved = ranked.iter().map(|source| source.height).max().unwrap_or(0);
+            tokio::time::sleep(COURSE_INTERVAL).await;
         }
     }
 
-    async fn attest(
-        self: &Arc<Self>,
-        validator: NodeId,
-        exchange: &Exchange,
-    ) -> Result<(), FollowError> {
-        let (head, time) = ask_head(&self.network, validator, exchange).await?;
-        let mut view = self.view.subscribe();
-        // The sender is our own; only a wait for ever could end this otherwise.
-        let _ = view.wait_for(|view| view.height() >= head.height).await;
-        self.check_head(head).await?;
-        self.publish(|view| view.attested(time));
-        Ok(())
-    }
-
-    /// Acknowledges what is durable here and takes the blocks after it.
-    async fn poll(
-        self: &Arc<Self>,
-        validator: NodeId,
-        exchange: &Exchange,
-    ) -> Result<(), FollowError> {
-        let view = self.view();
-        let head = &view.head().header;
-        let acknowledged = (head.height > 0).then(|| FollowAck::of(head));
-        let operation = Operation::Follow { from: head.height + 1, acknowledged };
-        let answer = exchange.ask(validator, &operation, Bytes::new(), POLL_TIMEOUT, None).await?;
-        match answer.response {
-            Response::Blocks { .. } => {}
-            Response::Refused(refusal) => return Err(FollowError::Refused(refusal)),
-            _ => return Err(FollowError::Unfitting),
-        }
-        if answer.body.is_empty() {
-            return Ok(());
-        }
-        let ledger = Arc::clone(self);
-        blocking(move || {
-            let blocks = split_blocks(&answer.body).ok_or(FollowError::Unfitting)?;
-            ledger.append(&blocks)
-        })
-        .await
-    }
-
-    /// Checks blocks, makes the good ones durable and shows them.
-    fn append(&self, blocks: &[CertifiedBlock]) -> Result<(), FollowError> {
-        let mut chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Some(unix_milliseconds());
-        let refused = blocks.iter().position(|block| chain.apply(block, now).is_err());
-        let good = &blocks[..refused.unwrap_or(blocks.len())];
-        if !good.is_empty() {
-            if let Err(error) = self.store.append(good) {
-                *chain = self.store.load(self.network.genesis.clone(), u64::MAX)?;
-                return Err(error.into());
+    /// Shows the chain as attested, if enough validators say of a head that arrives here that it is
+    /// the newest. Whether that was so.
+    async fn attest(&self, heads: &Heads) -> Result<bool, SyncError> {
+        let (head, time) = match attested_head(&self.replica.light_client()?, heads) {
+            Ok(attested) => attested,
+            // The set may change before the head; or some validators are one block further.
+            Err(HeadError::UnknownValidators { .. } | HeadError::Unattested(_)) => {
+                return Ok(false);
             }
-            self.publish(|view| view.at(&chain));
+            Err(error) => return Err(error.into()),
+        };
+        let mut views = self.replica.views();
+        let arrival = views.wait_for(|view| view.height() >= head.height);
+        if timeout(ARRIVAL_TIMEOUT, arrival).await.is_err() {
+            return Ok(false);
         }
-        match refused {
-            None => Ok(()),
-            Some(place) => Err(blame(&mut chain, &blocks[place], now)),
-        }
-    }
-
-    /// That what a validator calls its head is in the chain kept here.
-    async fn check_head(self: &Arc<Self>, head: Seen) -> Result<(), FollowError> {
-        let ledger = Arc::clone(self);
-        let ours = blocking(move || {
-            let newest = ledger.view();
-            Ok::<_, ChainStoreError>(match head.height {
-                0 => Some(ledger.network.genesis.head().header.hash()),
-                height if height == newest.height() => Some(newest.head().header.hash()),
-                height => ledger.store.block(height)?.map(|block| block.block.header.hash()),
-            })
-        })
-        .await?;
-        if ours == Some(head.hash) { Ok(()) } else { Err(FollowError::Fork(head.height)) }
-    }
-
-    fn publish(&self, change: impl FnOnce(&ChainView) -> ChainView) {
-        self.view.send_modify(|view| *view = Arc::new(change(view)));
+        self.replica.check_head(head).await?;
+        self.replica.publish(|view| view.attested(time));
+        Ok(true)
     }
 }
 
 impl AddressBook for FollowedLedger {
     fn address(&self, node: &NodeId) -> Option<SocketAddr> {
         self.view().address(node)
-    }
-}
-
-/// The validator's final head, certified and attested now, and when that was by its clock or ours,
-/// whichever is earlier.
-async fn ask_head(
-    network: &NetworkFile,
-    validator: NodeId,
-    exchange: &Exchange,
-) -> Result<(Seen, u64), FollowError> {
-    let mut nonce = [0; 32];
-    system_random().fill_bytes(&mut nonce);
-    let operation = Operation::Head { nonce };
-    let answer = exchange.ask(validator, &operation, Bytes::new(), HEAD_TIMEOUT, None).await?;
-    let (head, attestation) = match answer.response {
-        Response::Head { head, attestation } => (head, attestation),
-        Response::Refused(refusal) => return Err(FollowError::Refused(refusal)),
-        _ => return Err(FollowError::Unfitting),
-    };
-    let now = unix_milliseconds();
-    // A new one each time: against an older head stands the chain kept here.
-    let mut light = LightClient::new(network.genesis.clone())?;
-    let time = attestation.time.min(now);
-    light.accept_head(&head, &[attestation], &nonce, now)?;
-    Ok((light.seen(), time))
-}
-
-/// Why a block is refused: a fork if the validators certified it all the same.
-fn blame(chain: &mut Chain, block: &CertifiedBlock, now: Option<u64>) -> FollowError {
-    let header = &block.block.header;
-    let height = header.height;
-    match chain.apply(block, now) {
-        Err(BlockError::Unlinked("previous hash"))
-            if block.certificate.certifies(header, chain.validators()) =>
-        {
-            FollowError::Fork(height.saturating_sub(1))
-        }
-        Err(error) => FollowError::Block { height, error },
-        Ok(()) => unreachable!("the same block was refused by the same chain"),
     }
 }

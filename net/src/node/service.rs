@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kakera_engine::ledger::HeadAttestation;
 use kakera_engine::peer::{Answer, Step};
-use kakera_engine::wire::{NodeStatus, Refusal, RefusalKind, Request, Response, Session};
+use kakera_engine::wire::{
+    NodeStatus, Operation, Refusal, RefusalKind, Request, Response, Session,
+};
 use tracing::warn;
 
 use super::{Node, disk};
@@ -37,7 +40,7 @@ impl Node {
                 Answer::bare(Response::Repair(self.repair(group, slot)))
             }
             Ok(Step::Status) => Answer::bare(Response::Status(self.status())),
-            Ok(Step::Disk(..) | Step::Follow(_)) => unreachable!("run ends with the disk's answer"),
+            Ok(Step::Disk(..) | Step::Ledger(_)) => unreachable!("run ends with the disk's answer"),
             Err(panic) => {
                 warn!(%panic, "a request could not be served");
                 refused(RefusalKind::Unavailable, "an internal error; see the node's log")
@@ -52,10 +55,26 @@ impl Node {
             let result = disk::perform(&self.store, wanted);
             step = self.holder.handle_disk(&*view, now, pending, result);
         }
-        if let Step::Follow(from) = step {
-            step = Step::Reply(self.ledger.answer_follow(from));
+        if let Step::Ledger(operation) = step {
+            step = Step::Reply(self.answer_from_chain(&operation, now));
         }
         step
+    }
+
+    fn answer_from_chain(&self, operation: &Operation, now: u64) -> Answer {
+        let (view, server) = (self.ledger.view(), self.ledger.server());
+        match operation {
+            // Not a validator's word; it shows those who look for blocks what is here.
+            Operation::Head { nonce } => {
+                let head = Box::new(view.head().clone());
+                let key = self.exchange.signing_key();
+                let attestation = HeadAttestation::sign(&head.header, *nonce, now, key);
+                Answer::bare(Response::Head { head, attestation })
+            }
+            _ => server.answer(operation, &view).unwrap_or_else(|| {
+                refused(RefusalKind::Invalid, "this is a storage node; ask a validator")
+            }),
+        }
     }
 
     fn status(&self) -> NodeStatus {

@@ -57,21 +57,16 @@ pub enum SnapshotFileError {
     Io(#[from] io::Error),
 }
 
-/// Writes a snapshot and the changes of the validator set before it in place of the file at `path`,
-/// atomically; durable on return. Gives the file's length.
-pub fn write_snapshot<D: Disk>(
-    disk: &D,
-    path: &str,
-    snapshot: &Snapshot,
-    changes: &[SetChange],
-) -> io::Result<u64> {
+/// Writes a snapshot in place of the file at `path`, atomically; durable on return. Gives the file's
+/// length.
+pub fn write_snapshot<D: Disk>(disk: &D, path: &str, snapshot: &Snapshot) -> io::Result<u64> {
     let mut length = 0;
     write_atomic_with(disk, path, |file| {
         let mut writer = Writer { file, hasher: blake3::Hasher::new(), end: 0 };
         writer.write(&MAGIC)?;
         writer.write(&VERSION.to_le_bytes())?;
         writer.record(KIND_BASE, &snapshot.base().to_bytes())?;
-        for change in changes {
+        for change in snapshot.set_changes() {
             writer.record(KIND_SET_CHANGE, &change.to_bytes())?;
         }
         for chunk in snapshot.chunks() {
@@ -136,14 +131,9 @@ impl<D: Disk> SnapshotFile<D> {
         Ok(Some(Self { reader, base, changes, first_chunk }))
     }
 
-    /// What the snapshot begins with. **Whoever calls verifies its head.**
+    /// What the snapshot begins with; not checked yet.
     pub fn base(&self) -> &SnapshotBase {
         &self.base
-    }
-
-    /// The changes of the validator set before the head.
-    pub fn changes(&self) -> &[SetChange] {
-        &self.changes
     }
 
     /// Bytes.
@@ -151,10 +141,23 @@ impl<D: Disk> SnapshotFile<D> {
         self.reader.length
     }
 
-    /// Reads the state and gives the chain after the head, every chunk checked against it.
+    /// Reads the rest of the file and says whether it is as it was written.
+    pub fn is_intact(mut self) -> io::Result<bool> {
+        loop {
+            match self.reader.record() {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(true),
+                Err(SnapshotFileError::Io(error)) => return Err(error),
+                Err(_) => return Ok(false),
+            }
+        }
+    }
+
+    /// Reads the state and gives the chain after the head, everything checked from the genesis on:
+    /// the changes of the validator set, the head's certificate, every chunk.
     pub fn read(self, genesis: Genesis) -> Result<Chain, SnapshotFileError> {
-        let Self { mut reader, base, first_chunk, .. } = self;
-        let mut assembly = SnapshotAssembly::new(genesis, base)?;
+        let Self { mut reader, base, changes, first_chunk } = self;
+        let mut assembly = SnapshotAssembly::new(genesis, base, changes)?;
         let mut chunk = first_chunk;
         while let Some(bytes) = chunk {
             assembly.add(&bytes)?;

@@ -49,7 +49,7 @@ impl Service {
         exchange: Exchange,
         (source, from): (NodeId, u64),
     ) -> Option<Fetched> {
-        let operation = Operation::Follow { from, acknowledged: None };
+        let operation = Operation::Follow { from, acknowledged: None, form: None };
         let answer = exchange.ask(source, &operation, Bytes::new(), PATIENCE, None).await;
         let fetched = answer.ok().and_then(|answer| match answer.response {
             Response::Blocks { head } => {

@@ -8,6 +8,7 @@
 pub mod crash_model;
 mod desk;
 mod fetch;
+mod join;
 mod peers;
 mod recover;
 mod service;
@@ -99,6 +100,10 @@ pub async fn run(
     let ValidatorSettings { folder, listen, network } = settings;
     let disk = OsDisk::open(&folder)?;
     let identity = load_identity(&folder)?;
+    let founder = network.genesis.validators.contains(&identity.node_id());
+    if !founder || !VotingLog::exists(&disk)? {
+        join::gather_chain(&disk, &network, &identity, listen).await?;
+    }
     let (store, mut machine) = open_chain(&disk, &network.genesis, identity.signing_key())?;
     let clock = Clock { elapsed: Duration::ZERO, unix_millis: unix_milliseconds() };
     let voting_log = open_voting_log(&disk, &mut machine, clock)?;
@@ -164,8 +169,12 @@ fn open_chain<D: Disk>(
 ) -> Result<(ChainStore<D>, Validator), ValidatorError> {
     let store = ChainStore::open(disk, CHAIN_FILE)?;
     let height = store.height();
-    let chain: Chain = store.load(genesis.clone(), height.saturating_sub(1))?;
-    let machine = Validator::new(key.clone(), chain, store.block(height)?)?;
+    // A chain that begins with a snapshot may have no block yet; what it begins with is final.
+    let begins = height < store.first_height();
+    let settled = if begins { height } else { height - 1 };
+    let chain: Chain = store.load(genesis.clone(), settled)?;
+    let newest = if begins { None } else { store.block(height)? };
+    let machine = Validator::new(key.clone(), chain, newest)?;
     Ok((store, machine))
 }
 

@@ -233,7 +233,7 @@ impl Gathering {
         source: NodeId,
         from: u64,
     ) -> Result<(u64, Vec<CertifiedBlock>), SourceError> {
-        let operation = Operation::Follow { from, acknowledged: None };
+        let operation = Operation::Follow { from, acknowledged: None, form: None };
         let answer = self.exchange.ask(source, &operation, Bytes::new(), TIMEOUT, None).await?;
         match answer.response {
             Response::Blocks { head } => {

@@ -28,7 +28,7 @@ use super::peers::Peers;
 use super::voting_log::VotingLog;
 use super::writer::Writer;
 use crate::blocking::blocking;
-use crate::chain_store::{ChainStore, answer_follow};
+use crate::chain_store::{ChainServer, ChainStore};
 use crate::chain_view::ChainView;
 use crate::clock::unix_milliseconds;
 use crate::exchange::Exchange;
@@ -59,7 +59,7 @@ pub(super) struct Service {
     pub(super) id: NodeId,
     network: NetworkId,
     identity: Arc<Identity>,
-    store: Arc<ChainStore<OsDisk>>,
+    server: ChainServer<OsDisk>,
     pub(super) desk: Desk,
     writer: Mutex<Writer<OsDisk>>,
     pub(super) peers: Peers,
@@ -86,7 +86,7 @@ impl Service {
             id: identity.node_id(),
             network: network_id,
             identity,
-            store,
+            server: ChainServer::new(store),
             desk: Desk::new(machine, view),
             durable: writer.durable(),
             writer: Mutex::new(writer),
@@ -205,19 +205,27 @@ impl Service {
                     (Response::Proven { height: view.height() }, prove(&keys, &view)?);
                 Ok(Answer { response, body })
             }
-            Operation::Follow { from, acknowledged } => {
+            Operation::Follow { from, acknowledged, form } => {
                 if let Some(ack) = acknowledged {
                     self.acknowledge(author, ack).await?;
                 }
-                Ok(self.follow(from, until).await)
+                self.wait_for_block(from, until).await;
+                self.answer_from_chain(Operation::Follow { from, acknowledged: None, form }).await
             }
             Operation::Confer { head } => self.listen(author, head, body).await,
             Operation::Status => Ok(Answer::bare(Response::Status(self.status()))),
-            _ => Err(Refusal::new(
-                RefusalKind::Invalid,
-                "this is a validator; ask the storage nodes of the group",
-            )),
+            other => self.answer_from_chain(other).await,
         }
+    }
+
+    async fn answer_from_chain(self: &Arc<Self>, operation: Operation) -> Result<Answer, Refusal> {
+        let service = Arc::clone(self);
+        let answer =
+            blocking(move || service.server.answer(&operation, &service.desk.view())).await;
+        answer.ok_or_else(|| {
+            let message = "this is a validator; ask the storage nodes of the group";
+            Refusal::new(RefusalKind::Invalid, message)
+        })
     }
 
     async fn submit(self: &Arc<Self>, entry: Entry, until: Instant) -> Result<Place, Refusal> {
@@ -310,18 +318,12 @@ impl Service {
         })
     }
 
-    /// Durable blocks from a height on, the pending one too: followers make it final.
-    async fn follow(self: &Arc<Self>, from: u64, until: Instant) -> Answer {
+    /// Waits until the block of a height is durable, pending or not: followers make it final.
+    async fn wait_for_block(&self, height: u64, until: Instant) {
         let mut durable = self.durable.clone();
         let until = until.min(Instant::now() + FOLLOW_WAIT);
         // An answer without blocks is what ends a wait in vain.
-        let _ = timeout_at(until, durable.wait_for(|height| *height >= from)).await;
-        let service = Arc::clone(self);
-        blocking(move || {
-            let (response, body) = answer_follow(&service.store, from);
-            Answer { response, body: body.into() }
-        })
-        .await
+        let _ = timeout_at(until, durable.wait_for(|newest| *newest >= height)).await;
     }
 
     fn status(&self) -> NodeStatus {

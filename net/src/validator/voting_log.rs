@@ -46,10 +46,15 @@ pub(super) struct VotingLog<D: Disk> {
 }
 
 impl<D: Disk> VotingLog<D> {
+    /// Whether there is one.
+    pub(super) fn exists(disk: &D) -> Result<bool, VotingLogError> {
+        Ok(if_found(disk.open(VOTING_LOG_FILE))?.is_some())
+    }
+
     /// Opens the log and gives what is in it; `None` if there is none, so that nobody knows what
     /// this validator said.
     pub(super) fn open(disk: &D) -> Result<Option<(Self, Vec<Record>)>, VotingLogError> {
-        if if_found(disk.open(VOTING_LOG_FILE))?.is_none() {
+        if !Self::exists(disk)? {
             return Ok(None);
         }
         let voting_log = Self::open_or_create(disk)?;

@@ -135,7 +135,7 @@ impl Network {
     }
 
     /// Folders for these validators; several need version 2 of the rules.
-    fn found(validators: &[u8]) -> Self {
+    pub(crate) fn found(validators: &[u8]) -> Self {
         let agree = validators.len() > 1;
         let beacon = |number: &u8| BeaconChain::of_genesis(identity(*number).signing_key());
         let anchored = validators.iter().filter(|_| agree);

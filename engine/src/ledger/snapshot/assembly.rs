@@ -11,6 +11,7 @@ use super::{BaseError, SnapshotBase};
 use crate::ledger::block::SignedHeader;
 use crate::ledger::chain::Chain;
 use crate::ledger::genesis::Genesis;
+use crate::ledger::light::{LightClient, SetChange};
 use crate::ledger::log::Log;
 use crate::ledger::map::{AuthenticatedMap, Subtree, branch};
 use crate::names::NodeId;
@@ -25,6 +26,7 @@ pub struct SnapshotAssembly {
     genesis: Arc<Genesis>,
     head: SignedHeader,
     log: Log,
+    changes: Vec<SetChange>,
     held: BTreeMap<Prefix, Subtree>,
     /// Disjoint, and disjoint from what is held; each is a subtree that exists.
     missing: BTreeSet<Prefix>,
@@ -44,18 +46,26 @@ pub struct RefusedChunk {
 }
 
 impl SnapshotAssembly {
-    /// Begins. **Whoever calls has verified the head of `base`, its certificate included.**
-    pub fn new(genesis: Genesis, base: SnapshotBase) -> Result<Self, BaseError> {
-        genesis.check()?;
+    /// Begins. `changes` are those of the validator set below the head of `base`, ascending; the set
+    /// to which they lead from the genesis must have certified it.
+    pub fn new(
+        genesis: Genesis,
+        base: SnapshotBase,
+        changes: Vec<SetChange>,
+    ) -> Result<Self, BaseError> {
+        let mut light = LightClient::new(genesis.clone())?;
         let network = base.head.header.network;
         if network != genesis.network_id() {
             return Err(BaseError::Network(network));
         }
+        changes.iter().try_for_each(|change| light.follow(change))?;
+        light.check_certified(&base.head)?;
         let log = base.log().ok_or(BaseError::Log)?;
         Ok(Self {
             genesis: Arc::new(genesis),
             head: base.head,
             log,
+            changes,
             held: BTreeMap::new(),
             missing: BTreeSet::from([Prefix::ROOT]),
             asked: BTreeMap::new(),
@@ -134,7 +144,7 @@ impl SnapshotAssembly {
         let held: Vec<(Prefix, Subtree)> = self.held.into_iter().collect();
         let map = AuthenticatedMap::from_tree(joined(&held, 0));
         debug_assert_eq!(map.root(), self.head.header.state_root);
-        Some(Chain::from_parts(self.genesis, self.head, map, self.log))
+        Some(Chain::from_parts(self.genesis, self.head, map, self.log, self.changes))
     }
 }
 

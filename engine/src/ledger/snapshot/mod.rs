@@ -1,13 +1,15 @@
 //! Snapshots: the chain after one block without the blocks before it.
 //!
-//! A snapshot is a [`SnapshotBase`], the certified head and the right edge of the log, and the state
-//! in [`StateChunk`]s. Whoever has the chain takes a [`Snapshot`] of it, which costs a few hundred
+//! A snapshot is a [`SnapshotBase`], the certified head and the right edge of the log, the changes of
+//! the validator set before it, and the state in [`StateChunk`]s. Whoever has the chain takes a [`Snapshot`] of it, which costs a few hundred
 //! bytes, and answers requests for chunks; whoever wants the chain puts them together with a
 //! [`SnapshotAssembly`], which believes nobody. Formats: `engine/spec/snapshot.md`.
 
 mod assembly;
 mod chunk;
 mod prefix;
+
+use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 use thiserror::Error;
@@ -19,7 +21,8 @@ pub use prefix::Prefix;
 use super::block::SignedHeader;
 use super::certificate::CERTIFICATE_LEN_MAX;
 use super::chain::Chain;
-use super::genesis::GenesisError;
+use super::genesis::{Genesis, GenesisError, ValidatorSet};
+use super::light::{HeadError, SetChange};
 use super::log::{Digest32, Log, PathHash};
 use super::map::AuthenticatedMap;
 use super::suite::Suite;
@@ -54,6 +57,9 @@ pub enum BaseError {
     /// The peaks are not those of the log that the head names.
     #[error("the edge of the log does not lead to the log's root")]
     Log,
+    /// The changes of the validator set do not lead from the genesis to one that certified the head.
+    #[error(transparent)]
+    Head(#[from] HeadError),
 }
 
 impl SnapshotBase {
@@ -86,6 +92,8 @@ impl SnapshotBase {
 pub struct Snapshot {
     base: SnapshotBase,
     map: AuthenticatedMap,
+    genesis: Arc<Genesis>,
+    changes: Arc<Vec<SetChange>>,
 }
 
 impl Snapshot {
@@ -93,7 +101,8 @@ impl Snapshot {
     pub fn of(chain: &Chain) -> Self {
         let peaks = chain.log().peaks().into_iter().map(PathHash).collect();
         let base = SnapshotBase { suite: Suite, head: chain.head().clone(), peaks };
-        Self { base, map: chain.state().map().clone() }
+        let (genesis, changes) = (chain.state().genesis.clone(), Arc::clone(chain.set_changes()));
+        Self { base, map: chain.state().map().clone(), genesis, changes }
     }
 
     /// All but the state.
@@ -104,6 +113,21 @@ impl Snapshot {
     /// The height of the head.
     pub fn height(&self) -> u64 {
         self.base.head.header.height
+    }
+
+    /// The changes of the validator set below the head, ascending.
+    pub fn set_changes(&self) -> &[SetChange] {
+        let below = |change: &SetChange| change.header.header.height < self.height();
+        &self.changes[..self.changes.partition_point(below)]
+    }
+
+    /// The validator set with this hash, if it ever was that of the chain.
+    pub fn validators(&self, hash: &Digest32) -> Option<&ValidatorSet> {
+        let led_to = |change: &&SetChange| change.header.header.next_validators == *hash;
+        match self.changes.iter().rev().find(led_to) {
+            Some(change) => Some(&change.validators),
+            None => Some(&self.genesis.validators).filter(|genesis| genesis.hash() == *hash),
+        }
     }
 
     /// The first chunk of a subtree of the state: most often all of it, if it fits. `None` if

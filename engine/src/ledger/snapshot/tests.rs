@@ -2,20 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 
 use super::*;
 use crate::code::{CodeKind, CodeParameters};
 use crate::keyshare::KeyParameters;
+use crate::ledger::certificate::Certificate;
 use crate::ledger::genesis::{Genesis, ValidatorSet};
 use crate::names::NodeId;
+use crate::signature::node_id;
+
+fn key() -> SigningKey {
+    SigningKey::from_bytes(&[1; 32])
+}
 
 fn genesis() -> Genesis {
     Genesis {
         suite: Suite,
         name: "snapshots".into(),
         created: 0,
-        validators: ValidatorSet::from_iter([(NodeId([1; 32]), 1)]),
+        validators: ValidatorSet::from_iter([(node_id(&key()), 1)]),
         operators: BTreeSet::new(),
         code: CodeParameters { kind: CodeKind::Mbr, n: 5, k: 2, d: 3 },
         key: KeyParameters::new(5, 3, 4).expect("a code"),
@@ -28,12 +35,17 @@ fn genesis() -> Genesis {
 /// A head that names this state, after no entries.
 fn base_of(map: &AuthenticatedMap) -> SnapshotBase {
     let mut head = genesis().head();
-    head.header.state_root = map.root();
-    SnapshotBase { suite: Suite, head, peaks: Vec::new() }
+    (head.header.height, head.header.state_root) = (1, map.root());
+    signed(SnapshotBase { suite: Suite, head, peaks: Vec::new() })
+}
+
+fn signed(mut base: SnapshotBase) -> SnapshotBase {
+    base.head.certificate = Certificate::solo(&base.head.header, &key());
+    base
 }
 
 fn assembly_of(map: &AuthenticatedMap) -> SnapshotAssembly {
-    SnapshotAssembly::new(genesis(), base_of(map)).expect("our own base")
+    SnapshotAssembly::new(genesis(), base_of(map), Vec::new()).expect("our own base")
 }
 
 fn map_of(values: &BTreeMap<Vec<u8>, Vec<u8>>) -> AuthenticatedMap {
@@ -214,7 +226,7 @@ fn a_base_of_another_network_or_log_is_refused() {
     let base = base_of(&map);
     let mut foreign = base.clone();
     foreign.head.header.network = NetworkId([9; 32]);
-    let refused = |base| SnapshotAssembly::new(genesis(), base).err();
+    let refused = |base| SnapshotAssembly::new(genesis(), signed(base), Vec::new()).err();
     assert_eq!(refused(foreign), Some(BaseError::Network(NetworkId([9; 32]))));
     let mut longer = base.clone();
     longer.head.header.log_size = 1;

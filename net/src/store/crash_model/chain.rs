@@ -32,12 +32,14 @@ pub(super) struct Model {
     newest: RangeInclusive<u64>,
     /// What may be the lowest height that is kept.
     first: RangeInclusive<u64>,
+    /// The height after which a new beginning is under way.
+    beginning: Option<u64>,
     openings: u64,
 }
 
 impl Model {
     pub(super) fn new() -> Self {
-        Self { number: 0, newest: 0..=0, first: 1..=1, openings: 0 }
+        Self { number: 0, newest: 0..=0, first: 1..=1, beginning: None, openings: 0 }
     }
 
     fn path(&self, extension: &str) -> String {
@@ -47,6 +49,10 @@ impl Model {
     /// What the opened store says of itself.
     fn check(&mut self, store: &Store, disk: &SimulatedDisk) -> Result<bool, String> {
         let (newest, first) = (store.height(), store.first_height());
+        let begun = self.beginning.take();
+        if let Some(height) = begun.filter(|height| (newest, first) == (*height, height + 1)) {
+            (self.newest, self.first) = (height..=height, first..=first);
+        }
         if !self.newest.contains(&newest) {
             return Err(format!("height {newest} where {:?} are possible", self.newest));
         }
@@ -92,6 +98,22 @@ impl Model {
         Ok(())
     }
 
+    fn begin_after(
+        &mut self,
+        store: &Store,
+        disk: &SimulatedDisk,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<(), String> {
+        let height = (*self.newest.end() + 1 + u64::from(below(rng, 3))).min(HEIGHT_MAX);
+        self.beginning = Some(height);
+        let begun = store.begin_after(&prepared().snapshots[height as usize]);
+        if unless_off(disk, "begin after a snapshot", begun)?.is_some() {
+            self.beginning = None;
+            (self.newest, self.first) = (height..=height, height + 1..=height + 1);
+        }
+        Ok(())
+    }
+
     fn drop_blocks(
         &mut self,
         store: &Store,
@@ -127,7 +149,7 @@ impl super::Model for Model {
         rng: &mut ChaCha8Rng,
     ) -> Result<(), String> {
         let newest = *self.newest.end();
-        match below(rng, 8) {
+        match below(rng, 9) {
             0..=3 if newest < HEIGHT_MAX => self.append(store, disk, rng),
             0..=3 => {
                 *self = Self { number: self.number + 1, openings: self.openings, ..Self::new() };
@@ -142,6 +164,7 @@ impl super::Model for Model {
                 unless_off(disk, "write a checkpoint", written).map(drop)
             }
             6 => self.drop_blocks(store, disk, rng),
+            7 if newest < HEIGHT_MAX => self.begin_after(store, disk, rng),
             _ => {
                 // Fails if there is none.
                 let _ = disk.flip_bit(&self.path("checkpoint"), below(rng, 2000).into());

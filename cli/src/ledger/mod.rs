@@ -1,4 +1,8 @@
-//! `kakera ledger`: look at the chain, and check it.
+//! `kakera ledger`: look at the chain, check it, copy it, prove what it says.
+
+mod copy;
+mod export;
+mod proof;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -11,25 +15,49 @@ use crate::arguments::LedgerCommand;
 use crate::failure::{Failure, Kind};
 use crate::output::{Align, Report, write_table};
 use crate::quantity::show_time;
-use crate::session::Session;
+use crate::session::{Connection, Session};
 
 /// Runs a ledger command.
 pub(crate) async fn run(session: &Session, command: &LedgerCommand) -> Result<(), Failure> {
-    let connection = session.connect()?;
-    let head = connection.client.head().await?.header().clone();
-    let reported = match *command {
-        LedgerCommand::Head => session.output.report(&HeadReport::new(&head)),
-        LedgerCommand::Verify => {
+    match command {
+        LedgerCommand::Verify { folder: Some(folder), .. } => copy::verify(session, folder),
+        LedgerCommand::Verify { proof: Some(file), .. } => proof::verify(session, file),
+        LedgerCommand::Prove(options) => proof::prove(session, options).await,
+        LedgerCommand::Export(options) => export::run(session, options).await,
+        LedgerCommand::Sync { folder } => copy::sync(session, folder).await,
+        LedgerCommand::Head => {
+            let (connection, head) = connect(session).await?;
+            finish(session, connection, &HeadReport::new(&head)).await
+        }
+        LedgerCommand::Verify { .. } => {
+            let (connection, head) = connect(session).await?;
             verify(session, &connection.client, &head).await?;
-            session.output.report(&VerifyReport { head: HeadReport::new(&head) })
+            let (head, first) = (HeadReport::new(&head), 1);
+            finish(session, connection, &VerifyReport { head, first }).await
         }
         LedgerCommand::Show { from, count } => {
-            let last = head.height.min(from.saturating_add(count).saturating_sub(1));
-            let blocks = read_blocks(&connection.client, from.max(1), last).await?;
+            let (connection, head) = connect(session).await?;
+            let last = head.height.min(from.saturating_add(*count).saturating_sub(1));
+            let blocks = read_blocks(&connection.client, (*from).max(1), last).await?;
             let blocks = blocks.iter().map(BlockReport::new).collect();
-            session.output.report(&ShowReport { blocks })
+            finish(session, connection, &ShowReport { blocks }).await
         }
-    };
+    }
+}
+
+/// A connection, and the newest head.
+async fn connect(session: &Session) -> Result<(Connection, Header), Failure> {
+    let connection = session.connect()?;
+    let head = connection.client.head().await?.header().clone();
+    Ok((connection, head))
+}
+
+async fn finish(
+    session: &Session,
+    connection: Connection,
+    report: &impl Report,
+) -> Result<(), Failure> {
+    let reported = session.output.report(report);
     connection.close().await?;
     reported
 }
@@ -125,15 +153,27 @@ impl Report for HeadReport {
 struct VerifyReport {
     #[serde(flatten)]
     head: HeadReport,
+    /// The first block that was there; those before were dropped, and a snapshot of what they led to
+    /// was checked instead.
+    first: u64,
 }
 
 impl Report for VerifyReport {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         let HeadReport { height, entries, network, .. } = &self.head;
+        let network = &network[..16];
+        if self.first == 1 {
+            return writeln!(
+                out,
+                "All {height} blocks with {entries} entries follow from the genesis of network \
+                 {network}."
+            );
+        }
         writeln!(
             out,
-            "All {height} blocks with {entries} entries follow from the genesis of network {}.",
-            &network[..16]
+            "Blocks {} to {height} follow from what the validators of network {network} certified \
+             before, and their sets from the genesis. Earlier blocks were dropped.",
+            self.first
         )
     }
 }
