@@ -94,7 +94,9 @@ impl Client {
     /// whether it has changed.
     pub(super) async fn follow_set_changes(&self) -> bool {
         let mut told_by = self.order();
-        told_by.extend(self.network.addresses.keys());
+        let written = self.network.addresses.keys().filter(|node| !told_by.contains(node));
+        let written: Vec<NodeId> = written.copied().collect();
+        told_by.extend(written);
         for node in told_by {
             // The newest header that is believed may itself change the set.
             let after = self.seen().height.saturating_sub(1);

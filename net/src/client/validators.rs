@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::ledger::{Submitted, TIMEOUT};
-use super::{Client, ClientError};
+use super::{Client, ClientError, ErrorKind};
 use crate::clock::unix_milliseconds;
 use crate::exchange::AddressBook;
 use crate::random::system_random;
@@ -100,7 +100,7 @@ impl Client {
             match self.consult_once(keys).await {
                 Err(error) if error.is_passing() && begin.elapsed() < TIMEOUT => {}
                 // The validators may be others than those that are known.
-                Err(error) => {
+                Err(error) if error.kind() == ErrorKind::Integrity => {
                     if !self.follow_set_changes().await {
                         return Err(error);
                     }
