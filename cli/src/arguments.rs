@@ -8,6 +8,7 @@ use kakera_engine::code::CodeParameters;
 use kakera_engine::names::NodeId;
 
 use crate::quantity::{ByteRange, parse_range, parse_size};
+use crate::sim::SimCommand;
 
 /// Secret-sharing storage for patient files on small, unreliable, partly untrusted machines.
 #[derive(Debug, Parser)]
@@ -161,6 +162,17 @@ Examples:
 A name of the first column goes into kakera local up --code NAME --key-code K,D. It needs no
 network and changes nothing.")]
     Codes(SurveyOptions),
+    /// Tell durability and leak risk before anything is deployed
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  kakera sim validate                  published numbers beside ours
+  kakera sim validate P4 P5 --json
+
+It needs no network and changes nothing."
+    )]
+    Sim(SimCommand),
     /// Look at the ledger and check it
     #[command(
         subcommand,

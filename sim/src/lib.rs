@@ -4,3 +4,4 @@ pub mod exact;
 pub mod quantity;
 pub mod random;
 pub mod time;
+pub mod validation;
