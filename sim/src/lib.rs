@@ -1,5 +1,7 @@
 //! Reliability and risk of a Kakera network, together.
 
+pub mod estimate;
+pub mod event;
 pub mod exact;
 pub mod quantity;
 pub mod random;

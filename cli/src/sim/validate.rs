@@ -81,8 +81,8 @@ impl Report for ValidationReport {
             [
                 row.id.into(),
                 check.what.clone(),
-                show(check.published, 12),
-                show(check.reproduced, 12),
+                show(check.published, digits(check.tolerance)),
+                show(check.reproduced, digits(check.tolerance)),
                 check.interval.map_or(String::new(), |[low, high]| {
                     format!("{} to {}", show(low, 4), show(high, 4))
                 }),
@@ -98,6 +98,15 @@ impl Report for ValidationReport {
         write_table(out, headings, &table)?;
         let all = self.checks().count();
         writeln!(out, "\n{} of {all} numbers are reproduced.", all - self.missed())
+    }
+}
+
+/// Significant digits worth showing: some more than are compared.
+fn digits(tolerance: Tolerance) -> usize {
+    match tolerance {
+        Tolerance::Absolute(distance) if distance < 1e-11 => 16,
+        Tolerance::Relative(share) if share > 1e-4 => 6,
+        _ => 10,
     }
 }
 

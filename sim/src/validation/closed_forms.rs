@@ -56,20 +56,19 @@ pub(super) fn storj_repair(checks: &mut Vec<Check>) {
 
 /// Time is cut into spans of one rebuild; in each, drives fail independently.
 pub(super) fn backblaze_durability(checks: &mut Vec<Check>) {
-    for (shards, annual_rate, rebuild_days, failures, published) in [
-        (6, 0.1, 1.0, 3, 1.500e-7),
-        (6, 0.1, 1.0, 2, 4.105e-4),
-        (6, 0.1, 1.0, 4, 3.082e-11),
-        (20, 0.004_05, 6.5, 4, 7.34e-12),
+    for (shards, percent_a_year, rebuild_days, failures, published) in [
+        (6, 10.0, 1.0, 3, 1.500e-7),
+        (6, 10.0, 1.0, 2, 4.105e-4),
+        (6, 10.0, 1.0, 4, 3.082e-11),
+        (20, 0.405, 6.5, 4, 7.34e-12),
     ] {
-        let p = annual_rate * rebuild_days / 365.0;
+        let p = percent_a_year / 100.0 * rebuild_days / 365.0;
         let in_one = Binomial { n: shards, p }.at_least(failures);
         let spans: f64 = 365.0 / rebuild_days;
         let reproduced = -(spans * (-in_one).ln_1p()).exp_m1();
         let what = format!(
-            "P(at least {failures} of {shards} drives fail in one rebuild) a year, {}% a year, \
-             {rebuild_days} d",
-            annual_rate * 100.0
+            "P({failures} of {shards} drives fail in one rebuild) in a year, {percent_a_year}% a \
+             year, {rebuild_days} d"
         );
         add(checks, what, published, reproduced, Relative(0.005));
     }
@@ -146,13 +145,8 @@ pub(super) fn mass_loss_copies(checks: &mut Vec<Check>) {
     add(checks, "P(degraded for ever), copies only", 0.993, 1.0 - lost - whole, tolerance);
     add(checks, "P(repairable to full), copies only", 0.003, whole, tolerance);
     let regenerated = shares_left.at_least(10);
-    add(
-        checks,
-        "P(degraded for ever), regeneration",
-        0.0,
-        1.0 - lost - regenerated,
-        Absolute(1e-15),
-    );
+    let degraded = (1.0 - lost - regenerated).max(0.0);
+    add(checks, "P(degraded for ever), regeneration", 0.0, degraded, Absolute(1e-15));
 }
 
 /// A share f of all machines goes at once; fewer than k of n shares are left.
