@@ -1,8 +1,10 @@
 //! Reliability and risk of a Kakera network, together.
 
+pub mod campaign;
 pub mod estimate;
 pub mod event;
 pub mod exact;
+pub mod fleet;
 pub mod quantity;
 pub mod random;
 pub mod time;

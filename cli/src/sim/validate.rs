@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use kakera_sim::validation::{Check, Row, Tolerance, rows};
+use kakera_sim::validation::{Check, Effort, Row, Tolerance, rows};
 use serde::Serialize;
 
 use crate::failure::{Failure, Kind};
@@ -52,7 +52,12 @@ struct RowReport {
 
 impl RowReport {
     fn of(row: &Row) -> Self {
-        Self { id: row.id, folder: row.folder, source: row.source, checks: row.checks() }
+        Self {
+            id: row.id,
+            folder: row.folder,
+            source: row.source,
+            checks: row.checks(Effort::Full),
+        }
     }
 }
 
@@ -106,6 +111,7 @@ fn digits(tolerance: Tolerance) -> usize {
     match tolerance {
         Tolerance::Absolute(distance) if distance < 1e-11 => 16,
         Tolerance::Relative(share) if share > 1e-4 => 6,
+        Tolerance::Interval { .. } => 5,
         _ => 10,
     }
 }
@@ -116,6 +122,8 @@ fn show_tolerance(tolerance: Tolerance) -> String {
         Tolerance::Relative(share) if share >= 1e-4 => format!("± {} %", show(share * 100.0, 3)),
         Tolerance::Relative(share) => format!("± {} of it", show(share, 3)),
         Tolerance::Printed(unit) => format!("as printed, ± {}", show(unit / 2.0, 1)),
+        Tolerance::Interval { margin: 0.0, .. } => "in the interval".into(),
+        Tolerance::Interval { margin, .. } => format!("interval meets ± {}", show(margin, 3)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Method::{Chain, ClosedForm};
 use super::Tolerance::{Absolute, Printed, Relative};
-use super::{Check, Tolerance};
+use super::{Check, Effort, Tolerance};
 use crate::exact::{Binomial, CountLaw, LeakModel, Redundancy, RepairRates};
 
 const HOURS_PER_YEAR: f64 = 8760.0;
@@ -40,7 +40,7 @@ pub(super) fn mean_time_group(n: u32, k: u32, mttf: f64, mttr: f64, parallel: bo
     Redundancy { n, k, failure_rate: mttf.recip(), repair }
 }
 
-pub(super) fn mean_times(checks: &mut Vec<Check>) {
+pub(super) fn mean_times(checks: &mut Vec<Check>, _: Effort) {
     for (n, k, mttf, mttr, parallel, published, unit) in MEAN_TIMES {
         let reproduced = mean_time(mean_time_group(n, k, mttf, mttr, parallel));
         let kind = if parallel { "par" } else { "ser" };
@@ -70,7 +70,7 @@ pub(super) fn codex_group(k: u32, m: u32, threshold: u32) -> Redundancy {
     Redundancy { n, k, failure_rate: 1.0 / HOURS_PER_YEAR, repair }
 }
 
-pub(super) fn codex_durability(checks: &mut Vec<Check>) {
+pub(super) fn codex_durability(checks: &mut Vec<Check>, _: Effort) {
     for (k, m, threshold, published, unit) in CODEX {
         let reproduced = codex_group(k, m, threshold).loss_probability(HOURS_PER_YEAR);
         let what = format!("P(loss) in a year, {k}+{m}, l0 = {threshold}");
@@ -78,7 +78,7 @@ pub(super) fn codex_durability(checks: &mut Vec<Check>) {
     }
 }
 
-pub(super) fn recovery_rates(checks: &mut Vec<Check>) {
+pub(super) fn recovery_rates(checks: &mut Vec<Check>, _: Effort) {
     for (name, n, k, exponent) in [("R = 3", 3, 1, 2.0), ("RS(9,4)", 13, 9, 4.0)] {
         let what = format!("exponent of MTTF in the recovery rate, {name}");
         add(checks, what, exponent, recovery_exponent(n, k, 0.0), Absolute(0.05));
@@ -107,7 +107,7 @@ fn mean_time_with_bursts(n: u32, k: u32, recovery_rate: f64, burst_rate: f64) ->
     chain.mean_time_to_loss().unwrap_or(f64::NAN)
 }
 
-pub(super) fn tahoe_reliability(checks: &mut Vec<Check>) {
+pub(super) fn tahoe_reliability(checks: &mut Vec<Check>, _: Effort) {
     let [unmaintained, maintained] = tahoe_dead(true);
     let what = "P(dead) after 5 y, unmaintained";
     add(checks, what, 0.033_591_004_555_395_27, unmaintained, Relative(1e-9));
@@ -159,7 +159,7 @@ fn decay(shares: &[f64], survives: f64) -> Vec<f64> {
 pub(super) const ACCUMULATION: LeakModel =
     LeakModel { n: 20, k: 10, hostile: 0.1, replacement_rate: 1.0 / 30.0 };
 
-pub(super) fn leak_accumulation(checks: &mut Vec<Check>) {
+pub(super) fn leak_accumulation(checks: &mut Vec<Check>, _: Effort) {
     let without = ACCUMULATION.without_refresh(365.0);
     let what = "P(leak) in a year without refresh";
     checks.push(Check::exact(ClosedForm, what, 0.993, without, Relative(0.01)));

@@ -2,7 +2,7 @@
 
 use super::Method::ClosedForm;
 use super::Tolerance::{Absolute, Printed, Relative};
-use super::{Check, Tolerance};
+use super::{Check, Effort, Tolerance};
 use crate::exact::{
     Binomial, CountLaw, Hypergeometric, Poisson, mbr_repair_share, msr_repair_share,
 };
@@ -20,7 +20,7 @@ fn add(
 
 /// A segment is durable if at most n - k of its pieces are lost, and these are Poisson with mean
 /// 0.1 n.
-pub(super) fn storj_durability(checks: &mut Vec<Check>) {
+pub(super) fn storj_durability(checks: &mut Vec<Check>, _: Effort) {
     for (k, n, percent) in [
         (2, 4, 99.207_366_813_274_62),
         (20, 40, 99.999_999_807_694_15),
@@ -34,7 +34,7 @@ pub(super) fn storj_durability(checks: &mut Vec<Check>) {
 
 /// Repair traffic a month over stored bytes: a repair, due when m of n pieces are left, reads k
 /// pieces and writes n - m, and comes every MTTF ln(n/m).
-pub(super) fn storj_repair(checks: &mut Vec<Check>) {
+pub(super) fn storj_repair(checks: &mut Vec<Check>, _: Effort) {
     for (mttf_months, k, n, m, ratio) in [
         (1.0, 20.0, 40.0, 35.0, 9.36),
         (6.0, 20.0, 40.0, 30.0, 0.87),
@@ -55,7 +55,7 @@ pub(super) fn storj_repair(checks: &mut Vec<Check>) {
 }
 
 /// Time is cut into spans of one rebuild; in each, drives fail independently.
-pub(super) fn backblaze_durability(checks: &mut Vec<Check>) {
+pub(super) fn backblaze_durability(checks: &mut Vec<Check>, _: Effort) {
     for (shards, percent_a_year, rebuild_days, failures, published) in [
         (6, 10.0, 1.0, 3, 1.500e-7),
         (6, 10.0, 1.0, 2, 4.105e-4),
@@ -76,7 +76,7 @@ pub(super) fn backblaze_durability(checks: &mut Vec<Check>) {
 
 /// A file is there if enough of its distinct machines are, out of a million of which a tenth is
 /// down.
-pub(super) fn erasure_replication(checks: &mut Vec<Check>) {
+pub(super) fn erasure_replication(checks: &mut Vec<Check>, _: Effort) {
     let down = |drawn| Hypergeometric { population: 1_000_000, marked: 100_000, drawn };
     let (copies, coded) = (down(2).at_most(1), down(32).at_most(16));
     add(checks, "P(available), 2 copies", 0.99, copies, Printed(0.01));
@@ -84,7 +84,7 @@ pub(super) fn erasure_replication(checks: &mut Vec<Check>) {
 }
 
 /// 50 of 5000 machines are lost at once; data is lost if one of the sets of three lies in them.
-pub(super) fn copysets(checks: &mut Vec<Check>) {
+pub(super) fn copysets(checks: &mut Vec<Check>, _: Effort) {
     let lost = Hypergeometric { population: 5000, marked: 50, drawn: 3 }.probability(3);
     let any_of = |sets: f64| -(sets * (-lost).ln_1p()).exp_m1();
     add(checks, "P(loss), 1e7 random sets of 3", 0.999_92, any_of(1e7), Absolute(0.01));
@@ -93,13 +93,13 @@ pub(super) fn copysets(checks: &mut Vec<Check>) {
 }
 
 /// Each of 48 fragments survives with 40 %; any 5 give the object back.
-pub(super) fn glacier(checks: &mut Vec<Check>) {
+pub(super) fn glacier(checks: &mut Vec<Check>, _: Effort) {
     let durability = Binomial { n: 48, p: 0.4 }.at_least(5);
     add(checks, "P(durable), 5 of 48, 60% lost", 0.999_999_010, durability, Absolute(1e-7));
 }
 
 /// Bytes that a repair moves, per byte of the file.
-pub(super) fn regenerating_codes(checks: &mut Vec<Check>) {
+pub(super) fn regenerating_codes(checks: &mut Vec<Check>, _: Effort) {
     for (n, k, d, msr, mbr, msr_unit, mbr_unit) in [
         (14, 10, 13, 0.325, 0.152_94, 1e-3, 1e-5),
         (20, 10, 19, 0.19, 0.131_03, 1e-2, 1e-5),
@@ -113,7 +113,7 @@ pub(super) fn regenerating_codes(checks: &mut Vec<Check>) {
 }
 
 /// The attacker owns 100 of 1000 machines and reads an object with 8 of its 15 shares.
-pub(super) fn static_leak(checks: &mut Vec<Check>) {
+pub(super) fn static_leak(checks: &mut Vec<Check>, _: Effort) {
     let one = Hypergeometric { population: 1000, marked: 100, drawn: 15 }.at_least(8);
     add(checks, "P(leak) of one object", 2.720_449_71e-5, one, Relative(1e-9));
     let any = -(1e4 * (-one).ln_1p()).exp_m1();
@@ -122,7 +122,7 @@ pub(super) fn static_leak(checks: &mut Vec<Check>) {
 
 /// Machines drawn without putting back until one more healthy piece than can be spared was hit: the
 /// mean of a negative hypergeometric law, in days of churn.
-pub(super) fn storj_priority(checks: &mut Vec<Check>) {
+pub(super) fn storj_priority(checks: &mut Vec<Check>, _: Effort) {
     let (nodes, k, churn_per_node_day) = (24_000.0, 29.0, 5.435e-5);
     for (healthy, days) in [(34.0, 3154.0), (40.0, 5385.0)] {
         let fatal: f64 = healthy - k + 1.0;
@@ -136,7 +136,7 @@ pub(super) fn storj_priority(checks: &mut Vec<Check>) {
 /// 20 shares, any 10 of which give the data back, each on two machines; half of all machines go.
 /// Copying repairs a share of which a copy is left, and no other; regeneration repairs any while 10
 /// are left.
-pub(super) fn mass_loss_copies(checks: &mut Vec<Check>) {
+pub(super) fn mass_loss_copies(checks: &mut Vec<Check>, _: Effort) {
     let shares_left = Binomial { n: 20, p: 1.0 - 0.5 * 0.5 };
     let lost = shares_left.at_most(9);
     let whole = shares_left.probability(20);
@@ -150,7 +150,7 @@ pub(super) fn mass_loss_copies(checks: &mut Vec<Check>) {
 }
 
 /// A share f of all machines goes at once; fewer than k of n shares are left.
-pub(super) fn mass_loss(checks: &mut Vec<Check>) {
+pub(super) fn mass_loss(checks: &mut Vec<Check>, _: Effort) {
     for (share, n, k, published, unit) in [
         (0.3, 20, 10, 1.71e-2, 1e-4),
         (0.3, 20, 7, 2.61e-4, 1e-6),
@@ -164,7 +164,7 @@ pub(super) fn mass_loss(checks: &mut Vec<Check>) {
 }
 
 /// After the i-th of 4000 writes of 1 KiB, i KiB are copied; a delta is the write itself.
-pub(super) fn full_copy_sync(checks: &mut Vec<Check>) {
+pub(super) fn full_copy_sync(checks: &mut Vec<Check>, _: Effort) {
     let (writes, bytes) = (4000u64, 1024u64);
     let full: u64 = (1..=writes).map(|chain| chain * bytes).sum();
     add(checks, "bytes of 4000 syncs, full copies", 8.2e9, full as f64, Relative(0.02));

@@ -5,9 +5,12 @@
 
 mod chains;
 mod closed_forms;
+mod simulated;
 mod tables;
 
 use serde::Serialize;
+
+use crate::estimate::Estimate;
 
 /// A source, or an effect that one states.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +21,16 @@ pub struct Row {
     pub folder: &'static str,
     /// Who published it, and where.
     pub source: &'static str,
-    checks: fn(&mut Vec<Check>),
+    checks: &'static [fn(&mut Vec<Check>, Effort)],
+}
+
+/// How long to simulate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// As long as the tolerances ask for.
+    Full,
+    /// A small part of that, with wider intervals: whether everything still runs.
+    Short,
 }
 
 /// A published number and ours.
@@ -48,6 +60,8 @@ pub enum Method {
     ClosedForm,
     /// A Markov chain, solved.
     Chain,
+    /// Runs of a fleet.
+    Simulation,
 }
 
 /// How near is near enough.
@@ -60,13 +74,21 @@ pub enum Tolerance {
     Relative(f64),
     /// Equal in every digit that was printed: the unit of the last one.
     Printed(f64),
+    /// The interval comes as near as `margin` to the published number, and is as narrow as
+    /// `half_width_max`, a share of the estimate.
+    Interval {
+        /// The uncertainty of the published number.
+        margin: f64,
+        /// The widest interval that says something.
+        half_width_max: f64,
+    },
 }
 
 impl Row {
     /// Computes every number of the row again.
-    pub fn checks(&self) -> Vec<Check> {
+    pub fn checks(&self, effort: Effort) -> Vec<Check> {
         let mut checks = Vec::new();
-        (self.checks)(&mut checks);
+        self.checks.iter().for_each(|add| add(&mut checks, effort));
         checks
     }
 }
@@ -84,18 +106,44 @@ impl Check {
         reproduced: f64,
         tolerance: Tolerance,
     ) -> Self {
-        let passed = tolerance.holds(published, reproduced);
+        let passed = tolerance.holds(published, reproduced, None);
         Self { what: what.into(), method, published, reproduced, interval: None, tolerance, passed }
+    }
+
+    fn estimated(
+        method: Method,
+        what: impl Into<String>,
+        published: f64,
+        estimate: Estimate,
+        tolerance: Tolerance,
+    ) -> Self {
+        let passed = tolerance.holds(published, estimate.value, Some(estimate));
+        Self {
+            what: what.into(),
+            method,
+            published,
+            reproduced: estimate.value,
+            interval: Some(estimate.interval),
+            tolerance,
+            passed,
+        }
     }
 }
 
 impl Tolerance {
-    fn holds(self, published: f64, reproduced: f64) -> bool {
+    fn holds(self, published: f64, reproduced: f64, estimate: Option<Estimate>) -> bool {
         // Half a unit of a decimal place is no double: a little more is allowed.
         let bound = match self {
             Self::Absolute(distance) => distance,
             Self::Relative(share) => share * published.abs(),
             Self::Printed(unit) => 0.5 * unit * (1.0 + 1e-9),
+            Self::Interval { margin, half_width_max } => {
+                return estimate.is_some_and(|estimate| {
+                    estimate.interval[0] <= published + margin
+                        && estimate.interval[1] >= published - margin
+                        && estimate.relative_half_width() <= half_width_max
+                });
+            }
         };
         (reproduced - published).abs() <= bound
     }
@@ -108,7 +156,7 @@ mod tests {
     #[test]
     fn every_number_is_reproduced() {
         for row in rows() {
-            let checks = row.checks();
+            let checks = row.checks(Effort::Short);
             assert!(!checks.is_empty(), "{}", row.id);
             for check in checks {
                 assert!(check.passed, "{}: {check:?}", row.id);
@@ -126,10 +174,10 @@ mod tests {
 
     #[test]
     fn tolerances_end_where_they_say() {
-        assert!(Tolerance::Printed(0.01).holds(1.45, 1.4549));
-        assert!(Tolerance::Printed(0.01).holds(1.45, 1.445));
-        assert!(!Tolerance::Printed(0.01).holds(1.45, 1.4551));
-        assert!(Tolerance::Relative(0.01).holds(-100.0, -99.1));
-        assert!(!Tolerance::Absolute(1.0).holds(5.0, f64::NAN));
+        assert!(Tolerance::Printed(0.01).holds(1.45, 1.4549, None));
+        assert!(Tolerance::Printed(0.01).holds(1.45, 1.445, None));
+        assert!(!Tolerance::Printed(0.01).holds(1.45, 1.4551, None));
+        assert!(Tolerance::Relative(0.01).holds(-100.0, -99.1, None));
+        assert!(!Tolerance::Absolute(1.0).holds(5.0, f64::NAN, None));
     }
 }

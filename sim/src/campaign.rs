@@ -1,0 +1,237 @@
+//! Many replications of a fleet, in blocks.
+//!
+//! A block is a fixed range of replications, and the unit of everything that is divided: threads and
+//! shards take whole blocks, and intervals of means are Student's over blocks. A block is a function
+//! of the campaign and its number, so that results do not depend on who computed it, or when.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::estimate::Estimate;
+use crate::fleet::{Fleet, Tally, simulate};
+use crate::time::YEAR;
+
+/// Blocks of a campaign, unless there are fewer replications: enough for Student's interval to be
+/// nearly normal.
+pub const BLOCKS: u64 = 64;
+
+/// Fewer events say too little of the spread of blocks.
+const EVENTS_MIN: u64 = 20;
+
+/// A fleet, and how often it is run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Campaign {
+    /// The model.
+    pub fleet: Fleet,
+    /// The same seed gives the same numbers.
+    pub seed: u64,
+    /// Runs, at least 1.
+    pub replications: u64,
+}
+
+/// The tallies of blocks by their number.
+pub type Blocks = BTreeMap<u64, Tally>;
+
+/// What a campaign says. Probabilities are within the horizon.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// Runs.
+    pub replications: u64,
+    /// Events that were handled.
+    pub events: u64,
+    /// Groups lost, in all runs.
+    pub groups_lost: u64,
+    /// Groups leaked, in all runs.
+    pub groups_leaked: u64,
+    /// That a group is lost.
+    pub loss_of_a_group: Estimate,
+    /// That any group of the fleet is.
+    pub loss_of_any: Estimate,
+    /// That the secret of a group leaks.
+    pub leak_of_a_group: Estimate,
+    /// That the secret of any group does.
+    pub leak_of_any: Estimate,
+    /// Share of the time in which a group that is not lost cannot be read; `None` if that is too rare
+    /// for an interval.
+    pub unreadable: Option<Estimate>,
+    /// Bytes that repairs move, a machine and year.
+    pub repair_bytes_per_node_year: Option<Estimate>,
+    /// Machines that died, a machine and year.
+    pub deaths_per_node_year: f64,
+    /// Replacements of machines that were alive or came back, a machine and year.
+    pub false_repairs_per_node_year: f64,
+    /// Share of groups lost by the end of each of equal parts of the horizon.
+    pub loss_curve: Vec<f64>,
+    /// Share of groups leaked.
+    pub leak_curve: Vec<f64>,
+}
+
+impl Campaign {
+    /// How many blocks there are.
+    pub fn blocks(&self) -> u64 {
+        BLOCKS.min(self.replications)
+    }
+
+    /// Runs the block of this number, which is below [`blocks`](Self::blocks).
+    pub fn run_block(&self, block: u64) -> Tally {
+        let start = |block: u64| {
+            (u128::from(self.replications) * u128::from(block) / u128::from(self.blocks())) as u64
+        };
+        let mut tally = Tally::new();
+        for replication in start(block)..start(block + 1) {
+            simulate(&self.fleet, self.seed, replication, &mut tally);
+        }
+        tally
+    }
+
+    /// Runs all blocks.
+    pub fn run(&self) -> Blocks {
+        (0..self.blocks()).map(|block| (block, self.run_block(block))).collect()
+    }
+
+    /// Sums up all blocks, with intervals of this confidence.
+    pub fn summary(&self, blocks: &Blocks, confidence: f64) -> Summary {
+        let mut total = Tally::new();
+        blocks.values().for_each(|tally| total.add(tally));
+        let any = |hits| Estimate::of_probability(hits, total.replications, confidence);
+        let node_years = self.node_years(&total);
+        let bytes: Vec<f64> = blocks
+            .values()
+            .map(|tally| tally.repair_bytes as f64 / self.node_years(tally))
+            .collect();
+        let loss_of_any = any(total.replications_with_loss);
+        let leak_of_any = any(total.replications_with_leak);
+        Summary {
+            replications: total.replications,
+            events: total.events,
+            groups_lost: total.groups_lost,
+            groups_leaked: total.groups_leaked,
+            loss_of_a_group: self.of_a_group(blocks, |tally| tally.groups_lost, loss_of_any),
+            loss_of_any,
+            leak_of_a_group: self.of_a_group(blocks, |tally| tally.groups_leaked, leak_of_any),
+            leak_of_any,
+            unreadable: unreadable(blocks, confidence),
+            repair_bytes_per_node_year: Estimate::of_mean(&bytes, confidence),
+            deaths_per_node_year: total.deaths as f64 / node_years,
+            false_repairs_per_node_year: total.false_repairs as f64 / node_years,
+            loss_curve: curve(&total.losses, self.group_runs(&total)),
+            leak_curve: curve(&total.leaks, self.group_runs(&total)),
+        }
+    }
+
+    fn group_runs(&self, tally: &Tally) -> f64 {
+        (u128::from(tally.replications) * u128::from(self.fleet.groups)) as f64
+    }
+
+    fn node_years(&self, tally: &Tally) -> f64 {
+        let years = self.fleet.horizon as f64 / YEAR as f64;
+        tally.replications as f64 * f64::from(self.fleet.nodes) * years
+    }
+
+    /// The probability that an event befalls a given group. Groups share machines, so their events
+    /// are no independent trials: Student's interval over blocks, or, after too few events, all that
+    /// one group's probability is at most that of any.
+    fn of_a_group(&self, blocks: &Blocks, hits: fn(&Tally) -> u64, any: Estimate) -> Estimate {
+        if self.fleet.groups == 1 {
+            return any;
+        }
+        let means: Vec<f64> =
+            blocks.values().map(|tally| hits(tally) as f64 / self.group_runs(tally)).collect();
+        let all: u64 = blocks.values().map(hits).sum();
+        match Estimate::of_mean(&means, any.confidence) {
+            Some(estimate) if all >= EVENTS_MIN => estimate,
+            _ => {
+                let value = means.iter().sum::<f64>() / means.len() as f64;
+                Estimate { value, interval: [0.0, any.interval[1]], ..any }
+            }
+        }
+    }
+}
+
+fn unreadable(blocks: &Blocks, confidence: f64) -> Option<Estimate> {
+    let with_any = blocks.values().filter(|tally| tally.unreadable > 0).count();
+    if 2 * with_any < blocks.len() {
+        return None;
+    }
+    let pairs: Vec<[f64; 2]> =
+        blocks.values().map(|tally| [tally.unreadable as f64, tally.survived as f64]).collect();
+    Estimate::of_ratio(&pairs, confidence)
+}
+
+fn curve(counts: &[u64], group_runs: f64) -> Vec<f64> {
+    let sums = counts.iter().scan(0u64, |sum, count| {
+        *sum += count;
+        Some(*sum as f64 / group_runs)
+    });
+    sums.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::{Attack, CURVE_POINTS, Hostile, Repair, RepairTime, Traffic};
+    use crate::random::Law;
+    use crate::time::HOUR;
+
+    fn hours(mean: f64) -> Law {
+        Law::Exponential { mean: mean * HOUR as f64 }
+    }
+
+    fn campaign(groups: u32, replications: u64) -> Campaign {
+        let fleet = Fleet {
+            nodes: 12,
+            zones: 12,
+            groups,
+            n: 6,
+            k: 3,
+            lives: vec![hours(200.0)],
+            absence: None,
+            detection: hours(1.0),
+            repair: Repair::Each(RepairTime::Law(hours(10.0))),
+            traffic: Traffic { d: 4, repair_bytes: 10, decode_bytes: 30 },
+            attack: Some(Attack { hostile: Hostile::Each(0.1), k_key: 4, epoch: Some(100 * HOUR) }),
+            horizon: 1000 * HOUR,
+        };
+        Campaign { fleet, seed: 4, replications }
+    }
+
+    #[test]
+    fn blocks_divide_all_replications_whoever_runs_them() {
+        let campaign = campaign(2, 150);
+        let blocks = campaign.run();
+        assert_eq!(blocks.values().map(|tally| tally.replications).sum::<u64>(), 150);
+        // Other threads and shards take the blocks in another order.
+        let mut others = Blocks::new();
+        for block in (0..64).map(|number| (number * 5 + 3) % 64) {
+            others.insert(block, campaign.run_block(block));
+        }
+        assert_eq!(blocks, others);
+        assert_eq!(campaign.summary(&blocks, 0.95), campaign.summary(&others, 0.95));
+    }
+
+    #[test]
+    fn probabilities_of_one_group_and_of_any_fit_together() {
+        let campaign = campaign(5, 400);
+        let summary = campaign.summary(&campaign.run(), 0.95);
+        assert!(summary.loss_of_a_group.value <= summary.loss_of_any.value);
+        assert!(summary.loss_of_any.value <= 5.0 * summary.loss_of_a_group.value);
+        assert_eq!(summary.loss_curve.len(), CURVE_POINTS);
+        assert!((summary.loss_curve[63] - summary.loss_of_a_group.value).abs() < 1e-3);
+        assert!(summary.leak_curve.is_sorted() && summary.leak_curve[63] > 0.0);
+        let deaths = 8760.0 / 211.0;
+        assert!((summary.deaths_per_node_year / deaths - 1.0).abs() < 0.05);
+        let bytes = summary.repair_bytes_per_node_year.map_or(0.0, |bytes| bytes.value);
+        assert!(bytes > 10.0 * deaths * 2.4 && bytes < 12.0 * deaths * 2.6, "{bytes}");
+    }
+
+    #[test]
+    fn rare_events_get_no_more_than_an_upper_end() {
+        let mut campaign = campaign(3, 40);
+        campaign.fleet.lives = vec![hours(1e6)];
+        let summary = campaign.summary(&campaign.run(), 0.95);
+        assert_eq!((summary.groups_lost, summary.loss_of_a_group.value), (0, 0.0));
+        assert_eq!(summary.loss_of_a_group.interval, [0.0, summary.loss_of_any.interval[1]]);
+        assert_eq!(summary.unreadable, None);
+    }
+}
