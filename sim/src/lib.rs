@@ -7,5 +7,6 @@ pub mod exact;
 pub mod fleet;
 pub mod quantity;
 pub mod random;
+pub mod rare;
 pub mod time;
 pub mod validation;

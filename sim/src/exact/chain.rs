@@ -42,8 +42,9 @@ impl Chain {
         }
     }
 
-    fn rate(&self, from: usize, to: usize) -> f64 {
-        self.rates[from * (self.len + 1) + to]
+    /// The states that can follow a state, the loss included, with their rates.
+    pub fn ways(&self, from: usize) -> impl Iterator<Item = (usize, f64)> + '_ {
+        self.row(from).iter().copied().enumerate().filter(|&(_, rate)| rate > 0.0)
     }
 
     fn row(&self, from: usize) -> &[f64] {
@@ -102,7 +103,8 @@ impl Chain {
         let jumps = Poisson { mean: fastest * time };
         let stay: Vec<f64> =
             (0..self.len).map(|i| 1.0 - self.row(i).iter().sum::<f64>() / fastest).collect();
-        let steps = self.steps(fastest);
+        let way = |from| self.ways(from).map(move |(to, rate)| (from, to, rate / fastest));
+        let steps: Vec<(usize, usize, f64)> = (0..self.len).flat_map(way).collect();
         let mut now = vec![0.0; self.len];
         now[0] = 1.0;
         let (mut lost, mut answer, mut count) = (0.0, 0.0, 0u64);
@@ -121,12 +123,6 @@ impl Chain {
                 return answer.min(1.0);
             }
         }
-    }
-
-    fn steps(&self, fastest: f64) -> Vec<(usize, usize, f64)> {
-        let pairs = (0..self.len).flat_map(|from| (0..=self.len).map(move |to| (from, to)));
-        let steps = pairs.map(|(from, to)| (from, to, self.rate(from, to) / fastest));
-        steps.filter(|&(.., probability)| probability > 0.0).collect()
     }
 
     /// Squares the matrix of so short a step that two jumps in one do not matter. Off-diagonal
@@ -262,7 +258,7 @@ mod tests {
             }
             let entry = |from: usize, to: usize| match from == to {
                 true => chain.row(from).iter().sum::<f64>(),
-                false => -chain.rate(from, to),
+                false => -chain.row(from)[to],
             };
             let columns = [0, 1, 2].map(|to| [0, 1, 2].map(|from| entry(from, to)));
             // Cramer's rule, with ones on the right.

@@ -66,6 +66,17 @@ impl Redundancy {
         }
     }
 
+    /// How many slots are lost in a state of the chain; one more than can be spared for the loss.
+    pub fn lost_slots(&self, state: usize) -> u32 {
+        match self.repair {
+            RepairRates::Together { detection_rate, .. } if detection_rate.is_finite() => {
+                // The states of so many lost slots begin at the triangular number of it.
+                (0..).find(|&lost| detection_state(lost + 1, 0) > state).unwrap_or(0)
+            }
+            _ => state as u32,
+        }
+    }
+
     /// Losses that the group survives.
     fn spare(&self) -> u32 {
         self.n - self.k
@@ -101,7 +112,7 @@ impl Redundancy {
 
     /// State (lost, known), known <= lost, in the order of lost, then known.
     fn with_detection(&self, rate: f64, threshold: u32, detection_rate: f64) -> Chain {
-        let state = |lost: u32, known: u32| (lost * (lost + 1) / 2 + known) as usize;
+        let state = detection_state;
         let mut chain = Chain::new(state(self.spare() + 1, 0));
         for lost in 0..=self.spare() {
             for known in 0..=lost {
@@ -120,6 +131,10 @@ impl Redundancy {
         }
         chain
     }
+}
+
+fn detection_state(lost: u32, known: u32) -> usize {
+    (lost * (lost + 1) / 2 + known) as usize
 }
 
 #[cfg(test)]
@@ -145,6 +160,14 @@ mod tests {
             let mean: f64 = (4..=9).map(|alive| 1.0 / (0.3 * f64::from(alive))).sum();
             assert!((group(repair).mean_time_to_loss().unwrap() / mean - 1.0).abs() < 1e-14);
         }
+    }
+
+    #[test]
+    fn states_know_their_losses() {
+        let lazy = RepairRates::Together { rate: 1.0, threshold: 2, detection_rate: 1.0 };
+        let lost = |repair| [0, 1, 2, 3, 5, 6].map(|state| group(repair).lost_slots(state));
+        assert_eq!(lost(lazy), [0, 1, 1, 2, 2, 3]);
+        assert_eq!(lost(RepairRates::Each { rate: 1.0 }), [0, 1, 2, 3, 5, 6]);
     }
 
     #[test]

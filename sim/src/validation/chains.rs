@@ -79,7 +79,7 @@ pub(super) fn codex_durability(checks: &mut Vec<Check>, _: Effort) {
 }
 
 pub(super) fn recovery_rates(checks: &mut Vec<Check>, _: Effort) {
-    for (name, n, k, exponent) in [("R = 3", 3, 1, 2.0), ("RS(9,4)", 13, 9, 4.0)] {
+    for (name, n, k, exponent) in RECOVERIES {
         let what = format!("exponent of MTTF in the recovery rate, {name}");
         add(checks, what, exponent, recovery_exponent(n, k, 0.0), Absolute(0.05));
     }
@@ -90,6 +90,10 @@ fn recovery_exponent(n: u32, k: u32, burst_rate: f64) -> f64 {
     let time = |rate: f64| mean_time_with_bursts(n, k, rate, burst_rate);
     (time(1e5) / time(1e4)).log10()
 }
+
+/// (name, n, k, exponent) of the groups of Ford et al.
+pub(super) const RECOVERIES: [(&str, u32, u32, f64); 2] =
+    [("R = 3", 3, 1, 2.0), ("RS(9,4)", 13, 9, 4.0)];
 
 /// The group of unit failure rate, struck by bursts too, each of which takes every live slot with
 /// probability 0.1.

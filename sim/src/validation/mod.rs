@@ -5,6 +5,7 @@
 
 mod chains;
 mod closed_forms;
+mod rare;
 mod simulated;
 mod tables;
 
@@ -62,6 +63,8 @@ pub enum Method {
     Chain,
     /// Runs of a fleet.
     Simulation,
+    /// Weighted cycles of a chain.
+    ImportanceSampling,
 }
 
 /// How near is near enough.

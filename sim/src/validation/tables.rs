@@ -1,6 +1,6 @@
 //! The rows, with their sources.
 
-use super::{Row, chains, closed_forms, simulated};
+use super::{Row, chains, closed_forms, rare, simulated};
 
 pub(super) static ROWS: [Row; 20] = [
     Row {
@@ -25,13 +25,13 @@ pub(super) static ROWS: [Row; 20] = [
         id: "P4",
         folder: "mttdl",
         source: "birth-and-death chains of a group, as in Trivedi, \"Probability and Statistics\"",
-        checks: &[chains::mean_times],
+        checks: &[chains::mean_times, rare::mean_times],
     },
     Row {
         id: "P5",
         folder: "codex-durability",
         source: "Codex white paper, table 1",
-        checks: &[chains::codex_durability],
+        checks: &[chains::codex_durability, rare::codex_durability],
     },
     Row {
         id: "P6",
@@ -55,7 +55,7 @@ pub(super) static ROWS: [Row; 20] = [
         id: "P9",
         folder: "google-availability",
         source: "Ford et al., \"Availability in globally distributed storage systems\" (OSDI 2010)",
-        checks: &[chains::recovery_rates],
+        checks: &[chains::recovery_rates, rare::recovery_rates],
     },
     Row {
         id: "P10",
