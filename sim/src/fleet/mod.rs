@@ -28,6 +28,7 @@ mod replication;
 mod tally;
 
 pub use placement::Placement;
+pub(crate) use replication::Run;
 pub use replication::simulate;
 pub use tally::{CURVE_POINTS, Tally};
 

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::normal_quantile;
+use super::{normal_quantile, normal_survival};
 use crate::time::{NEVER, Nanoseconds};
 
 /// A distribution of a span of time. Parameters that are spans are in nanoseconds.
@@ -102,6 +102,29 @@ impl Law {
         span.round() as Nanoseconds
     }
 
+    /// What is left, as drawn by a uniform number, of a span that has lasted for `age` already.
+    pub fn residual(&self, age: Nanoseconds, uniform: f64) -> Nanoseconds {
+        let age = age as f64;
+        let whole = match self {
+            Self::Never => return NEVER,
+            Self::Fixed(span) => *span,
+            Self::Exponential { mean } => age - mean * uniform.ln(),
+            Self::Weibull { shape, scale, location } => {
+                let used = ((age - location).max(0.0) / scale).powf(*shape);
+                location + scale * (used - uniform.ln()).powf(shape.recip())
+            }
+            Self::LogNormal { median, sigma } => {
+                let outlasts = normal_survival((age / median).ln() / sigma);
+                median * (-sigma * normal_quantile(uniform * outlasts)).exp()
+            }
+            Self::Empirical(spans) => {
+                let longer = &spans[spans.partition_point(|&span| span <= age)..];
+                longer.get((uniform * longer.len() as f64) as usize).copied().unwrap_or(age)
+            }
+        };
+        (whole - age).max(0.0).round() as Nanoseconds
+    }
+
     /// The rate of a law without memory, per nanosecond; `None` for any other.
     pub fn constant_rate(&self) -> Option<f64> {
         match self {
@@ -164,6 +187,36 @@ mod tests {
         let crossing = |share: f64| log_normal.span(share) as f64 / hour;
         assert!((crossing(0.5) - 2.0).abs() < 1e-9);
         assert!((crossing(1.0 - 0.841_344_746_068_542_9) - 2.0 * 1.65f64.exp()).abs() < 1e-6);
+    }
+
+    /// Residual lives of those who reached an age are the lives themselves, beyond that age.
+    #[test]
+    fn residual_spans_follow_the_law_beyond_an_age() {
+        let hour = crate::time::HOUR as f64;
+        let age = 2.0 * hour;
+        for law in [
+            Law::Exponential { mean: 5.0 * hour },
+            Law::Weibull { shape: 0.7, scale: 3.0 * hour, location: hour },
+            Law::LogNormal { median: 2.0 * hour, sigma: 1.65 },
+            Law::Empirical((1..2000).map(|i| f64::from(i) * hour / 100.0).collect()),
+        ] {
+            let source = Source::new(3, 0);
+            let uniform = |number| source.draw(0, Purpose::Life, number).uniform();
+            let mut whole: Vec<f64> = (0..8000).map(|i| law.span(uniform(i)) as f64).collect();
+            whole.retain(|&span| span > age);
+            let residual: Vec<f64> = (0..4000)
+                .map(|i| age + law.residual(age as u64, uniform(i + 9000)) as f64)
+                .collect();
+            for quantile in [3.0, 5.0, 9.0].map(|hours| hours * hour) {
+                let share = |spans: &[f64]| {
+                    spans.iter().filter(|&&span| span <= quantile).count() as f64
+                        / spans.len() as f64
+                };
+                let bound = 4.0 * (0.25 / whole.len() as f64 + 0.25 / 4000.0).sqrt();
+                assert!((share(&whole) - share(&residual)).abs() < bound, "{law:?}");
+            }
+        }
+        assert_eq!(Law::Fixed(5.0).residual(3, 0.5), 2);
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod normal;
 mod philox;
 
 pub use law::{Law, LawError};
-pub use normal::normal_quantile;
+pub use normal::{normal_quantile, normal_survival};
 pub use philox::philox4x32;
 
 /// What a draw is for. The numbers are part of what a seed means: they are never given again.
@@ -46,6 +46,11 @@ impl Source {
     pub fn new(seed: u64, replication: u64) -> Self {
         debug_assert!(replication < 1 << 56);
         Self { key: [seed as u32, (seed >> 32) as u32], replication }
+    }
+
+    /// The same seed's numbers of another replication.
+    pub fn of_replication(&self, replication: u64) -> Self {
+        Self { replication, ..*self }
     }
 
     /// The `number`-th draw of an entity for a purpose.

@@ -1,5 +1,7 @@
 //! One run of a fleet.
 
+mod future;
+
 use std::collections::VecDeque;
 
 use super::tally::curve_point;
@@ -19,15 +21,10 @@ mod class {
 
 /// Runs a fleet to its horizon, or until all its groups are lost, and adds to the tally.
 pub fn simulate(fleet: &Fleet, seed: u64, replication: u64, tally: &mut Tally) {
-    let mut run = Run::new(fleet, Source::new(seed, replication), tally);
-    run.start();
-    while run.groups_left > 0 {
-        let Some(event) = run.queue.next_before(fleet.horizon) else { break };
-        run.now = event.time;
-        run.tally.events += 1;
-        run.handle(event);
-    }
+    let mut run = Run::new(fleet, Source::new(seed, replication));
+    while run.step() {}
     run.finish();
+    tally.add(&run.tally);
 }
 
 /// What a machine is doing.
@@ -51,16 +48,20 @@ const KNOWN: u8 = 2;
 /// The attacker has held it in this epoch.
 const EXPOSED: u8 = 4;
 
-/// The arrays are by machine, by share or by group.
-struct Run<'a> {
+/// A run under way. The arrays are by machine, by share or by group.
+#[derive(Clone, Debug)]
+pub(crate) struct Run<'a> {
     fleet: &'a Fleet,
     source: Source,
-    tally: &'a mut Tally,
+    tally: Tally,
     placement: Placement,
     queue: Queue,
     now: Nanoseconds,
 
     phase: Vec<Phase>,
+    /// Since when it does so, and since when it lives.
+    since: Vec<Nanoseconds>,
+    born: Vec<Nanoseconds>,
     /// When the machine dies.
     death: Vec<Nanoseconds>,
     /// When the one that is away comes back; `NEVER` for a dead one.
@@ -77,7 +78,8 @@ struct Run<'a> {
     repairer_busy: bool,
 
     share: Vec<u8>,
-    /// Of a share, how often its loss was noticed.
+    /// Of a share, when it was lost, and how often.
+    lost_at: Vec<Nanoseconds>,
     notices: Vec<u32>,
 
     intact: Vec<u8>,
@@ -87,27 +89,31 @@ struct Run<'a> {
     lost: Vec<bool>,
     leaked: Vec<bool>,
     unreadable_since: Vec<Nanoseconds>,
-    /// How many repairs of the group began.
+    /// How many repairs of the group began, and when the last.
     group_repairs: Vec<u32>,
+    repair_began: Vec<Nanoseconds>,
     groups_left: u32,
     losses: u64,
     leaks: u64,
 }
 
 impl<'a> Run<'a> {
-    fn new(fleet: &'a Fleet, source: Source, tally: &'a mut Tally) -> Self {
+    /// A run that has just started.
+    pub(crate) fn new(fleet: &'a Fleet, source: Source) -> Self {
         let (nodes, groups) = (fleet.nodes as usize, fleet.groups as usize);
         let shares = groups * usize::from(fleet.n);
         let together = matches!(fleet.repair, Repair::Together { .. });
         let (lazy_shares, lazy_groups) = if together { (shares, groups) } else { (0, 0) };
-        Self {
+        let mut run = Self {
             fleet,
             source,
-            tally,
+            tally: Tally::new(),
             placement: Placement::draw(fleet, &source),
             queue: Queue::new(nodes + lazy_shares + lazy_groups + 1),
             now: 0,
             phase: vec![Phase::Up; nodes],
+            since: vec![0; nodes],
+            born: vec![0; nodes],
             death: vec![NEVER; nodes],
             back: vec![NEVER; nodes],
             filled: vec![NEVER; nodes],
@@ -118,6 +124,7 @@ impl<'a> Run<'a> {
             waiting: VecDeque::new(),
             repairer_busy: false,
             share: vec![0; shares],
+            lost_at: vec![0; lazy_shares],
             notices: vec![0; lazy_shares],
             intact: vec![fleet.n; groups],
             online: vec![fleet.n; groups],
@@ -127,10 +134,30 @@ impl<'a> Run<'a> {
             leaked: vec![false; groups],
             unreadable_since: vec![NEVER; groups],
             group_repairs: vec![0; lazy_groups],
+            repair_began: vec![0; lazy_groups],
             groups_left: fleet.groups,
             losses: 0,
             leaks: 0,
+        };
+        run.start();
+        run
+    }
+
+    /// Handles the next event; false if there is none before the horizon, or nothing left to lose.
+    pub(crate) fn step(&mut self) -> bool {
+        if self.groups_left == 0 {
+            return false;
         }
+        let Some(event) = self.queue.next_before(self.fleet.horizon) else { return false };
+        self.now = event.time;
+        self.tally.events += 1;
+        self.handle(event);
+        true
+    }
+
+    /// The most shares that any group misses.
+    pub(crate) fn shares_missing(&self) -> u8 {
+        self.fleet.n - self.intact.iter().copied().min().unwrap_or(self.fleet.n)
     }
 
     fn start(&mut self) {
@@ -222,18 +249,29 @@ impl<'a> Run<'a> {
     // Lives and pauses.
 
     fn begin_life(&mut self, node: u32) {
-        let causes = self.fleet.lives.len() as u32;
-        let number = self.incarnation[node as usize] * causes;
-        let span = |(cause, law): (u32, &Law)| {
-            law.span(self.source.draw(node, Purpose::Life, number + cause).uniform())
-        };
-        let life = (0..).zip(&self.fleet.lives).map(span).min().unwrap_or(NEVER);
+        let life = self.life(node, Law::span);
+        self.born[node as usize] = self.now;
         self.death[node as usize] = self.now.saturating_add(life);
         self.begin_session(node);
     }
 
+    /// The first of the ends that a machine's causes of death draw.
+    fn life(&self, node: u32, span: impl Fn(&Law, f64) -> Nanoseconds) -> Nanoseconds {
+        let causes = self.fleet.lives.len() as u32;
+        let number = self.incarnation[node as usize] * causes;
+        let spans = (0..).zip(&self.fleet.lives).map(|(cause, law)| {
+            span(law, self.source.draw(node, Purpose::Life, number + cause).uniform())
+        });
+        spans.min().unwrap_or(NEVER)
+    }
+
+    fn enter(&mut self, node: u32, phase: Phase) {
+        self.phase[node as usize] = phase;
+        self.since[node as usize] = self.now;
+    }
+
     fn begin_session(&mut self, node: u32) {
-        self.phase[node as usize] = Phase::Up;
+        self.enter(node, Phase::Up);
         let death = self.death[node as usize];
         let pause = match &self.fleet.absence {
             None => NEVER,
@@ -262,7 +300,7 @@ impl<'a> Run<'a> {
         let draw = self.source.draw(node, Purpose::Absence, self.pauses[node as usize]);
         self.pauses[node as usize] += 1;
         let back = self.now.saturating_add(absence.length.span(draw.uniform()));
-        self.phase[node as usize] = Phase::Away;
+        self.enter(node, Phase::Away);
         self.back[node as usize] = back;
         for place in self.placement.range(node) {
             let share = self.placement.share(place);
@@ -311,7 +349,7 @@ impl<'a> Run<'a> {
             let filled = self.filled[node as usize];
             return self.queue.schedule(node, class::REPAIRED, filled);
         }
-        self.phase[node as usize] = Phase::Unnoticed;
+        self.enter(node, Phase::Unnoticed);
         let number = self.incarnation[node as usize];
         let draw = self.source.draw(node, Purpose::Detection, number);
         let noticed = self.now.saturating_add(self.fleet.detection.span(draw.uniform()));
@@ -344,7 +382,7 @@ impl<'a> Run<'a> {
             self.lose_shares(node);
             self.succeed(node);
         } else if matches!(self.fleet.repair, Repair::OneByOne(_)) && self.repairer_busy {
-            self.phase[node as usize] = Phase::Queued;
+            self.enter(node, Phase::Queued);
             self.waiting.push_back(node);
             self.await_return(node, NEVER);
         } else {
@@ -355,7 +393,7 @@ impl<'a> Run<'a> {
     fn begin_repair(&mut self, node: u32) {
         let (Repair::Each(time) | Repair::OneByOne(time)) = &self.fleet.repair else { return };
         self.repairer_busy = true;
-        self.phase[node as usize] = Phase::Repairing;
+        self.enter(node, Phase::Repairing);
         let span = match time {
             RepairTime::Law(law) => {
                 self.repairs[node as usize] += 1;
@@ -416,6 +454,7 @@ impl<'a> Run<'a> {
         self.known[group] += 1;
         if self.known[group] == *threshold && !self.lost[group] {
             self.group_repairs[group] += 1;
+            self.repair_began[group] = self.now;
             // Groups are numbered after machines, so that no draw is made twice.
             let entity = self.group_entity(group as u32);
             let draw = self.source.draw(entity, Purpose::Repair, self.group_repairs[group]);
@@ -455,6 +494,7 @@ impl<'a> Run<'a> {
             self.lose_group(group);
         } else if matches!(self.fleet.repair, Repair::Together { .. }) {
             self.notices[share as usize] += 1;
+            self.lost_at[share as usize] = self.now;
             let entity = self.share_entity(share);
             let draw = self.source.draw(entity, Purpose::Detection, self.notices[share as usize]);
             let noticed = self.now.saturating_add(self.fleet.detection.span(draw.uniform()));
