@@ -85,6 +85,11 @@ impl Campaign {
         tally
     }
 
+    /// The blocks of shard `index` of `shards`, 0 <= index < shards: every `shards`-th.
+    pub fn shard(&self, index: u64, shards: u64) -> impl Iterator<Item = u64> + use<> {
+        (index..self.blocks()).step_by(usize::try_from(shards).unwrap_or(usize::MAX))
+    }
+
     /// Runs all blocks.
     pub fn run(&self) -> Blocks {
         (0..self.blocks()).map(|block| (block, self.run_block(block))).collect()
@@ -201,13 +206,14 @@ mod tests {
         let campaign = campaign(2, 150);
         let blocks = campaign.run();
         assert_eq!(blocks.values().map(|tally| tally.replications).sum::<u64>(), 150);
-        // Other threads and shards take the blocks in another order.
-        let mut others = Blocks::new();
-        for block in (0..64).map(|number| (number * 5 + 3) % 64) {
-            others.insert(block, campaign.run_block(block));
+        for shards in [1, 4, 16, 100] {
+            let mut merged = Blocks::new();
+            for shard in (0..shards).rev() {
+                merged.extend(campaign.shard(shard, shards).map(|i| (i, campaign.run_block(i))));
+            }
+            assert_eq!(blocks, merged);
+            assert_eq!(campaign.summary(&blocks, 0.95), campaign.summary(&merged, 0.95));
         }
-        assert_eq!(blocks, others);
-        assert_eq!(campaign.summary(&blocks, 0.95), campaign.summary(&others, 0.95));
     }
 
     #[test]

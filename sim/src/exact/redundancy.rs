@@ -18,10 +18,12 @@ pub struct Redundancy {
 /// How lost slots come back, in rates per unit of time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RepairRates {
-    /// Every lost slot has a repair of its own (`par`).
+    /// Every lost slot has a repair of its own (`par`), once it is known to be lost.
     Each {
         /// Of one repair.
         rate: f64,
+        /// At which one lost slot becomes known; infinite if at once.
+        detection_rate: f64,
     },
     /// One slot is repaired at a time (`ser`).
     OneByOne {
@@ -54,22 +56,33 @@ impl Redundancy {
     /// The chain: state 0 is the full group.
     pub fn chain(&self) -> Chain {
         match self.repair {
-            RepairRates::Each { rate } => self.birth_and_death(|lost| f64::from(lost) * rate),
-            RepairRates::OneByOne { rate } => self.birth_and_death(|_| rate),
-            RepairRates::Together { rate, threshold, detection_rate } => {
-                if detection_rate.is_infinite() {
-                    self.restored_at_once(rate, threshold)
-                } else {
-                    self.with_detection(rate, threshold, detection_rate)
-                }
+            RepairRates::Each { rate, detection_rate } if detection_rate.is_infinite() => {
+                self.birth_and_death(|lost| f64::from(lost) * rate)
             }
+            RepairRates::Each { rate, detection_rate } => self
+                .with_detection(detection_rate, |lost, known| {
+                    (known > 0).then(|| (f64::from(known) * rate, (lost - 1, known - 1)))
+                }),
+            RepairRates::OneByOne { rate } => self.birth_and_death(|_| rate),
+            RepairRates::Together { rate, threshold, detection_rate }
+                if detection_rate.is_infinite() =>
+            {
+                self.restored_at_once(rate, threshold)
+            }
+            RepairRates::Together { rate, threshold, detection_rate } => self
+                .with_detection(detection_rate, |_, known| {
+                    (known >= threshold).then_some((rate, (0, 0)))
+                }),
         }
     }
 
     /// How many slots are lost in a state of the chain; one more than can be spared for the loss.
     pub fn lost_slots(&self, state: usize) -> u32 {
         match self.repair {
-            RepairRates::Together { detection_rate, .. } if detection_rate.is_finite() => {
+            RepairRates::Together { detection_rate, .. }
+            | RepairRates::Each { detection_rate, .. }
+                if detection_rate.is_finite() =>
+            {
                 // The states of so many lost slots begin at the triangular number of it.
                 (0..).find(|&lost| detection_state(lost + 1, 0) > state).unwrap_or(0)
             }
@@ -110,8 +123,13 @@ impl Redundancy {
         chain
     }
 
-    /// State (lost, known), known <= lost, in the order of lost, then known.
-    fn with_detection(&self, rate: f64, threshold: u32, detection_rate: f64) -> Chain {
+    /// State (lost, known), known <= lost, in the order of lost, then known. `repair` gives the rate
+    /// of a repair and where it leads.
+    fn with_detection(
+        &self,
+        detection_rate: f64,
+        repair: impl Fn(u32, u32) -> Option<(f64, (u32, u32))>,
+    ) -> Chain {
         let state = detection_state;
         let mut chain = Chain::new(state(self.spare() + 1, 0));
         for lost in 0..=self.spare() {
@@ -124,8 +142,8 @@ impl Redundancy {
                     let rate = f64::from(lost - known) * detection_rate;
                     chain.add(here, state(lost, known + 1), rate);
                 }
-                if known >= threshold {
-                    chain.add(here, 0, rate);
+                if let Some((rate, (lost, known))) = repair(lost, known) {
+                    chain.add(here, state(lost, known), rate);
                 }
             }
         }
@@ -150,7 +168,8 @@ mod tests {
     #[test]
     fn without_repair_it_is_a_binomial() {
         for repair in [
-            RepairRates::Each { rate: 0.0 },
+            RepairRates::Each { rate: 0.0, detection_rate: f64::INFINITY },
+            RepairRates::Each { rate: 0.0, detection_rate: 2.0 },
             RepairRates::OneByOne { rate: 0.0 },
             RepairRates::Together { rate: 0.0, threshold: 2, detection_rate: 1.0 },
         ] {
@@ -167,17 +186,18 @@ mod tests {
         let lazy = RepairRates::Together { rate: 1.0, threshold: 2, detection_rate: 1.0 };
         let lost = |repair| [0, 1, 2, 3, 5, 6].map(|state| group(repair).lost_slots(state));
         assert_eq!(lost(lazy), [0, 1, 1, 2, 2, 3]);
-        assert_eq!(lost(RepairRates::Each { rate: 1.0 }), [0, 1, 2, 3, 5, 6]);
+        assert_eq!(lost(RepairRates::OneByOne { rate: 1.0 }), [0, 1, 2, 3, 5, 6]);
     }
 
     #[test]
     fn instant_detection_is_the_limit_of_fast_detection() {
-        let lazy = |detection_rate| {
-            group(RepairRates::Together { rate: 5.0, threshold: 3, detection_rate })
-                .mean_time_to_loss()
-                .unwrap()
-        };
-        assert!((lazy(1e9) / lazy(f64::INFINITY) - 1.0).abs() < 1e-6);
-        assert!(lazy(1.0) < lazy(10.0));
+        let lazy =
+            |detection_rate| RepairRates::Together { rate: 5.0, threshold: 3, detection_rate };
+        let each = |detection_rate| RepairRates::Each { rate: 5.0, detection_rate };
+        for repair in [&lazy as &dyn Fn(f64) -> RepairRates, &each] {
+            let time = |detection_rate| group(repair(detection_rate)).mean_time_to_loss().unwrap();
+            assert!((time(1e9) / time(f64::INFINITY) - 1.0).abs() < 1e-6);
+            assert!(time(1.0) < time(10.0));
+        }
     }
 }

@@ -207,7 +207,7 @@ mod tests {
             ..small_fleet()
         };
         for (fleet, repair) in [
-            (small_fleet(), RepairRates::Each { rate: 0.1 }),
+            (small_fleet(), RepairRates::Each { rate: 0.1, detection_rate: f64::INFINITY }),
             (
                 Fleet { repair: Repair::OneByOne(law()), ..small_fleet() },
                 RepairRates::OneByOne { rate: 0.1 },

@@ -29,10 +29,13 @@ pub struct Tally {
     /// Shares that were repaired.
     pub shares_repaired: u64,
     /// Bytes that repairs moved.
+    #[serde(with = "decimal")]
     pub repair_bytes: u128,
     /// Nanoseconds in which a group that is not lost cannot be read, over all groups.
+    #[serde(with = "decimal")]
     pub unreadable: u128,
     /// Nanoseconds from the start to the loss or to the horizon, over all groups.
+    #[serde(with = "decimal")]
     pub survived: u128,
     /// Losses by time: the i-th number is of those in the i-th of equal parts of the horizon.
     pub losses: Vec<u64>,
@@ -86,6 +89,21 @@ impl Tally {
 impl Default for Tally {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// As a text, since few readers of JSON take whole numbers beyond 2^64.
+mod decimal {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(value: &u128, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&value.to_string())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<u128, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 

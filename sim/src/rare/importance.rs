@@ -245,7 +245,12 @@ mod tests {
     use crate::exact::{Redundancy, RepairRates};
 
     fn group(n: u32, k: u32, repair_rate: f64) -> Redundancy {
-        Redundancy { n, k, failure_rate: 1.0, repair: RepairRates::Each { rate: repair_rate } }
+        Redundancy {
+            n,
+            k,
+            failure_rate: 1.0,
+            repair: RepairRates::Each { rate: repair_rate, detection_rate: f64::INFINITY },
+        }
     }
 
     /// From 1e-2 to below 1e-15 in one go.

@@ -155,7 +155,10 @@ mod tests {
                 n: n.into(),
                 k: k.into(),
                 failure_rate: 0.01,
-                repair: RepairRates::Each { rate: repair_hours.recip() },
+                repair: RepairRates::Each {
+                    rate: repair_hours.recip(),
+                    detection_rate: f64::INFINITY,
+                },
             };
             let exact = group.loss_probability(100.0);
             assert!(split.estimate.holds(exact), "{exact:e} is not in {split:?}");

@@ -36,7 +36,11 @@ pub(super) const MEAN_TIMES: [(u32, u32, f64, f64, bool, f64, f64); 6] = [
 /// The group of a row of [`MEAN_TIMES`].
 pub(super) fn mean_time_group(n: u32, k: u32, mttf: f64, mttr: f64, parallel: bool) -> Redundancy {
     let rate = mttr.recip();
-    let repair = if parallel { RepairRates::Each { rate } } else { RepairRates::OneByOne { rate } };
+    let repair = if parallel {
+        RepairRates::Each { rate, detection_rate: f64::INFINITY }
+    } else {
+        RepairRates::OneByOne { rate }
+    };
     Redundancy { n, k, failure_rate: mttf.recip(), repair }
 }
 
@@ -98,7 +102,7 @@ pub(super) const RECOVERIES: [(&str, u32, u32, f64); 2] =
 /// The group of unit failure rate, struck by bursts too, each of which takes every live slot with
 /// probability 0.1.
 fn mean_time_with_bursts(n: u32, k: u32, recovery_rate: f64, burst_rate: f64) -> f64 {
-    let repair = RepairRates::Each { rate: recovery_rate };
+    let repair = RepairRates::Each { rate: recovery_rate, detection_rate: f64::INFINITY };
     let mut chain = Redundancy { n, k, failure_rate: 1.0, repair }.chain();
     for lost in 0..=n - k {
         let alive = u64::from(n - lost);

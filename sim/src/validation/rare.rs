@@ -61,7 +61,7 @@ pub(super) fn recovery_rates(checks: &mut Vec<Check>, effort: Effort) {
     let confidence = 1.0 - (1.0 - CONFIDENCE) / 2.0;
     for (name, n, k, exponent) in RECOVERIES {
         let at = |rate| {
-            let repair = RepairRates::Each { rate };
+            let repair = RepairRates::Each { rate, detection_rate: f64::INFINITY };
             mean_time(&Redundancy { n, k, failure_rate: 1.0, repair }, effort, confidence)
         };
         let estimate = at(1e4).zip(at(1e5)).map(|(slow, fast)| Estimate {
