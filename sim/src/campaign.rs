@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::estimate::Estimate;
-use crate::fleet::{Fleet, Tally, simulate};
+use crate::fleet::{CURVE_POINTS, Fleet, Tally, simulate};
 use crate::time::YEAR;
 
 /// Blocks of a campaign, unless there are fewer replications: enough for Student's interval to be
@@ -61,10 +61,21 @@ pub struct Summary {
     pub deaths_per_node_year: f64,
     /// Replacements of machines that were alive or came back, a machine and year.
     pub false_repairs_per_node_year: f64,
-    /// Share of groups lost by the end of each of equal parts of the horizon.
-    pub loss_curve: Vec<f64>,
-    /// Share of groups leaked.
-    pub leak_curve: Vec<f64>,
+    /// That a group is lost by the end of each of equal parts of the horizon.
+    pub loss_curve: Vec<CurvePoint>,
+    /// That the secret of a group leaks by then.
+    pub leak_curve: Vec<CurvePoint>,
+}
+
+/// A probability that grows with time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct CurvePoint {
+    /// Since the start.
+    pub years: f64,
+    /// The estimate.
+    pub value: f64,
+    /// Its interval; `None` after too few events.
+    pub interval: Option<[f64; 2]>,
 }
 
 impl Campaign {
@@ -120,8 +131,8 @@ impl Campaign {
             repair_bytes_per_node_year: Estimate::of_mean(&bytes, confidence),
             deaths_per_node_year: total.deaths as f64 / node_years,
             false_repairs_per_node_year: total.false_repairs as f64 / node_years,
-            loss_curve: curve(&total.losses, self.group_runs(&total)),
-            leak_curve: curve(&total.leaks, self.group_runs(&total)),
+            loss_curve: self.curve(blocks, |tally| &tally.losses, confidence),
+            leak_curve: self.curve(blocks, |tally| &tally.leaks, confidence),
         }
     }
 
@@ -134,23 +145,53 @@ impl Campaign {
         tally.replications as f64 * f64::from(self.fleet.nodes) * years
     }
 
-    /// The probability that an event befalls a given group. Groups share machines, so their events
-    /// are no independent trials: Student's interval over blocks, or, after too few events, all that
-    /// one group's probability is at most that of any.
+    /// The probability that an event befalls a given group; after too few events all that is known is
+    /// that it is at most that of any.
     fn of_a_group(&self, blocks: &Blocks, hits: fn(&Tally) -> u64, any: Estimate) -> Estimate {
+        let all: u64 = blocks.values().map(hits).sum();
+        self.of_hits(blocks, hits, any.confidence).unwrap_or_else(|| {
+            let runs: f64 = blocks.values().map(|tally| self.group_runs(tally)).sum();
+            Estimate { value: all as f64 / runs, interval: [0.0, any.interval[1]], ..any }
+        })
+    }
+
+    /// The probability of an event that befalls each group at most once in a run. Groups share
+    /// machines, so the events of several are no independent trials: Student's interval over blocks,
+    /// or `None` after too few events.
+    fn of_hits(
+        &self,
+        blocks: &Blocks,
+        hits: impl Fn(&Tally) -> u64,
+        confidence: f64,
+    ) -> Option<Estimate> {
+        let all: u64 = blocks.values().map(&hits).sum();
         if self.fleet.groups == 1 {
-            return any;
+            let runs = blocks.values().map(|tally| tally.replications).sum();
+            return Some(Estimate::of_probability(all, runs, confidence));
         }
         let means: Vec<f64> =
             blocks.values().map(|tally| hits(tally) as f64 / self.group_runs(tally)).collect();
-        let all: u64 = blocks.values().map(hits).sum();
-        match Estimate::of_mean(&means, any.confidence) {
-            Some(estimate) if all >= EVENTS_MIN => estimate,
-            _ => {
-                let value = means.iter().sum::<f64>() / means.len() as f64;
-                Estimate { value, interval: [0.0, any.interval[1]], ..any }
+        Estimate::of_mean(&means, confidence).filter(|_| all >= EVENTS_MIN)
+    }
+
+    fn curve(
+        &self,
+        blocks: &Blocks,
+        counts: fn(&Tally) -> &Vec<u64>,
+        confidence: f64,
+    ) -> Vec<CurvePoint> {
+        let runs: f64 = blocks.values().map(|tally| self.group_runs(tally)).sum();
+        let horizon_years = self.fleet.horizon as f64 / YEAR as f64;
+        let point = |last: usize| {
+            let hits = |tally: &Tally| counts(tally)[..=last].iter().sum::<u64>();
+            let all: u64 = blocks.values().map(hits).sum();
+            CurvePoint {
+                years: horizon_years * (last + 1) as f64 / CURVE_POINTS as f64,
+                value: all as f64 / runs,
+                interval: self.of_hits(blocks, hits, confidence).map(|estimate| estimate.interval),
             }
-        }
+        };
+        (0..CURVE_POINTS).map(point).collect()
     }
 }
 
@@ -164,18 +205,10 @@ fn unreadable(blocks: &Blocks, confidence: f64) -> Option<Estimate> {
     Estimate::of_ratio(&pairs, confidence)
 }
 
-fn curve(counts: &[u64], group_runs: f64) -> Vec<f64> {
-    let sums = counts.iter().scan(0u64, |sum, count| {
-        *sum += count;
-        Some(*sum as f64 / group_runs)
-    });
-    sums.collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::{Attack, CURVE_POINTS, Hostile, Repair, RepairTime, Traffic};
+    use crate::fleet::{Attack, Hostile, Repair, RepairTime, Traffic};
     use crate::random::Law;
     use crate::time::HOUR;
 
@@ -223,8 +256,11 @@ mod tests {
         assert!(summary.loss_of_a_group.value <= summary.loss_of_any.value);
         assert!(summary.loss_of_any.value <= 5.0 * summary.loss_of_a_group.value);
         assert_eq!(summary.loss_curve.len(), CURVE_POINTS);
-        assert!((summary.loss_curve[63] - summary.loss_of_a_group.value).abs() < 1e-3);
-        assert!(summary.leak_curve.is_sorted() && summary.leak_curve[63] > 0.0);
+        let end = summary.loss_curve[63];
+        assert!((end.value - summary.loss_of_a_group.value).abs() < 1e-12);
+        assert_eq!(end.interval, Some(summary.loss_of_a_group.interval));
+        let leaks: Vec<f64> = summary.leak_curve.iter().map(|point| point.value).collect();
+        assert!(leaks.is_sorted() && leaks[63] > 0.0);
         let deaths = 8760.0 / 211.0;
         assert!((summary.deaths_per_node_year / deaths - 1.0).abs() < 0.05);
         let bytes = summary.repair_bytes_per_node_year.map_or(0.0, |bytes| bytes.value);

@@ -14,14 +14,3 @@ pub const HOUR: Nanoseconds = 3600 * SECOND;
 pub const DAY: Nanoseconds = 24 * HOUR;
 /// Nanoseconds of a year of 365 days, which all rates per year are of.
 pub const YEAR: Nanoseconds = 365 * DAY;
-
-/// Hours, rounded to a nanosecond; [`NEVER`] for what does not fit.
-pub fn from_hours(hours: f64) -> Nanoseconds {
-    // The cast saturates, and sends negative numbers and NaN to zero.
-    (hours * HOUR as f64).round() as Nanoseconds
-}
-
-/// As hours.
-pub fn to_hours(span: Nanoseconds) -> f64 {
-    span as f64 / HOUR as f64
-}

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::failure::{Failure, Kind};
 use crate::output::{Align, Output, Report, write_table};
+use crate::sim::number::show;
 
 /// Computes the named rows, or all, and fails if a number is missed.
 pub(super) fn run(output: Output, names: &[String]) -> Result<(), Failure> {
@@ -127,40 +128,10 @@ fn show_tolerance(tolerance: Tolerance) -> String {
     }
 }
 
-/// A number with at most so many significant digits, without trailing zeros.
-fn show(value: f64, digits: usize) -> String {
-    if value == 0.0 {
-        return "0".into();
-    }
-    let scientific = format!("{value:.*e}", digits - 1);
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..9).contains(&exponent) {
-        let decimals = (digits as i32 - 1 - exponent).max(0) as usize;
-        trim(&format!("{value:.decimals$}")).into()
-    } else {
-        format!("{}e{exponent}", trim(mantissa))
-    }
-}
-
-fn trim(number: &str) -> &str {
-    match number.contains('.') {
-        true => number.trim_end_matches('0').trim_end_matches('.'),
-        false => number,
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_shown_with_the_digits_they_have() {
-        let shown = [0.0, 9.36, 1e-14, 3.54e-10, 12_345_678.0, 1.5e12, 100.0, -0.25];
-        let shown = shown.map(|value| show(value, 6));
-        assert_eq!(shown, ["0", "9.36", "1e-14", "3.54e-10", "12345678", "1.5e12", "100", "-0.25"]);
-    }
 
     #[test]
     fn rows_are_found_by_any_spelling_and_unknown_ones_refused() {

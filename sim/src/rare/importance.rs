@@ -1,10 +1,15 @@
 //! Importance sampling of Markov chains by balanced failure biasing, one cycle at a time.
 //!
-//! A cycle begins in state 0, the full group, and ends there or at the loss. Within a cycle, jumps
-//! that raise the level are taken with probability 1/2 and are equally likely among themselves
-//! (Shahabuddin, "Importance sampling for the simulation of highly reliable Markovian systems",
-//! Management Science 40 (1994)); the others share the rest as before. A cycle that ends in a loss
-//! counts with its likelihood ratio, which starts at 1 in every cycle and is never clipped.
+//! A cycle begins in state 0, the full group, and ends there or at the loss. Where one jump may
+//! raise the level and another lower it, the first kind gets a larger share of the two, and all its
+//! jumps are equally likely (failure biasing: Lewis, Boehm 1984; balanced: Shahabuddin, "Importance
+//! sampling for the simulation of highly reliable Markovian systems", Management Science 40 (1994)).
+//! Jumps that keep the level, as a loss that becomes known, are then as likely as before, so that they
+//! add nothing to the spread of weights. Where none lowers the level, those that raise it get a small
+//! share at least: a second loss before the first is known is rare, and much of the risk. A cycle that ends in a loss counts with its likelihood ratio,
+//! which starts at 1 in every cycle and is never clipped.
+
+use std::cmp::Ordering;
 
 use serde::Serialize;
 
@@ -12,15 +17,20 @@ use crate::estimate::Estimate;
 use crate::exact::Chain;
 use crate::random::{Purpose, Source};
 
+/// What jumps to a higher level get of the share that they have with those to a lower one.
+const RAISING_SHARE: f64 = 0.8;
+
+/// What they get at least where no jump lowers the level.
+const UNCONTESTED_SHARE: f64 = 0.2;
+
 /// Batches of an estimate.
 const BATCHES: u64 = 40;
 
 /// A chain whose states have levels: the loss lies above, and jumps to a higher level lead there.
 #[derive(Clone, Debug)]
-pub struct ImportanceSampling<'a> {
+pub struct ImportanceSampling {
     jumps: Vec<State>,
     loss: usize,
-    chain: &'a Chain,
 }
 
 /// The ways out of a state.
@@ -61,11 +71,11 @@ struct Weights {
     largest: f64,
 }
 
-impl<'a> ImportanceSampling<'a> {
+impl ImportanceSampling {
     /// `level` gives the level of every state and of the loss.
-    pub fn new(chain: &'a Chain, level: impl Fn(usize) -> u32) -> Self {
+    pub fn new(chain: &Chain, level: impl Fn(usize) -> u32) -> Self {
         let jumps = (0..chain.loss()).map(|from| State::new(chain, from, &level)).collect();
-        Self { jumps, loss: chain.loss(), chain }
+        Self { jumps, loss: chain.loss() }
     }
 
     /// The mean time to the loss: the mean length of a cycle, simulated as it is, over the
@@ -159,29 +169,35 @@ impl<'a> ImportanceSampling<'a> {
             }
         }
     }
-
-    /// The chain it samples.
-    pub fn chain(&self) -> &Chain {
-        self.chain
-    }
 }
 
 impl State {
     fn new(chain: &Chain, from: usize, level: &impl Fn(usize) -> u32) -> Self {
         let rates: Vec<(usize, f64)> = chain.ways(from).collect();
-        let leaving_rate: f64 = rates.iter().map(|(_, rate)| rate).sum();
-        let raises = |to: usize| level(to) > level(from);
-        let raising = rates.iter().filter(|(to, _)| raises(*to)).count();
-        let other_rate: f64 =
-            rates.iter().filter(|(to, _)| !raises(*to)).map(|(_, rate)| rate).sum();
-        let share = if raising == rates.len() { 1.0 } else { 0.5 };
-        let way = |&(to, rate): &(usize, f64)| {
-            let biased = match (raises(to), raising) {
-                (true, _) => share / raising as f64,
-                (false, 0) => rate / other_rate,
-                (false, _) => (1.0 - share) * rate / other_rate,
-            };
-            Way { to, probability: rate / leaving_rate, biased }
+        let total = |order: Ordering| -> f64 {
+            let ways = rates.iter().filter(|(to, _)| level(*to).cmp(&level(from)) == order);
+            ways.map(|(_, rate)| rate).sum()
+        };
+        let (raising, lowering) = (total(Ordering::Greater), total(Ordering::Less));
+        let raising_ways = rates.iter().filter(|(to, _)| level(*to) > level(from)).count();
+        let keeping = total(Ordering::Equal);
+        let leaving_rate = raising + lowering + keeping;
+        // The jumps that pay for those that raise the level, and what they pay.
+        let (payer, paying, share) = match lowering > 0.0 {
+            true => (Ordering::Less, lowering, RAISING_SHARE),
+            false => (Ordering::Equal, keeping, UNCONTESTED_SHARE),
+        };
+        let contested = raising + paying;
+        let bias = paying > 0.0 && raising > 0.0 && raising < share * contested;
+        let biased_rate = |to: usize, rate: f64| match level(to).cmp(&level(from)) {
+            Ordering::Greater if bias => share * contested / raising_ways as f64,
+            order if bias && order == payer => (1.0 - share) * contested * rate / paying,
+            _ => rate,
+        };
+        let way = |&(to, rate): &(usize, f64)| Way {
+            to,
+            probability: rate / leaving_rate,
+            biased: biased_rate(to, rate) / leaving_rate,
         };
         Self { leaving_rate, ways: rates.iter().map(way).collect() }
     }
