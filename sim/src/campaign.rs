@@ -112,9 +112,9 @@ impl Campaign {
         blocks.values().for_each(|tally| total.add(tally));
         let any = |hits| Estimate::of_probability(hits, total.replications, confidence);
         let node_years = self.node_years(&total);
-        let bytes: Vec<f64> = blocks
+        let bytes: Vec<[f64; 2]> = blocks
             .values()
-            .map(|tally| tally.repair_bytes as f64 / self.node_years(tally))
+            .map(|tally| [tally.repair_bytes as f64, self.node_years(tally)])
             .collect();
         let loss_of_any = any(total.replications_with_loss);
         let leak_of_any = any(total.replications_with_leak);
@@ -128,7 +128,7 @@ impl Campaign {
             leak_of_a_group: self.of_a_group(blocks, |tally| tally.groups_leaked, leak_of_any),
             leak_of_any,
             unreadable: unreadable(blocks, confidence),
-            repair_bytes_per_node_year: Estimate::of_mean(&bytes, confidence),
+            repair_bytes_per_node_year: Estimate::of_ratio(&bytes, confidence),
             deaths_per_node_year: total.deaths as f64 / node_years,
             false_repairs_per_node_year: total.false_repairs as f64 / node_years,
             loss_curve: self.curve(blocks, |tally| &tally.losses, confidence),
@@ -169,9 +169,10 @@ impl Campaign {
             let runs = blocks.values().map(|tally| tally.replications).sum();
             return Some(Estimate::of_probability(all, runs, confidence));
         }
-        let means: Vec<f64> =
-            blocks.values().map(|tally| hits(tally) as f64 / self.group_runs(tally)).collect();
-        Estimate::of_mean(&means, confidence).filter(|_| all >= EVENTS_MIN)
+        // Blocks differ by a replication in length, so it is a ratio.
+        let pairs: Vec<[f64; 2]> =
+            blocks.values().map(|tally| [hits(tally) as f64, self.group_runs(tally)]).collect();
+        Estimate::of_ratio(&pairs, confidence).filter(|_| all >= EVENTS_MIN)
     }
 
     fn curve(
