@@ -113,6 +113,16 @@ fn bad_scenarios_are_refused_in_one_line() {
     assert_eq!(missing.status.code(), Some(3));
 }
 
+#[test]
+fn every_published_number_has_a_page() {
+    let papers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../papers");
+    for row in kakera_sim::validation::rows() {
+        let page = fs::read_to_string(papers.join(row.folder).join("README.md")).unwrap();
+        assert!(page.contains(&format!("kakera sim validate {}", row.id)), "{}", row.id);
+        assert!(page.contains(row.source), "{}", row.id);
+    }
+}
+
 /// 150 million groups on 1024 threads: what a run of it takes is said, and nothing is begun.
 #[test]
 fn a_run_that_cannot_fit_is_refused_with_the_figure() {

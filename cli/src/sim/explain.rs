@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use kakera_sim::fleet::{Hostile, Repair, RepairTime};
+use kakera_sim::fleet::{Absence, Attack, Hostile, Repair, RepairTime};
 use kakera_sim::random::Law;
 use kakera_sim::scenario::Scenario;
 use kakera_sim::time::HOUR;
@@ -53,27 +53,8 @@ fn lines(scenario: &Scenario) -> Vec<(&'static str, String)> {
         ("a death is known", law(&fleet.detection)),
         ("repair", repair(&fleet.repair)),
     ];
-    if let Some(absence) = &fleet.absence {
-        let text = format!(
-            "up {}, then away {}; taken for dead after {}",
-            law(&absence.session),
-            law(&absence.length),
-            span(absence.timeout as f64)
-        );
-        lines.push(("pauses", text));
-    }
-    if let Some(attack) = fleet.attack {
-        let who = match attack.hostile {
-            Hostile::Each(share) => format!("{} % of machines", show(100.0 * share, 4)),
-            Hostile::Exactly(count) => format!("{count} machines at the start"),
-        };
-        let refresh = attack.epoch.map_or("never refreshed".into(), |epoch| {
-            format!("refreshed every {}", span(epoch as f64))
-        });
-        let text =
-            format!("{who} keep shares; {} of one epoch leak a group; {refresh}", attack.k_key);
-        lines.push(("attacker", text));
-    }
+    lines.extend(fleet.absence.as_ref().map(|absence| ("pauses", pauses(absence))));
+    lines.extend(fleet.attack.map(|attack| ("attacker", attacker(attack))));
     lines.push((
         "runs",
         format!(
@@ -90,6 +71,24 @@ fn lines(scenario: &Scenario) -> Vec<(&'static str, String)> {
     };
     lines.push(("exact answer", exact));
     lines
+}
+
+fn pauses(absence: &Absence) -> String {
+    let (session, length) = (law(&absence.session), law(&absence.length));
+    let timeout = span(absence.timeout as f64);
+    format!("up {session}, then away {length}; taken for dead after {timeout}")
+}
+
+fn attacker(attack: Attack) -> String {
+    let who = match attack.hostile {
+        Hostile::Each(share) => format!("{} % of machines", show(100.0 * share, 4)),
+        Hostile::Exactly(count) => format!("{count} machines at the start"),
+    };
+    let refresh = match attack.epoch {
+        Some(epoch) => format!("refreshed every {}", span(epoch as f64)),
+        None => "never refreshed".into(),
+    };
+    format!("{who} keep shares; {} of one epoch leak a group; {refresh}", attack.k_key)
 }
 
 fn codes(scenario: &Scenario) -> String {
