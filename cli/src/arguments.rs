@@ -167,10 +167,12 @@ network and changes nothing.")]
         subcommand,
         after_help = "\
 Examples:
+  kakera sim explain clinics.toml      what a scenario means
+  kakera sim calc clinics.toml         the exact answer, where there is one
+  kakera sim run clinics.toml          the same and more by simulation
   kakera sim validate                  published numbers beside ours
-  kakera sim validate P4 P5 --json
 
-It needs no network and changes nothing."
+It needs no network. Only run --parts writes anything."
     )]
     Sim(SimCommand),
     /// Look at the ledger and check it
