@@ -8,6 +8,7 @@ use kakera_engine::code::CodeParameters;
 use kakera_engine::names::{NodeId, Tag};
 
 use crate::quantity::{ByteRange, parse_range, parse_size};
+use crate::sim::SimCommand;
 
 /// Secret-sharing storage for patient files on small, unreliable, partly untrusted machines.
 #[derive(Debug, Parser)]
@@ -164,6 +165,19 @@ Examples:
 A name of the first column goes into kakera local up --code NAME --key-code K,D. It needs no
 network and changes nothing.")]
     Codes(SurveyOptions),
+    /// Tell durability and leak risk before anything is deployed
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  kakera sim explain clinics.toml      what a scenario means
+  kakera sim calc clinics.toml         the exact answer, where there is one
+  kakera sim run clinics.toml          the same and more by simulation
+  kakera sim validate                  published numbers beside ours
+
+It needs no network. Only run --parts writes anything."
+    )]
+    Sim(SimCommand),
     /// Look at the ledger and check it
     #[command(
         subcommand,

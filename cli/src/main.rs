@@ -21,6 +21,7 @@ mod put;
 mod quantity;
 mod repair;
 mod session;
+mod sim;
 mod survey;
 mod usage;
 mod validator;
@@ -92,6 +93,7 @@ async fn dispatch(session: &Session, command: &Command) -> Result<(), Failure> {
         }
         Command::Repair(options) => repair::run(session, options).await,
         Command::Codes(options) => survey::run(session.output, options),
+        Command::Sim(command) => sim::run(session.output, command),
         Command::Ledger(command) => ledger::run(session, command).await,
     }
 }

@@ -21,6 +21,7 @@ mod product;
 mod records;
 mod report;
 mod samples;
+mod sim_coverage;
 mod upgrade;
 mod versus_tahoe;
 
@@ -64,6 +65,8 @@ enum Command {
     /// Run a published experiment again, beside its published figures
     #[command(subcommand)]
     Papers(papers::Paper),
+    /// Whether the simulator's intervals hold the exact answer as often as they say
+    SimCoverage(sim_coverage::Options),
     /// Replace the program of a running network machine by machine, under load
     Upgrade(upgrade::Options),
     /// Side by side with a Tahoe-LAFS grid on this machine
@@ -84,6 +87,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::LedgerSim(options) => ledger_sim::run(&options),
         Command::LedgerStart(options) => ledger_start::run(&options),
         Command::Papers(paper) => papers::run(&paper),
+        Command::SimCoverage(options) => sim_coverage::run(&options),
         Command::Upgrade(options) => upgrade::run(&options),
         Command::VersusTahoe(options) => versus_tahoe::run(&options),
     }?;

@@ -1,0 +1,164 @@
+//! What a scenario is answered with: exact numbers, simulated ones, or both beside each other.
+
+use std::io::{self, Write};
+
+use kakera_sim::campaign::{Blocks, Summary};
+use kakera_sim::estimate::Estimate;
+use kakera_sim::scenario::{ExactAnswer, Leak, Scenario};
+use serde::Serialize;
+
+use crate::failure::{Failure, Kind};
+use crate::output::{Align, Output, Report, write_table};
+use crate::sim::number::show;
+
+/// Answers exactly or says why not.
+pub(super) fn calc(output: Output, scenario: &Scenario) -> Result<(), Failure> {
+    let exact = scenario.exact().map_err(|reason| {
+        Failure::of(Kind::Usage, format!("there is no exact answer: {reason}"), "kakera sim run")
+    })?;
+    output.report(&Answer::new(scenario, Some(exact), None))
+}
+
+/// Reports what all blocks say, with the exact answer beside it if there is one.
+pub(super) fn simulated(
+    output: Output,
+    scenario: &Scenario,
+    blocks: &Blocks,
+    csv: bool,
+) -> Result<(), Failure> {
+    let summary = scenario.campaign.summary(blocks, scenario.confidence);
+    let answer = Answer::new(scenario, scenario.exact().ok(), Some(summary));
+    if !csv {
+        return output.report(&answer);
+    }
+    let mut out = io::stdout().lock();
+    let written = answer.write_csv(&mut out).and_then(|()| out.flush());
+    written.map_err(|error| Failure::standard_output(&error))
+}
+
+/// The JSON form. Nothing in it depends on who ran what, or when.
+#[derive(Serialize)]
+struct Answer<'a> {
+    version: &'static str,
+    scenario: &'a str,
+    seed: u64,
+    confidence: f64,
+    horizon_years: f64,
+    exact: Option<ExactAnswer>,
+    simulated: Option<Summary>,
+}
+
+/// A line of the table.
+struct Line {
+    quantity: &'static str,
+    value: f64,
+    interval: Option<[f64; 2]>,
+    method: &'static str,
+}
+
+impl<'a> Answer<'a> {
+    fn new(scenario: &'a Scenario, exact: Option<ExactAnswer>, simulated: Option<Summary>) -> Self {
+        let horizon = scenario.campaign.fleet.horizon;
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            scenario: &scenario.hash,
+            seed: scenario.campaign.seed,
+            confidence: scenario.confidence,
+            horizon_years: horizon as f64 / kakera_sim::time::YEAR as f64,
+            exact,
+            simulated,
+        }
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        let mut lines = Vec::new();
+        if let Some(exact) = &self.exact {
+            exact_lines(exact, &mut lines);
+        }
+        if let Some(summary) = &self.simulated {
+            simulated_lines(summary, &mut lines);
+        }
+        lines
+    }
+
+    fn write_csv(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "quantity,value,low,high,confidence,method,scenario,seed")?;
+        for Line { quantity, value, interval, method } in self.lines() {
+            let [low, high] = interval
+                .map_or([String::new(), String::new()], |ends| ends.map(|end| end.to_string()));
+            let Self { confidence, scenario, seed, .. } = self;
+            writeln!(
+                out,
+                "{quantity},{value},{low},{high},{confidence},{method},{scenario},{seed}"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn exact_lines(exact: &ExactAnswer, lines: &mut Vec<Line>) {
+    let mut add = |quantity, value, method| {
+        lines.push(Line { quantity, value, interval: None, method });
+    };
+    add("P(a group is lost)", exact.loss_probability, "exact");
+    if let Some(years) = exact.mean_years_to_loss {
+        add("mean years to a loss", years, "exact");
+    }
+    match exact.leak {
+        Some(Leak::Exactly(leak)) => add("P(a group leaks)", leak, "exact"),
+        Some(Leak::AtMost(leak)) => add("P(a group leaks)", leak, "at most"),
+        None => {}
+    }
+}
+
+fn simulated_lines(summary: &Summary, lines: &mut Vec<Line>) {
+    let mut add = |quantity, value, interval| {
+        lines.push(Line { quantity, value, interval, method: "simulated" });
+    };
+    let mut estimate = |quantity, Estimate { value, interval, .. }: Estimate| {
+        add(quantity, value, Some(interval));
+    };
+    estimate("P(a group is lost)", summary.loss_of_a_group);
+    estimate("P(any group is lost)", summary.loss_of_any);
+    estimate("P(a group leaks)", summary.leak_of_a_group);
+    estimate("P(any group leaks)", summary.leak_of_any);
+    if let Some(unreadable) = summary.unreadable {
+        estimate("share of time unreadable", unreadable);
+    }
+    if let Some(bytes) = summary.repair_bytes_per_node_year {
+        estimate("repair bytes a machine and year", bytes);
+    }
+    add("deaths a machine and year", summary.deaths_per_node_year, None);
+    add("false repairs a machine and year", summary.false_repairs_per_node_year, None);
+}
+
+impl Report for Answer<'_> {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let interval = format!("{} % interval", show(100.0 * self.confidence, 4));
+        let headings = [
+            (&*format!("within {} years", show(self.horizon_years, 4)), Align::Left),
+            ("", Align::Right),
+            (&*interval, Align::Right),
+            ("", Align::Left),
+        ];
+        let row = |Line { quantity, value, interval, method }: Line| {
+            let ends = interval
+                .map(|[low, high]| format!("{} to {}", show(low, 4), show(high, 4)))
+                .unwrap_or_default();
+            [quantity.into(), show(value, 5), ends, method.into()]
+        };
+        let rows: Vec<_> = self.lines().into_iter().map(row).collect();
+        write_table(out, headings, &rows)?;
+        if let Some(Summary { replications, events, groups_lost, groups_leaked, .. }) =
+            &self.simulated
+        {
+            writeln!(
+                out,
+                "\n{replications} runs, {events} events, {groups_lost} groups lost, \
+                 {groups_leaked} leaked; seed {}, scenario {}.",
+                self.seed, self.scenario
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! `kakera sim`: the simulator. The crate `kakera-sim` computes; this reads arguments and prints.
+
+mod answer;
+mod explain;
+mod number;
+mod parts;
+mod run;
+mod validate;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use kakera_sim::scenario::Scenario;
+
+use crate::failure::{Failure, Kind};
+use crate::output::Output;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SimCommand {
+    /// Simulate a scenario
+    #[command(after_help = "\
+Examples:
+  kakera sim run clinics.toml
+  kakera sim run clinics.toml --threads 8 --json
+  kakera sim run clinics.toml --parts work/ --shard 3/16    one of 16 machines
+  kakera sim merge clinics.toml work/                       when all are done
+
+With --parts every finished block is kept, and a run that was stopped goes on where it was. The
+numbers are the same for any threads and shards. --shard auto takes its place from a Slurm array,
+a Kubernetes indexed job or an AWS Batch array.")]
+    Run(RunOptions),
+    /// Answer a scenario exactly, where a Markov chain can
+    #[command(after_help = "\
+Examples:
+  kakera sim calc clinics.toml
+  kakera sim calc clinics.toml --json")]
+    Calc(ScenarioFile),
+    /// Say in words what a scenario means, and what its codes cost
+    #[command(after_help = "\
+Examples:
+  kakera sim explain clinics.toml")]
+    Explain(ScenarioFile),
+    /// Sum up the parts of a run
+    #[command(after_help = "\
+Examples:
+  kakera sim merge clinics.toml work/
+  kakera sim merge clinics.toml from-a/ from-b/ --json")]
+    Merge {
+        #[command(flatten)]
+        scenario: ScenarioFile,
+        /// Folders with parts
+        #[arg(value_name = "DIR", required = true)]
+        folders: Vec<PathBuf>,
+        /// Print rows of comma-separated values
+        #[arg(long, conflicts_with = "json")]
+        csv: bool,
+    },
+    /// Compute published numbers again and compare
+    #[command(after_help = "\
+Examples:
+  kakera sim validate
+  kakera sim validate P4 S3
+  kakera sim validate --json
+
+Rows are P1 to P16 and S1 to S4; papers/ has a page on each. It fails if a number is missed.")]
+    Validate {
+        /// Rows to compute [default: all]
+        #[arg(value_name = "ROW")]
+        rows: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScenarioFile {
+    /// The scenario
+    #[arg(value_name = "SCENARIO")]
+    path: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    #[command(flatten)]
+    scenario: ScenarioFile,
+    /// Threads [default: as many as there are cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Keep every finished block in this folder, and do not run again what is there
+    #[arg(long, value_name = "DIR")]
+    parts: Option<PathBuf>,
+    /// Run only this part of the blocks, as in 0/16 to 15/16, or auto
+    #[arg(long, value_name = "I/N", requires = "parts", value_parser = parts::parse_shard)]
+    shard: Option<parts::Shard>,
+    /// Print rows of comma-separated values
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(output: Output, command: &SimCommand) -> Result<(), Failure> {
+    match command {
+        SimCommand::Run(options) => run::run(output, options),
+        SimCommand::Calc(file) => answer::calc(output, &read_scenario(&file.path)?),
+        SimCommand::Explain(file) => explain::run(output, &read_scenario(&file.path)?),
+        SimCommand::Merge { scenario, folders, csv } => {
+            let scenario = read_scenario(&scenario.path)?;
+            let blocks = parts::merge_folders(&scenario, folders)?;
+            answer::simulated(output, &scenario, &blocks, *csv)
+        }
+        SimCommand::Validate { rows } => validate::run(output, rows),
+    }
+}
+
+fn read_scenario(path: &Path) -> Result<Scenario, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
+    Scenario::parse(&text).map_err(|error| {
+        let message = format!("{}: {}: {}", path.display(), error.at, error.message);
+        Failure::new(Kind::Usage, message, error.advice)
+    })
+}

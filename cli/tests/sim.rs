@@ -1,0 +1,162 @@
+//! `kakera sim` as its users see it.
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+const SCENARIO: &str = "\
+[network]
+nodes = 12
+zones = 4
+lifetime = { exponential = \"60d\" }
+[code]
+data = \"mbr(6,3,4)\"
+key = { k = 3, d = 4 }
+[objects]
+groups = 2
+[repair]
+detection = { fixed = \"1h\" }
+time = { exponential = \"5d\" }
+[attacker]
+hostile = \"10%\"
+refresh = \"30d\"
+[run]
+horizon = \"1y\"
+replications = 200
+";
+
+fn sim(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_kakera")).arg("sim").args(arguments).output().unwrap()
+}
+
+/// Standard output of a run that succeeds.
+fn answer(arguments: &[&str]) -> String {
+    let output = sim(arguments);
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn scenario(folder: &Path, text: &str) -> String {
+    let path = folder.join("scenario.toml");
+    fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+fn parts(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn threads_and_shards_change_no_byte() {
+    let folder = TempDir::new().unwrap();
+    let scenario = scenario(folder.path(), SCENARIO);
+    let whole = answer(&["run", &scenario, "--threads", "1", "--json"]);
+    for threads in ["2", "8"] {
+        assert_eq!(answer(&["run", &scenario, "--threads", threads, "--json"]), whole);
+    }
+    for shards in [1, 4, 16] {
+        let kept = folder.path().join(format!("parts-{shards}")).display().to_string();
+        for shard in (0..shards).rev() {
+            answer(&["run", &scenario, "--parts", &kept, "--shard", &format!("{shard}/{shards}")]);
+        }
+        assert_eq!(answer(&["merge", &scenario, &kept, "--json"]), whole);
+    }
+}
+
+#[test]
+fn a_stopped_run_goes_on_where_it_was() {
+    let folder = TempDir::new().unwrap();
+    let scenario = scenario(folder.path(), SCENARIO);
+    let whole = answer(&["run", &scenario, "--csv"]);
+    let kept = folder.path().join("parts");
+    let kept_name = kept.display().to_string();
+    answer(&["run", &scenario, "--parts", &kept_name]);
+    let written = parts(&kept);
+    assert_eq!(written.len(), 64);
+    for path in &written[10..] {
+        fs::remove_file(path).unwrap();
+    }
+    let untouched = fs::metadata(&written[0]).unwrap().modified().unwrap();
+    let missing = sim(&["merge", &scenario, &kept_name]);
+    assert_eq!(missing.status.code(), Some(5));
+    assert!(String::from_utf8(missing.stderr).unwrap().contains("54 of 64 blocks are missing"));
+    assert_eq!(answer(&["run", &scenario, "--parts", &kept_name, "--csv"]), whole);
+    assert_eq!(fs::metadata(&written[0]).unwrap().modified().unwrap(), untouched);
+
+    fs::write(&written[3], "{}").unwrap();
+    let broken = sim(&["merge", &scenario, &kept_name]);
+    assert_eq!(broken.status.code(), Some(5));
+}
+
+#[test]
+fn bad_scenarios_are_refused_in_one_line() {
+    let folder = TempDir::new().unwrap();
+    for (from, to, message) in [
+        ("nodes = 12", "nods = 12", "network.nodes: is missing"),
+        ("\"60d\"", "\"60\"", "network.lifetime.exponential: '60' has no unit"),
+        ("\"5d\"", "\"-5d\"", "repair.time.exponential: '-5d' is below zero"),
+        ("mbr(6,3,4)", "mbr(6,7,4)", "code.data: mbr(6,7,4): a code needs 1 <= k <= d < n"),
+        ("groups = 2", "groups = 1000000000000", "objects.groups: 1000000000000 is not between"),
+        ("[network]", "[network", "line 1:"),
+    ] {
+        let path = scenario(folder.path(), &SCENARIO.replacen(from, to, 1));
+        let refused = sim(&["run", &path]);
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        let text = String::from_utf8(refused.stderr).unwrap();
+        assert!(text.starts_with("error: ") && text.contains(message), "{text}");
+        assert!(text.lines().count() == 2 && text.contains("\ntry: "), "{text}");
+    }
+    let missing = sim(&["run", "nowhere.toml"]);
+    assert_eq!(missing.status.code(), Some(3));
+}
+
+#[test]
+fn every_published_number_has_a_page() {
+    let papers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../papers");
+    for row in kakera_sim::validation::rows() {
+        let page = fs::read_to_string(papers.join(row.folder).join("README.md")).unwrap();
+        assert!(page.contains(&format!("kakera sim validate {}", row.id)), "{}", row.id);
+        assert!(page.contains(row.source), "{}", row.id);
+    }
+}
+
+/// 150 million groups on 1024 threads: what a run of it takes is said, and nothing is begun.
+#[test]
+fn a_run_that_cannot_fit_is_refused_with_the_figure() {
+    let folder = TempDir::new().unwrap();
+    let large = SCENARIO.replacen("groups = 2", "groups = 150000000", 1);
+    let path = scenario(folder.path(), &large);
+    let refused = sim(&["run", &path, "--threads", "1024"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(text.contains("1024 threads need ") && text.contains(" GB of memory"), "{text}");
+}
+
+#[test]
+fn ready_scenarios_are_sound() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sim/scenarios");
+    let mut explained = 0;
+    for path in parts(&folder) {
+        let text = answer(&["explain", &path.display().to_string()]);
+        assert!(text.contains("exact answer"), "{text}");
+        explained += 1;
+    }
+    assert!(explained >= 5);
+}
+
+#[test]
+fn an_exact_answer_or_the_reason_why_not() {
+    let folder = TempDir::new().unwrap();
+    let path = scenario(folder.path(), SCENARIO);
+    let refused = sim(&["calc", &path]);
+    assert_eq!(refused.status.code(), Some(2));
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(text.contains("repair.detection follows a law with memory"), "{text}");
+    let exponential = SCENARIO.replacen("{ fixed = \"1h\" }", "{ exponential = \"1h\" }", 1);
+    let path = scenario(folder.path(), &exponential);
+    let text = answer(&["calc", &path]);
+    assert!(text.contains("P(a group is lost)") && text.contains("exact"), "{text}");
+}

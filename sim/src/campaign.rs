@@ -1,0 +1,280 @@
+//! Many replications of a fleet, in blocks.
+//!
+//! A block is a fixed range of replications, and the unit of everything that is divided: threads and
+//! shards take whole blocks, and intervals of means are Student's over blocks. A block is a function
+//! of the campaign and its number, so that results do not depend on who computed it, or when.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::estimate::Estimate;
+use crate::fleet::{CURVE_POINTS, Fleet, Tally, simulate};
+use crate::time::YEAR;
+
+/// Blocks of a campaign, unless there are fewer replications: enough for Student's interval to be
+/// nearly normal.
+pub const BLOCKS: u64 = 64;
+
+/// Fewer events say too little of the spread of blocks.
+const EVENTS_MIN: u64 = 20;
+
+/// A fleet, and how often it is run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Campaign {
+    /// The model.
+    pub fleet: Fleet,
+    /// The same seed gives the same numbers.
+    pub seed: u64,
+    /// Runs, at least 1.
+    pub replications: u64,
+}
+
+/// The tallies of blocks by their number.
+pub type Blocks = BTreeMap<u64, Tally>;
+
+/// What a campaign says. Probabilities are within the horizon.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// Runs.
+    pub replications: u64,
+    /// Events that were handled.
+    pub events: u64,
+    /// Groups lost, in all runs.
+    pub groups_lost: u64,
+    /// Groups leaked, in all runs.
+    pub groups_leaked: u64,
+    /// That a group is lost.
+    pub loss_of_a_group: Estimate,
+    /// That any group of the fleet is.
+    pub loss_of_any: Estimate,
+    /// That the secret of a group leaks.
+    pub leak_of_a_group: Estimate,
+    /// That the secret of any group does.
+    pub leak_of_any: Estimate,
+    /// Share of the time in which a group that is not lost cannot be read; `None` if that is too rare
+    /// for an interval.
+    pub unreadable: Option<Estimate>,
+    /// Bytes that repairs move, a machine and year.
+    pub repair_bytes_per_node_year: Option<Estimate>,
+    /// Machines that died, a machine and year.
+    pub deaths_per_node_year: f64,
+    /// Replacements of machines that were alive or came back, a machine and year.
+    pub false_repairs_per_node_year: f64,
+    /// That a group is lost by the end of each of equal parts of the horizon.
+    pub loss_curve: Vec<CurvePoint>,
+    /// That the secret of a group leaks by then.
+    pub leak_curve: Vec<CurvePoint>,
+}
+
+/// A probability that grows with time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct CurvePoint {
+    /// Since the start.
+    pub years: f64,
+    /// The estimate.
+    pub value: f64,
+    /// Its interval; `None` after too few events.
+    pub interval: Option<[f64; 2]>,
+}
+
+impl Campaign {
+    /// How many blocks there are.
+    pub fn blocks(&self) -> u64 {
+        BLOCKS.min(self.replications)
+    }
+
+    /// Runs the block of this number, which is below [`blocks`](Self::blocks).
+    pub fn run_block(&self, block: u64) -> Tally {
+        let start = |block: u64| {
+            (u128::from(self.replications) * u128::from(block) / u128::from(self.blocks())) as u64
+        };
+        let mut tally = Tally::new();
+        for replication in start(block)..start(block + 1) {
+            simulate(&self.fleet, self.seed, replication, &mut tally);
+        }
+        tally
+    }
+
+    /// The blocks of shard `index` of `shards`, 0 <= index < shards: every `shards`-th.
+    pub fn shard(&self, index: u64, shards: u64) -> impl Iterator<Item = u64> + use<> {
+        (index..self.blocks()).step_by(usize::try_from(shards).unwrap_or(usize::MAX))
+    }
+
+    /// Runs all blocks.
+    pub fn run(&self) -> Blocks {
+        (0..self.blocks()).map(|block| (block, self.run_block(block))).collect()
+    }
+
+    /// Sums up all blocks, with intervals of this confidence.
+    pub fn summary(&self, blocks: &Blocks, confidence: f64) -> Summary {
+        let mut total = Tally::new();
+        blocks.values().for_each(|tally| total.add(tally));
+        let any = |hits| Estimate::of_probability(hits, total.replications, confidence);
+        let node_years = self.node_years(&total);
+        let bytes: Vec<[f64; 2]> = blocks
+            .values()
+            .map(|tally| [tally.repair_bytes as f64, self.node_years(tally)])
+            .collect();
+        let loss_of_any = any(total.replications_with_loss);
+        let leak_of_any = any(total.replications_with_leak);
+        Summary {
+            replications: total.replications,
+            events: total.events,
+            groups_lost: total.groups_lost,
+            groups_leaked: total.groups_leaked,
+            loss_of_a_group: self.of_a_group(blocks, |tally| tally.groups_lost, loss_of_any),
+            loss_of_any,
+            leak_of_a_group: self.of_a_group(blocks, |tally| tally.groups_leaked, leak_of_any),
+            leak_of_any,
+            unreadable: unreadable(blocks, confidence),
+            repair_bytes_per_node_year: Estimate::of_ratio(&bytes, confidence),
+            deaths_per_node_year: total.deaths as f64 / node_years,
+            false_repairs_per_node_year: total.false_repairs as f64 / node_years,
+            loss_curve: self.curve(blocks, |tally| &tally.losses, confidence),
+            leak_curve: self.curve(blocks, |tally| &tally.leaks, confidence),
+        }
+    }
+
+    fn group_runs(&self, tally: &Tally) -> f64 {
+        (u128::from(tally.replications) * u128::from(self.fleet.groups)) as f64
+    }
+
+    fn node_years(&self, tally: &Tally) -> f64 {
+        let years = self.fleet.horizon as f64 / YEAR as f64;
+        tally.replications as f64 * f64::from(self.fleet.nodes) * years
+    }
+
+    /// The probability that an event befalls a given group; after too few events all that is known is
+    /// that it is at most that of any.
+    fn of_a_group(&self, blocks: &Blocks, hits: fn(&Tally) -> u64, any: Estimate) -> Estimate {
+        let all: u64 = blocks.values().map(hits).sum();
+        self.of_hits(blocks, hits, any.confidence).unwrap_or_else(|| {
+            let runs: f64 = blocks.values().map(|tally| self.group_runs(tally)).sum();
+            Estimate { value: all as f64 / runs, interval: [0.0, any.interval[1]], ..any }
+        })
+    }
+
+    /// The probability of an event that befalls each group at most once in a run. Groups share
+    /// machines, so the events of several are no independent trials: Student's interval over blocks,
+    /// or `None` after too few events.
+    fn of_hits(
+        &self,
+        blocks: &Blocks,
+        hits: impl Fn(&Tally) -> u64,
+        confidence: f64,
+    ) -> Option<Estimate> {
+        let all: u64 = blocks.values().map(&hits).sum();
+        if self.fleet.groups == 1 {
+            let runs = blocks.values().map(|tally| tally.replications).sum();
+            return Some(Estimate::of_probability(all, runs, confidence));
+        }
+        // Blocks differ by a replication in length, so it is a ratio.
+        let pairs: Vec<[f64; 2]> =
+            blocks.values().map(|tally| [hits(tally) as f64, self.group_runs(tally)]).collect();
+        Estimate::of_ratio(&pairs, confidence).filter(|_| all >= EVENTS_MIN)
+    }
+
+    fn curve(
+        &self,
+        blocks: &Blocks,
+        counts: fn(&Tally) -> &Vec<u64>,
+        confidence: f64,
+    ) -> Vec<CurvePoint> {
+        let runs: f64 = blocks.values().map(|tally| self.group_runs(tally)).sum();
+        let horizon_years = self.fleet.horizon as f64 / YEAR as f64;
+        let point = |last: usize| {
+            let hits = |tally: &Tally| counts(tally)[..=last].iter().sum::<u64>();
+            let all: u64 = blocks.values().map(hits).sum();
+            CurvePoint {
+                years: horizon_years * (last + 1) as f64 / CURVE_POINTS as f64,
+                value: all as f64 / runs,
+                interval: self.of_hits(blocks, hits, confidence).map(|estimate| estimate.interval),
+            }
+        };
+        (0..CURVE_POINTS).map(point).collect()
+    }
+}
+
+fn unreadable(blocks: &Blocks, confidence: f64) -> Option<Estimate> {
+    let with_any = blocks.values().filter(|tally| tally.unreadable > 0).count();
+    if 2 * with_any < blocks.len() {
+        return None;
+    }
+    let pairs: Vec<[f64; 2]> =
+        blocks.values().map(|tally| [tally.unreadable as f64, tally.survived as f64]).collect();
+    Estimate::of_ratio(&pairs, confidence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::{Attack, Hostile, Repair, RepairTime, Traffic};
+    use crate::random::Law;
+    use crate::time::HOUR;
+
+    fn hours(mean: f64) -> Law {
+        Law::Exponential { mean: mean * HOUR as f64 }
+    }
+
+    fn campaign(groups: u32, replications: u64) -> Campaign {
+        let fleet = Fleet {
+            nodes: 12,
+            zones: 12,
+            groups,
+            n: 6,
+            k: 3,
+            lives: vec![hours(200.0)],
+            absence: None,
+            detection: hours(1.0),
+            repair: Repair::Each(RepairTime::Law(hours(10.0))),
+            traffic: Traffic { d: 4, repair_bytes: 10, decode_bytes: 30 },
+            attack: Some(Attack { hostile: Hostile::Each(0.1), k_key: 4, epoch: Some(100 * HOUR) }),
+            horizon: 1000 * HOUR,
+        };
+        Campaign { fleet, seed: 4, replications }
+    }
+
+    #[test]
+    fn blocks_divide_all_replications_whoever_runs_them() {
+        let campaign = campaign(2, 150);
+        let blocks = campaign.run();
+        assert_eq!(blocks.values().map(|tally| tally.replications).sum::<u64>(), 150);
+        for shards in [1, 4, 16, 100] {
+            let mut merged = Blocks::new();
+            for shard in (0..shards).rev() {
+                merged.extend(campaign.shard(shard, shards).map(|i| (i, campaign.run_block(i))));
+            }
+            assert_eq!(blocks, merged);
+            assert_eq!(campaign.summary(&blocks, 0.95), campaign.summary(&merged, 0.95));
+        }
+    }
+
+    #[test]
+    fn probabilities_of_one_group_and_of_any_fit_together() {
+        let campaign = campaign(5, 400);
+        let summary = campaign.summary(&campaign.run(), 0.95);
+        assert!(summary.loss_of_a_group.value <= summary.loss_of_any.value);
+        assert!(summary.loss_of_any.value <= 5.0 * summary.loss_of_a_group.value);
+        assert_eq!(summary.loss_curve.len(), CURVE_POINTS);
+        let end = summary.loss_curve[63];
+        assert!((end.value - summary.loss_of_a_group.value).abs() < 1e-12);
+        assert_eq!(end.interval, Some(summary.loss_of_a_group.interval));
+        let leaks: Vec<f64> = summary.leak_curve.iter().map(|point| point.value).collect();
+        assert!(leaks.is_sorted() && leaks[63] > 0.0);
+        let deaths = 8760.0 / 211.0;
+        assert!((summary.deaths_per_node_year / deaths - 1.0).abs() < 0.05);
+        let bytes = summary.repair_bytes_per_node_year.map_or(0.0, |bytes| bytes.value);
+        assert!(bytes > 10.0 * deaths * 2.4 && bytes < 12.0 * deaths * 2.6, "{bytes}");
+    }
+
+    #[test]
+    fn rare_events_get_no_more_than_an_upper_end() {
+        let mut campaign = campaign(3, 40);
+        campaign.fleet.lives = vec![hours(1e6)];
+        let summary = campaign.summary(&campaign.run(), 0.95);
+        assert_eq!((summary.groups_lost, summary.loss_of_a_group.value), (0, 0.0));
+        assert_eq!(summary.loss_of_a_group.interval, [0.0, summary.loss_of_any.interval[1]]);
+        assert_eq!(summary.unreadable, None);
+    }
+}

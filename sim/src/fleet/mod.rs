@@ -1,0 +1,321 @@
+//! Fast mode: machines that live, pause, die and are replaced, and the groups they hold, on counts.
+//!
+//! A [`Fleet`] is the model, [`simulate`] one run of it, [`Tally`] what is counted. Everything is
+//! kept in flat arrays: a byte for each share, a few bytes for each group, one pending event for
+//! each machine.
+//!
+//! # What happens
+//! At the start every machine is up and every share is in its place.
+//! - **Death.** A machine draws one life from each law of `lives` and dies at the first end. Its
+//!   shares are gone. A group with fewer than `k` shares is lost and stays so.
+//! - **Pause.** With an [`Absence`], a machine is up for a session, then away; its shares exist but do
+//!   not answer. Who is away for longer than the time-out is taken for dead.
+//! - **Notice.** A death is known after `detection`.
+//! - **Repair.** As [`Repair`] says. A repair of a share reads from `d` others, or, if fewer are
+//!   left, from `k` whole fragments. If a machine that was only taken for dead returns before its
+//!   repair has ended, the repair is called off.
+//! - **Newcomer.** The machine that takes the place is new: new lives, and hostile or honest by a new
+//!   draw of the [`Attack`].
+//! - **Exposure.** A share that a hostile machine holds or gets is exposed until the next refresh. A
+//!   group of which `k_key` shares are exposed in one epoch has leaked, once and for ever. At a
+//!   refresh, only shares that hostile machines hold then are exposed.
+//!
+//! What falls on the same nanosecond comes in this order: refreshes, ended repairs, returns and ends
+//! of sessions, notices, deaths; then by number.
+
+mod placement;
+mod replication;
+mod tally;
+
+pub use placement::Placement;
+pub(crate) use replication::Run;
+pub use replication::simulate;
+pub use tally::{CURVE_POINTS, Tally};
+
+use crate::random::Law;
+use crate::time::Nanoseconds;
+
+/// A network and what it is to survive. Spans are nanoseconds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fleet {
+    /// Machines, 1 to 2^31.
+    pub nodes: u32,
+    /// Places that fail together, 1 to `nodes`; machine i is in zone i modulo this. A group has its
+    /// slots in as many zones as it can.
+    pub zones: u32,
+    /// Placement groups.
+    pub groups: u32,
+    /// Slots of a group, on distinct machines.
+    pub n: u8,
+    /// Shares without which a group is lost.
+    pub k: u8,
+    /// What machines die of.
+    pub lives: Vec<Law>,
+    /// Pauses, if there are any.
+    pub absence: Option<Absence>,
+    /// From a death to its being known.
+    pub detection: Law,
+    /// How lost shares come back.
+    pub repair: Repair,
+    /// What it moves.
+    pub traffic: Traffic,
+    /// Who collects shares.
+    pub attack: Option<Attack>,
+    /// When a run ends.
+    pub horizon: Nanoseconds,
+}
+
+/// How machines come and go without losing anything.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Absence {
+    /// How long a machine is up.
+    pub session: Law,
+    /// How long it is away then.
+    pub length: Law,
+    /// Who is away for longer is taken for dead.
+    pub timeout: Nanoseconds,
+}
+
+/// How lost shares come back.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Repair {
+    /// Every machine that is known to be lost is replaced on its own.
+    Each(RepairTime),
+    /// One machine after the other, in the order of notice.
+    OneByOne(RepairTime),
+    /// Newcomers take the places of dead machines at once, without shares. While at least
+    /// `threshold` lost shares of a group are known, one repair of the group is pending, and it
+    /// brings all its shares back, those that are not known too.
+    Together {
+        /// How long the repair of a group takes.
+        time: Law,
+        /// At least 1.
+        threshold: u8,
+    },
+}
+
+/// How long it takes to fill a newcomer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RepairTime {
+    /// A span by a law.
+    Law(Law),
+    /// What it moves for all its shares, at so many bytes a second.
+    BytesPerSecond(f64),
+}
+
+/// What the repair of one share moves, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// Helpers that it takes.
+    pub d: u8,
+    /// With d helpers.
+    pub repair_bytes: u64,
+    /// With fewer, by decoding from k fragments.
+    pub decode_bytes: u64,
+}
+
+/// An attacker who keeps what any of its machines ever held.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Attack {
+    /// How many machines are hostile.
+    pub hostile: Hostile,
+    /// Shares of one epoch that give the secret.
+    pub k_key: u8,
+    /// From one refresh to the next; `None` for never.
+    pub epoch: Option<Nanoseconds>,
+}
+
+/// Which machines are hostile.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Hostile {
+    /// Each one, old and new, with this probability.
+    Each(f64),
+    /// Exactly so many at the start, drawn evenly; a newcomer with the same share.
+    Exactly(u32),
+}
+
+impl Hostile {
+    /// The probability that a newcomer is hostile.
+    fn of_newcomers(self, nodes: u32) -> f64 {
+        match self {
+            Self::Each(share) => share,
+            Self::Exactly(count) => f64::from(count) / f64::from(nodes),
+        }
+    }
+}
+
+impl Fleet {
+    /// Bytes of memory that one run takes, about.
+    pub fn memory_bytes(&self) -> u64 {
+        let (nodes, groups) = (u64::from(self.nodes), u64::from(self.groups));
+        let shares = groups * u64::from(self.n);
+        let events = match self.repair {
+            Repair::Together { .. } => nodes + groups + shares,
+            _ => nodes,
+        };
+        9 * shares + 16 * groups + 48 * nodes + 20 * events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::estimate::Estimate;
+    use crate::exact::{Binomial, CountLaw, LeakModel, Redundancy, RepairRates};
+    use crate::time::HOUR;
+
+    fn hours(mean: f64) -> Law {
+        Law::Exponential { mean: mean * HOUR as f64 }
+    }
+
+    /// One group of (6, 3) on six machines that live 100 h and are repaired in 10 h.
+    pub(super) fn small_fleet() -> Fleet {
+        Fleet {
+            nodes: 6,
+            zones: 1,
+            groups: 1,
+            n: 6,
+            k: 3,
+            lives: vec![hours(100.0)],
+            absence: None,
+            detection: Law::Fixed(0.0),
+            repair: Repair::Each(RepairTime::Law(hours(10.0))),
+            traffic: Traffic { d: 4, repair_bytes: 10, decode_bytes: 30 },
+            attack: None,
+            horizon: 2000 * HOUR,
+        }
+    }
+
+    fn tally(fleet: &Fleet, replications: u64) -> Tally {
+        let mut tally = Tally::new();
+        (0..replications).for_each(|replication| simulate(fleet, 1, replication, &mut tally));
+        tally
+    }
+
+    fn assert_probability(hits: u64, trials: u64, expected: f64) {
+        let estimate = Estimate::of_probability(hits, trials, 0.999);
+        assert!(estimate.holds(expected), "{expected} is not in {estimate:?}");
+    }
+
+    #[test]
+    fn losses_are_those_of_the_chain() {
+        let chain = |repair| Redundancy { n: 6, k: 3, failure_rate: 0.01, repair };
+        let law = || RepairTime::Law(hours(10.0));
+        let together = |threshold, detection| Fleet {
+            repair: Repair::Together { time: hours(10.0), threshold },
+            detection,
+            ..small_fleet()
+        };
+        for (fleet, repair) in [
+            (small_fleet(), RepairRates::Each { rate: 0.1, detection_rate: f64::INFINITY }),
+            (
+                Fleet { repair: Repair::OneByOne(law()), ..small_fleet() },
+                RepairRates::OneByOne { rate: 0.1 },
+            ),
+            (
+                together(2, hours(5.0)),
+                RepairRates::Together { rate: 0.1, threshold: 2, detection_rate: 0.2 },
+            ),
+            (
+                together(3, Law::Fixed(0.0)),
+                RepairRates::Together { rate: 0.1, threshold: 3, detection_rate: f64::INFINITY },
+            ),
+        ] {
+            let tally = tally(&fleet, 1500);
+            assert_probability(tally.groups_lost, 1500, chain(repair).loss_probability(2000.0));
+            assert_eq!(tally.losses.iter().sum::<u64>(), tally.groups_lost);
+        }
+    }
+
+    #[test]
+    fn leaks_are_those_of_the_closed_forms() {
+        let attack = |epoch| Attack { hostile: Hostile::Each(0.1), k_key: 4, epoch };
+        // Nothing is lost: machines are replaced at once.
+        let fleet = |epoch| Fleet {
+            repair: Repair::Each(RepairTime::Law(Law::Fixed(0.0))),
+            attack: Some(attack(epoch)),
+            horizon: 400 * HOUR,
+            ..small_fleet()
+        };
+        let model = LeakModel { n: 6, k: 4, hostile: 0.1, replacement_rate: 0.01 };
+        let without = tally(&fleet(None), 2000);
+        assert_probability(without.groups_leaked, 2000, model.without_refresh(400.0));
+        let with = tally(&fleet(Some(60 * HOUR)), 6000);
+        assert_probability(with.groups_leaked, 6000, model.with_refresh(400.0, 60.0));
+        assert_eq!((with.groups_lost, with.leaks.iter().sum()), (0, with.groups_leaked));
+    }
+
+    #[test]
+    fn an_exact_number_of_hostile_machines_is_hypergeometric() {
+        let fleet = Fleet {
+            nodes: 40,
+            groups: 30,
+            lives: vec![],
+            attack: Some(Attack { hostile: Hostile::Exactly(10), k_key: 4, epoch: None }),
+            ..small_fleet()
+        };
+        let tally = tally(&fleet, 300);
+        let law = crate::exact::Hypergeometric { population: 40, marked: 10, drawn: 6 };
+        // Groups share machines, so the count varies a little more than a binomial one.
+        let (expected, trials) = (law.at_least(4), 9000.0);
+        let deviation = (tally.groups_leaked as f64 / trials - expected).abs();
+        assert!(deviation < 5.0 * (expected / trials).sqrt(), "{deviation} of {expected}");
+    }
+
+    #[test]
+    fn pauses_make_groups_unreadable_for_a_while() {
+        let absence =
+            Absence { session: hours(8.0), length: hours(2.0), timeout: crate::time::NEVER };
+        let fleet = Fleet { lives: vec![], absence: Some(absence), ..small_fleet() };
+        let tally = tally(&fleet, 60);
+        let share = tally.unreadable as f64 / tally.survived as f64;
+        let expected = Binomial { n: 6, p: 0.8 }.at_most(2);
+        assert!((share / expected - 1.0).abs() < 0.1, "{share} is not {expected}");
+        assert_eq!((tally.deaths, tally.false_repairs, tally.groups_lost), (0, 0, 0));
+    }
+
+    #[test]
+    fn short_time_outs_repair_who_was_only_away() {
+        let absence = Absence { session: hours(8.0), length: hours(2.0), timeout: HOUR };
+        for repair in [
+            Repair::Each(RepairTime::Law(hours(1.0))),
+            Repair::OneByOne(RepairTime::Law(hours(1.0))),
+            Repair::Together { time: hours(1.0), threshold: 1 },
+        ] {
+            let fleet = Fleet { absence: Some(absence.clone()), repair, ..small_fleet() };
+            let tally = tally(&fleet, 20);
+            assert!(tally.false_repairs > 1000, "{tally:?}");
+        }
+    }
+
+    #[test]
+    fn repairs_move_what_the_code_says() {
+        let fleet =
+            Fleet { repair: Repair::Each(RepairTime::Law(Law::Fixed(0.0))), ..small_fleet() };
+        let tally = tally(&fleet, 20);
+        assert_eq!(tally.deaths, tally.shares_repaired);
+        assert_eq!(tally.repair_bytes, 10 * u128::from(tally.shares_repaired));
+        // Below d = 4 others a repair decodes.
+        let slow = Fleet { repair: Repair::Each(RepairTime::Law(hours(60.0))), ..small_fleet() };
+        let slow = self::tally(&slow, 20);
+        assert!(slow.repair_bytes > 10 * u128::from(slow.shares_repaired));
+        assert!(slow.repair_bytes < 30 * u128::from(slow.shares_repaired));
+    }
+
+    #[test]
+    fn a_run_is_a_function_of_seed_and_number() {
+        let fleet = Fleet { nodes: 20, groups: 8, zones: 3, ..small_fleet() };
+        let whole = tally(&fleet, 12);
+        let mut parts = Tally::new();
+        for replication in (0..12).rev() {
+            let mut part = Tally::new();
+            simulate(&fleet, 1, replication, &mut part);
+            parts.add(&part);
+        }
+        assert_eq!(whole, parts);
+        assert_eq!(
+            (whole.events, whole.groups_lost),
+            (tally(&fleet, 12).events, whole.groups_lost)
+        );
+    }
+}

@@ -1,0 +1,72 @@
+//! Another future for the same past.
+
+use super::{KNOWN, MISSING, Phase, Run, class};
+use crate::fleet::{Repair, RepairTime};
+use crate::random::Purpose;
+use crate::time::Nanoseconds;
+
+impl Run<'_> {
+    /// Gives another future to the same past: what is under way is drawn again, given how long it has
+    /// lasted. For fleets without pauses.
+    pub(crate) fn draw_future(&mut self, replication: u64) {
+        self.source = self.source.of_replication(replication);
+        for node in 0..self.fleet.nodes {
+            self.draw_node_future(node);
+        }
+        let Repair::Together { time, threshold } = &self.fleet.repair else { return };
+        for share in 0..self.share.len() as u32 {
+            if self.share[share as usize] & (MISSING | KNOWN) == MISSING {
+                let number = self.notices[share as usize];
+                let draw = self.source.draw(self.share_entity(share), Purpose::Detection, number);
+                let age = self.now - self.lost_at[share as usize];
+                let left = self.fleet.detection.residual(age, draw.uniform());
+                self.schedule_after(self.share_entity(share), class::NOTICE, left);
+            }
+        }
+        for group in 0..self.known.len() {
+            if self.known[group] < *threshold {
+                continue;
+            }
+            let entity = self.group_entity(group as u32);
+            let draw = self.source.draw(entity, Purpose::Repair, self.group_repairs[group]);
+            let left = time.residual(self.now - self.repair_began[group], draw.uniform());
+            self.schedule_after(entity, class::REPAIRED, left);
+        }
+    }
+
+    fn draw_node_future(&mut self, node: u32) {
+        let age = self.now - self.since[node as usize];
+        let incarnation = self.incarnation[node as usize];
+        match self.phase[node as usize] {
+            Phase::Up => {
+                let life = self.life(node, |law, uniform| {
+                    law.residual(self.now - self.born[node as usize], uniform)
+                });
+                self.death[node as usize] = self.now.saturating_add(life);
+                self.schedule_after(node, class::DEATH, life);
+            }
+            Phase::Unnoticed => {
+                let draw = self.source.draw(node, Purpose::Detection, incarnation);
+                let left = self.fleet.detection.residual(age, draw.uniform());
+                self.schedule_after(node, class::NOTICE, left);
+            }
+            Phase::Repairing => {
+                let (Repair::Each(RepairTime::Law(law)) | Repair::OneByOne(RepairTime::Law(law))) =
+                    &self.fleet.repair
+                else {
+                    return;
+                };
+                let number = self.repairs[node as usize];
+                let draw = self.source.draw(node, Purpose::Repair, number);
+                self.filled[node as usize] =
+                    self.now.saturating_add(law.residual(age, draw.uniform()));
+                self.queue.schedule(node, class::REPAIRED, self.filled[node as usize]);
+            }
+            Phase::Queued | Phase::Away => {}
+        }
+    }
+
+    fn schedule_after(&mut self, entity: u32, class: u8, span: Nanoseconds) {
+        self.queue.schedule(entity, class, self.now.saturating_add(span));
+    }
+}

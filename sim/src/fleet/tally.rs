@@ -1,0 +1,114 @@
+//! What a run counts: whole numbers only, so that sums do not depend on their order.
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Nanoseconds;
+
+/// Points of a curve over the horizon.
+pub const CURVE_POINTS: usize = 64;
+
+/// Counts of some replications of a fleet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Runs.
+    pub replications: u64,
+    /// Events that were handled.
+    pub events: u64,
+    /// Groups that were lost.
+    pub groups_lost: u64,
+    /// Runs in which one was.
+    pub replications_with_loss: u64,
+    /// Groups whose secret leaked.
+    pub groups_leaked: u64,
+    /// Runs in which one did.
+    pub replications_with_leak: u64,
+    /// Machines that died.
+    pub deaths: u64,
+    /// Replacements of machines that were not dead, and such that were called off.
+    pub false_repairs: u64,
+    /// Shares that were repaired.
+    pub shares_repaired: u64,
+    /// Bytes that repairs moved.
+    #[serde(with = "decimal")]
+    pub repair_bytes: u128,
+    /// Nanoseconds in which a group that is not lost cannot be read, over all groups.
+    #[serde(with = "decimal")]
+    pub unreadable: u128,
+    /// Nanoseconds from the start to the loss or to the horizon, over all groups.
+    #[serde(with = "decimal")]
+    pub survived: u128,
+    /// Losses by time: the i-th number is of those in the i-th of equal parts of the horizon.
+    pub losses: Vec<u64>,
+    /// Leaks by time.
+    pub leaks: Vec<u64>,
+}
+
+impl Tally {
+    /// Of no replications.
+    pub fn new() -> Self {
+        Self {
+            replications: 0,
+            events: 0,
+            groups_lost: 0,
+            replications_with_loss: 0,
+            groups_leaked: 0,
+            replications_with_leak: 0,
+            deaths: 0,
+            false_repairs: 0,
+            shares_repaired: 0,
+            repair_bytes: 0,
+            unreadable: 0,
+            survived: 0,
+            losses: vec![0; CURVE_POINTS],
+            leaks: vec![0; CURVE_POINTS],
+        }
+    }
+
+    /// Adds the counts of other replications.
+    pub fn add(&mut self, other: &Self) {
+        self.replications += other.replications;
+        self.events += other.events;
+        self.groups_lost += other.groups_lost;
+        self.replications_with_loss += other.replications_with_loss;
+        self.groups_leaked += other.groups_leaked;
+        self.replications_with_leak += other.replications_with_leak;
+        self.deaths += other.deaths;
+        self.false_repairs += other.false_repairs;
+        self.shares_repaired += other.shares_repaired;
+        self.repair_bytes += other.repair_bytes;
+        self.unreadable += other.unreadable;
+        self.survived += other.survived;
+        let add_curve = |curve: &mut Vec<u64>, other: &Vec<u64>| {
+            curve.iter_mut().zip(other).for_each(|(count, other)| *count += other);
+        };
+        add_curve(&mut self.losses, &other.losses);
+        add_curve(&mut self.leaks, &other.leaks);
+    }
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// As a text, since few readers of JSON take whole numbers beyond 2^64.
+mod decimal {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(value: &u128, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&value.to_string())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<u128, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// The part of the horizon in which a moment lies.
+pub(super) fn curve_point(now: Nanoseconds, horizon: Nanoseconds) -> usize {
+    let point = u128::from(now) * CURVE_POINTS as u128 / u128::from(horizon.max(1));
+    (point as usize).min(CURVE_POINTS - 1)
+}

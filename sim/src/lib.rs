@@ -1,0 +1,96 @@
+//! Reliability and risk of a Kakera network, together.
+//!
+//! Repair is what keeps data alive, and what carries shares from machine to machine until an attacker
+//! has seen enough of them. So one model answers both: how likely a group is lost, and how likely its
+//! secret leaks, with what repair traffic.
+//!
+//! # The ladder
+//! 1. **Exact** ([`exact`], `kakera sim calc`): closed forms and Markov chains, to a relative 1e-9
+//!    down to the smallest numbers of a double. Everything must be without memory.
+//! 2. **Counting** ([`fleet`] and [`campaign`], `kakera sim run`): any law, pauses, shared machines,
+//!    an attacker. Good for what happens more than some ten times in all runs.
+//! 3. **Importance sampling** ([`rare::ImportanceSampling`]): rare losses of chains, cycle by cycle.
+//! 4. **Splitting** ([`rare::split_loss_probability`]): rare losses of one group under any law.
+//!
+//! Neighbours are compared in tests over more than twelve decades, and all with published numbers in
+//! [`validation`].
+//!
+//! # A first scenario
+//! ```
+//! use kakera_sim::scenario::Scenario;
+//!
+//! let text = r#"
+//!     [network]
+//!     nodes = 20
+//!     lifetime = { exponential = "30d" }     # machines stay for a month
+//!
+//!     [code]
+//!     data = "mbr(20,8,14)"                  # any 8 fragments give the data back, 14 help a repair
+//!     key = { k = 10, d = 11 }               # any 10 key shares give the key
+//!
+//!     [repair]
+//!     time = { fixed = "0s" }                # lost slots are filled at once
+//!
+//!     [attacker]
+//!     hostile = "10%"
+//!     refresh = "never"
+//!
+//!     [run]
+//!     horizon = "1y"
+//!     replications = 400
+//! "#;
+//! let scenario = Scenario::parse(text)?;
+//!
+//! // Nothing is ever lost, and yet this network gives its secret away.
+//! let exact = scenario.exact()?;
+//! assert_eq!(exact.loss_probability, 0.0);
+//! let leak = exact.leak.map(|leak| leak.probability());
+//! assert!(leak.is_some_and(|leak| leak > 0.99));
+//!
+//! // The same by counting; the interval holds the exact answer.
+//! let summary = scenario.campaign.summary(&scenario.campaign.run(), 0.99);
+//! assert!(leak.is_some_and(|leak| summary.leak_of_any.holds(leak)));
+//!
+//! // A refresh every month makes old shares worthless.
+//! let refreshed = Scenario::parse(&text.replace("never", "30d"))?;
+//! let leak = refreshed.exact()?.leak.map(|leak| leak.probability());
+//! assert!(leak.is_some_and(|leak| leak < 0.016));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//! [`scenario`] says what every key means, [`fleet`] what happens in which order.
+//!
+//! # What the numbers mean
+//! - A *group* is n slots on distinct machines. It is lost when fewer than max(k, k_key) of its shares
+//!   exist: that is what `kakera_engine::policy::durability::read_threshold` asks for. It leaks when
+//!   an attacker has held k_key of its shares within one epoch. Both are within the horizon, from a
+//!   full group, and once for ever.
+//! - *Any* is any group of the fleet.
+//! - An *interval* of 95 % holds the true value in 95 % of all seeds. Of probabilities counted over
+//!   independent runs it is Clopper's and Pearson's, which is never too narrow; of all other means
+//!   Student's over blocks of runs. Where too little was seen for that, the interval says only what
+//!   is known: at least zero, and at most the upper end of the probability for any group.
+//! - *Repair bytes* are those that helpers send, of all objects of a group, key shares left out: they
+//!   are some hundred bytes an object.
+//!
+//! # The same numbers for everyone
+//! Time is whole nanoseconds. A random number is a function of seed, replication, machine, purpose and
+//! number ([`random`]), counts are whole numbers, and blocks of replications are summed up in order.
+//! So results do not depend on threads, shards, stops or machines, as far as `ln`, `exp` and `pow` of
+//! the platform agree. Two designs under one seed see the same lives of the same machines.
+//!
+//! # What is not modelled
+//! Outages of whole zones, bandwidth between machines, audits and corruption that nobody sees, loss of
+//! the ledger's quorum, and several kinds of machines in one network.
+
+pub mod campaign;
+pub mod estimate;
+pub mod event;
+pub mod exact;
+pub mod fleet;
+pub mod part;
+pub mod quantity;
+pub mod random;
+pub mod rare;
+pub mod scenario;
+pub mod time;
+pub mod validation;

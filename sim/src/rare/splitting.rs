@@ -1,0 +1,218 @@
+//! Multilevel splitting of fleets, under any law.
+//!
+//! The levels are the shares that a group misses. Runs go on from the moments at which runs of the
+//! stage before first reached their level, each with a future of its own: what is under way is drawn
+//! again, given how long it has lasted. The product of the shares of runs that reach the next level
+//! is an unbiased estimate of the probability of a loss (fixed effort: Garvels, "The splitting method
+//! in rare event simulation", 2000, §3.2).
+
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::estimate::Estimate;
+use crate::fleet::{Fleet, Run};
+use crate::random::Source;
+
+/// Independent estimates, whose spread gives the interval.
+const BATCHES: u64 = 20;
+
+/// The loss probability of a fleet by splitting.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Splitting {
+    /// Within the horizon.
+    pub estimate: Estimate,
+    /// The share of runs that came from each level to the next, over all batches. The last leads to
+    /// the loss.
+    pub passed: Vec<f64>,
+}
+
+/// Why there is no estimate.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum SplittingError {
+    /// The levels are those of one group.
+    #[error("splitting takes one group, and there are {0}; try: groups = 1")]
+    Groups(u32),
+    /// A pause cannot be drawn again yet.
+    #[error("splitting takes machines that do not pause; try: leave [absence] out")]
+    Pauses,
+    /// Some level was never passed.
+    #[error("no run came beyond {level} missing shares; try: more runs than {runs}")]
+    TooFewRuns {
+        /// The level that was not left.
+        level: usize,
+        /// Runs of a stage and batch.
+        runs: u64,
+    },
+}
+
+/// The probability that the group of a fleet is lost within its horizon, from `runs` >= 2 runs of
+/// each stage in each of 20 batches.
+pub fn split_loss_probability(
+    fleet: &Fleet,
+    seed: u64,
+    runs: u64,
+    confidence: f64,
+) -> Result<Splitting, SplittingError> {
+    if fleet.groups != 1 {
+        return Err(SplittingError::Groups(fleet.groups));
+    }
+    if fleet.absence.is_some() {
+        return Err(SplittingError::Pauses);
+    }
+    let levels = usize::from(fleet.n - fleet.k) + 1;
+    let mut passed = vec![0.0; levels];
+    let mut products = Vec::new();
+    for batch in 0..BATCHES {
+        let shares = batch_shares(fleet, seed, runs, batch, levels);
+        passed.iter_mut().zip(&shares).for_each(|(sum, share)| *sum += share / BATCHES as f64);
+        products.push(shares.iter().product());
+    }
+    if let Some(level) = passed.iter().position(|&share| share == 0.0) {
+        return Err(SplittingError::TooFewRuns { level, runs });
+    }
+    let mean = Estimate::of_mean(&products, confidence);
+    let estimate = mean.ok_or(SplittingError::TooFewRuns { level: levels, runs })?;
+    Ok(Splitting { estimate, passed })
+}
+
+/// The share of runs that pass each level, in one batch; zero after the first that none passes.
+fn batch_shares(fleet: &Fleet, seed: u64, runs: u64, batch: u64, levels: usize) -> Vec<f64> {
+    let source = Source::new(seed, 0);
+    let mut shares = vec![0.0; levels];
+    let mut entries: Vec<Run<'_>> = Vec::new();
+    for (level, share) in shares.iter_mut().enumerate() {
+        let number = |run: u64| (batch * levels as u64 + level as u64) * runs + run;
+        let begin = |run: u64| match level {
+            0 => Run::new(fleet, source.of_replication(number(run))),
+            // Every entry is the past of as many runs as any other, to one.
+            _ => {
+                let entry = u128::from(run) * entries.len() as u128 / u128::from(runs);
+                let mut begun = entries[entry as usize].clone();
+                begun.draw_future(number(run));
+                begun
+            }
+        };
+        let reached: Vec<Run<'_>> =
+            (0..runs).filter_map(|run| reach(begin(run), level as u8 + 1)).collect();
+        *share = reached.len() as f64 / runs as f64;
+        if reached.is_empty() {
+            break;
+        }
+        entries = reached;
+    }
+    shares
+}
+
+/// The run at the moment at which it reaches a level, if it does.
+fn reach(mut run: Run<'_>, level: u8) -> Option<Run<'_>> {
+    while run.step() {
+        if run.shares_missing() >= level {
+            return Some(run);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+    use crate::exact::{Redundancy, RepairRates};
+    use crate::fleet::{Repair, RepairTime, Traffic};
+    use crate::random::Law;
+    use crate::time::HOUR;
+
+    fn hours(mean: f64) -> Law {
+        Law::Exponential { mean: mean * HOUR as f64 }
+    }
+
+    /// One group on machines that live 100 h.
+    fn fleet(n: u8, k: u8, repair: Repair, detection: Law) -> Fleet {
+        Fleet {
+            nodes: n.into(),
+            zones: 1,
+            groups: 1,
+            n,
+            k,
+            lives: vec![hours(100.0)],
+            absence: None,
+            detection,
+            repair,
+            traffic: Traffic { d: k, repair_bytes: 0, decode_bytes: 0 },
+            attack: None,
+            horizon: 100 * HOUR,
+        }
+    }
+
+    #[test]
+    fn agrees_with_the_chain_over_many_decades() {
+        let mut range: (f64, f64) = (1.0, 0.0);
+        for (n, k, repair_hours) in [(4, 3, 10.0), (10, 5, 8.0), (20, 8, 10.0), (22, 6, 8.0)] {
+            let each = Repair::Each(RepairTime::Law(hours(repair_hours)));
+            let fleet = fleet(n, k, each, Law::Fixed(0.0));
+            let split = split_loss_probability(&fleet, 1, 250, 0.999).unwrap();
+            let group = Redundancy {
+                n: n.into(),
+                k: k.into(),
+                failure_rate: 0.01,
+                repair: RepairRates::Each {
+                    rate: repair_hours.recip(),
+                    detection_rate: f64::INFINITY,
+                },
+            };
+            let exact = group.loss_probability(100.0);
+            assert!(split.estimate.holds(exact), "{exact:e} is not in {split:?}");
+            assert!(split.estimate.relative_half_width() < 1.0, "{split:?}");
+            range = (range.0.min(exact), range.1.max(exact));
+        }
+        assert!(range.1 / range.0 > 1e12, "{range:?}");
+    }
+
+    #[test]
+    fn splits_repairs_of_every_kind() {
+        let lazy = Repair::Together { time: hours(5.0), threshold: 2 };
+        let rates = RepairRates::Together { rate: 0.2, threshold: 2, detection_rate: 0.25 };
+        let serial = Repair::OneByOne(RepairTime::Law(hours(5.0)));
+        for (fleet, repair) in [
+            (fleet(8, 4, lazy, hours(4.0)), rates),
+            (fleet(8, 4, serial, Law::Fixed(0.0)), RepairRates::OneByOne { rate: 0.2 }),
+        ] {
+            let split = split_loss_probability(&fleet, 1, 300, 0.999).unwrap();
+            let exact =
+                Redundancy { n: 8, k: 4, failure_rate: 0.01, repair }.loss_probability(100.0);
+            assert!(split.estimate.holds(exact), "{exact:e} is not in {split:?}");
+        }
+    }
+
+    /// Laws with memory, against counting.
+    #[test]
+    fn agrees_with_counting_under_laws_with_memory() {
+        let hour = HOUR as f64;
+        let restore = Law::Weibull { shape: 2.0, scale: 8.0 * hour, location: 2.0 * hour };
+        let mut fleet = fleet(
+            6,
+            4,
+            Repair::Each(RepairTime::Law(restore)),
+            Law::LogNormal { median: hour, sigma: 1.0 },
+        );
+        fleet.lives = vec![Law::Weibull { shape: 0.7, scale: 150.0 * hour, location: 0.0 }];
+        let split = split_loss_probability(&fleet, 1, 300, 0.99).unwrap();
+        let campaign = crate::campaign::Campaign { fleet, seed: 2, replications: 4000 };
+        let counted = campaign.summary(&campaign.run(), 0.99).loss_of_any;
+        assert!(
+            counted.interval[0] < split.estimate.interval[1]
+                && split.estimate.interval[0] < counted.interval[1],
+            "{counted:?} {split:?}"
+        );
+    }
+
+    #[test]
+    fn says_when_it_cannot() {
+        let each = Repair::Each(RepairTime::Law(hours(1e-6)));
+        let fleet = fleet(6, 2, each, Law::Fixed(0.0));
+        let many = Fleet { groups: 2, ..fleet.clone() };
+        assert_eq!(split_loss_probability(&many, 1, 9, 0.95), Err(SplittingError::Groups(2)));
+        let too_few = split_loss_probability(&fleet, 1, 9, 0.95);
+        assert_eq!(too_few, Err(SplittingError::TooFewRuns { level: 1, runs: 9 }));
+    }
+}

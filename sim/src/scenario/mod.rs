@@ -1,0 +1,476 @@
+//! Scenarios: a network, what it stores and what befalls it, as a TOML text.
+//!
+//! ```toml
+//! [network]
+//! nodes = 25                                # machines
+//! zones = 5                                 # places that fail together [nodes]
+//! lifetime = { exponential = "4y" }         # a law, or a list of causes of death
+//!
+//! [code]
+//! data = "mbr(20,8,14)"                     # as `kakera codes` names them
+//! key = { k = 10, d = 11 }                  # the code of V [none: nothing to leak]
+//!
+//! [objects]
+//! groups = 1                                # placement groups [1]
+//! bytes_per_group = "40GiB"                 # of all objects of a group [1GiB]
+//!
+//! [repair]
+//! mode = "each"                             # each, one-by-one or together
+//! detection = { fixed = "1h" }              # from a death to its being known [at once]
+//! time = { exponential = "12h" }            # or rate = "10MB/s"
+//!
+//! [pauses]                                  # [machines never pause]
+//! session = { lognormal = { median = "9h", sigma = 1.0 } }
+//! length = { exponential = "3h" }
+//! timeout = "1d"                            # who is away for longer is taken for dead
+//!
+//! [attacker]                                # [nobody]
+//! hostile = "10%"                           # of machines, or machines = 3
+//! refresh = "30d"                           # or "never" ["never"]
+//!
+//! [run]
+//! horizon = "1y"
+//! replications = 10000                      # [10000]
+//! seed = 7                                  # [1]
+//! confidence = "99%"                        # of every interval ["95%"]
+//! ```
+//! What stands in brackets holds where a key is left out. A law is one of
+//! `{ exponential = MEAN }`, `{ fixed = SPAN }`, `{ weibull = { shape, scale, location } }`,
+//! `{ lognormal = { median, sigma } }`, `{ empirical = [SPAN, …] }` and `"never"`. Spans have a unit:
+//! ms, s, min, h, d, w or y (365 days); sizes too: B, KB, MB, GB, TB, KiB, MiB, GiB or TiB. What
+//! happens in a network is said in [`crate::fleet`].
+
+mod exact;
+mod laws;
+mod reader;
+
+pub use exact::{ExactAnswer, Leak, NotExact};
+pub use reader::ScenarioError;
+
+use kakera_engine::code::{CodeKind, CodeParameters};
+use kakera_engine::hash::hash;
+use kakera_engine::keyshare::KeyParameters;
+use kakera_engine::policy::durability;
+
+use crate::campaign::Campaign;
+use crate::exact::{mbr_repair_share, msr_repair_share};
+use crate::fleet::{Absence, Attack, Fleet, Hostile, Repair, RepairTime, Traffic};
+use crate::quantity::{parse_rate, parse_share, parse_size, parse_span};
+use crate::random::Law;
+use crate::time::{NEVER, Nanoseconds, YEAR};
+use laws::{law, laws};
+use reader::Reader;
+
+/// Entities that an event queue can number.
+const SHARES_MAX: u64 = 1 << 30;
+/// Virtual time ends after 584 years.
+const HORIZON_MAX_YEARS: u64 = 500;
+
+/// A scenario that can be run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// The model, and how often it is run.
+    pub campaign: Campaign,
+    /// The data code.
+    pub code: CodeParameters,
+    /// The key code, if there is a secret to keep.
+    pub key: Option<KeyParameters>,
+    /// Bytes of all objects of a group, before coding.
+    pub bytes_per_group: u64,
+    /// Of intervals, from 0 to 1.
+    pub confidence: f64,
+    /// The hash of the text, in hexadecimal.
+    pub hash: String,
+}
+
+impl Scenario {
+    /// Reads a scenario.
+    pub fn parse(text: &str) -> Result<Self, ScenarioError> {
+        let mut root = Reader::parse(text)?;
+        let mut section = |name: &'static str| root.section(name);
+        let (network, code, objects) = (section("network")?, section("code")?, section("objects")?);
+        let (repair, pauses, attacker) =
+            (section("repair")?, section("pauses")?, section("attacker")?);
+        let run = section("run")?;
+        let need = |reader: Option<Reader>, name: &str| {
+            reader.ok_or_else(|| ScenarioError::new(name, "is missing", format!("[{name}]")))
+        };
+        let (nodes, zones, lives) = read_network(need(network, "network")?)?;
+        let (code, key) = read_code(need(code, "code")?, nodes)?;
+        let (groups, bytes_per_group) = read_objects(objects, code.n)?;
+        let (detection, repair) = read_repair(need(repair, "repair")?)?;
+        let absence = pauses.map(read_pauses).transpose()?;
+        let attack = attacker.map(|reader| read_attacker(reader, nodes, key)).transpose()?;
+        let run = read_run(need(run, "run")?)?;
+        root.finish()?;
+        let fleet = Fleet {
+            nodes,
+            zones,
+            groups,
+            n: code.n,
+            k: key.map_or(code.k, |key| durability::read_threshold(&code, &key) as u8),
+            lives,
+            absence,
+            detection,
+            repair,
+            traffic: traffic(&code, key.as_ref(), bytes_per_group),
+            attack,
+            horizon: run.horizon,
+        };
+        let digest = hash("simulation/scenario", &[text.as_bytes()]);
+        Ok(Self {
+            campaign: Campaign { fleet, seed: run.seed, replications: run.replications },
+            code,
+            key,
+            bytes_per_group,
+            confidence: run.confidence,
+            hash: digest[..16].iter().map(|byte| format!("{byte:02x}")).collect(),
+        })
+    }
+
+    /// Bytes on all slots, per byte of the objects.
+    pub fn storage_factor(&self) -> f64 {
+        f64::from(self.code.n) * fragment_share(&self.code)
+    }
+}
+
+/// What a slot stores, per byte of the objects.
+fn fragment_share(code: &CodeParameters) -> f64 {
+    match code.kind {
+        CodeKind::Mbr => mbr_repair_share(code.k.into(), code.d.into()),
+        CodeKind::Rs | CodeKind::Msr | CodeKind::Clay => f64::from(code.k).recip(),
+    }
+}
+
+/// With d helpers what the code moves, with fewer k whole fragments, as `RepairObject` does.
+fn traffic(code: &CodeParameters, key: Option<&KeyParameters>, bytes: u64) -> Traffic {
+    let repair_share = match code.kind {
+        CodeKind::Rs => 1.0,
+        CodeKind::Mbr => mbr_repair_share(code.k.into(), code.d.into()),
+        CodeKind::Msr | CodeKind::Clay => msr_repair_share(code.k.into(), code.d.into()),
+    };
+    let decode_share = f64::from(code.k) * fragment_share(code);
+    let moved = |share: f64| (share * bytes as f64).round() as u64;
+    Traffic {
+        d: key.map_or(code.d, |key| durability::repair_helpers(code, key) as u8),
+        repair_bytes: moved(repair_share),
+        decode_bytes: moved(decode_share),
+    }
+}
+
+fn read_network(mut reader: Reader) -> Result<(u32, u32, Vec<Law>), ScenarioError> {
+    let nodes = reader.count("nodes", 2, 1 << 30)?;
+    let nodes = nodes.ok_or_else(|| reader.missing("nodes", "25"))?;
+    let zones = reader.count("zones", 1, nodes)?.unwrap_or(nodes);
+    let lives = laws(&mut reader, "lifetime")?;
+    reader.finish()?;
+    Ok((nodes as u32, zones as u32, lives))
+}
+
+fn read_code(
+    mut reader: Reader,
+    nodes: u32,
+) -> Result<(CodeParameters, Option<KeyParameters>), ScenarioError> {
+    let at = reader.at("data");
+    let example = "\"mbr(20,8,14)\"";
+    let text = reader.text("data", example)?.ok_or_else(|| reader.missing("data", example))?;
+    let of = |error: &dyn std::fmt::Display| ScenarioError::of(&at, error, "mbr(20,8,14)");
+    let code: CodeParameters = text.parse().map_err(|error| of(&error))?;
+    code.check().map_err(|error| of(&error))?;
+    if u32::from(code.n) > nodes {
+        let message = format!("{code} needs {} machines, and network.nodes is {nodes}", code.n);
+        return Err(ScenarioError::new(at, message, format!("network.nodes = {}", code.n)));
+    }
+    let key = match reader.section("key")? {
+        None => None,
+        Some(mut reader) => {
+            let at = reader.at("k");
+            let k = reader.count("k", 2, 254)?.ok_or_else(|| reader.missing("k", "10"))?;
+            let d = reader.count("d", 2, 254)?.unwrap_or(k);
+            reader.finish()?;
+            let advice = format!("k = {0}, d = {0}", (code.n / 2).max(2));
+            let key = KeyParameters::new(code.n, k as u8, d as u8);
+            Some(key.map_err(|error| ScenarioError::of(at, error, &advice))?)
+        }
+    };
+    reader.finish()?;
+    Ok((code, key))
+}
+
+fn read_objects(reader: Option<Reader>, n: u8) -> Result<(u32, u64), ScenarioError> {
+    let Some(mut reader) = reader else { return Ok((1, 1 << 30)) };
+    let groups = reader.count("groups", 1, SHARES_MAX / u64::from(n))?.unwrap_or(1);
+    let bytes = reader.quantity("bytes_per_group", parse_size)?;
+    reader.finish()?;
+    Ok((groups as u32, bytes.map_or(1 << 30, |bytes| bytes as u64)))
+}
+
+fn read_repair(mut reader: Reader) -> Result<(Law, Repair), ScenarioError> {
+    let detection = law(&mut reader, "detection")?.unwrap_or(Law::Fixed(0.0));
+    let mode = reader.text("mode", "\"each\"")?.unwrap_or_else(|| "each".into());
+    let time = law(&mut reader, "time")?;
+    let rate = reader.quantity("rate", parse_rate)?;
+    let threshold = reader.count("threshold", 1, 254)?;
+    let (mode_at, time_at) = (reader.at("mode"), reader.at("time"));
+    let threshold_at = reader.at("threshold");
+    reader.finish()?;
+    let example = "time = { exponential = \"12h\" }";
+    let repair_time = match (time.clone(), rate) {
+        (Some(law), None) => RepairTime::Law(law),
+        (None, Some(rate)) if rate > 0.0 => RepairTime::BytesPerSecond(rate),
+        (None, Some(_)) => {
+            return Err(ScenarioError::new("repair.rate", "is zero", "rate = \"10MB/s\""));
+        }
+        (None, None) => return Err(ScenarioError::new(time_at, "is missing", example)),
+        (Some(_), Some(_)) => {
+            return Err(ScenarioError::new(time_at, "is given beside a rate", "one of the two"));
+        }
+    };
+    if mode != "together" && threshold.is_some() {
+        let message = format!("belongs to mode \"together\", not \"{mode}\"");
+        return Err(ScenarioError::new(threshold_at, message, "mode = \"together\""));
+    }
+    let repair = match (mode.as_str(), time) {
+        ("each", _) => Repair::Each(repair_time),
+        ("one-by-one", _) => Repair::OneByOne(repair_time),
+        ("together", Some(time)) => {
+            Repair::Together { time, threshold: threshold.unwrap_or(1) as u8 }
+        }
+        ("together", None) => {
+            return Err(ScenarioError::new(time_at, "is missing for mode \"together\"", example));
+        }
+        _ => {
+            let message = format!("there is no mode '{mode}'");
+            return Err(ScenarioError::new(mode_at, message, "each, one-by-one or together"));
+        }
+    };
+    Ok((detection, repair))
+}
+
+fn read_pauses(mut reader: Reader) -> Result<Absence, ScenarioError> {
+    let example = "{ exponential = \"3h\" }";
+    let session = law(&mut reader, "session")?.ok_or_else(|| reader.missing("session", example))?;
+    let length = law(&mut reader, "length")?.ok_or_else(|| reader.missing("length", example))?;
+    let timeout = reader.quantity("timeout", parse_span)?;
+    let timeout = timeout.ok_or_else(|| reader.missing("timeout", "\"1d\""))?;
+    let at = reader.at("session");
+    reader.finish()?;
+    if session == Law::Fixed(0.0) && length == Law::Fixed(0.0) {
+        return Err(ScenarioError::new(at, "never passes any time", example));
+    }
+    Ok(Absence { session, length, timeout: timeout as Nanoseconds })
+}
+
+fn read_attacker(
+    mut reader: Reader,
+    nodes: u32,
+    key: Option<KeyParameters>,
+) -> Result<Attack, ScenarioError> {
+    let at = reader.at("hostile");
+    let share = reader.quantity("hostile", parse_share)?;
+    let machines = reader.count("machines", 0, nodes.into())?;
+    let hostile = match (share, machines) {
+        (Some(share), None) => Hostile::Each(share),
+        (None, Some(machines)) => Hostile::Exactly(machines as u32),
+        _ => {
+            let message = "needs either a share or a number of machines";
+            return Err(ScenarioError::new(at, message, "hostile = \"10%\" or machines = 3"));
+        }
+    };
+    let epoch = match reader.take("refresh") {
+        None => None,
+        Some(value) if value.as_str() == Some("never") => None,
+        Some(value) => {
+            let at = reader.at("refresh");
+            let span = reader::quantity(&at, &value, parse_span)?;
+            if span < 1.0 {
+                return Err(ScenarioError::new(at, "is no time at all", "\"30d\""));
+            }
+            Some(span as Nanoseconds)
+        }
+    };
+    reader.finish()?;
+    let Some(key) = key else {
+        let message = "there is no secret to leak: the key code is missing";
+        return Err(ScenarioError::new("code.key", message, "key = { k = 10, d = 11 }"));
+    };
+    Ok(Attack { hostile, k_key: key.k(), epoch })
+}
+
+struct Run {
+    horizon: Nanoseconds,
+    replications: u64,
+    seed: u64,
+    confidence: f64,
+}
+
+fn read_run(mut reader: Reader) -> Result<Run, ScenarioError> {
+    let horizon = reader.quantity("horizon", parse_span)?;
+    let horizon = horizon.ok_or_else(|| reader.missing("horizon", "\"1y\""))?;
+    let at = reader.at("horizon");
+    let replications = reader.count("replications", 1, 1 << 40)?.unwrap_or(10_000);
+    let seed = reader.count("seed", 0, i64::MAX as u64)?.unwrap_or(1);
+    let confidence = reader.quantity("confidence", parse_share)?.unwrap_or(0.95);
+    let confidence_at = reader.at("confidence");
+    reader.finish()?;
+    if horizon < 1.0 || horizon > (HORIZON_MAX_YEARS * YEAR) as f64 {
+        let message = format!("must be above zero and at most {HORIZON_MAX_YEARS} years");
+        return Err(ScenarioError::new(at, message, "\"1y\""));
+    }
+    if !(0.5..1.0).contains(&confidence) {
+        let message = "must be at least 50% and below 100%";
+        return Err(ScenarioError::new(confidence_at, message, "\"95%\""));
+    }
+    debug_assert!((horizon as Nanoseconds) < NEVER);
+    Ok(Run { horizon: horizon as Nanoseconds, replications, seed, confidence })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+    use crate::time::{DAY, HOUR};
+
+    pub(super) const CLINICS: &str = "\
+[network]
+nodes = 25
+zones = 5
+lifetime = { exponential = \"4y\" }
+[code]
+data = \"mbr(20,8,14)\"
+key = { k = 10, d = 11 }
+[objects]
+groups = 3
+bytes_per_group = \"1GB\"
+[repair]
+detection = { fixed = \"1h\" }
+time = { exponential = \"12h\" }
+[attacker]
+hostile = \"10%\"
+refresh = \"30d\"
+[run]
+horizon = \"1y\"
+replications = 500
+";
+
+    #[test]
+    fn a_scenario_becomes_a_fleet() {
+        let scenario = Scenario::parse(CLINICS).unwrap();
+        let fleet = &scenario.campaign.fleet;
+        assert_eq!((fleet.nodes, fleet.zones, fleet.groups), (25, 5, 3));
+        // Ten key shares and eight fragments: ten slots; fourteen helpers.
+        assert_eq!((fleet.n, fleet.k, fleet.traffic.d), (20, 10, 14));
+        assert_eq!(fleet.detection, Law::Fixed(HOUR as f64));
+        let attack = Attack { hostile: Hostile::Each(0.1), k_key: 10, epoch: Some(30 * DAY) };
+        assert_eq!(fleet.attack, Some(attack));
+        // 2d / (k (2d-k+1)) of a gigabyte.
+        assert_eq!(fleet.traffic.repair_bytes, 166_666_667);
+        assert_eq!(fleet.traffic.decode_bytes, 1_333_333_333);
+        assert!((scenario.storage_factor() - 10.0 / 3.0).abs() < 1e-12);
+        assert_eq!((scenario.campaign.seed, scenario.confidence), (1, 0.95));
+    }
+
+    fn refusal(change: (&str, &str)) -> String {
+        assert!(CLINICS.contains(change.0), "{}", change.0);
+        Scenario::parse(&CLINICS.replacen(change.0, change.1, 1)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn mistakes_are_one_line_that_says_where_and_what_to_write() {
+        for (change, expected) in [
+            (("nodes = 25", "nodess = 25"), "network.nodes: is missing; try: nodes = 25"),
+            (
+                ("zones = 5", "zone = 5"),
+                "network.zone: there is no such key; try: 'zones'; known here are nodes, zones, \
+                 lifetime",
+            ),
+            (("\"4y\"", "\"4\""), "network.lifetime.exponential: '4' has no unit; try: \"4d\""),
+            (("\"4y\"", "4"), "network.lifetime.exponential: '4' has no unit; try: \"4d\""),
+            (
+                ("\"4y\"", "\"-4y\""),
+                "network.lifetime.exponential: '-4y' is below zero; try: \"12h\"",
+            ),
+            (
+                ("{ exponential = \"4y\" }", "\"4y\""),
+                "network.lifetime: does not say which law it follows; try: { exponential = \
+                 \"180d\" }; kinds are exponential, weibull, lognormal, fixed, empirical, and \
+                 \"never\"",
+            ),
+            (
+                ("{ exponential = \"4y\" }", "{ empirical = [] }"),
+                "network.lifetime.empirical: there are no observations; try: { exponential = \
+                 \"180d\" }",
+            ),
+            (
+                ("mbr(20,8,14)", "mbr(20,21,14)"),
+                "code.data: mbr(20,21,14): a code needs 1 <= k <= d < n; try: mbr(20,8,14)",
+            ),
+            (
+                ("mbr(20,8,14)", "mbr(30,8,14)"),
+                "code.data: mbr(30,8,14) needs 30 machines, and network.nodes is 25; try: \
+                 network.nodes = 30",
+            ),
+            (
+                ("d = 11", "d = 15"),
+                "code.key.k: (n, k, d) = (20, 10, 15): k must be at least 2, d must be k or k + 1, \
+                 and n above d; try: k = 10, d = 10",
+            ),
+            (
+                ("groups = 3", "groups = 1000000000000"),
+                "objects.groups: 1000000000000 is not between 1 and 53687091; try: 1",
+            ),
+            (
+                ("groups = 3", "groups = -1"),
+                "objects.groups: -1 is not between 1 and 53687091; try: 1",
+            ),
+            (
+                ("\"10%\"", "\"110%\""),
+                "attacker.hostile: '110%' is not a share from 0 to 100%; try: \"10%\"",
+            ),
+            (
+                ("key = { k = 10, d = 11 }", ""),
+                "code.key: there is no secret to leak: the key code is missing; try: key = { k = 10, d = 11 }",
+            ),
+            (
+                ("\"1y\"", "\"900y\""),
+                "run.horizon: must be above zero and at most 500 years; try: \"1y\"",
+            ),
+            (("[run]", "[runs]"), "run: is missing; try: [run]"),
+            (("nodes = 25", "nodes = = 25"), "line 2: extra"),
+        ] {
+            let message = refusal(change);
+            assert!(message.starts_with(expected), "{change:?}: {message}");
+            assert!(!message.contains('\n') && message.contains("; try: "), "{message}");
+        }
+    }
+
+    #[test]
+    fn laws_take_every_form() {
+        let lives = |text: &str| {
+            let changed = CLINICS.replacen("{ exponential = \"4y\" }", text, 1);
+            Scenario::parse(&changed).map(|scenario| scenario.campaign.fleet.lives)
+        };
+        let hour = HOUR as f64;
+        assert_eq!(
+            lives(
+                "[{ weibull = { shape = 1.12, scale = \"9h\" } }, { fixed = \"5h\" }, \"never\"]"
+            ),
+            Ok(vec![
+                Law::Weibull { shape: 1.12, scale: 9.0 * hour, location: 0.0 },
+                Law::Fixed(5.0 * hour),
+                Law::Never
+            ])
+        );
+        assert_eq!(
+            lives("{ lognormal = { median = \"2h\", sigma = 1 } }"),
+            Ok(vec![Law::LogNormal { median: 2.0 * hour, sigma: 1.0 }])
+        );
+        assert_eq!(
+            lives("{ empirical = [\"3h\", \"1h\"] }"),
+            Ok(vec![Law::Empirical(vec![hour, 3.0 * hour])])
+        );
+        assert!(lives("{ weibull = { shape = 0, scale = \"9h\" } }").is_err());
+        assert!(lives("{ weibull = { shap = 1, scale = \"9h\" } }").is_err());
+        assert!(lives("{ gamma = \"9h\" }").is_err());
+    }
+}
