@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -35,7 +35,7 @@ const SUSPICION: Duration = Duration::from_secs(30);
 
 /// Validators that did not answer, and when.
 #[derive(Default)]
-pub(super) struct Suspects(std::sync::Mutex<BTreeMap<NodeId, Instant>>);
+pub(super) struct Suspects(Mutex<BTreeMap<NodeId, Instant>>);
 
 impl Suspects {
     fn suspect(&self, validators: impl IntoIterator<Item = NodeId>) {
@@ -51,6 +51,17 @@ impl Suspects {
     fn contains(&self, validator: &NodeId) -> bool {
         let suspects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         suspects.get(validator).is_some_and(|since| since.elapsed() < SUSPICION)
+    }
+}
+
+/// Validators whose answers to one question are used: several questions that are asked at once need
+/// answers of several.
+#[derive(Default)]
+struct Taken(Mutex<BTreeSet<NodeId>>);
+
+impl Taken {
+    fn insert(&self, validator: NodeId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(validator)
     }
 }
 
@@ -79,7 +90,8 @@ impl Client {
     pub(super) async fn post(&self, entry: Entry) -> Result<Submitted, ClientError> {
         let operation = Operation::Post(Box::new(entry.clone()));
         let order = self.order();
-        let (validator, answer) = self.ask_in_turn(&order, operation, POST_PATIENCE).await?;
+        let (validator, answer) =
+            self.ask_in_turn(&order, operation, POST_PATIENCE, &Taken::default()).await?;
         let Response::Posted { height, inclusion } = answer.response else {
             return Err(ClientError::unfitting(&validator));
         };
@@ -123,10 +135,11 @@ impl Client {
             own.chain(others.map(|(_, validator)| validator)).copied().collect()
         };
         let source = stripe(0);
-        let values = self.ask_word(&source, keys, seen, nonce);
-        let witnesses = (1..needed).map(|first| async move {
-            let order = stripe(first);
-            self.ask_word(&order, &[], 0, nonce).await
+        let taken = Taken::default();
+        let values = self.ask_word(&source, keys, seen, nonce, &taken);
+        let witnesses = (1..needed).map(|first| {
+            let (order, taken) = (stripe(first), &taken);
+            async move { self.ask_word(&order, &[], 0, nonce, taken).await }
         });
         let (word, witnesses) = tokio::join!(values, join_all(witnesses));
         let (mut word, witnesses) = (word?, witnesses.into_iter().collect::<Result<Vec<_>, _>>()?);
@@ -136,12 +149,11 @@ impl Client {
             return Err(ClientError::too_few_validators(witnessing.len(), needed));
         }
         let attested = witnesses.iter().map(|word| word.attestation.height).max().unwrap_or(0);
+        let mut attestations = vec![word.attestation.clone()];
+        attestations.extend(witnesses.into_iter().map(|word| word.attestation));
         if attested > word.attestation.height {
-            word = self.ask_word(&source, keys, attested, nonce).await?;
+            word = self.ask_word(&source, keys, attested, nonce, &Taken::default()).await?;
         }
-        let mut attestations: Vec<HeadAttestation> =
-            witnesses.into_iter().map(|word| word.attestation).collect();
-        attestations.push(word.attestation.clone());
         self.believe(keys, word, &attestations, &nonce)
     }
 
@@ -180,9 +192,10 @@ impl Client {
         keys: &[StateKey],
         from: u64,
         nonce: [u8; 32],
+        taken: &Taken,
     ) -> Result<Word, ClientError> {
         let operation = Operation::Consult { keys: keys.to_vec(), from, nonce };
-        let (validator, answer) = self.ask_in_turn(order, operation, READ_PATIENCE).await?;
+        let (validator, answer) = self.ask_in_turn(order, operation, READ_PATIENCE, taken).await?;
         match answer.response {
             Response::Consulted { head, attestation } => {
                 Ok(Word { head, attestation, body: answer.body })
@@ -191,13 +204,14 @@ impl Client {
         }
     }
 
-    /// Asks one validator after the other until one answers. A refusal counts once so many refuse
-    /// that one of them is honest.
-    pub(super) async fn ask_in_turn(
+    /// Asks one validator after the other until one answers that is not `taken`, which it is then. A
+    /// refusal counts once so many refuse that one of them is honest.
+    async fn ask_in_turn(
         &self,
         order: &[NodeId],
         operation: Operation,
         patience: Duration,
+        taken: &Taken,
     ) -> Result<(NodeId, Answer), ClientError> {
         let operation = Arc::new(operation);
         let (mut asking, mut order) = (JoinSet::new(), order.iter().copied());
@@ -237,8 +251,10 @@ impl Client {
                 }
                 Ok(answer) => {
                     self.suspects.clear(&validator);
-                    self.suspects.suspect(silent);
-                    return Ok((validator, answer));
+                    if taken.insert(validator) {
+                        self.suspects.suspect(silent);
+                        return Ok((validator, answer));
+                    }
                 }
                 Err(failure) => {
                     self.suspects.suspect([validator]);
