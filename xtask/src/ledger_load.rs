@@ -60,7 +60,7 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
 
     // The program, from the genesis on; what follows relies on its headers.
     network.run(&["ledger", "verify"])?;
-    runtime.block_on(chains::check(&network, height, &posted, &mut report))?;
+    runtime.block_on(chains::check(&network, height, &posted, 0, &mut report))?;
     Ok(report)
 }
 

@@ -37,6 +37,8 @@ pub(super) struct Peers(Mutex<BTreeMap<NodeId, Arc<Line>>>);
 struct Line {
     waiting: Mutex<Waiting>,
     filled: Notify,
+    /// The other one speaks: it is worth another attempt.
+    heard: Notify,
 }
 
 #[derive(Default)]
@@ -50,6 +52,13 @@ impl Peers {
     pub(super) fn tell(&self, remark: &Remark) {
         let remark = Bytes::from(remark.to_bytes());
         self.lock().values().for_each(|line| line.push(remark.clone()));
+    }
+
+    /// Another validator speaks, so it can be reached.
+    pub(super) fn hear(&self, peer: &NodeId) {
+        if let Some(line) = self.lock().get(peer) {
+            line.heard.notify_one();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Arc<Line>>> {
@@ -142,7 +151,7 @@ impl Service {
                         warn!(%peer, %why, "another validator does not answer");
                     }
                     reached = false;
-                    tokio::time::sleep(pause).await;
+                    let _ = timeout(pause, line.heard.notified()).await;
                     pause = (pause * 2).min(PAUSE_MAX);
                 }
             }

@@ -262,6 +262,7 @@ impl Service {
         head: u64,
         body: Bytes,
     ) -> Result<Answer, Refusal> {
+        self.peers.hear(&from);
         let remarks = Remark::read_list(&body)
             .map_err(|error| Refusal::new(RefusalKind::Invalid, error.to_string()))?;
         let service = Arc::clone(self);

@@ -296,11 +296,11 @@ impl Validator {
         self.council.share_at = match self.council.share_at.filter(|_| waits) {
             Some(due) if due > clock.elapsed => Some(due),
             Some(_) => {
-                let submitted_here = |entry: &&VerifiedEntry| {
-                    let Entry { author, sequence, .. } = entry.entry();
-                    self.tickets.contains_key(&(*author, *sequence))
-                };
-                let again = self.waiting.iter().filter(submitted_here).take(SHARED_AGAIN_MAX);
+                // With those before it, which others brought here.
+                let authors: BTreeSet<NodeId> =
+                    self.tickets.keys().map(|(author, _)| *author).collect();
+                let by_them = |entry: &&VerifiedEntry| authors.contains(&entry.entry().author);
+                let again = self.waiting.iter().filter(by_them).take(SHARED_AGAIN_MAX);
                 let again = again.map(|entry| Work::Share(Box::new(entry.entry().clone())));
                 self.council.work.extend(again);
                 Some(next)
