@@ -38,6 +38,7 @@ const VALIDATORS: usize = 4;
 const AUTHORS: usize = 3;
 /// Power cuts and kills of one network, then it must come to rest.
 const CRASHES: u64 = 25;
+const STEPS_OF_TROUBLE: u32 = 200_000;
 const STEPS_TO_REST: u32 = 20_000;
 const CREATED: u64 = 1_700_000_000_000;
 
@@ -190,8 +191,13 @@ impl World {
     }
 
     fn live(&mut self) -> Result<(), String> {
+        let mut steps = 0;
         while self.cuts + self.kills < CRASHES {
             self.step()?;
+            steps += 1;
+            if steps > STEPS_OF_TROUBLE {
+                return Err(format!("nothing happens any more: {}", self.describe()));
+            }
         }
         self.troubled = false;
         self.machines.iter().for_each(|machine| machine.disk.restart());
@@ -443,7 +449,7 @@ impl World {
 
     /// What became of the entries that were posted to a machine.
     fn collect(&mut self, number: usize) -> Result<(), String> {
-        let Some(Process { waiting, .. }) = &mut self.machines[number].process else {
+        let Some(Process { desk, waiting, .. }) = &mut self.machines[number].process else {
             return Ok(());
         };
         for (chosen, entry, mut outcome) in std::mem::take(waiting) {
@@ -456,12 +462,16 @@ impl World {
                 Err(oneshot::error::TryRecvError::Empty) => waiting.push((chosen, entry, outcome)),
                 Err(oneshot::error::TryRecvError::Closed) => author.posting = Some(entry),
                 Ok(Err(refusal)) => {
-                    let known = self.acknowledged.iter().any(|(known, _)| *known == entry);
-                    if !known && !refusal.to_string().contains("sequence number") {
+                    if !refusal.to_string().contains("sequence number") {
                         return Err(format!("an entry is refused: {refusal}"));
                     }
-                    // Final long ago, and its acknowledgement lost with a machine.
-                    author.sequence += 1;
+                    let next = desk.view().state().next_sequence(&entry.author);
+                    if entry.sequence < next {
+                        // Final long ago, and its acknowledgement lost with a machine.
+                        author.sequence = next;
+                    } else {
+                        author.posting = Some(entry);
+                    }
                 }
             }
         }
