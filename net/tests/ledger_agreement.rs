@@ -12,6 +12,7 @@ use kakera_engine::ledger::{
 use kakera_engine::wire::{Operation, ProvenValue, RefusalKind, Response, canonical};
 use kakera_net::exchange::Exchange;
 use kakera_net::listening;
+use kakera_net::validator;
 use ledger_network::*;
 use tokio::task::JoinSet;
 
@@ -266,4 +267,21 @@ async fn one_validator_becomes_four_and_then_another_four() {
     let body = network.pointer(78);
     let entry = Entry::sign(&network.file.network_id(), key.signing_key(), 8, body);
     submit(&exchange, 5, entry, PATIENCE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_voting_log_stops_a_validator_and_the_reason_says_what_to_do() {
+    let mut network = Network::of_validators(4);
+    network.kill_validator(4).await;
+    let log = network.validator_folder(4).join("votes.log");
+    std::fs::write(&log, b"no log at all, but long enough to look at: 0123456789 0123456789")
+        .unwrap();
+    let error = validator::run(network.validator_settings(4), std::future::pending()).await;
+    let message = error.unwrap_err().to_string();
+    assert!(message.contains("votes.log is damaged"), "{message}");
+    assert!(message.contains("move the file away"), "{message}");
+    // It was not touched, and without it the validator follows.
+    std::fs::remove_file(&log).unwrap();
+    network.start_validator(4);
+    network.reaches(4, 0).await;
 }
