@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::ValidatorError;
 use crate::blocking::blocking;
 use crate::chain_store::{CHAIN_FILE, ChainStore};
-use crate::exchange::{AddressBook, Exchange};
+use crate::exchange::Exchange;
 use crate::fabric::{Fabric, Limits};
 use crate::id::Identity;
 use crate::listening;
@@ -43,7 +43,7 @@ pub(super) async fn gather_chain(
         .map(|(node, address)| (*node, *address))
         .collect();
     let sources: Vec<NodeId> = others.keys().copied().collect();
-    let book = Arc::new(Written(others));
+    let book = Arc::new(others);
     let exchange = Exchange::new(fabric.clone(), network.network_id(), Arc::clone(identity), book);
     let (mut interrupted, mut faulty) = (None, BTreeMap::new());
     let gathered =
@@ -63,13 +63,4 @@ pub(super) async fn gather_chain(
         Err(error) => warn!(%error, "no snapshot; fetching the chain block by block"),
     }
     Ok(())
-}
-
-/// Where machines listen, as the network file says.
-struct Written(BTreeMap<NodeId, SocketAddr>);
-
-impl AddressBook for Written {
-    fn address(&self, node: &NodeId) -> Option<SocketAddr> {
-        self.0.get(node).copied()
-    }
 }

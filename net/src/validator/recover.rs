@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use super::{ValidatorError, ValidatorSettings, load_identity};
 use crate::blocking::blocking;
 use crate::chain_store::{CHAIN_FILE, ChainStore, ChainStoreError, split_blocks};
-use crate::exchange::{AddressBook, Exchange};
+use crate::exchange::Exchange;
 use crate::fabric::{Fabric, Limits};
 use crate::listening;
 use crate::store::disk::{Disk, OsDisk};
@@ -115,7 +115,7 @@ pub async fn recover(
     let anywhere = SocketAddr::new(listen.ip(), 0);
     let fabric = Fabric::bind(Arc::clone(&identity), anywhere, limits, |_| false)
         .map_err(ValidatorError::from)?;
-    let addresses = Arc::new(Sources(sources.iter().copied().collect()));
+    let addresses = Arc::new(sources.iter().copied().collect::<BTreeMap<_, _>>());
     let exchange = Exchange::new(fabric.clone(), network.network_id(), identity, addresses);
     let mut gathering = Gathering { exchange, store: Arc::new(store), chain };
     let (mut agreeing, mut faults) = (Vec::new(), Vec::new());
@@ -156,14 +156,6 @@ fn check_sources(
     }
     let height = chain.head().header.height;
     Err(RecoverError::TooFewSources { height, answered, needed, silent, faults: faults.to_vec() })
-}
-
-struct Sources(BTreeMap<NodeId, SocketAddr>);
-
-impl AddressBook for Sources {
-    fn address(&self, node: &NodeId) -> Option<SocketAddr> {
-        self.0.get(node).copied()
-    }
 }
 
 /// Why a source does not count.

@@ -57,7 +57,7 @@ impl<D: Disk> VotingLog<D> {
         if !Self::exists(disk)? {
             return Ok(None);
         }
-        let voting_log = Self::open_or_create(disk)?;
+        let voting_log = Self::create(disk)?;
         let log = &voting_log.log;
         let bytes = log.read_range(log.first(), usize::MAX).map_err(unusable)?;
         let records: Result<Vec<Record>, CanonicalError> =
@@ -68,10 +68,6 @@ impl<D: Disk> VotingLog<D> {
 
     /// Creates the log of a validator that never voted. Keeps one that is there.
     pub(super) fn create(disk: &D) -> Result<Self, VotingLogError> {
-        Self::open_or_create(disk)
-    }
-
-    fn open_or_create(disk: &D) -> Result<Self, VotingLogError> {
         let (log, _) = BlockLog::open(disk, VOTING_LOG_FILE, random_salt()).map_err(unusable)?;
         Ok(Self { disk: disk.clone(), log })
     }

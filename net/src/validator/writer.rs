@@ -83,19 +83,20 @@ impl<D: Disk> Writer<D> {
         let work: Vec<Work> =
             desk.act(|machine| std::iter::from_fn(|| machine.poll_work(clock, random)).collect());
         self.tell_fault(desk);
-        let (records, work): (Vec<Work>, Vec<Work>) =
-            work.into_iter().partition(|work| matches!(work, Work::Record(_)));
+        let (mut records, mut rest) = (Vec::new(), Vec::new());
+        for work in work {
+            match work {
+                Work::Record(record) => records.push(record),
+                other => rest.push(other),
+            }
+        }
         if let Some(voting_log) = &mut self.voting_log
             && !records.is_empty()
         {
-            let records = records.into_iter().filter_map(|work| match work {
-                Work::Record(record) => Some(record),
-                _ => None,
-            });
-            voting_log.append(&records.collect::<Vec<_>>())?;
+            voting_log.append(&records)?;
         }
-        let busy = !work.is_empty();
-        for work in work {
+        let busy = !rest.is_empty();
+        for work in rest {
             match work {
                 Work::Record(_) => {}
                 Work::Send(message) => tell(Remark::Message(Box::new(message))),

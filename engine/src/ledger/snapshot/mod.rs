@@ -1,9 +1,10 @@
 //! Snapshots: the chain after one block without the blocks before it.
 //!
 //! A snapshot is a [`SnapshotBase`], the certified head and the right edge of the log, the changes of
-//! the validator set before it, and the state in [`StateChunk`]s. Whoever has the chain takes a [`Snapshot`] of it, which costs a few hundred
-//! bytes, and answers requests for chunks; whoever wants the chain puts them together with a
-//! [`SnapshotAssembly`], which believes nobody. Formats: `engine/spec/snapshot.md`.
+//! the validator set before it, and the state in [`StateChunk`]s. Whoever has the chain takes a
+//! [`Snapshot`] of it, which costs a few hundred bytes, and answers requests for chunks; whoever
+//! wants the chain puts them together with a [`SnapshotAssembly`], which believes nobody. Formats:
+//! `engine/spec/snapshot.md`.
 
 mod assembly;
 mod chunk;
