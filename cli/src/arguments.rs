@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kakera_engine::code::CodeParameters;
+use kakera_engine::identity::HANDLE_NAME_DEFAULT;
 use kakera_engine::names::{NodeId, Tag};
 
 use crate::quantity::{ByteRange, parse_range, parse_size};
@@ -471,7 +472,7 @@ pub(crate) struct PassphraseOptions {
 #[derive(Debug, Args)]
 pub(crate) struct NewPassphraseOptions {
     /// The first line of standard input is the passphrase, instead of one that is made and shown
-    #[arg(long)]
+    #[arg(long, conflicts_with = "file")]
     pub(crate) passphrase_stdin: bool,
     #[command(flatten)]
     pub(crate) options: PassphraseOptions,

@@ -255,7 +255,7 @@ fn expose<S: serde::Serializer>(
     passphrase: &Option<Passphrase>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(passphrase.as_ref().map_or("", |passphrase| passphrase))
+    serializer.serialize_str(passphrase.as_ref().map_or("", |passphrase| passphrase.as_str()))
 }
 
 impl Report for IdentityReport {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use kakera_engine::identity::{
     Deposit, Handle, Login, LoginError, NodeAnswer, Registered, Renewal, Sharing, Wrapped, deal,
-    identity_epoch, identity_nodes, wrap,
+    identity_epoch, identity_nodes, identity_threshold, wrap,
 };
 use kakera_engine::ledger::{Body, Identity, IdentityRecord, StateKey};
 use kakera_engine::names::NodeId;
@@ -19,7 +19,6 @@ use kakera_engine::wire::{Operation, Response};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
-use super::ledger::TIMEOUT;
 use super::{Client, ClientError};
 use crate::blocking::blocking;
 use crate::clock::unix_milliseconds;
@@ -27,9 +26,13 @@ use crate::random::system_random;
 
 /// How long to wait for the other nodes once enough have answered.
 const LATE: Duration = Duration::from_millis(500);
-/// Nodes are not all equally far: how often, and how long between, to ask again.
+/// Nodes are not all equally far: how often, and how long between, a deposit is offered again; and
+/// how often once enough have taken it.
 const ROUNDS: usize = 20;
+const ROUNDS_ENOUGH: usize = 3;
 const PAUSE: Duration = Duration::from_millis(250);
+/// How long one node may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What opened.
 pub struct OpenedIdentity {
@@ -52,12 +55,6 @@ pub struct NewPassphrase {
 }
 
 impl Client {
-    /// The identity under a handle, as the ledger has it.
-    pub async fn identity(&self, handle: &Handle) -> Result<Registered, ClientError> {
-        let hash = self.hash_handle(handle).await?;
-        self.registered(hash).await?.ok_or_else(ClientError::no_identity)
-    }
-
     /// Makes an identity under a new handle; returns when enough identity nodes keep it.
     pub async fn create_identity(
         &self,
@@ -135,7 +132,9 @@ impl Client {
         let network = *self.network();
         let operation = Operation::Recall { handle: hash };
         let mut attachment = Zeroizing::new(Vec::new());
-        for (_, answer) in self.ask_all(operation, Some(&owner), |_| false).await? {
+        for (_, answer) in
+            self.ask_all(operation, Some(&owner), |answers| self.is_majority(answers)).await?
+        {
             let Ok(Answer { response: Response::Recalled(wrapping), .. }) = answer else {
                 continue;
             };
@@ -217,7 +216,7 @@ impl Client {
                 let (exchange, owner) = (self.exchange.clone(), owner.clone());
                 asking.spawn(async move {
                     let asked =
-                        exchange.ask(node, &operation, Bytes::new(), TIMEOUT, Some(&owner)).await;
+                        exchange.ask(node, &operation, Bytes::new(), PATIENCE, Some(&owner)).await;
                     let done = matches!(asked, Ok(Answer { response: Response::Deposited, .. }));
                     (node, share, done)
                 });
@@ -227,12 +226,12 @@ impl Client {
                     missing.push((node, share));
                 }
             }
-            if missing.is_empty() {
+            let enough = nodes.len() - missing.len() >= needed && round + 1 >= ROUNDS_ENOUGH;
+            if missing.is_empty() || enough {
                 return Ok(());
             }
         }
-        let kept = nodes.len() - missing.len();
-        if kept >= needed { Ok(()) } else { Err(ClientError::identity_nodes(kept, needed)) }
+        Err(ClientError::identity_nodes(nodes.len() - missing.len(), needed))
     }
 
     /// Asks every identity node to evaluate; gives their answers, and until when the identity is
@@ -270,9 +269,15 @@ impl Client {
     /// try more.
     async fn confirm(&self, handle: [u8; 32], root: &VaultRoot) {
         let owner = root.identity_key();
-        let confirmed = self.ask_all(Operation::Confirm { handle }, Some(&owner), |_| false);
+        let enough = |answers: &[Asked]| self.is_majority(answers);
+        let confirmed = self.ask_all(Operation::Confirm { handle }, Some(&owner), enough);
         // They are all told; what they answer changes nothing.
         let _ = confirmed.await;
+    }
+
+    fn is_majority(&self, answers: &[Asked]) -> bool {
+        let answered = answers.iter().filter(|(_, answer)| answer.is_ok()).count();
+        answered >= usize::from(identity_threshold(identity_nodes(&self.validators()).len()))
     }
 
     /// Asks all identity nodes at once. Once there are `enough` answers the others have little time
@@ -290,7 +295,7 @@ impl Client {
             let capability = capability.cloned();
             asking.spawn(async move {
                 let capability = capability.as_ref();
-                (node, exchange.ask(node, &operation, Bytes::new(), TIMEOUT, capability).await)
+                (node, exchange.ask(node, &operation, Bytes::new(), PATIENCE, capability).await)
             });
         }
         let mut answers = Vec::new();

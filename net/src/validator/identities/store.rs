@@ -129,3 +129,50 @@ fn disk_failed(error: &io::Error) -> Refusal {
     error!(%error, "the identities cannot be used");
     Refusal::new(RefusalKind::Unavailable, "this identity node's disk failed; ask another one")
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+    use crate::store::disk::OsDisk;
+
+    fn store(folder: &tempfile::TempDir) -> IdentityStore<OsDisk> {
+        IdentityStore::open(OsDisk::open(folder.path()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn handles_are_listed_in_their_order_page_by_page() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        let mut handles: Vec<[u8; 32]> =
+            (0u8..40).map(|number| [number.wrapping_mul(37) ^ number >> 3; 32]).collect();
+        handles.sort_unstable();
+        for handle in handles.iter().rev() {
+            store.write(handle, b"anything").unwrap();
+        }
+        let (mut read, mut after) = (Vec::new(), None);
+        loop {
+            let (page, more) = store.handles(after, 7).unwrap();
+            assert!(page.len() <= 7 && (more || read.len() + page.len() == handles.len()));
+            read.extend(page);
+            after = read.last().copied();
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(read, handles);
+        store.remove(&handles[0]).unwrap();
+        assert_eq!(store.handles(None, 1).unwrap(), (vec![handles[1]], true));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_damage_and_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        assert!(store.read([1; 32]).unwrap().is_none());
+        store.write(&[1; 32], b"no identity").unwrap();
+        let refusal = store.update([1; 32], |_| Ok((None, ()))).unwrap_err();
+        assert_eq!(refusal.kind, RefusalKind::Damaged);
+        assert_eq!(store.handles(None, 9).unwrap().0, [[1; 32]]);
+    }
+}
