@@ -86,6 +86,12 @@ async fn register(
     let seed = machine.signing_key().to_bytes();
     let created = connection.client.create_identity(&handle, root, &seed, new).await;
     created.map_err(|error| not_enrolled(error, &machine))?;
+    if connection.client.validators().0.len() == 1 {
+        session.output.narrate(
+            "This network has one validator: whoever has its disk can guess the passphrase, each \
+             guess at the cost of one run of Argon2id.",
+        );
+    }
     connection.close().await?;
     keep_handle(session, &handle)?;
     report(session, &handle, "was made", made)

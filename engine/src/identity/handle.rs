@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(handle.to_string(), "sato.0w3g-kshp-0hag-hgqs");
         let hex: String =
             handle.hash(&network()).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "FROZEN_HASH");
+        assert_eq!(hex, "157bdba911a56ead45141712edd51a537d1c9fc714dd5b54975c941ed1b75995");
     }
 
     #[test]
