@@ -120,7 +120,7 @@ pub async fn run(
     let listen = listening::preferred(&disk, listen)?;
     let limits = listening::limits(listen, Limits::default());
     let admitted = Arc::clone(&service);
-    let admission = move |peer: &NodeId| admitted.desk.view().is_enrolled(peer);
+    let admission = move |peer: &NodeId| admitted.desk.admits(peer);
     let fabric = Fabric::bind(Arc::clone(&identity), listen, limits, admission)?;
     listening::announce(&disk, fabric.local_address())?;
     info!(address = %fabric.local_address(), "listening");

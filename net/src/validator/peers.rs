@@ -98,8 +98,12 @@ impl Line {
         taken
     }
 
-    fn is_empty(&self) -> bool {
-        self.lock().remarks.is_empty()
+    /// Waits until there is something to say.
+    async fn fill(&self) {
+        // A notice may be of what was taken since.
+        while self.lock().remarks.is_empty() {
+            self.filled.notified().await;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -145,10 +149,7 @@ impl Service {
                     }
                     (pause, reached) = (PAUSE_MIN, true);
                     self.hear_height(peer, head);
-                    if line.is_empty() {
-                        // Whatever came meanwhile left its notice.
-                        let _ = timeout(BEAT, line.filled.notified()).await;
-                    }
+                    let _ = timeout(BEAT, line.fill()).await;
                 }
                 Err(why) => {
                     if reached {

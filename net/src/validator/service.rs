@@ -50,6 +50,7 @@ const NOT_CONFIRMED: &str = "not enough storage nodes have confirmed the entry; 
      final; try again with the same entry, and see that two storage nodes run";
 const NOT_SHOWN: &str = "the validator restarted and not enough storage nodes have confirmed its newest \
      block; try again, and see that two storage nodes run";
+const NOT_ENROLLED_YET: &str = "the entry that lets you in is not final yet; try again in a moment";
 const NOT_A_MEMBER: &str =
     "this validator is not of the set, or does not know of it yet; ask another one";
 const NOT_AGREED: &str = "the validators have not agreed on the entry, which takes more than two thirds of \
@@ -182,7 +183,8 @@ impl Service {
         let now = unix_milliseconds();
         let request = Request::verify(&header, &session, now)
             .map_err(|error| Refusal::new(RefusalKind::Invalid, error.to_string()))?;
-        policy::authorise(&request, &*self.desk.view(), &self.id, None, now)?;
+        policy::authorise(&request, &*self.desk.view(), &self.id, None, now)
+            .map_err(|refusal| self.perhaps_later(&peer, refusal))?;
         let VerifiedRequest { author, deadline, operation, .. } = request;
         let until = answer_time(deadline.saturating_sub(now));
         match operation {
@@ -218,6 +220,15 @@ impl Service {
             Operation::Status => Ok(Answer::bare(Response::Status(self.status()))),
             other => self.answer_from_chain(other).await,
         }
+    }
+
+    /// Who is enrolled by an entry that is not final yet may come again.
+    fn perhaps_later(&self, peer: &NodeId, refusal: Refusal) -> Refusal {
+        let stranger = !self.desk.view().is_enrolled(peer);
+        if stranger && self.desk.act(|machine| machine.expects(peer)) {
+            return Refusal::new(RefusalKind::Unavailable, NOT_ENROLLED_YET);
+        }
+        refusal
     }
 
     async fn answer_from_chain(self: &Arc<Self>, operation: Operation) -> Result<Answer, Refusal> {

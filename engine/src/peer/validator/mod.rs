@@ -183,6 +183,11 @@ impl Validator {
         Some(Inclusion { head: self.chain.head().clone(), salt: place.salt, proof })
     }
 
+    /// Whether a machine is enrolled once everything that is on its way is final.
+    pub fn expects(&self, machine: &NodeId) -> bool {
+        self.ahead.is_enrolled(machine)
+    }
+
     /// The newest durable height: final, or one more.
     pub fn durable_height(&self) -> u64 {
         let durable = self.pending.as_ref().is_some_and(|pending| pending.durable);
