@@ -361,6 +361,19 @@ pub(crate) enum ValidatorCommand {
     },
     /// Vote for the newest rules of the ledger that this program knows, once all machines run it
     Upgrade,
+    /// Vote that old bodies of blocks need not be kept; proofs and the state stay
+    Retain {
+        /// Bodies below this block may be dropped
+        #[arg(value_name = "HEIGHT")]
+        height: u64,
+    },
+    /// Vote that a storage node is lost; its slots are drawn anew when more than two thirds have
+    /// voted so
+    Lost {
+        /// Its key
+        #[arg(value_name = "ID", value_parser = parse_node_id)]
+        node: NodeId,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -46,7 +46,8 @@ pub(crate) async fn enrol(client: &Client, join: NodeJoin) -> Result<(), Failure
     Ok(())
 }
 
-async fn find(client: &Client, node: &NodeId) -> Result<Option<Node>, Failure> {
+/// What the ledger says of a machine.
+pub(crate) async fn find(client: &Client, node: &NodeId) -> Result<Option<Node>, Failure> {
     Ok(client.nodes().await?.into_iter().find(|known| known.join.node == *node))
 }
 

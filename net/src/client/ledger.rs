@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kakera_engine::ledger::{
     Body, CertifiedBlock, Counts, Entry, Group, Node, Pointer, PostedPointer, SignedHeader,
-    StateKey, VerifiedHead,
+    StateKey, ValidatorSet, VerifiedHead,
 };
 use kakera_engine::names::{GroupId, NodeId, Slot, Tag};
 use kakera_engine::peer::{Answer, Member};
@@ -113,6 +113,19 @@ impl Client {
         let version: Vec<Option<u32>> = self.values(vec![StateKey::Version]).await?;
         let of_genesis = self.network.genesis.rules_version();
         Ok(version.into_iter().flatten().next().unwrap_or(of_genesis))
+    }
+
+    /// Who certifies the next block; [`Client::validators`] certified the newest.
+    pub async fn next_validators(&self) -> Result<ValidatorSet, ClientError> {
+        let set: Vec<Option<ValidatorSet>> = self.values(vec![StateKey::Validators]).await?;
+        let of_genesis = || self.network.genesis.validators.clone();
+        Ok(set.into_iter().flatten().next().unwrap_or_else(of_genesis))
+    }
+
+    /// The height below which bodies of blocks need no longer be kept.
+    pub async fn retention_floor(&self) -> Result<u64, ClientError> {
+        let floor: Vec<Option<u64>> = self.values(vec![StateKey::RetentionFloor]).await?;
+        Ok(floor.into_iter().flatten().next().unwrap_or(0))
     }
 
     /// Every machine ever enrolled.

@@ -52,6 +52,7 @@ const NOT_CONFIRMED: &str = "not enough storage nodes have confirmed the entry; 
      final; try again with the same entry, and see that two storage nodes run";
 const NOT_SHOWN: &str = "the validator restarted and not enough storage nodes have confirmed its newest \
      block; try again, and see that two storage nodes run";
+const NOT_ENROLLED_YET: &str = "the entry that lets you in is not final yet; try again in a moment";
 const NOT_A_MEMBER: &str =
     "this validator is not of the set, or does not know of it yet; ask another one";
 const NOT_AGREED: &str = "the validators have not agreed on the entry, which takes more than two thirds of \
@@ -148,12 +149,14 @@ impl Service {
     fn work(&self, fetched: Option<Fetched>) -> Result<(), ValidatorError> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let (desk, clock) = (&self.desk, self.desk.clock());
-        if let Some(Fetched { source, head, blocks }) = fetched {
-            writer.catch_up(desk, clock, blocks)?;
+        if let Some(Fetched { source, head, from, blocks }) = fetched {
+            writer.catch_up(desk, clock, from, blocks)?;
             desk.act(|machine| machine.handle_height(source, head, clock));
         }
         self.renew_anchor();
-        writer.work(desk, clock, &mut system_random(), |remark| self.peers.tell(&remark))
+        writer.work(desk, clock, &mut system_random(), |peer, remark| {
+            self.peers.tell(peer, &remark);
+        })
     }
 
     /// The beacon needs links of each validator; computing them takes some milliseconds.
@@ -187,7 +190,8 @@ impl Service {
         let now = unix_milliseconds();
         let request = Request::verify(&header, &session, now)
             .map_err(|error| Refusal::new(RefusalKind::Invalid, error.to_string()))?;
-        policy::authorise(&request, &*self.desk.view(), &self.id, None, now)?;
+        policy::authorise(&request, &*self.desk.view(), &self.id, None, now)
+            .map_err(|refusal| self.perhaps_later(&peer, refusal))?;
         let VerifiedRequest { author, deadline, operation, capability } = request;
         let until = answer_time(deadline.saturating_sub(now));
         match operation {
@@ -232,6 +236,15 @@ impl Service {
             }
             other => self.answer_from_chain(other).await,
         }
+    }
+
+    /// Who is enrolled by an entry that is not final yet may come again.
+    fn perhaps_later(&self, peer: &NodeId, refusal: Refusal) -> Refusal {
+        let stranger = !self.desk.view().is_enrolled(peer);
+        if stranger && self.desk.act(|machine| machine.expects(peer)) {
+            return Refusal::new(RefusalKind::Unavailable, NOT_ENROLLED_YET);
+        }
+        refusal
     }
 
     async fn answer_from_chain(self: &Arc<Self>, operation: Operation) -> Result<Answer, Refusal> {
