@@ -25,8 +25,8 @@ pub(crate) async fn list(
     prefix: &str,
     passphrase: &PassphraseOptions,
 ) -> Result<(), Failure> {
-    let connection = session.connect()?;
-    let vault = session.open_vault(&connection, passphrase).await?;
+    let mut connection = session.connect()?;
+    let vault = session.open_vault(&mut connection, passphrase).await?;
     let records = vault
         .list(prefix)
         .map(|record| RecordReport {
@@ -88,10 +88,10 @@ pub(crate) async fn status(
     name: Option<&str>,
     passphrase: &PassphraseOptions,
 ) -> Result<(), Failure> {
-    let connection = session.connect()?;
+    let mut connection = session.connect()?;
     let mut groups = connection.client.groups().await?;
     if let Some(name) = name {
-        let vault = session.open_vault(&connection, passphrase).await?;
+        let vault = session.open_vault(&mut connection, passphrase).await?;
         let holding = vault.record(name)?.groups();
         groups.retain(|group| holding.contains(&group.id));
     }

@@ -21,8 +21,8 @@ use crate::session::Session;
 /// Stores every file below the paths.
 pub(crate) async fn run(session: &Session, options: &PutOptions) -> Result<(), Failure> {
     let (sources, bytes) = collect(&options.paths)?;
-    let connection = session.connect()?;
-    let mut vault = session.open_vault(&connection, &options.passphrase).await?;
+    let mut connection = session.connect()?;
+    let mut vault = session.open_vault(&mut connection, &options.passphrase).await?;
     let bar = progress::bytes(session.output, "put");
     bar.set_length(bytes);
     let begun = Instant::now();

@@ -85,7 +85,7 @@ fn records_outlive_the_processes_they_were_stored_on() {
     machine.ok(&["local", "up", "--nodes", "3"]);
     assert_eq!(machine.states(), ["running"; 4]);
     assert_eq!(machine.failure(&["put", charts.to_str().unwrap()]).0, 3, "without a vault");
-    machine.ok(&["vault", "create", "--profile", "small"]);
+    machine.ok(&["vault", "create", "--file", "--profile", "small"]);
     let put = machine.ok(&["put", charts.to_str().unwrap()]);
     assert_eq!((&put["records"], &put["objects"]), (&3.into(), &put["objects_complete"]));
 
@@ -135,7 +135,7 @@ fn a_ledger_runs_without_storage_nodes_and_stores_no_records() {
     machine.ok(&["local", "up", "--nodes", "0"]);
     assert_eq!(machine.states(), ["running"]);
     machine.ok(&["ledger", "verify"]);
-    machine.ok(&["vault", "create", "--profile", "small"]);
+    machine.ok(&["vault", "create", "--file", "--profile", "small"]);
     let file = machine.data.path().join("letter");
     std::fs::write(&file, "dear").unwrap();
     let (exit_code, message) = machine.failure(&["put", file.to_str().unwrap()]);
@@ -152,7 +152,7 @@ fn a_machine_that_is_not_enrolled_is_turned_away() {
     let ask = |arguments: &[&str]| {
         kakera(stranger.path(), &[&["--network", network.to_str().unwrap()], arguments].concat())
     };
-    let made = ask(&["--json", "vault", "create", "--profile", "small"]);
+    let made = ask(&["--json", "vault", "create", "--file", "--profile", "small"]);
     let made: Value = serde_json::from_slice(&made.stdout).unwrap();
     let refused = ask(&["ls"]);
     assert_eq!(refused.status.code(), Some(6), "{refused:?}");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kakera_engine::code::CodeParameters;
 use kakera_engine::keyshare::KeyParameters;
-use kakera_engine::ledger::{Chain, Node, SignedHeader, Snapshot, State};
+use kakera_engine::ledger::{Chain, Node, SignedHeader, Snapshot, State, Validator};
 use kakera_engine::names::{GroupId, NodeId, Slot};
 use kakera_engine::peer::Member;
 use kakera_engine::policy::LedgerView;
@@ -114,6 +114,10 @@ impl LedgerView for ChainView {
 
     fn is_validator(&self, node: &NodeId) -> bool {
         self.state.validators().contains(node)
+    }
+
+    fn was_validator(&self, node: &NodeId) -> bool {
+        self.is_validator(node) || self.state.validator(node) != Validator::default()
     }
 
     fn is_enrolled(&self, node: &NodeId) -> bool {

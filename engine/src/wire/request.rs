@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 
 use super::HEADER_LEN_MAX;
 use super::canonical::{self, CanonicalError};
+use crate::identity::oprf::Element;
+use crate::identity::{Deposit, Renewal};
 use crate::keyshare::Share;
 use crate::ledger::{Entry, FollowAck, Prefix, StateKey};
 use crate::names::{GroupId, NetworkId, NodeId, ObjectId, Slot};
@@ -135,6 +137,43 @@ pub enum Operation {
     /// Put an entry on the ledger; answered with proof when the entry is final.
     #[n(16)]
     Post(#[n(0)] Box<Entry>),
+    /// Keep this for an identity, whose owner's key signs the request.
+    #[n(32)]
+    Deposit(#[n(0)] Box<Deposit>),
+    /// Evaluate a blinded passphrase for an identity; takes one of its tries.
+    #[n(33)]
+    Evaluate {
+        /// The handle's hash.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        handle: [u8; 32],
+        /// The blinded passphrase.
+        #[n(1)]
+        blinded: Element,
+    },
+    /// The asker's last try was the owner's, whose key signs the request.
+    #[n(34)]
+    Confirm {
+        /// The handle's hash.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        handle: [u8; 32],
+    },
+    /// Send what is kept for an identity, whose owner's key signs the request.
+    #[n(35)]
+    Recall {
+        /// The handle's hash.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        handle: [u8; 32],
+    },
+    /// List the identities kept, with their sharings.
+    #[n(36)]
+    Identities {
+        /// Those whose handle's hash comes after this one.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        after: Option<[u8; 32]>,
+    },
+    /// Deal the receiver's share of an identity's key again, to the asker.
+    #[n(37)]
+    DealAgain(#[n(0)] Box<Renewal>),
 }
 
 /// How blocks are sent.

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::HEADER_LEN_MAX;
 use super::canonical::{self, CanonicalError};
 use super::request::{PartReference, VouchedDescriptor};
+use crate::identity::{Dealing, NodeAnswer, Sharing, Wrapping};
 use crate::keyshare::{ProvenPart, ProvenSymbol};
 use crate::ledger::{HeadAttestation, Inclusion, SignedHeader, SnapshotBase, StateProof};
 use crate::names::{Epoch, NetworkId, NodeId, ObjectId, Slot};
@@ -140,6 +141,54 @@ pub enum Response {
         #[n(1)]
         inclusion: Box<Inclusion>,
     },
+    /// To `Deposit`: it is durable.
+    #[n(32)]
+    Deposited,
+    /// To `Evaluate`: what the node keeps, and the evaluations under its shares.
+    #[n(33)]
+    Evaluated(#[n(0)] Box<NodeAnswer>),
+    /// To `Confirm`: it is durable.
+    #[n(34)]
+    Confirmed,
+    /// To `Recall`.
+    #[n(35)]
+    Recalled(#[n(0)] Box<Wrapping>),
+    /// To `Identities`: the body is the canonical list of [`ListedIdentity`]s, ascending, as many as
+    /// fit.
+    #[n(36)]
+    Identities {
+        /// Whether there are more.
+        #[n(0)]
+        more: bool,
+    },
+    /// To `DealAgain`.
+    #[n(37)]
+    Dealt {
+        /// The owner's part, which a new identity node does not have.
+        #[n(0)]
+        wrapping: Box<Wrapping>,
+        /// The asker's part.
+        #[n(1)]
+        dealing: Box<Dealing>,
+    },
+    /// To `Evaluate`: too many tries.
+    #[n(38)]
+    LockedOut {
+        /// When the next try is possible, Unix milliseconds.
+        #[n(0)]
+        until: u64,
+    },
+}
+
+/// An identity that a node keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ListedIdentity {
+    /// The handle's hash.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub handle: [u8; 32],
+    /// The sharings of which the node holds a share.
+    #[n(1)]
+    pub sharings: Vec<Sharing>,
 }
 
 /// A value of the ledger's state, or its absence, with the proof.

@@ -460,6 +460,10 @@ impl LedgerView for View {
         self.state.validators().contains(node)
     }
 
+    fn was_validator(&self, node: &NodeId) -> bool {
+        self.is_validator(node)
+    }
+
     fn is_enrolled(&self, node: &NodeId) -> bool {
         self.state.node(node).is_some_and(|node| !node.retired)
     }

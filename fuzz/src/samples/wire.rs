@@ -108,6 +108,7 @@ fn all_operations() -> Vec<Operation> {
     let entries = || ledger::first_entries().into_iter().map(Box::new);
     operations.extend(entries().map(Operation::Submit));
     operations.extend(entries().map(Operation::Post));
+    operations.extend(super::identity::operations());
     operations
 }
 
@@ -159,6 +160,7 @@ fn all_responses() -> Vec<Response> {
         height: 1,
         inclusion: Box::new(Inclusion { head: head.clone(), salt: [1; 16], proof }),
     }));
+    responses.extend(super::identity::responses());
     if let Some(key_symbol) = share.prove_symbol(&descriptor.binding(), object::lost_slot()) {
         let statement = SymbolStatement {
             network: &network,

@@ -239,7 +239,7 @@ impl Client {
     }
 
     /// The proven values under the keys, decoded.
-    async fn values<T>(&self, keys: Vec<StateKey>) -> Result<Vec<Option<T>>, ClientError>
+    pub(super) async fn values<T>(&self, keys: Vec<StateKey>) -> Result<Vec<Option<T>>, ClientError>
     where
         T: Encode<()> + for<'b> Decode<'b, ()>,
     {

@@ -5,6 +5,7 @@
 
 mod copy;
 mod error;
+mod identity;
 mod ledger;
 mod transfer;
 mod validators;
@@ -26,6 +27,7 @@ use kakera_engine::wire::{NodeStatus, Operation, RepairProgress, Response};
 use rand_core::Rng;
 
 pub use error::{ClientError, ErrorKind};
+pub use identity::{NewPassphrase, OpenedIdentity};
 pub use ledger::Submitted;
 pub use transfer::Transfers;
 use validators::Suspects;

@@ -296,7 +296,7 @@ impl Client {
     }
 
     /// Asks where those validators listen that the network file does not know.
-    async fn learn_validators(&self) -> Result<(), ClientError> {
+    pub(super) async fn learn_validators(&self) -> Result<(), ClientError> {
         let set = self.validators();
         let unknown: Vec<NodeId> =
             set.0.keys().filter(|id| self.addresses.address(id).is_none()).copied().collect();

@@ -8,6 +8,7 @@
 pub mod crash_model;
 mod desk;
 mod fetch;
+mod identities;
 mod join;
 mod peers;
 mod recover;
@@ -31,6 +32,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use identities::IdentityStore;
 pub use recover::{RecoverError, Recovered, SourceFault, recover};
 use service::Service;
 use voting_log::VotingLog;
@@ -109,8 +111,15 @@ pub async fn run(
     let voting_log = open_voting_log(&disk, &mut machine, clock)?;
     let (store, genesis) = (Arc::new(store), network.genesis.clone());
     let network_id = network.network_id();
-    let service =
-        Service::new(Arc::clone(&identity), network, Arc::clone(&store), voting_log, machine);
+    let identities = IdentityStore::open(disk.clone())?;
+    let service = Service::new(
+        Arc::clone(&identity),
+        network,
+        Arc::clone(&store),
+        voting_log,
+        identities,
+        machine,
+    );
     let head = service.desk.view().height();
     info!(durable = service.durable_height(), r#final = head, "chain opened");
     if !service.desk.view().is_validator(&service.id) {
@@ -119,9 +128,9 @@ pub async fn run(
 
     let listen = listening::preferred(&disk, listen)?;
     let limits = listening::limits(listen, Limits::default());
-    let admitted = Arc::clone(&service);
-    let admission = move |peer: &NodeId| admitted.desk.admits(peer);
-    let fabric = Fabric::bind(Arc::clone(&identity), listen, limits, admission)?;
+    // Whoever has a handle and a passphrase may come from any machine: `policy::authorise` knows
+    // what a stranger may ask.
+    let fabric = Fabric::bind(Arc::clone(&identity), listen, limits, |_| true)?;
     listening::announce(&disk, fabric.local_address())?;
     info!(address = %fabric.local_address(), "listening");
 
@@ -129,12 +138,14 @@ pub async fn run(
     let book = Arc::new(CurrentAddresses(service.desk.views()));
     let exchange = Exchange::new(fabric.clone(), network_id, identity, book);
     let writing = Arc::clone(&service).write(exchange.clone());
-    let conversing = Arc::clone(&service).converse(exchange);
+    let conversing = Arc::clone(&service).converse(exchange.clone());
+    let renewing = Arc::clone(&service).renew_identities(exchange);
     let serving = fabric.serve(move |incoming| Arc::clone(&service).serve(incoming));
     let ended = tokio::select! {
         () = serving => Ok(()),
         error = writing => Err(error),
         never = conversing => match never {},
+        never = renewing => match never {},
         () = shutdown => Ok(()),
     };
     fabric.close().await;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use kakera_engine::hash::derive_key;
 use kakera_engine::ledger::{
     BeaconChain, Entry, FollowAck, HeadAttestation, SignedHeader, StateKey,
 };
@@ -24,6 +25,7 @@ use tracing::error;
 use super::ValidatorError;
 use super::desk::Desk;
 use super::fetch::Fetched;
+use super::identities::{Asker, Identities, IdentityStore};
 use super::peers::Peers;
 use super::voting_log::VotingLog;
 use super::writer::Writer;
@@ -64,6 +66,7 @@ pub(super) struct Service {
     pub(super) desk: Desk,
     writer: Mutex<Writer<OsDisk>>,
     pub(super) peers: Peers,
+    pub(super) identities: Identities<OsDisk>,
     /// Which source a validator that only follows asks next.
     pub(super) turn: AtomicUsize,
     durable: watch::Receiver<u64>,
@@ -77,12 +80,15 @@ impl Service {
         network: NetworkFile,
         store: Arc<ChainStore<OsDisk>>,
         voting_log: Option<VotingLog<OsDisk>>,
+        identities: IdentityStore<OsDisk>,
         machine: Validator,
     ) -> Arc<Self> {
         let network_id = network.network_id();
         let view = ChainView::new(machine.chain(), Arc::new(network.addresses), u64::MAX);
         let shown_before = machine.durable_height();
         let writer = Writer::new(Arc::clone(&store), voting_log);
+        let secret = derive_key(identity.signing_key().as_bytes(), "identity/dealer", &[]);
+        let identities = Identities::new(identities, network_id, identity.node_id(), secret);
         Arc::new(Self {
             id: identity.node_id(),
             network: network_id,
@@ -92,6 +98,7 @@ impl Service {
             durable: writer.durable(),
             writer: Mutex::new(writer),
             peers: Peers::default(),
+            identities,
             turn: AtomicUsize::new(0),
             shown_before,
         })
@@ -185,7 +192,7 @@ impl Service {
             .map_err(|error| Refusal::new(RefusalKind::Invalid, error.to_string()))?;
         policy::authorise(&request, &*self.desk.view(), &self.id, None, now)
             .map_err(|refusal| self.perhaps_later(&peer, refusal))?;
-        let VerifiedRequest { author, deadline, operation, .. } = request;
+        let VerifiedRequest { author, deadline, operation, capability } = request;
         let until = answer_time(deadline.saturating_sub(now));
         match operation {
             Operation::Submit(entry) => {
@@ -218,6 +225,15 @@ impl Service {
             }
             Operation::Confer { head } => self.listen(author, head, body).await,
             Operation::Status => Ok(Answer::bare(Response::Status(self.status()))),
+            operation @ (Operation::Deposit(_)
+            | Operation::Evaluate { .. }
+            | Operation::Confirm { .. }
+            | Operation::Recall { .. }
+            | Operation::Identities { .. }
+            | Operation::DealAgain(_)) => {
+                let asker = Asker { machine: author, prover: capability, now };
+                self.answer_for_identity(operation, asker).await
+            }
             other => self.answer_from_chain(other).await,
         }
     }
@@ -239,6 +255,15 @@ impl Service {
             let message = "this is a validator; ask the storage nodes of the group";
             Refusal::new(RefusalKind::Invalid, message)
         })
+    }
+
+    async fn answer_for_identity(
+        self: &Arc<Self>,
+        operation: Operation,
+        asker: Asker,
+    ) -> Result<Answer, Refusal> {
+        let service = Arc::clone(self);
+        blocking(move || service.identities.answer(operation, &asker, &service.desk.view())).await
     }
 
     async fn submit(self: &Arc<Self>, entry: Entry, until: Instant) -> Result<Place, Refusal> {
