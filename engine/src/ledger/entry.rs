@@ -129,6 +129,8 @@ pub enum Body {
     NodeLost(NodeLost),
     /// Proof that a validator said two things in one place.
     Equivocation(Equivocation),
+    /// A holder's word that its slot is whole again.
+    SlotFilled(SlotFilled),
     /// A kind of a later version: kept and skipped.
     Unknown(UnknownBody),
 }
@@ -238,6 +240,21 @@ pub struct SlotReassign {
     pub slot: Slot,
 }
 
+/// The slot's holder has rebuilt all that it should hold. By itself; counts from version 3 of the
+/// rules on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SlotFilled {
+    /// The group.
+    #[n(0)]
+    pub group: GroupId,
+    /// The slot.
+    #[n(1)]
+    pub slot: Slot,
+    /// The height at which it was drawn: the word of an earlier tenure is void.
+    #[n(2)]
+    pub since: u64,
+}
+
 /// The key shares of a group were refreshed. By a validator.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct EpochAdvance {
@@ -344,6 +361,7 @@ kinds! {
     13 => RetentionFloor,
     14 => NodeLost,
     15 => Equivocation,
+    28 => SlotFilled,
 }
 
 impl<C> Encode<C> for Body {

@@ -76,6 +76,14 @@ pub enum EntryError {
     /// The group does not exist.
     #[error("there is no group {0}")]
     UnknownGroup(GroupId),
+    /// The slot is not being filled by the holder drawn at that height.
+    #[error("slot {slot} of group {group} is not being filled since that height")]
+    NotFilling {
+        /// The group.
+        group: GroupId,
+        /// The slot.
+        slot: Slot,
+    },
     /// The slot is being reassigned already.
     #[error("slot {slot} of group {group} is being reassigned already")]
     AlreadyPending {

@@ -12,9 +12,9 @@ use super::entry_error::{EntryError, check_length};
 use super::equivocation::Equivocation;
 use super::genesis::ValidatorSet;
 use super::log::Digest32;
-use super::registry::{LostNode, PendingDraw, RegisteredAnchor, StateKey, Validator};
+use super::registry::{LostNode, Node, PendingDraw, RegisteredAnchor, StateKey, Validator};
 use super::rules::allow;
-use super::state::{PENDING_DRAWS_MAX, State};
+use super::state::{CARE, PENDING_DRAWS_MAX, State};
 use crate::hash::hash;
 use crate::names::{GroupId, NodeId};
 use crate::wire::canonical;
@@ -113,7 +113,8 @@ impl State {
             return Err(EntryError::Generation { least: generation, found: lost.generation });
         }
         if self.vote(author, ballot(14, &lost))? {
-            self.retire_node(node);
+            let lost_at = (self.version() >= CARE).then_some(self.height);
+            self.retire_node(Node { lost: lost_at, ..node });
             let mut waiting = self.lost_nodes();
             waiting.push(LostNode { node: lost.node, next_group: GroupId(0) });
             self.write(&StateKey::Lost, &waiting);
@@ -194,6 +195,21 @@ impl State {
         });
         self.write(&StateKey::Pending, &pending);
         self.write(&StateKey::Lost, &lost);
+    }
+
+    /// A machine is back before its slots were given to others: they stay with it.
+    pub(super) fn keep_slots(&mut self, node: &NodeId) {
+        let mut lost = self.lost_nodes();
+        lost.retain(|other| other.node != *node);
+        self.write(&StateKey::Lost, &lost);
+        let (mut pending, before) = (self.pending(), self.pending().len());
+        pending.retain(|draw| {
+            let holds = |slot| self.group(draw.group)?.holder(slot).map(|holder| holder.node);
+            draw.slot.and_then(holds) != Some(*node)
+        });
+        if pending.len() < before {
+            self.write(&StateKey::Pending, &pending);
+        }
     }
 
     fn lost_nodes(&self) -> Vec<LostNode> {

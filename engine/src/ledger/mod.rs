@@ -52,7 +52,7 @@ pub use chain::{
 pub use compact::{CompactBlock, SentBlock};
 pub use entry::{
     ADDRESS_LEN_MAX, Body, ENTRY_LEN_MAX, Entry, EpochAdvance, GroupCreate, IDENTITY_LEN_MAX,
-    IdentityRecord, NodeJoin, NodeRetire, NodeUpdate, Roles, SlotReassign, UnknownBody,
+    IdentityRecord, NodeJoin, NodeRetire, NodeUpdate, Roles, SlotFilled, SlotReassign, UnknownBody,
     ZONE_LEN_MAX,
 };
 pub use entry_error::EntryError;

@@ -95,6 +95,10 @@ pub struct Node {
     /// It is gone.
     #[n(2)]
     pub retired: bool,
+    /// The height at which the validators found it lost, if that is why it is gone; from version 3
+    /// of the rules on.
+    #[n(3)]
+    pub lost: Option<u64>,
 }
 
 impl Node {
@@ -233,6 +237,17 @@ pub struct Holder {
     /// The height at which it was drawn.
     #[n(1)]
     pub since: u64,
+    /// It took the slot from another and has not said yet that it rebuilt what belongs there; from
+    /// version 3 of the rules on.
+    #[n(2)]
+    pub filling: Option<bool>,
+}
+
+impl Holder {
+    /// Whether it is still rebuilding what belongs in the slot.
+    pub fn is_filling(&self) -> bool {
+        self.filling == Some(true)
+    }
 }
 
 /// Who had a slot.

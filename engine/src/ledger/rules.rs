@@ -2,13 +2,13 @@
 
 use super::entry::{
     ADDRESS_LEN_MAX, EpochAdvance, GroupCreate, IDENTITY_LEN_MAX, IdentityRecord, NodeJoin,
-    NodeUpdate, SlotReassign, ZONE_LEN_MAX,
+    NodeUpdate, SlotFilled, SlotReassign, ZONE_LEN_MAX,
 };
 use super::entry_error::{EntryError, check_length};
 use super::genesis::check_group;
 use super::pointer::{POINTER_SEALED_LEN_MAX, Pointer, PointerRetire};
 use super::registry::{Group, Identity, Node, PendingDraw, PostedPointer, StateKey};
-use super::state::{PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, State, VACATED_MAX};
+use super::state::{CARE, PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, State, VACATED_MAX};
 use crate::names::{Epoch, GroupId, NodeId};
 
 impl State {
@@ -32,8 +32,11 @@ impl State {
         };
         counts.storage_nodes += u32::from(join.roles.storage);
         self.write(&StateKey::Counts, &counts);
-        let node = Node { join: join.clone(), slots, retired: false };
+        let node = Node { join: join.clone(), slots, retired: false, lost: None };
         self.write(&StateKey::Node(join.node), &node);
+        if self.version() >= CARE && slots > 0 {
+            self.keep_slots(&join.node);
+        }
         Ok(())
     }
 
@@ -115,6 +118,28 @@ impl State {
             return Err(EntryError::TooFewNodes { needed: 1, available: 0 });
         }
         self.ask_for_draw(draw)
+    }
+
+    /// Before version 3 a kind unknown to all: skipped.
+    pub(super) fn fill_slot(
+        &mut self,
+        author: &NodeId,
+        filled: &SlotFilled,
+    ) -> Result<(), EntryError> {
+        if self.version() < CARE {
+            return Ok(());
+        }
+        let SlotFilled { group: id, slot, since } = *filled;
+        let mut group = self.group(id).ok_or(EntryError::UnknownGroup(id))?;
+        let holder = group.holders.get_mut(slot.index());
+        let holder = holder.ok_or(EntryError::UnknownSlot { group: id, slot })?;
+        allow(holder.node == *author, author)?;
+        if holder.since != since || !holder.is_filling() {
+            return Err(EntryError::NotFilling { group: id, slot });
+        }
+        holder.filling = None;
+        self.write(&StateKey::Group(id), &group);
+        Ok(())
     }
 
     pub(super) fn advance_epoch(

@@ -109,6 +109,8 @@ pub enum Step {
     Repair(GroupId, Slot),
     /// Reply with the node's figures.
     Status,
+    /// Ask another machine for a sign of life, and reply with whether there was one.
+    Testify(NodeId),
     /// Reply to this from the chain kept here.
     Ledger(Operation),
 }
@@ -165,6 +167,7 @@ impl Holder {
             }
             Operation::Repair { group, slot } => Step::Repair(*group, *slot),
             Operation::Status => Step::Status,
+            Operation::Testify { suspect } => Step::Testify(*suspect),
             Operation::Head { .. }
             | Operation::Follow { .. }
             | Operation::SetChanges { .. }

@@ -16,6 +16,7 @@ use super::{
 use crate::code::CodeParameters;
 use crate::keyshare::KeyParameters;
 use crate::names::{GroupId, NetworkId, ObjectId, Slot};
+use crate::policy::durability;
 use crate::policy::reading::LatencyBook;
 use crate::wire::{
     Inventory, InventoryPage, Operation, RepairProgress, Response, canonical, presentable,
@@ -54,6 +55,8 @@ pub struct RepairSlot {
     next_id: u64,
     rebuilt: Vec<RepairedPart>,
     storing: usize,
+    /// Helpers whose inventories were read to the end.
+    listed: usize,
     progress: RepairProgress,
     faults: Vec<Fault>,
 }
@@ -121,6 +124,7 @@ impl RepairSlot {
             next_id: 0,
             rebuilt: Vec::new(),
             storing: 0,
+            listed: 0,
             progress,
             faults: Vec::new(),
         }
@@ -138,6 +142,13 @@ impl RepairSlot {
             && self.under_way.is_empty()
             && self.rebuilt.is_empty()
             && self.storing == 0
+    }
+
+    /// Whether the slot now has every object that a put called stored, as far as enough helpers
+    /// know.
+    pub fn is_whole(&self) -> bool {
+        let needed = durability::listings_needed(&self.codes.0, &self.codes.1, 1);
+        self.is_finished() && self.progress.objects_failed == 0 && self.listed >= needed
     }
 
     /// Helpers whose answers proved wrong.
@@ -264,9 +275,12 @@ impl RepairSlot {
                 let Some(page) = read_page(&body, listing.after) else {
                     return self.blame(Fault { member, kind: FaultKind::Inventory });
                 };
-                if let (true, Some(last)) = (page.more, page.objects.last()) {
-                    listing.after = Some(*last);
-                    listing.state = ListingState::Due;
+                match (page.more, page.objects.last()) {
+                    (true, Some(last)) => {
+                        listing.after = Some(*last);
+                        listing.state = ListingState::Due;
+                    }
+                    _ => self.listed += 1,
                 }
                 return self.take_objects(index, page.objects);
             }

@@ -75,6 +75,12 @@ pub fn authorise(
             }
             require_holder(view, *group, *slot, receiver, "the receiver")
         }
+        Operation::Testify { .. } => {
+            if view.is_validator(&request.author) {
+                return Ok(());
+            }
+            denied("only validators ask for testimony")
+        }
         Operation::Confer { .. } => {
             if view.is_validator(&request.author) {
                 return Ok(());

@@ -135,6 +135,13 @@ pub enum Operation {
     /// Put an entry on the ledger; answered with proof when the entry is final.
     #[n(16)]
     Post(#[n(0)] Box<Entry>),
+    /// Say whether the receiver hears another machine: it asks it now.
+    #[n(64)]
+    Testify {
+        /// The other machine.
+        #[n(0)]
+        suspect: NodeId,
+    },
 }
 
 /// How blocks are sent.

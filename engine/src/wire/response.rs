@@ -140,6 +140,13 @@ pub enum Response {
         #[n(1)]
         inclusion: Box<Inclusion>,
     },
+    /// To `Testify`.
+    #[n(64)]
+    Testimony {
+        /// Whether the other machine answered.
+        #[n(0)]
+        heard: bool,
+    },
 }
 
 /// A value of the ledger's state, or its absence, with the proof.

@@ -9,7 +9,7 @@ mod ledger;
 mod transfer;
 mod validators;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -79,6 +79,8 @@ pub struct GroupPlace {
     pub epoch: Epoch,
     /// The holders of its slots.
     pub members: Vec<Member>,
+    /// Slots whose holders are still rebuilding what belongs there.
+    pub filling: BTreeSet<Slot>,
 }
 
 /// Where nodes listen, as proven by the ledger.

@@ -15,7 +15,7 @@ use kakera_engine::ledger::{
     Roles, SignedHeader, Suite,
 };
 use kakera_engine::names::NodeId;
-use kakera_engine::peer::Answer;
+use kakera_engine::peer::{Answer, CustodySettings, WatchSettings};
 use kakera_engine::wire::{Operation, Refusal, Response};
 use kakera_net::chain_store::{CHAIN_FILE, ChainStore};
 use kakera_net::exchange::{AddressBook, Exchange};
@@ -187,6 +187,7 @@ impl Network {
             folder: self.validator_folder(number),
             listen: self.book.address(&id(number)).unwrap(),
             network: self.file.clone(),
+            watch: WatchSettings::default(),
         }
     }
 
@@ -232,6 +233,7 @@ impl Network {
             listen: self.book.address(&id(number)).unwrap(),
             network: self.file.clone(),
             quota_bytes: 1 << 20,
+            custody: CustodySettings::default(),
         };
         let run = |stop: oneshot::Receiver<()>| {
             node::run(settings, async {
