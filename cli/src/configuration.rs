@@ -13,7 +13,7 @@ use crate::failure::{Failure, Kind};
 use crate::quantity::{parse_size, parse_span};
 
 /// The keys, in the order of the documentation.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "network",
     "log",
     "gf",
@@ -24,6 +24,7 @@ const KEYS: [&str; 10] = [
     "suspect_after",
     "lost_after",
     "compare_every",
+    "scrub_pause",
 ];
 
 /// What the file may say; every key may be left out.
@@ -54,6 +55,9 @@ pub(crate) struct Configuration {
     /// How often a node compares each of its slots with the other holders.
     #[serde(default, deserialize_with = "span")]
     pub(crate) compare_every: Option<Duration>,
+    /// How long a node waits before it reads and checks the next part that it keeps.
+    #[serde(default, deserialize_with = "span")]
+    pub(crate) scrub_pause: Option<Duration>,
 }
 
 impl Configuration {
@@ -89,7 +93,10 @@ impl Configuration {
     /// How a node looks after its slots.
     pub(crate) fn custody(&self) -> CustodySettings {
         let usual = CustodySettings::default();
-        CustodySettings { compare_every: self.compare_every.unwrap_or(usual.compare_every) }
+        CustodySettings {
+            compare_every: self.compare_every.unwrap_or(usual.compare_every),
+            scrub_pause: self.scrub_pause.unwrap_or(usual.scrub_pause),
+        }
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
@@ -145,7 +152,7 @@ mod tests {
     fn reads_every_key() {
         let text = "network = 'n.toml'\nlog = 'info'\ngf = 'avx2'\npassphrase_file = 'p'\n\
                     listen = '127.0.0.1:7000'\nquota = '10GB'\nprobe_every = '500ms'\n\
-                    suspect_after = '2s'\nlost_after = '4s'\ncompare_every = '1m'";
+                    suspect_after = '2s'\nlost_after = '4s'\ncompare_every = '1m'\nscrub_pause = '1s'";
         let configuration = parse(text).unwrap();
         assert_eq!(configuration.quota, Some(10_000_000_000));
         assert_eq!(configuration.listen, "127.0.0.1:7000".parse().ok());

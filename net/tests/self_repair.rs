@@ -30,7 +30,10 @@ fn hasty() -> Care {
     };
     Care {
         watch: WatchSettings { times, probe_every: Duration::from_millis(300) },
-        custody: CustodySettings { compare_every: Duration::from_secs(5) },
+        custody: CustodySettings {
+            compare_every: Duration::from_secs(5),
+            scrub_pause: Duration::from_millis(50),
+        },
         version: Some(3),
     }
 }

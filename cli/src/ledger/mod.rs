@@ -242,6 +242,8 @@ fn describe(body: &Body) -> (&'static str, String) {
         Body::SlotFilled(filled) => {
             ("slot filled", format!("slot {} of group {}", filled.slot, filled.group))
         }
+        Body::WrongSymbol(proof) => ("wrong symbol", proof.helper.to_string()),
+        Body::NodeDrain(drain) => ("node drain", drain.node.to_string()),
         Body::Unknown(unknown) => ("unknown", format!("kind {}", unknown.kind())),
     }
 }

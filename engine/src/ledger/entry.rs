@@ -5,6 +5,7 @@ use minicbor::{Decode, Encode};
 
 use super::ballot::{NodeLost, RetentionFloor, Upgrade, ValidatorChange, ValidatorUpdate};
 use super::equivocation::Equivocation;
+use super::evidence::WrongSymbol;
 use super::log::Digest32;
 use super::pointer::{Pointer, PointerRetire};
 use super::suite::Suite;
@@ -131,6 +132,10 @@ pub enum Body {
     Equivocation(Equivocation),
     /// A holder's word that its slot is whole again.
     SlotFilled(SlotFilled),
+    /// Proof that a helper lied.
+    WrongSymbol(WrongSymbol),
+    /// A machine leaves in order: its slots go to others first.
+    NodeDrain(NodeDrain),
     /// A kind of a later version: kept and skipped.
     Unknown(UnknownBody),
 }
@@ -255,6 +260,16 @@ pub struct SlotFilled {
     pub since: u64,
 }
 
+/// A machine that is to leave takes no new slots, and draws are asked for those that it has, in the
+/// groups that bear a voluntary move now; said again, for more of them. By itself, its operator or a
+/// validator; counts from version 3 of the rules on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct NodeDrain {
+    /// The machine.
+    #[n(0)]
+    pub node: NodeId,
+}
+
 /// The key shares of a group were refreshed. By a validator.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct EpochAdvance {
@@ -362,6 +377,8 @@ kinds! {
     14 => NodeLost,
     15 => Equivocation,
     28 => SlotFilled,
+    29 => WrongSymbol,
+    30 => NodeDrain,
 }
 
 impl<C> Encode<C> for Body {

@@ -84,6 +84,15 @@ pub enum EntryError {
         /// The slot.
         slot: Slot,
     },
+    /// All draws that its groups bear are waiting, or it has no slots left.
+    #[error("no further slot of {0} can be given away now; send it again after the next refresh")]
+    NothingToDrain(NodeId),
+    /// The proof proves nothing.
+    #[error("the symbol is right, or the machine named did not sign it")]
+    NoConviction,
+    /// It was convicted of this object's symbol before.
+    #[error("{0} was convicted of a wrong symbol of this object before")]
+    AlreadyConvicted(NodeId),
     /// The slot is being reassigned already.
     #[error("slot {slot} of group {group} is being reassigned already")]
     AlreadyPending {

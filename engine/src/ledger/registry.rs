@@ -60,6 +60,9 @@ pub enum StateKey {
     /// Lost machines whose slots are not all asked for: a list of [`LostNode`].
     #[n(14)]
     Lost,
+    /// Of which objects a machine signed wrong symbols: a list of [`ObjectId`](crate::names::ObjectId).
+    #[n(15)]
+    WrongSymbols(#[n(0)] NodeId),
 }
 
 impl StateKey {
@@ -99,12 +102,20 @@ pub struct Node {
     /// of the rules on.
     #[n(3)]
     pub lost: Option<u64>,
+    /// It is to leave and takes no new slots; from version 3 of the rules on.
+    #[n(4)]
+    pub draining: Option<bool>,
 }
 
 impl Node {
     /// Whether it can be given slots.
     pub fn takes_slots(&self) -> bool {
-        self.join.roles.storage && !self.retired
+        self.join.roles.storage && !self.retired && !self.is_draining()
+    }
+
+    /// Whether it is to leave.
+    pub fn is_draining(&self) -> bool {
+        self.draining == Some(true)
     }
 
     /// Whether it may submit pointers and identity records.

@@ -139,6 +139,8 @@ impl State {
             Body::NodeLost(lost) => self.lose_node(author, *lost),
             Body::Equivocation(proof) => self.expel(author, proof),
             Body::SlotFilled(filled) => self.fill_slot(author, filled),
+            Body::WrongSymbol(proof) => self.convict(author, proof),
+            Body::NodeDrain(drain) => self.drain(author, &drain.node),
             Body::Unknown(_) => Ok(()),
         }
     }

@@ -14,8 +14,9 @@ use crate::names::{Epoch, GroupId, NetworkId, NodeId, ObjectId, Slot};
 use crate::object::{Descriptor, FragmentRoot, GroupHashes};
 use crate::policy::{LedgerView, authorise};
 use crate::wire::{
-    GroupRange, Inventory, InventoryPage, Operation, PartReference, Read, Receipt, Refusal,
-    RefusalKind, Response, SymbolStatement, Symbols, VerifiedRequest, VouchedDescriptor, canonical,
+    Degraded, GroupRange, Inventory, InventoryPage, Operation, PartReference, Read, Receipt,
+    Refusal, RefusalKind, Response, SymbolStatement, Symbols, VerifiedRequest, VouchedDescriptor,
+    canonical,
 };
 
 /// The most objects a page of an inventory lists.
@@ -160,6 +161,7 @@ impl Holder {
             Operation::Inventory(inventory) => list(inventory),
             Operation::Read(Read { part, .. })
             | Operation::Symbols(Symbols { part, .. })
+            | Operation::Degraded(Degraded { part, .. })
             | Operation::Witness { part, .. } => {
                 let part = *part;
                 let waiting = Waiting::Describe { request, part };
@@ -271,6 +273,7 @@ impl Holder {
             Operation::Read(read) if read.groups.is_some_and(|range| range.count == 0) => {
                 read_reply(read, &stored, &descriptor, None, Bytes::new())
             }
+            Operation::Degraded(request) => degraded(request, &stored, &descriptor),
             _ => {
                 let waiting = Waiting::Fragment { request, stored, descriptor };
                 Step::Disk(DiskRequest::Fragment(part), Pending(waiting))
@@ -343,6 +346,16 @@ impl Holder {
     }
 }
 
+/// Whether what is kept of `part` is what its holder promised: a scrub looks for parts that are not.
+pub fn is_sound(part: &PartReference, stored: &StoredPart, fragment: &[u8]) -> bool {
+    let Ok(descriptor) = Descriptor::decode(&stored.object.descriptor) else { return false };
+    descriptor.group == part.group
+        && descriptor.object_id() == part.object
+        && stored.share.slot() == part.slot
+        && check_share(&descriptor, &stored.share).is_ok()
+        && check_fragment(&descriptor, part.slot, fragment).is_ok()
+}
+
 /// Checks the share against its row, as the receipt promises it.
 fn check_share(descriptor: &Descriptor, share: &Share) -> Result<(), &'static str> {
     match descriptor.rows.get(share.slot().index()) {
@@ -384,6 +397,14 @@ fn groups_of(fragment: &Bytes, range: GroupRange) -> Option<Bytes> {
     let start = u64::from(range.first) * GROUP_LEN;
     let end = (start + u64::from(range.count) * GROUP_LEN).min(fragment.len() as u64);
     (start < end).then(|| fragment.slice(start as usize..end as usize))
+}
+
+fn degraded(request: &Degraded, stored: &StoredPart, descriptor: &Descriptor) -> Step {
+    let helpers = request.helpers.iter().copied().collect();
+    match stored.share.help_degraded(&descriptor.binding(), request.lost, &helpers) {
+        Ok(help) => Step::Reply(Answer::bare(Response::Degraded(help))),
+        Err(error) => refuse(Refusal::new(RefusalKind::Invalid, error.to_string())),
+    }
 }
 
 fn list(inventory: &Inventory) -> Step {

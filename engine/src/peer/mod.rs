@@ -16,6 +16,7 @@
 //! - [`Custody`] has a node repair by itself what it should hold.
 
 mod custody;
+mod degraded;
 mod get;
 mod holder;
 mod put;
@@ -36,6 +37,7 @@ pub use custody::{Custody, CustodyAction, CustodySettings};
 pub use get::{Gathered, GetError, GetObject, Wanted};
 pub use holder::{
     DiskError, DiskRequest, DiskResult, Holder, INVENTORY_LIMIT_MAX, Pending, Step, StoredPart,
+    is_sound,
 };
 pub use put::{PutError, PutObject, PutReport};
 pub use repair_object::{RepairError, RepairObject, RepairTraffic, RepairedPart};

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::code::CodeParameters;
 use crate::keyshare::KeyParameters;
+use crate::ledger::WrongSymbol;
 use crate::names::{GroupId, NetworkId, ObjectId, Slot};
 use crate::policy::durability;
 use crate::policy::reading::LatencyBook;
@@ -27,6 +28,8 @@ const INVENTORY_PAGE: u16 = 1000;
 const PAGE_LEN_MAX: usize = 40 * INVENTORY_PAGE as usize;
 /// Objects under way at once: with 4 MiB objects about 5 MiB of symbols each.
 const OBJECTS_AT_ONCE: usize = 3;
+/// Wrong symbols that are remembered; each has a descriptor.
+const EVIDENCE_MAX: usize = 32;
 
 /// What the machine wants done.
 #[derive(Debug)]
@@ -57,8 +60,11 @@ pub struct RepairSlot {
     storing: usize,
     /// Helpers whose inventories were read to the end.
     listed: usize,
+    /// Objects that nobody can rebuild.
+    hopeless: u64,
     progress: RepairProgress,
     faults: Vec<Fault>,
+    evidence: Vec<WrongSymbol>,
 }
 
 /// How far the inventory of one helper has been read.
@@ -125,8 +131,10 @@ impl RepairSlot {
             rebuilt: Vec::new(),
             storing: 0,
             listed: 0,
+            hopeless: 0,
             progress,
             faults: Vec::new(),
+            evidence: Vec::new(),
         }
     }
 
@@ -145,15 +153,22 @@ impl RepairSlot {
     }
 
     /// Whether the slot now has every object that a put called stored, as far as enough helpers
-    /// know.
+    /// know. Objects that nobody can rebuild, ill-formed or never put at enough holders, are not
+    /// waited for.
     pub fn is_whole(&self) -> bool {
         let needed = durability::listings_needed(&self.codes.0, &self.codes.1, 1);
-        self.is_finished() && self.progress.objects_failed == 0 && self.listed >= needed
+        let open = self.progress.objects_failed - self.hopeless;
+        self.is_finished() && open == 0 && self.listed >= needed
     }
 
     /// Helpers whose answers proved wrong.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
+    }
+
+    /// What convicts helpers of wrong symbols before everybody, of some objects.
+    pub fn evidence(&self) -> &[WrongSymbol] {
+        &self.evidence
     }
 
     /// The next thing to do, if any.
@@ -311,6 +326,8 @@ impl RepairSlot {
             return;
         };
         let (traffic, faults, listing) = (machine.traffic(), machine.faults().to_vec(), *listing);
+        let room = EVIDENCE_MAX.saturating_sub(self.evidence.len());
+        self.evidence.extend(machine.evidence().iter().take(room).cloned());
         self.under_way.remove(&object);
         self.progress.symbol_bytes += traffic.symbol_bytes;
         self.progress.key_bytes += traffic.key_bytes;
@@ -327,7 +344,12 @@ impl RepairSlot {
                 let fault = Fault { member: *member, kind: FaultKind::Inventory };
                 self.blame(fault);
             }
-            Err(error) => self.fail(&error.to_string()),
+            Err(error) => {
+                let hopeless =
+                    matches!(error, RepairError::Incomplete { .. } | RepairError::IllFormed);
+                self.hopeless += u64::from(hopeless);
+                self.fail(&error.to_string());
+            }
         }
     }
 

@@ -142,6 +142,9 @@ pub enum Operation {
         #[n(0)]
         suspect: NodeId,
     },
+    /// Send the share's addend for a lost slot, under the pads of a set of survivors.
+    #[n(65)]
+    Degraded(#[n(0)] Degraded),
 }
 
 /// How blocks are sent.
@@ -176,6 +179,20 @@ pub struct Symbols {
     /// Whether the descriptor is wanted too.
     #[n(2)]
     pub describe: bool,
+}
+
+/// A newcomer's request to each of k survivors, when fewer than d helpers are left.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Degraded {
+    /// The survivor's part.
+    #[n(0)]
+    pub part: PartReference,
+    /// The lost slot, of which the asker is the holder.
+    #[n(1)]
+    pub lost: Slot,
+    /// All survivors asked, ascending.
+    #[n(2)]
+    pub helpers: Vec<Slot>,
 }
 
 /// A descriptor that proves itself: its hash is the object's id, and an enrolled submitter signed

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::HEADER_LEN_MAX;
 use super::canonical::{self, CanonicalError};
 use super::request::{PartReference, VouchedDescriptor};
-use crate::keyshare::{ProvenPart, ProvenSymbol};
+use crate::keyshare::{DegradedHelp, ProvenPart, ProvenSymbol};
 use crate::ledger::{HeadAttestation, Inclusion, SignedHeader, SnapshotBase, StateProof};
 use crate::names::{Epoch, NetworkId, NodeId, ObjectId, Slot};
 use crate::object::GroupHashes;
@@ -147,6 +147,9 @@ pub enum Response {
         #[n(0)]
         heard: bool,
     },
+    /// To `Degraded`.
+    #[n(65)]
+    Degraded(#[n(0)] DegradedHelp),
 }
 
 /// A value of the ledger's state, or its absence, with the proof.
@@ -264,6 +267,24 @@ pub struct SymbolStatement<'a> {
     pub fragment_symbols: &'a [u8],
 }
 
+/// The parts that a [`SymbolStatement`] signs; the fragment symbols, which are long, enter by their
+/// BLAKE3 hash.
+fn statement_parts(
+    network: &NetworkId,
+    (part, lost): (&PartReference, Slot),
+    key_symbol: &ProvenSymbol,
+    fragment_symbols: &[u8; 32],
+) -> [Zeroizing<Vec<u8>>; 5] {
+    [
+        network.0.to_vec(),
+        canonical::encode(part),
+        vec![lost.point()],
+        canonical::encode(key_symbol),
+        fragment_symbols.to_vec(),
+    ]
+    .map(Zeroizing::new)
+}
+
 impl SymbolStatement<'_> {
     /// Signed by the helper.
     pub fn sign(&self, helper: &SigningKey) -> Signature {
@@ -276,16 +297,22 @@ impl SymbolStatement<'_> {
         signature.verifies(&helper.0, SYMBOLS_LABEL, &parts.each_ref().map(|part| &part[..]))
     }
 
-    /// The fragment symbols, which are long, enter by their BLAKE3 hash.
+    /// Whether a helper said so, by the BLAKE3 hash of the fragment symbols.
+    pub fn verify_digest(
+        network: &NetworkId,
+        of: (&PartReference, Slot),
+        key_symbol: &ProvenSymbol,
+        fragment_symbols: &[u8; 32],
+        (helper, signature): (&NodeId, &Signature),
+    ) -> bool {
+        let parts = statement_parts(network, of, key_symbol, fragment_symbols);
+        signature.verifies(&helper.0, SYMBOLS_LABEL, &parts.each_ref().map(|part| &part[..]))
+    }
+
     fn parts(&self) -> [Zeroizing<Vec<u8>>; 5] {
-        [
-            self.network.0.to_vec(),
-            canonical::encode(self.part),
-            vec![self.lost.point()],
-            canonical::encode(self.key_symbol),
-            blake3::hash(self.fragment_symbols).as_bytes().to_vec(),
-        ]
-        .map(Zeroizing::new)
+        let digest = blake3::hash(self.fragment_symbols);
+        let of = (self.part, self.lost);
+        statement_parts(self.network, of, self.key_symbol, digest.as_bytes())
     }
 }
 

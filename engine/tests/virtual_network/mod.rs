@@ -20,7 +20,9 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::{self, KeyParameters};
-use kakera_engine::ledger::{Body, Genesis, GroupCreate, NodeJoin, Roles, SlotReassign, State};
+use kakera_engine::ledger::{
+    Body, Genesis, GroupCreate, NodeJoin, Roles, SlotReassign, State, WrongSymbol,
+};
 use kakera_engine::names::{Epoch, GroupId, NetworkId, NodeId, ObjectId, Slot};
 use kakera_engine::object::{ObjectBuilder, Placement, SealedObject};
 use kakera_engine::peer::{
@@ -98,6 +100,8 @@ pub(crate) struct Repaired {
     pub(crate) progress: RepairProgress,
     pub(crate) faults: Vec<Fault>,
     pub(crate) parts: Vec<RepairedPart>,
+    pub(crate) evidence: Vec<WrongSymbol>,
+    pub(crate) whole: bool,
 }
 
 pub(crate) const GROUP: GroupId = GroupId(0);
@@ -295,7 +299,13 @@ impl VirtualNetwork {
             self.at(point).disk.keep(part.part, stored, part.fragment.clone());
         }
         let Repair { machine, parts } = repair;
-        Repaired { progress: machine.progress(), faults: machine.faults().to_vec(), parts }
+        Repaired {
+            progress: machine.progress(),
+            faults: machine.faults().to_vec(),
+            evidence: machine.evidence().to_vec(),
+            whole: machine.is_whole(),
+            parts,
+        }
     }
 
     fn drive<M: Machine>(

@@ -10,8 +10,8 @@ use kakera_engine::peer::{Custody, CustodyAction, CustodySettings};
 use kakera_engine::wire::{Operation, Response};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
-use tracing::{info, warn};
+use tokio::time::Instant;
+use tracing::warn;
 
 use super::Node;
 
@@ -50,7 +50,7 @@ impl Node {
                         Done::Repaired { group, slot, whole }
                     }),
                     CustodyAction::Tell(filled) => work.spawn(async move {
-                        let heard = node.tell(filled).await;
+                        let heard = node.tell(Body::SlotFilled(filled)).await;
                         Done::Told { filled, heard }
                     }),
                 };
@@ -76,28 +76,29 @@ impl Node {
         }
     }
 
-    /// Puts it on the ledger through any validator.
-    async fn tell(&self, filled: SlotFilled) -> bool {
+    /// Puts something on the ledger through any validator; whether it is final.
+    pub(super) async fn tell(&self, body: Body) -> bool {
+        // One at a time: entries of one author are numbered.
+        let mut told = self.told.lock().await;
         let view = self.ledger.view();
         let (id, key) = (self.holder.id(), self.exchange.signing_key());
-        let sequence = view.state().next_sequence(&id);
-        let entry = Entry::sign(&self.network, key, sequence, Body::SlotFilled(filled));
+        let sequence = view.state().next_sequence(&id).max(*told + 1);
+        let entry = Entry::sign(&self.network, key, sequence, body);
         for validator in view.state().validators().0.keys() {
             let operation = Operation::Submit(Box::new(entry.clone()));
-            let asked = self.exchange.ask(*validator, &operation, Bytes::new(), TELL_TIMEOUT, None);
-            match timeout(TELL_TIMEOUT, asked).await {
-                Ok(Ok(answer)) => match answer.response {
-                    Response::Submitted { .. } => {
-                        info!(group = %filled.group, slot = %filled.slot, "the slot is whole again");
-                        return true;
-                    }
-                    Response::Refused(refusal) => warn!(%validator, "{}", refusal.message),
-                    _ => warn!(%validator, "its answer does not fit the question"),
-                },
-                Ok(Err(failure)) => warn!(%validator, %failure, "it did not take the entry"),
-                Err(_) => warn!(%validator, "it did not answer in time"),
+            let asked =
+                self.exchange.ask(*validator, &operation, Bytes::new(), TELL_TIMEOUT, None).await;
+            match asked.map(|answer| answer.response) {
+                Ok(Response::Submitted { .. }) => {
+                    *told = sequence;
+                    return true;
+                }
+                Ok(Response::Refused(refusal)) => warn!(%validator, "{}", refusal.message),
+                Ok(_) => warn!(%validator, "its answer does not fit the question"),
+                Err(failure) => warn!(%validator, %failure, "it did not take the entry"),
             }
         }
+        *told = 0;
         false
     }
 }

@@ -4,6 +4,7 @@ mod custody;
 mod disk;
 mod follower;
 mod repairs;
+mod scrub;
 mod service;
 
 use std::io;
@@ -72,6 +73,8 @@ struct Node {
     repairs: Repairs,
     /// Slots of which something was found damaged.
     damage: mpsc::Sender<(GroupId, Slot)>,
+    /// The number of this node's last entry, if it became final; held while one is on its way.
+    told: tokio::sync::Mutex<u64>,
 }
 
 /// Runs a storage node until `shutdown` completes. The folder's `address` file tells where it
@@ -111,11 +114,13 @@ pub async fn run(
         exchange,
         repairs: Repairs::default(),
         damage,
+        told: tokio::sync::Mutex::default(),
     });
     info!(address = %fabric.local_address(), file = ADDRESS_FILE, "listening");
     let counted = Arc::downgrade(&node);
     tokio::task::spawn_blocking(move || disk::attribute_all(&counted));
     let keeping = tokio::spawn(Arc::clone(&node).keep_slots(custody, damaged));
+    let scrubbing = tokio::spawn(scrub::scrub(Arc::downgrade(&node), custody.scrub_pause));
     let serving = fabric.serve(move |incoming| Arc::clone(&node).serve(incoming));
     tokio::select! {
         () = serving => {}
@@ -123,6 +128,7 @@ pub async fn run(
     }
     following.abort();
     keeping.abort();
+    scrubbing.abort();
     fabric.close().await;
     upkeep.end().await;
     Ok(())

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kakera_engine::ledger::Body;
 use kakera_engine::names::{GroupId, ObjectId, Slot};
 use kakera_engine::peer::{RepairAction, RepairSlot};
 use kakera_engine::policy::LedgerView;
@@ -104,6 +105,10 @@ impl Node {
         for fault in machine.faults() {
             warn!(node = %fault.member.node, slot = %fault.member.slot, what = %fault.kind,
                 "a helper answered wrongly");
+        }
+        for proof in machine.evidence().iter().cloned() {
+            let node = Arc::clone(self);
+            tokio::spawn(async move { node.tell(Body::WrongSymbol(proof)).await });
         }
         let done = machine.progress();
         let (held, failed) = (done.objects_held, done.objects_failed);
