@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::arguments::{EnrolOptions, Listening, NodeCommand};
+use crate::arguments::{DrainOptions, EnrolOptions, Listening, NodeCommand};
 use crate::codes::Codes;
 use crate::failure::{Failure, Kind};
 use crate::operator;
@@ -41,7 +41,16 @@ pub(crate) async fn run_node(session: &Session, command: &NodeCommand) -> Result
             node::run(settings, stopped).await.map_err(stopped_working)
         }
         NodeCommand::Enrol(options) => enrol(session, options).await,
+        NodeCommand::Drain(options) => drain(session, options).await,
     }
+}
+
+async fn drain(session: &Session, options: &DrainOptions) -> Result<(), Failure> {
+    let operator = session.operator(options.operator.operator_key.as_deref())?;
+    let connection = session.connect_as(operator)?;
+    let slots = operator::drain(&connection.client, options.node).await?;
+    connection.close().await?;
+    session.output.report(&DrainReport { node: options.node.to_string(), slots })
 }
 
 async fn enrol(session: &Session, options: &EnrolOptions) -> Result<(), Failure> {
@@ -123,6 +132,20 @@ impl Report for InitReport {
             "Put the network's network.toml into this data folder. The operator enrols it with"
         )?;
         writeln!(out, "  kakera node enrol {} --address ADDRESS:7400", self.node)
+    }
+}
+
+#[derive(Serialize)]
+struct DrainReport {
+    node: String,
+    /// Slots that others took over.
+    slots: usize,
+}
+
+impl Report for DrainReport {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { node, slots } = self;
+        writeln!(out, "{node} holds nothing any more ({slots} slots taken over); switch it off.")
     }
 }
 
