@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kakera_engine::peer::{CustodySettings, WatchSettings};
+use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
 use kakera_engine::policy::suspicion::LadderTimes;
 use serde::Deserialize;
 
@@ -13,7 +13,7 @@ use crate::failure::{Failure, Kind};
 use crate::quantity::{parse_size, parse_span};
 
 /// The keys, in the order of the documentation.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "network",
     "log",
     "gf",
@@ -25,6 +25,7 @@ const KEYS: [&str; 11] = [
     "lost_after",
     "compare_every",
     "scrub_pause",
+    "audit_every",
 ];
 
 /// What the file may say; every key may be left out.
@@ -55,6 +56,9 @@ pub(crate) struct Configuration {
     /// How often a node compares each of its slots with the other holders.
     #[serde(default, deserialize_with = "span")]
     pub(crate) compare_every: Option<Duration>,
+    /// How often a node audits another holder.
+    #[serde(default, deserialize_with = "span")]
+    pub(crate) audit_every: Option<Duration>,
     /// How long a node waits before it reads and checks the next part that it keeps.
     #[serde(default, deserialize_with = "span")]
     pub(crate) scrub_pause: Option<Duration>,
@@ -97,6 +101,12 @@ impl Configuration {
             compare_every: self.compare_every.unwrap_or(usual.compare_every),
             scrub_pause: self.scrub_pause.unwrap_or(usual.scrub_pause),
         }
+    }
+
+    /// How a node audits others.
+    pub(crate) fn audit(&self) -> AuditSettings {
+        let usual = AuditSettings::default();
+        AuditSettings { every: self.audit_every.unwrap_or(usual.every), ..usual }
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
@@ -152,7 +162,8 @@ mod tests {
     fn reads_every_key() {
         let text = "network = 'n.toml'\nlog = 'info'\ngf = 'avx2'\npassphrase_file = 'p'\n\
                     listen = '127.0.0.1:7000'\nquota = '10GB'\nprobe_every = '500ms'\n\
-                    suspect_after = '2s'\nlost_after = '4s'\ncompare_every = '1m'\nscrub_pause = '1s'";
+                    suspect_after = '2s'\nlost_after = '4s'\ncompare_every = '1m'\nscrub_pause = '1s'\n\
+                    audit_every = '2m'";
         let configuration = parse(text).unwrap();
         assert_eq!(configuration.quota, Some(10_000_000_000));
         assert_eq!(configuration.listen, "127.0.0.1:7000".parse().ok());

@@ -189,6 +189,23 @@ fn a_watcher_gives_up_whom_nobody_hears_and_only_then() {
 }
 
 #[test]
+fn who_fails_the_audits_of_enough_others_is_given_up_though_it_answers() {
+    let network = network(7, 3);
+    let (mut watch, mut now) = (Watch::new(settings()), Duration::ZERO);
+    watch.handle_state(now, state(&network).clone());
+    let all: BTreeSet<u8> = (10..17).collect();
+    let cheat = holder(&network, slot(1));
+    let suspects = [machine(cheat)];
+    // One accuser may lie.
+    watch.handle_suspects(machine(holder(&network, slot(2))), &suspects);
+    assert_eq!(look(&mut watch, &mut now, 3600 * SECOND, &all, &all), []);
+    watch.handle_suspects(machine(holder(&network, slot(3))), &suspects);
+    let wanted = look(&mut watch, &mut now, 7200 * SECOND, &all, &all);
+    let lost = NodeLost { node: machine(cheat), generation: 1 };
+    assert_eq!(wanted, [WatchAction::GiveUp(lost)]);
+}
+
+#[test]
 fn a_watcher_that_hears_nobody_blames_itself() {
     let network = network(9, 3);
     let (mut watch, mut now) = (Watch::new(settings()), Duration::ZERO);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::names::NodeId;
-use kakera_engine::peer::{CustodySettings, WatchSettings};
+use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
 use kakera_engine::policy::suspicion::LadderTimes;
 use kakera_engine::seal::VaultRoot;
 use kakera_net::client::Client;
@@ -33,6 +33,10 @@ fn hasty() -> Care {
         custody: CustodySettings {
             compare_every: Duration::from_secs(5),
             scrub_pause: Duration::from_millis(50),
+        },
+        audit: AuditSettings {
+            every: Duration::from_millis(200),
+            deadline: Duration::from_secs(2),
         },
         version: Some(3),
     }

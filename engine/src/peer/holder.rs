@@ -14,9 +14,9 @@ use crate::names::{Epoch, GroupId, NetworkId, NodeId, ObjectId, Slot};
 use crate::object::{Descriptor, FragmentRoot, GroupHashes};
 use crate::policy::{LedgerView, authorise};
 use crate::wire::{
-    Degraded, GroupRange, Inventory, InventoryPage, Operation, PartReference, Read, Receipt,
-    Refusal, RefusalKind, Response, SymbolStatement, Symbols, VerifiedRequest, VouchedDescriptor,
-    canonical,
+    AUDIT_GROUPS_MAX, Audit, Degraded, GroupRange, Inventory, InventoryPage, Operation,
+    PartReference, Read, Receipt, Refusal, RefusalKind, Response, SymbolStatement, Symbols,
+    VerifiedRequest, VouchedDescriptor, canonical,
 };
 
 /// The most objects a page of an inventory lists.
@@ -162,6 +162,7 @@ impl Holder {
             Operation::Read(Read { part, .. })
             | Operation::Symbols(Symbols { part, .. })
             | Operation::Degraded(Degraded { part, .. })
+            | Operation::Audit(Audit { part, .. })
             | Operation::Witness { part, .. } => {
                 let part = *part;
                 let waiting = Waiting::Describe { request, part };
@@ -308,6 +309,7 @@ impl Holder {
                 },
             },
             Operation::Symbols(symbols) => self.symbols(symbols, stored, descriptor, &fragment),
+            Operation::Audit(audit) => audited(audit, stored, descriptor, &fragment),
             Operation::Witness { .. } => {
                 Step::Reply(Answer { response: Response::Witness, body: fragment })
             }
@@ -397,6 +399,22 @@ fn groups_of(fragment: &Bytes, range: GroupRange) -> Option<Bytes> {
     let start = u64::from(range.first) * GROUP_LEN;
     let end = (start + u64::from(range.count) * GROUP_LEN).min(fragment.len() as u64);
     (start < end).then(|| fragment.slice(start as usize..end as usize))
+}
+
+fn audited(audit: &Audit, stored: &StoredPart, descriptor: &Descriptor, fragment: &Bytes) -> Step {
+    let answer = stored.share.answer_audit(&descriptor.binding(), audit.auditor, &audit.nonce);
+    let group = |first: &u32| groups_of(fragment, GroupRange { first: *first, count: 1 });
+    let groups: Option<Vec<Bytes>> = audit.groups.iter().map(group).collect();
+    match (answer, groups) {
+        (Some(answer), Some(groups)) if groups.len() <= AUDIT_GROUPS_MAX => {
+            let hashes = GroupHashes::of(fragment);
+            Step::Reply(Answer {
+                response: Response::Audit { answer, hashes },
+                body: groups.concat().into(),
+            })
+        }
+        _ => refuse(Refusal::new(RefusalKind::Invalid, "no such slot or groups to audit")),
+    }
 }
 
 fn degraded(request: &Degraded, stored: &StoredPart, descriptor: &Descriptor) -> Step {

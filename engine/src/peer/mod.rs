@@ -13,8 +13,10 @@
 //!   modules can hold V: they see pair symbols, shares and ciphertext only.
 //! - [`Validator`] orders the ledger's entries.
 //! - [`Watch`] is the validator's eye on the storage nodes: it gives up who is lost.
+//! - [`Auditor`] looks whether the other holders still have their parts.
 //! - [`Custody`] has a node repair by itself what it should hold.
 
+mod audit;
 mod custody;
 mod degraded;
 mod get;
@@ -33,6 +35,7 @@ use thiserror::Error;
 use crate::names::{NodeId, Slot};
 use crate::wire::{Operation, Response};
 
+pub use audit::{AuditAction, AuditSettings, Auditor};
 pub use custody::{Custody, CustodyAction, CustodySettings};
 pub use get::{Gathered, GetError, GetObject, Wanted};
 pub use holder::{

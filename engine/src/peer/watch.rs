@@ -22,6 +22,8 @@ const WITNESSES: usize = 3;
 /// A machine that was given up and whose slots are not whole again after so many times the full
 /// delay holds nobody else up any more.
 const EXCLUSION_PATIENCE: u32 = 4;
+/// Fewer accusers than this count for nothing.
+const ACCUSERS_MIN: usize = 2;
 /// For so many probes a vote of this watcher waits for those of others before it gives another.
 const VOTE_PATIENCE: u32 = 3;
 
@@ -67,6 +69,8 @@ pub struct Watch {
     actions: VecDeque<WatchAction>,
     /// Votes that have led to nothing yet, and when they were given.
     votes: BTreeMap<NodeId, Duration>,
+    /// Who failed whose audits.
+    accusations: BTreeMap<NodeId, BTreeSet<NodeId>>,
     /// Machines given up or newly drawn whose slots are not whole, and since when.
     excluded: BTreeMap<NodeId, Duration>,
     blind_since: Option<Duration>,
@@ -92,6 +96,7 @@ impl Watch {
             watched: BTreeMap::new(),
             actions: VecDeque::new(),
             votes: BTreeMap::new(),
+            accusations: BTreeMap::new(),
             excluded: BTreeMap::new(),
             blind_since: None,
             turn: 0,
@@ -124,6 +129,7 @@ impl Watch {
             self.watched.insert(name, watched);
         }
         self.votes.retain(|name, _| self.watched.contains_key(name));
+        self.accusations.retain(|name, _| self.watched.contains_key(name));
         self.note_exclusions(now, &state);
         self.state = Some(state);
         self.undecided = true;
@@ -131,6 +137,9 @@ impl Watch {
 
     /// Whether a node answered a probe.
     pub fn handle_probed(&mut self, now: Duration, node: NodeId, answered: bool) {
+        // Who does not keep what it promised is as good as gone.
+        let accused = answered && self.is_accused(&node);
+        let answered = answered && !accused;
         let times = self.settings.times;
         let Some(watched) = self.watched.get_mut(&node) else { return };
         watched.silent = !answered;
@@ -144,11 +153,18 @@ impl Watch {
             }
         } else {
             watched.ladder.handle_silence(now, &times);
-            if !watched.node.retired {
+            if accused {
+                watched.ladder.handle_testimony(now, false);
+            } else if !watched.node.retired {
                 self.inquire(now, node);
             }
         }
         self.look_at_oneself(now);
+    }
+
+    /// Which machines failed the audits of `auditor`, as it said with its sign of life.
+    pub fn handle_suspects(&mut self, auditor: NodeId, suspects: &[NodeId]) {
+        self.accusations.insert(auditor, suspects.iter().copied().collect());
     }
 
     /// What a witness said of a suspect.
@@ -185,6 +201,21 @@ impl Watch {
         let live = self.watched.iter().filter(|(_, watched)| !watched.node.retired);
         let mut groups = BTreeMap::new();
         live.map(|(name, _)| (*name, self.standing(now, name, &mut groups))).collect()
+    }
+
+    /// Whether at least two, and more than a third of those that share a group with it, say that it
+    /// failed their audits: more than may lie.
+    fn is_accused(&self, name: &NodeId) -> bool {
+        let accusers = self.accusations.iter().filter(|(_, suspects)| suspects.contains(name));
+        let accusers: BTreeSet<NodeId> = accusers.map(|(auditor, _)| *auditor).collect();
+        let Some(state) = self.state.as_ref().filter(|_| accusers.len() >= ACCUSERS_MIN) else {
+            return false;
+        };
+        let groups = state.groups().filter(|(_, group)| group.slot_of(name).is_some());
+        let peers: BTreeSet<NodeId> =
+            groups.flat_map(|(_, group)| group.holders).map(|holder| holder.node).collect();
+        let others = peers.len().saturating_sub(1);
+        accusers.intersection(&peers).count() * 3 > others
     }
 
     fn inquire(&mut self, now: Duration, suspect: NodeId) {

@@ -142,6 +142,10 @@ pub enum Operation {
         #[n(0)]
         suspect: NodeId,
     },
+    /// Show that the receiver still has a part: a code made from the share, and groups of the
+    /// fragment.
+    #[n(66)]
+    Audit(#[n(0)] Audit),
     /// Send the share's addend for a lost slot, under the pads of a set of survivors.
     #[n(65)]
     Degraded(#[n(0)] Degraded),
@@ -180,6 +184,26 @@ pub struct Symbols {
     #[n(2)]
     pub describe: bool,
 }
+
+/// A holder's challenge to another holder of its group.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Audit {
+    /// The part of the one that is audited.
+    #[n(0)]
+    pub part: PartReference,
+    /// The slot of which the asker is the holder.
+    #[n(1)]
+    pub auditor: Slot,
+    /// Fresh and random.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub nonce: [u8; 32],
+    /// Groups of the fragment, ascending; at most [`AUDIT_GROUPS_MAX`].
+    #[n(3)]
+    pub groups: Vec<u32>,
+}
+
+/// Most groups that one audit may ask for.
+pub const AUDIT_GROUPS_MAX: usize = 16;
 
 /// A newcomer's request to each of k survivors, when fewer than d helpers are left.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

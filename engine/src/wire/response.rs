@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::HEADER_LEN_MAX;
 use super::canonical::{self, CanonicalError};
 use super::request::{PartReference, VouchedDescriptor};
-use crate::keyshare::{DegradedHelp, ProvenPart, ProvenSymbol};
+use crate::keyshare::{AuditAnswer, DegradedHelp, ProvenPart, ProvenSymbol};
 use crate::ledger::{HeadAttestation, Inclusion, SignedHeader, SnapshotBase, StateProof};
 use crate::names::{Epoch, NetworkId, NodeId, ObjectId, Slot};
 use crate::object::GroupHashes;
@@ -146,6 +146,16 @@ pub enum Response {
         /// Whether the other machine answered.
         #[n(0)]
         heard: bool,
+    },
+    /// To `Audit`: the body is the groups, one after the other.
+    #[n(66)]
+    Audit {
+        /// Made from the pair symbol of the two slots.
+        #[n(0)]
+        answer: AuditAnswer,
+        /// The fragment's group hashes.
+        #[n(1)]
+        hashes: GroupHashes,
     },
     /// To `Degraded`.
     #[n(65)]
@@ -389,6 +399,10 @@ pub struct NodeStatus {
     /// The newest block that is durable here.
     #[n(4)]
     pub height: u64,
+    /// Machines that failed several of its audits in a row; told to validators only, and absent if
+    /// there are none.
+    #[n(5)]
+    pub suspects: Option<Vec<NodeId>>,
 }
 
 impl Response {

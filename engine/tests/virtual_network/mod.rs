@@ -416,6 +416,15 @@ impl VirtualNetwork {
         self.serve(asker, None, ask).unwrap().response
     }
 
+    /// The answer to a question that is not lost.
+    pub(crate) fn send_now(&mut self, asker: &SigningKey, ask: Ask) -> Result<Answer, AskFailure> {
+        if !self.nodes[&ask.to.node].up {
+            self.count("down");
+            return Err(AskFailure::Unreachable);
+        }
+        self.serve(asker, None, ask)
+    }
+
     fn trace(&mut self, answer: &Result<Answer, AskFailure>) {
         self.trace.update(&self.now.as_nanos().to_be_bytes());
         match answer {

@@ -123,7 +123,7 @@ fn write(
     })
 }
 
-fn describe(
+pub(super) fn describe(
     store: &PartStore<OsDisk>,
     part: &PartReference,
 ) -> Result<Option<StoredPart>, DiskError> {

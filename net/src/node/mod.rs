@@ -1,5 +1,6 @@
 //! The storage node: holds parts, follows the ledger, repairs what it should hold.
 
+mod audit;
 mod custody;
 mod disk;
 mod follower;
@@ -10,10 +11,10 @@ mod service;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use kakera_engine::names::{GroupId, NetworkId, Slot};
-use kakera_engine::peer::{CustodySettings, Holder};
+use kakera_engine::names::{GroupId, NetworkId, NodeId, Slot};
+use kakera_engine::peer::{AuditSettings, CustodySettings, Holder};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tracing::info;
@@ -44,6 +45,8 @@ pub struct NodeSettings {
     pub quota_bytes: u64,
     /// How it looks after its slots.
     pub custody: CustodySettings,
+    /// How it audits other holders.
+    pub audit: AuditSettings,
 }
 
 /// Why a node does not run.
@@ -75,6 +78,8 @@ struct Node {
     damage: mpsc::Sender<(GroupId, Slot)>,
     /// The number of this node's last entry, if it became final; held while one is on its way.
     told: tokio::sync::Mutex<u64>,
+    /// Machines that failed several audits of this node in a row.
+    suspects: Mutex<Vec<NodeId>>,
 }
 
 /// Runs a storage node until `shutdown` completes. The folder's `address` file tells where it
@@ -83,7 +88,7 @@ pub async fn run(
     settings: NodeSettings,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), NodeError> {
-    let NodeSettings { folder, listen, network, quota_bytes, custody } = settings;
+    let NodeSettings { folder, listen, network, quota_bytes, custody, audit } = settings;
     let disk = OsDisk::open(&folder)?;
     let identity = Arc::new(Identity::load(&folder.join(IDENTITY_FILE))?);
     let network_id = network.network_id();
@@ -115,11 +120,13 @@ pub async fn run(
         repairs: Repairs::default(),
         damage,
         told: tokio::sync::Mutex::default(),
+        suspects: Mutex::default(),
     });
     info!(address = %fabric.local_address(), file = ADDRESS_FILE, "listening");
     let counted = Arc::downgrade(&node);
     tokio::task::spawn_blocking(move || disk::attribute_all(&counted));
     let keeping = tokio::spawn(Arc::clone(&node).keep_slots(custody, damaged));
+    let auditing = tokio::spawn(Arc::clone(&node).audit(audit));
     let scrubbing = tokio::spawn(scrub::scrub(Arc::downgrade(&node), custody.scrub_pause));
     let serving = fabric.serve(move |incoming| Arc::clone(&node).serve(incoming));
     tokio::select! {
@@ -128,6 +135,7 @@ pub async fn run(
     }
     following.abort();
     keeping.abort();
+    auditing.abort();
     scrubbing.abort();
     fabric.close().await;
     upkeep.end().await;

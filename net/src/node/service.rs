@@ -1,12 +1,13 @@
 //! Serves requests: TLS and signatures, then the engine's holder, then the disk.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use kakera_engine::ledger::HeadAttestation;
 use kakera_engine::names::NodeId;
 use kakera_engine::peer::{Answer, DiskError, DiskRequest, DiskResult, Step};
+use kakera_engine::policy::LedgerView;
 use kakera_engine::wire::{
     NodeStatus, Operation, Refusal, RefusalKind, Request, Response, Session,
 };
@@ -48,7 +49,13 @@ impl Node {
                 let heard = self.hears(suspect).await;
                 Answer::bare(Response::Testimony { heard })
             }
-            Ok(Step::Status) => Answer::bare(Response::Status(self.status())),
+            Ok(Step::Status) => {
+                let mut status = self.status();
+                // Nobody else needs to know, and programs of earlier versions could not read it.
+                status.suspects =
+                    status.suspects.filter(|_| self.ledger.view().is_validator(&peer));
+                Answer::bare(Response::Status(status))
+            }
             Ok(Step::Disk(..) | Step::Ledger(_)) => unreachable!("run ends with the disk's answer"),
             Err(panic) => {
                 warn!(%panic, "a request could not be served");
@@ -112,12 +119,14 @@ impl Node {
 
     fn status(&self) -> NodeStatus {
         let usage = self.store.usage();
+        let suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner).clone();
         NodeStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             objects: usage.objects,
             bytes: usage.bytes,
             quota: usage.quota_bytes,
             height: self.ledger.height(),
+            suspects: (!suspects.is_empty()).then_some(suspects),
         }
     }
 }

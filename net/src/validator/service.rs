@@ -336,6 +336,7 @@ impl Service {
             bytes: 0,
             quota: 0,
             height: self.durable_height(),
+            suspects: None,
         }
     }
 }

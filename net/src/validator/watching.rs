@@ -21,9 +21,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long a node may take to give a sign of life, or to try for one of another.
 const SIGN_TIMEOUT_MAX: Duration = Duration::from_secs(5);
 
-/// What came of a question.
+/// What came of a question. No suspects: no sign of life.
 enum Heard {
-    Sign { node: NodeId, answered: bool },
+    Sign { node: NodeId, suspects: Option<Vec<NodeId>> },
     Testimony { suspect: NodeId, heard: bool },
     Nothing,
 }
@@ -53,8 +53,11 @@ impl Service {
             let wake = watch.next_wake().map_or(LOOK_EVERY, |w| w.saturating_sub(start.elapsed()));
             tokio::select! {
                 Some(heard) = questions.join_next() => match heard {
-                    Ok(Heard::Sign { node, answered }) => {
-                        watch.handle_probed(start.elapsed(), node, answered);
+                    Ok(Heard::Sign { node, suspects }) => {
+                        if let Some(suspects) = &suspects {
+                            watch.handle_suspects(node, suspects);
+                        }
+                        watch.handle_probed(start.elapsed(), node, suspects.is_some());
                     }
                     Ok(Heard::Testimony { suspect, heard }) => {
                         watch.handle_testimony(start.elapsed(), suspect, heard);
@@ -84,8 +87,11 @@ impl Service {
         match action {
             WatchAction::Probe(node) => {
                 questions.spawn(async move {
-                    let answer = ask(node, Operation::Status).await;
-                    Heard::Sign { node, answered: matches!(answer, Some(Response::Status(_))) }
+                    let suspects = match ask(node, Operation::Status).await {
+                        Some(Response::Status(status)) => Some(status.suspects.unwrap_or_default()),
+                        _ => None,
+                    };
+                    Heard::Sign { node, suspects }
                 });
             }
             WatchAction::Inquire { witness, suspect } => {

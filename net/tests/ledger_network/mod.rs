@@ -15,7 +15,7 @@ use kakera_engine::ledger::{
     Roles, SignedHeader, Suite,
 };
 use kakera_engine::names::NodeId;
-use kakera_engine::peer::{Answer, CustodySettings, WatchSettings};
+use kakera_engine::peer::{Answer, AuditSettings, CustodySettings, WatchSettings};
 use kakera_engine::wire::{Operation, Refusal, Response};
 use kakera_net::chain_store::{CHAIN_FILE, ChainStore};
 use kakera_net::exchange::{AddressBook, Exchange};
@@ -234,6 +234,7 @@ impl Network {
             network: self.file.clone(),
             quota_bytes: 1 << 20,
             custody: CustodySettings::default(),
+            audit: AuditSettings::default(),
         };
         let run = |stop: oneshot::Receiver<()>| {
             node::run(settings, async {

@@ -13,7 +13,7 @@ use kakera_engine::ledger::{
     Body, Genesis, GroupCreate, NodeJoin, NodeRetire, Roles, SlotReassign, Suite, ValidatorSet,
 };
 use kakera_engine::names::{GroupId, NodeId, Slot};
-use kakera_engine::peer::{CustodySettings, WatchSettings};
+use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
 use kakera_net::client::{Client, ClientSettings, GroupPlace};
 use kakera_net::id::Identity;
 use kakera_net::network_file::NetworkFile;
@@ -41,6 +41,7 @@ pub(crate) struct Network {
 pub(crate) struct Care {
     pub(crate) watch: WatchSettings,
     pub(crate) custody: CustodySettings,
+    pub(crate) audit: AuditSettings,
     /// The rules of the chain; none for version 1.
     pub(crate) version: Option<u32>,
 }
@@ -200,6 +201,7 @@ impl Network {
             network: self.file.clone(),
             quota_bytes: QUOTA,
             custody: self.care.custody,
+            audit: self.care.audit,
         };
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {

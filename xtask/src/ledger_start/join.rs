@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use kakera_engine::ledger::{Body, NodeJoin, Roles};
 use kakera_engine::names::NodeId;
-use kakera_engine::peer::{CustodySettings, WatchSettings};
+use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
 use kakera_engine::wire::{Operation, Response};
 use kakera_net::chain_store::{CHAIN_FILE, ChainStore};
 use kakera_net::exchange::{AddressBook, Exchange};
@@ -98,6 +98,7 @@ pub(super) fn measure(chain: &Stored) -> Result<Joined> {
             network,
             quota_bytes: 1,
             custody: CustodySettings::default(),
+            audit: AuditSettings::default(),
         };
         let begin = Instant::now();
         processes.spawn(async move {
