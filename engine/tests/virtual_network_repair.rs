@@ -225,6 +225,25 @@ fn k_survivors_rebuild_everything_or_nothing() {
     assert!(repaired.faults.is_empty());
 }
 
+#[test]
+fn equal_inventories_are_not_read() {
+    let mut network = VirtualNetwork::new(12, mbr());
+    for _ in 0..20 {
+        network.stored(10);
+    }
+    let compared = network.repair(4);
+    assert!(compared.whole && compared.parts.is_empty());
+    assert_eq!(compared.progress.header_bytes, 0);
+    lose_one(&mut network, 4);
+    let repaired = network.repair(4);
+    assert!(repaired.whole && repaired.parts.len() == 1);
+    assert!(repaired.progress.header_bytes > 0);
+}
+
+fn lose_one(network: &mut VirtualNetwork, point: u8) {
+    network.at(point).disk.parts.pop_first().unwrap();
+}
+
 /// An object that a put left at too few holders is nobody's to wait for.
 #[test]
 fn what_was_never_put_at_enough_holders_does_not_keep_a_slot_from_being_whole() {

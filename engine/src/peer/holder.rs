@@ -14,9 +14,9 @@ use crate::names::{Epoch, GroupId, NetworkId, NodeId, ObjectId, Slot};
 use crate::object::{Descriptor, FragmentRoot, GroupHashes};
 use crate::policy::{LedgerView, authorise};
 use crate::wire::{
-    AUDIT_GROUPS_MAX, Audit, Degraded, GroupRange, Inventory, InventoryPage, Operation,
-    PartReference, Read, Receipt, Refusal, RefusalKind, Response, SymbolStatement, Symbols,
-    VerifiedRequest, VouchedDescriptor, canonical,
+    AUDIT_GROUPS_MAX, Audit, Degraded, GroupRange, Inventory, InventoryPage, InventorySummary,
+    Operation, PartReference, Read, Receipt, Refusal, RefusalKind, Response, SymbolStatement,
+    Symbols, VerifiedRequest, VouchedDescriptor, canonical,
 };
 
 /// The most objects a page of an inventory lists.
@@ -123,6 +123,7 @@ pub struct Pending(Waiting);
 enum Waiting {
     Write { part: PartReference, epoch: Epoch },
     List { limit: usize },
+    Summary,
     Describe { request: VerifiedRequest, part: PartReference },
     Fragment { request: VerifiedRequest, stored: Box<StoredPart>, descriptor: Descriptor },
     SetAside,
@@ -159,6 +160,15 @@ impl Holder {
         }
         match &request.operation {
             Operation::Inventory(inventory) => list(inventory),
+            Operation::Summary { group, slot, .. } => {
+                let disk = DiskRequest::List {
+                    group: *group,
+                    slot: *slot,
+                    after: None,
+                    limit: usize::MAX,
+                };
+                Step::Disk(disk, Pending(Waiting::Summary))
+            }
             Operation::Read(Read { part, .. })
             | Operation::Symbols(Symbols { part, .. })
             | Operation::Degraded(Degraded { part, .. })
@@ -198,6 +208,10 @@ impl Holder {
                 Step::Reply(Answer::bare(Response::Stored(receipt)))
             }
             (Waiting::List { limit }, DiskResult::Listed(objects)) => page(limit, objects),
+            (Waiting::Summary, DiskResult::Listed(objects)) => {
+                let summary = InventorySummary::of(&objects);
+                Step::Reply(Answer::bare(Response::Summary(summary)))
+            }
             (Waiting::Describe { .. }, DiskResult::Described(None))
             | (Waiting::Fragment { .. }, DiskResult::Fragment(None)) => refuse(not_found()),
             (Waiting::Describe { request, part }, DiskResult::Described(Some(stored))) => {

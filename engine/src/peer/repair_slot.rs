@@ -20,7 +20,8 @@ use crate::names::{GroupId, NetworkId, ObjectId, Slot};
 use crate::policy::durability;
 use crate::policy::reading::LatencyBook;
 use crate::wire::{
-    Inventory, InventoryPage, Operation, RepairProgress, Response, canonical, presentable,
+    Inventory, InventoryPage, InventorySummary, Operation, RepairProgress, Response, canonical,
+    presentable,
 };
 
 const INVENTORY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,6 +58,8 @@ pub struct RepairSlot {
     asked: BTreeMap<u64, Question>,
     next_id: u64,
     rebuilt: Vec<RepairedPart>,
+    /// Of what was held at the start.
+    own: InventorySummary,
     storing: usize,
     /// Helpers whose inventories were read to the end.
     listed: usize,
@@ -76,6 +79,8 @@ struct Listing {
 
 #[derive(PartialEq, Eq)]
 enum ListingState {
+    /// Perhaps it has exactly what is held here.
+    Unknown,
     Due,
     Asked,
     Ended,
@@ -93,6 +98,7 @@ struct Question {
 }
 
 enum QuestionOf {
+    Summary(usize),
     Listing(usize),
     Object { object: ObjectId, id: u64 },
 }
@@ -111,8 +117,13 @@ impl RepairSlot {
             members.iter().copied().filter(|member| member.slot != slot).collect();
         let listings = helpers
             .iter()
-            .map(|&member| Listing { member, after: None, state: ListingState::Due })
+            .map(|&member| Listing {
+                member,
+                after: None,
+                state: if held.is_empty() { ListingState::Due } else { ListingState::Unknown },
+            })
             .collect();
+        let own = InventorySummary::of(&held);
         let progress =
             RepairProgress { objects_held: held.len() as u64, ..RepairProgress::default() };
         Self {
@@ -129,6 +140,7 @@ impl RepairSlot {
             asked: BTreeMap::new(),
             next_id: 0,
             rebuilt: Vec::new(),
+            own,
             storing: 0,
             listed: 0,
             hopeless: 0,
@@ -192,6 +204,7 @@ impl RepairSlot {
             Err(_) => self.latencies.record_failure(question.member.node),
         }
         match question.of {
+            QuestionOf::Summary(index) => self.take_summary(index, answer),
             QuestionOf::Listing(index) => self.take_page(index, answer),
             QuestionOf::Object { object, id } => {
                 if let Some(UnderWay { machine, .. }) = self.under_way.get_mut(&object) {
@@ -221,9 +234,23 @@ impl RepairSlot {
         if self.waiting.len() >= OBJECTS_AT_ONCE {
             return None;
         }
-        let index = self.listings.iter().position(|listing| listing.state == ListingState::Due)?;
+        let index = self.listings.iter().position(|listing| {
+            matches!(listing.state, ListingState::Unknown | ListingState::Due)
+        })?;
         let listing = &mut self.listings[index];
-        listing.state = ListingState::Asked;
+        let before = std::mem::replace(&mut listing.state, ListingState::Asked);
+        if before == ListingState::Unknown {
+            let (group, slot, lost) = (self.group, listing.member.slot, self.slot);
+            let ask = Ask {
+                id: self.next_id,
+                to: listing.member,
+                operation: Operation::Summary { group, slot, lost },
+                body: Bytes::new(),
+                timeout: INVENTORY_TIMEOUT,
+            };
+            self.remember(now, ask.to, QuestionOf::Summary(index));
+            return Some(ask);
+        }
         let inventory = Inventory {
             group: self.group,
             slot: listing.member.slot,
@@ -275,6 +302,23 @@ impl RepairSlot {
         }
         self.latencies.order_failed_last(&mut helpers, |member| member.node);
         RepairObject::new(self.network, self.group, object, self.slot, self.codes, helpers)
+    }
+
+    /// Equal inventories need not be read; one that is not told is.
+    fn take_summary(&mut self, index: usize, answer: Result<Answer, AskFailure>) {
+        let own = self.own;
+        let listing = &mut self.listings[index];
+        if listing.state == ListingState::Ended {
+            return; // it made up an object meanwhile
+        }
+        match answer {
+            Ok(Answer { response: Response::Summary(summary), .. }) if summary == own => {
+                listing.state = ListingState::Ended;
+                self.listed += 1;
+            }
+            Ok(_) => listing.state = ListingState::Due,
+            Err(failure) => self.take_page(index, Err(failure)),
+        }
     }
 
     fn take_page(&mut self, index: usize, answer: Result<Answer, AskFailure>) {

@@ -65,6 +65,9 @@ pub fn authorise(
         Operation::Symbols(symbols) => {
             require_current_holder(request, view, symbols.part.group, symbols.lost, now)
         }
+        Operation::Summary { group, lost, .. } => {
+            require_current_holder(request, view, *group, *lost, now)
+        }
         Operation::Audit(audit) => {
             require_current_holder(request, view, audit.part.group, audit.auditor, now)
         }

@@ -18,8 +18,8 @@ pub use request::{
     VerifiedRequest, VouchedDescriptor, WIRE_VERSION,
 };
 pub use response::{
-    InventoryPage, NodeStatus, ProvenValue, Receipt, Refusal, RefusalKind, RepairProgress,
-    Response, SymbolStatement, TEXT_LEN_MAX,
+    InventoryPage, InventorySummary, NodeStatus, ProvenValue, Receipt, Refusal, RefusalKind,
+    RepairProgress, Response, SymbolStatement, TEXT_LEN_MAX,
 };
 
 /// The longest header of a request or response, in bytes.

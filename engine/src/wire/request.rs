@@ -142,6 +142,20 @@ pub enum Operation {
         #[n(0)]
         suspect: NodeId,
     },
+    /// Say how many objects the receiver keeps for a slot and what they hash to, for the newcomer of
+    /// one of the group's slots: equal inventories need not be read.
+    #[n(67)]
+    Summary {
+        /// The group.
+        #[n(0)]
+        group: GroupId,
+        /// The helper's slot.
+        #[n(1)]
+        slot: Slot,
+        /// The slot of which the asker is the holder.
+        #[n(2)]
+        lost: Slot,
+    },
     /// Show that the receiver still has a part: a code made from the share, and groups of the
     /// fragment.
     #[n(66)]

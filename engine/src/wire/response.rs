@@ -147,6 +147,9 @@ pub enum Response {
         #[n(0)]
         heard: bool,
     },
+    /// To `Summary`.
+    #[n(67)]
+    Summary(#[n(0)] InventorySummary),
     /// To `Audit`: the body is the groups, one after the other.
     #[n(66)]
     Audit {
@@ -335,6 +338,29 @@ pub struct InventoryPage {
     /// Whether more follow.
     #[n(1)]
     pub more: bool,
+}
+
+/// What an inventory comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct InventorySummary {
+    /// Objects.
+    #[n(0)]
+    pub objects: u64,
+    /// BLAKE3 of their ids, ascending, one after the other.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub digest: [u8; 32],
+}
+
+impl InventorySummary {
+    /// Of objects in ascending order.
+    pub fn of<'a>(objects: impl IntoIterator<Item = &'a ObjectId>) -> Self {
+        let (mut count, mut hasher) = (0, blake3::Hasher::new());
+        for object in objects {
+            count += 1;
+            hasher.update(object.as_bytes());
+        }
+        Self { objects: count, digest: *hasher.finalize().as_bytes() }
+    }
 }
 
 /// How far the repair of a slot has come.

@@ -5,9 +5,10 @@ use kakera_engine::names::{GroupId, NodeId, ObjectId};
 use kakera_engine::object::GroupHashes;
 use kakera_engine::signature::node_id;
 use kakera_engine::wire::{
-    Audit, Authorisation, BlockForm, Degraded, GroupRange, Inventory, InventoryPage, NodeStatus,
-    Operation, PartReference, ProvenValue, Read, Receipt, Refusal, RefusalKind, RepairProgress,
-    Request, Response, Session, Store, SymbolStatement, Symbols, VouchedDescriptor, canonical,
+    Audit, Authorisation, BlockForm, Degraded, GroupRange, Inventory, InventoryPage,
+    InventorySummary, NodeStatus, Operation, PartReference, ProvenValue, Read, Receipt, Refusal,
+    RefusalKind, RepairProgress, Request, Response, Session, Store, SymbolStatement, Symbols,
+    VouchedDescriptor, canonical,
 };
 
 use super::{NOW, ledger, object, signing_key};
@@ -103,6 +104,7 @@ fn all_operations() -> Vec<Operation> {
         Operation::Snapshot,
         Operation::SnapshotChunk { height: 1, within: Prefix::ROOT },
         Operation::Confer { head: 1 },
+        Operation::Summary { group, slot, lost },
         Operation::Testify { suspect: node_id(&signing_key(HOLDER)) },
         Operation::Degraded(Degraded { part: part(), lost, helpers: object::slots().to_vec() }),
         Operation::Audit(Audit { part: part(), auditor: lost, nonce: [3; 32], groups: vec![0, 2] }),
@@ -155,6 +157,7 @@ fn all_responses() -> Vec<Response> {
         Response::SnapshotChunk,
         Response::Conferred { head: 2 },
         Response::Testimony { heard: true },
+        Response::Summary(InventorySummary::of(&[ObjectId([1; 32])])),
         Response::Consulted {
             head: Box::new(head.clone()),
             attestation: HeadAttestation::sign(&head.header, [1; 32], NOW, &holder),
