@@ -24,12 +24,10 @@ fn codes() -> (CodeParameters, KeyParameters) {
 
 /// Times of seconds where a network in use has hours.
 fn hasty() -> Care {
-    let times = LadderTimes {
-        suspect_after: Duration::from_millis(1500),
-        lost_after: Duration::from_secs(3),
-    };
+    let times =
+        LadderTimes { suspect_after: Duration::from_secs(3), lost_after: Duration::from_secs(6) };
     Care {
-        watch: WatchSettings { times, probe_every: Duration::from_millis(300) },
+        watch: WatchSettings { times, probe_every: Duration::from_millis(500) },
         custody: CustodySettings {
             compare_every: Duration::from_secs(5),
             scrub_pause: Duration::from_millis(50),
@@ -47,12 +45,15 @@ async fn open(client: Client) -> Vault {
     Vault::open(Arc::new(client), root).await.unwrap()
 }
 
-async fn put(network: &Network, name: &str, content: &[u8]) {
+/// Puts a record; a node may not have heard of the client yet.
+async fn put(network: &Network, vault: &tokio::sync::Mutex<Vault>, name: &str, content: &[u8]) {
     let path = network.folder.path().join("source");
     std::fs::write(&path, content).unwrap();
-    let source = Source { name: name.to_owned(), path };
-    let mut vault = open(network.client().await).await;
-    vault.put(vec![source], Arc::new(NoProgress)).await.unwrap();
+    eventually(async || {
+        let source = Source { name: name.to_owned(), path: path.clone() };
+        vault.lock().await.put(vec![source], Arc::new(NoProgress)).await.ok()
+    })
+    .await;
 }
 
 async fn read(vault: &Vault, name: &str) -> Vec<u8> {
@@ -76,8 +77,10 @@ async fn lost_machines_are_replaced_and_rebuilt_by_nobody_s_hand() {
     let (code, key) = codes();
     let mut network = Network::start_with(code, key, hasty()).await;
     network.group().await;
-    let content: Vec<u8> = (0..300_000u32).map(|byte| (byte * byte >> 5) as u8).collect();
-    put(&network, "scan", &content).await;
+    let content: Vec<u8> =
+        (0..300_000u32).map(|byte| (byte.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let writer = tokio::sync::Mutex::new(open(network.client().await).await);
+    put(&network, &writer, "scan", &content).await;
     let founders: Vec<NodeId> = network.nodes.iter().map(|node| node.id).collect();
     network.add_node().await;
     network.add_node().await;
@@ -98,12 +101,14 @@ async fn lost_machines_are_replaced_and_rebuilt_by_nobody_s_hand() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_that_was_away_gets_what_it_missed() {
     let (code, key) = codes();
-    let mut network = Network::start_with(code, key, hasty()).await;
+    let patient = Care { watch: WatchSettings::default(), ..hasty() };
+    let mut network = Network::start_with(code, key, patient).await;
     let members = network.group().await.members;
-    put(&network, "before", b"here").await;
+    let writer = tokio::sync::Mutex::new(open(network.client().await).await);
+    put(&network, &writer, "before", b"here").await;
     network.stop_node(4).await;
     // n = 5, d = 3: four receipts are enough.
-    put(&network, "missed", b"not here").await;
+    put(&network, &writer, "missed", b"not here").await;
     network.start_node(4);
     let client = network.client().await;
     let away = network.nodes[4].id;

@@ -78,7 +78,7 @@ impl Service {
         exchange: &Exchange,
         questions: &mut JoinSet<Heard>,
     ) {
-        let timeout = settings.probe_every.min(SIGN_TIMEOUT_MAX);
+        let timeout = settings.times.suspect_after.min(SIGN_TIMEOUT_MAX);
         let exchange = exchange.clone();
         let ask = async move |of: NodeId, operation: Operation| {
             let answer = exchange.ask(of, &operation, Bytes::new(), timeout, None).await;
