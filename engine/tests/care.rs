@@ -159,8 +159,10 @@ fn look(
             match action {
                 WatchAction::Probe(node) => watch.handle_probed(*now, node, among(up, &node)),
                 WatchAction::Inquire { witness, suspect } => {
-                    assert!(among(up, &witness));
-                    watch.handle_testimony(*now, suspect, among(heard, &suspect));
+                    // One that is gone as well does not answer.
+                    if among(up, &witness) {
+                        watch.handle_testimony(*now, suspect, among(heard, &suspect));
+                    }
                 }
                 other => wanted.push(other),
             }
@@ -284,27 +286,31 @@ fn a_node_repairs_few_slots_at_a_time_and_tells_when_one_is_whole() {
     assert_eq!(begun[0], CustodyAction::Repair(GROUP, first));
     now += SECOND;
     custody.handle_repaired(now, GROUP, first, false);
-    let next = custody.next_wake();
-    assert!(next.is_none_or(|wake| wake >= now));
-    now += 2 * SECOND;
+    // Two seconds until the next attempt.
+    let now = now + 2 * SECOND;
+    begun[1..].iter().for_each(|action| repaired(&mut custody, now, action));
+    let mut told = Vec::new();
     while let Some(action) = custody.poll_action(now) {
-        let CustodyAction::Repair(group, slot) = action else { panic!("told too early") };
-        custody.handle_repaired(now, group, slot, true);
-    }
-    for action in begun {
-        if let CustodyAction::Repair(group, slot) = action {
-            custody.handle_repaired(now, group, slot, true);
+        match action {
+            CustodyAction::Tell(filled) => {
+                custody.handle_told(now, &filled, true);
+                told.push(filled);
+            }
+            repair => repaired(&mut custody, now, &repair),
         }
     }
+    assert_eq!(custody.slots().1, 0, "all are whole");
     let since = state(&network).group(GROUP).unwrap().holder(first).unwrap().since;
     let filled = SlotFilled { group: GROUP, slot: first, since };
-    let told = std::iter::from_fn(|| custody.poll_action(now));
-    let told: Vec<CustodyAction> =
-        told.filter(|action| matches!(action, CustodyAction::Tell(_))).collect();
-    assert_eq!(told, [CustodyAction::Tell(filled)]);
-    custody.handle_told(now, &filled, true);
+    assert_eq!(told.iter().filter(|other| **other == filled).count(), 1);
     network.seal_body(newcomer, Body::SlotFilled(filled));
     custody.handle_state(now, state(&network));
     custody.handle_damage(now, GROUP, first);
     assert_eq!(custody.poll_action(now), Some(CustodyAction::Repair(GROUP, first)));
+}
+
+fn repaired(custody: &mut Custody, now: Duration, action: &CustodyAction) {
+    if let CustodyAction::Repair(group, slot) = action {
+        custody.handle_repaired(now, *group, *slot, true);
+    }
 }

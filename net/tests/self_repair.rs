@@ -30,12 +30,9 @@ fn hasty() -> Care {
         watch: WatchSettings { times, probe_every: Duration::from_millis(500) },
         custody: CustodySettings {
             compare_every: Duration::from_secs(5),
-            scrub_pause: Duration::from_millis(50),
+            scrub_pause: Duration::from_secs(1),
         },
-        audit: AuditSettings {
-            every: Duration::from_millis(200),
-            deadline: Duration::from_secs(2),
-        },
+        audit: AuditSettings { every: Duration::from_secs(2), deadline: Duration::from_secs(10) },
         version: Some(3),
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use kakera_engine::code::CodeParameters;
+use kakera_engine::hash::hash;
 use kakera_engine::keyshare::{KeyParameters, Share};
 use kakera_engine::ledger::{Body, SlotFilled};
 use kakera_engine::names::{Epoch, GroupId, NodeId, ObjectId, Slot};
@@ -123,7 +124,7 @@ pub(super) struct World {
     truths: BTreeMap<ObjectId, Truth>,
     /// Lost machines and their slots that are not whole again.
     open_losses: BTreeMap<NodeId, BTreeSet<(GroupId, Slot)>>,
-    trace: blake3::Hasher,
+    trace: [u8; 32],
     outcome: Outcome,
 }
 
@@ -187,7 +188,7 @@ impl World {
             block_due: false,
             truths: BTreeMap::new(),
             open_losses: BTreeMap::new(),
-            trace: blake3::Hasher::new(),
+            trace: [0; 32],
             outcome: Outcome::default(),
             rng,
         }
@@ -331,8 +332,8 @@ impl World {
         self.block_due = false;
         let before = self.ledger.state().clone();
         self.ledger.seal(self.now.as_millis() as u64, &mut self.rng);
-        self.trace.update(&self.ledger.state().root());
-        self.trace.update(&self.now.as_nanos().to_be_bytes());
+        let root = self.ledger.state().root();
+        self.mark(&root);
         self.look_at_changes(&before);
         for watcher in 0..VALIDATORS {
             if self.far.1 != Some(watcher) {
@@ -487,7 +488,7 @@ impl World {
             return self.at(at, Event::Answer { node, seat, id, answer });
         }
         if let Ok(answer) = &answer {
-            self.trace.update(&answer.response.to_header());
+            self.mark(&answer.response.to_header());
         }
         let now = self.now;
         if let Some(machine) = self.nodes[node].repairs.get_mut(&seat) {
@@ -695,7 +696,7 @@ impl World {
                 }
             }
         }
-        self.outcome.trace = *self.trace.finalize().as_bytes();
+        self.outcome.trace = self.trace;
         self.outcome
     }
 
@@ -761,6 +762,12 @@ impl World {
         if !earlier.into_iter().any(|(_, other)| same(other)) {
             self.at(at, event);
         }
+    }
+
+    /// What happened enters the trace, and when.
+    fn mark(&mut self, what: &[u8]) {
+        let at = self.now.as_nanos().to_be_bytes();
+        self.trace = hash("simulated network", &[&self.trace, &at, what]);
     }
 
     fn count(&mut self, fault: Fault) {
