@@ -86,7 +86,8 @@ Examples:
 Examples:
   kakera node init                     on the new machine: make its key
   kakera node enrol ID --address 192.0.2.7:7400    where the operator's key is
-  kakera node run --listen 0.0.0.0:7400            on the new machine"
+  kakera node run --listen 0.0.0.0:7400            on the new machine
+  kakera node drain ID                             before it is switched off for good"
     )]
     Node(NodeCommand),
     /// Be a validator
@@ -282,6 +283,17 @@ pub(crate) enum NodeCommand {
     },
     /// Let a machine into the network; needs the operator's key
     Enrol(EnrolOptions),
+    /// Have a machine's slots rebuilt by others, then let it go; needs the operator's key
+    Drain(DrainOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DrainOptions {
+    /// The machine's key
+    #[arg(value_name = "ID", value_parser = parse_node_id)]
+    pub(crate) node: NodeId,
+    #[command(flatten)]
+    pub(crate) operator: OperatorKey,
 }
 
 #[derive(Debug, Args)]

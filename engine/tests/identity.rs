@@ -150,7 +150,7 @@ fn lying_nodes_are_named_and_do_not_keep_the_owner_out() {
 fn a_thousand_wrong_passphrases_are_limited_and_the_owner_comes_in_after_the_window() {
     let mut world = World::new(4);
     let (mut now, mut tried, mut windows) = (NOW, 0, 0);
-    let mut guess = |world: &mut World, machine: NodeId, now: u64| -> Result<(), u64> {
+    let guess = |world: &mut World, machine: NodeId, now: u64| -> Result<(), u64> {
         let mut refused = Vec::new();
         for kept in world.kept.values_mut() {
             refused.extend(kept.take_try(&machine, now).err().map(|locked| locked.until));

@@ -74,6 +74,15 @@ pub fn authorise(
         Operation::Symbols(symbols) => {
             require_current_holder(request, view, symbols.part.group, symbols.lost, now)
         }
+        Operation::Summary { group, lost, .. } => {
+            require_current_holder(request, view, *group, *lost, now)
+        }
+        Operation::Audit(audit) => {
+            require_current_holder(request, view, audit.part.group, audit.auditor, now)
+        }
+        Operation::Degraded(degraded) => {
+            require_current_holder(request, view, degraded.part.group, degraded.lost, now)
+        }
         Operation::Witness { part, lost } => {
             require_current_holder(request, view, part.group, *lost, now)
         }
@@ -91,6 +100,12 @@ pub fn authorise(
                 return Ok(());
             }
             denied("only identity nodes of the new set are dealt to")
+        }
+        Operation::Testify { .. } => {
+            if view.is_validator(&request.author) {
+                return Ok(());
+            }
+            denied("only validators ask for testimony")
         }
         Operation::Confer { .. } => {
             if view.is_validator(&request.author) {

@@ -321,5 +321,10 @@ fn place_of(id: GroupId, group: &Group) -> GroupPlace {
         .zip(&group.holders)
         .map(|(slot, holder)| Member { slot, node: holder.node })
         .collect();
-    GroupPlace { id, code: group.code, key: group.key, epoch: group.epoch, members }
+    let filling = Slot::all(group.code.n)
+        .zip(&group.holders)
+        .filter(|(_, holder)| holder.is_filling())
+        .map(|(slot, _)| slot)
+        .collect();
+    GroupPlace { id, code: group.code, key: group.key, epoch: group.epoch, members, filling }
 }

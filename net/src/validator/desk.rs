@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kakera_engine::ledger::Entry;
-use kakera_engine::names::NodeId;
 use kakera_engine::peer::{Clock, Place, SubmitError, Validator};
-use kakera_engine::policy::LedgerView;
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::chain_view::ChainView;
@@ -62,11 +60,6 @@ impl Desk {
     /// How long until a moment of the machine's time.
     pub(super) fn until(&self, moment: Duration) -> Duration {
         moment.saturating_sub(self.start.elapsed())
-    }
-
-    /// Whether a machine is let in by an entry of the final chain, or by one on its way there.
-    pub(super) fn admits(&self, peer: &NodeId) -> bool {
-        self.view().is_enrolled(peer) || self.act(|machine| machine.expects(peer))
     }
 
     /// Wakes the writer.

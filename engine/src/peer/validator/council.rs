@@ -489,7 +489,7 @@ impl Validator {
     }
 
     /// Puts an entry of its own on the ledger. What is refused now is nothing new.
-    fn post(&mut self, body: Body) {
+    pub fn post(&mut self, body: Body) {
         let sequence = self.ahead.next_sequence(&self.id);
         let entry = Entry::sign(&self.chain.network(), &self.key, sequence, body);
         if self.admit(entry.clone()).is_ok() {
