@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use kakera_engine::identity::{
-    Deposit, Handle, Login, LoginError, NodeAnswer, Registered, Renewal, Sharing, Wrapped, deal,
-    identity_epoch, identity_nodes, identity_threshold, wrap,
+    Deposit, Handle, Login, LoginError, NodeAnswer, Registered, Renewal, Sharing, WrapTerms,
+    Wrapped, deal, identity_epoch, identity_nodes, identity_threshold, wrap,
 };
 use kakera_engine::ledger::{Body, Identity, IdentityRecord, StateKey};
 use kakera_engine::names::NodeId;
@@ -176,8 +176,8 @@ impl Client {
         let attachment = Zeroizing::new(attachment.to_vec());
         let wrapped = blocking(move || {
             let NewPassphrase { passphrase, hardening } = new;
-            let random = &mut system_random();
-            wrap(&network, handle, version, &root, &passphrase, hardening, &attachment, random)
+            let terms = WrapTerms { network, handle, version, hardening };
+            wrap(&terms, &root, &passphrase, &attachment, &mut system_random())
         });
         wrapped.await.map_err(|error| ClientError::usage(error.to_string()))
     }
