@@ -83,14 +83,19 @@
 //! the ledger's quorum, and several kinds of machines in one network.
 
 pub mod campaign;
+pub mod design;
 pub mod estimate;
 pub mod event;
 pub mod exact;
+pub mod figure;
+pub mod fit;
 pub mod fleet;
 pub mod part;
+pub mod plan;
 pub mod quantity;
 pub mod random;
 pub mod rare;
 pub mod scenario;
+pub mod sensitivity;
 pub mod time;
 pub mod validation;

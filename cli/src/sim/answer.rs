@@ -1,6 +1,7 @@
 //! What a scenario is answered with: exact numbers, simulated ones, or both beside each other.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use kakera_sim::campaign::{Blocks, Summary};
 use kakera_sim::estimate::Estimate;
@@ -10,6 +11,8 @@ use serde::Serialize;
 use crate::failure::{Failure, Kind};
 use crate::output::{Align, Output, Report, write_table};
 use crate::sim::number::show;
+use crate::sim::page::{Page, charts};
+use crate::sim::{Form, ScenarioFile};
 
 /// Answers exactly or says why not.
 pub(super) fn calc(output: Output, scenario: &Scenario) -> Result<(), Failure> {
@@ -22,13 +25,17 @@ pub(super) fn calc(output: Output, scenario: &Scenario) -> Result<(), Failure> {
 /// Reports what all blocks say, with the exact answer beside it if there is one.
 pub(super) fn simulated(
     output: Output,
+    file: &ScenarioFile,
     scenario: &Scenario,
     blocks: &Blocks,
-    csv: bool,
+    form: &Form,
 ) -> Result<(), Failure> {
     let summary = scenario.campaign.summary(blocks, scenario.confidence);
     let answer = Answer::new(scenario, scenario.exact().ok(), Some(summary));
-    if !csv {
+    if let Some(path) = &form.html {
+        answer.write_page(path, file)?;
+    }
+    if !form.csv {
         return output.report(&answer);
     }
     let mut out = io::stdout().lock();
@@ -81,6 +88,31 @@ impl<'a> Answer<'a> {
         lines
     }
 
+    fn write_page(&self, path: &Path, file: &ScenarioFile) -> Result<(), Failure> {
+        let Some(summary) = &self.simulated else { return Ok(()) };
+        let name = file.path.file_stem().unwrap_or_default().to_string_lossy();
+        let text = std::fs::read_to_string(&file.path)
+            .map_err(|error| Failure::file(&file.path, &error))?;
+        let mut page = Page::new(&format!("{name}: reliability and risk"));
+        page.paragraph(&format!(
+            "{} runs of {} years, {} events; seed {}, scenario {}, kakera {}.",
+            summary.replications,
+            show(self.horizon_years, 4),
+            summary.events,
+            self.seed,
+            self.scenario,
+            self.version
+        ));
+        let interval = format!("{} % interval", show(100.0 * self.confidence, 4));
+        let rows: Vec<_> = self.lines().into_iter().map(Line::cells).collect();
+        page.table(["quantity", "value", &interval, "method"], &rows);
+        for chart in charts(summary, self.confidence) {
+            page.chart(&chart);
+        }
+        page.verbatim("Scenario", &text);
+        page.write(path)
+    }
+
     fn write_csv(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "quantity,value,low,high,confidence,method,scenario,seed")?;
         for Line { quantity, value, interval, method } in self.lines() {
@@ -93,6 +125,16 @@ impl<'a> Answer<'a> {
             )?;
         }
         Ok(())
+    }
+}
+
+impl Line {
+    fn cells(self) -> [String; 4] {
+        let Self { quantity, value, interval, method } = self;
+        let ends = interval
+            .map(|[low, high]| format!("{} to {}", show(low, 4), show(high, 4)))
+            .unwrap_or_default();
+        [quantity.into(), show(value, 5), ends, method.into()]
     }
 }
 
@@ -141,13 +183,7 @@ impl Report for Answer<'_> {
             (&*interval, Align::Right),
             ("", Align::Left),
         ];
-        let row = |Line { quantity, value, interval, method }: Line| {
-            let ends = interval
-                .map(|[low, high]| format!("{} to {}", show(low, 4), show(high, 4)))
-                .unwrap_or_default();
-            [quantity.into(), show(value, 5), ends, method.into()]
-        };
-        let rows: Vec<_> = self.lines().into_iter().map(row).collect();
+        let rows: Vec<_> = self.lines().into_iter().map(Line::cells).collect();
         write_table(out, headings, &rows)?;
         if let Some(Summary { replications, events, groups_lost, groups_leaked, .. }) =
             &self.simulated

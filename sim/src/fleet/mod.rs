@@ -149,11 +149,12 @@ impl Fleet {
     pub fn memory_bytes(&self) -> u64 {
         let (nodes, groups) = (u64::from(self.nodes), u64::from(self.groups));
         let shares = groups * u64::from(self.n);
-        let events = match self.repair {
-            Repair::Together { .. } => nodes + groups + shares,
-            _ => nodes,
-        };
-        9 * shares + 16 * groups + 48 * nodes + 20 * events
+        let together = matches!(self.repair, Repair::Together { .. });
+        let events = nodes + if together { groups + shares } else { 0 };
+        let flags = u64::from(together || self.attack.is_some());
+        let of_share = 8 + flags + if together { 12 } else { 0 };
+        let of_group = if together { 28 } else { 16 };
+        of_share * shares + of_group * groups + 66 * nodes + 4 * u64::from(self.zones) + 20 * events
     }
 }
 
@@ -187,9 +188,7 @@ mod tests {
     }
 
     fn tally(fleet: &Fleet, replications: u64) -> Tally {
-        let mut tally = Tally::new();
-        (0..replications).for_each(|replication| simulate(fleet, 1, replication, &mut tally));
-        tally
+        simulate(fleet, 1, 0..replications)
     }
 
     fn assert_probability(hits: u64, trials: u64, expected: f64) {
@@ -308,9 +307,7 @@ mod tests {
         let whole = tally(&fleet, 12);
         let mut parts = Tally::new();
         for replication in (0..12).rev() {
-            let mut part = Tally::new();
-            simulate(&fleet, 1, replication, &mut part);
-            parts.add(&part);
+            parts.add(&simulate(&fleet, 1, replication..replication + 1));
         }
         assert_eq!(whole, parts);
         assert_eq!(

@@ -42,7 +42,7 @@
 
 mod exact;
 mod laws;
-mod reader;
+pub(crate) mod reader;
 
 pub use exact::{ExactAnswer, Leak, NotExact};
 pub use reader::ScenarioError;
@@ -130,31 +130,41 @@ impl Scenario {
 
     /// Bytes on all slots, per byte of the objects.
     pub fn storage_factor(&self) -> f64 {
-        f64::from(self.code.n) * fragment_share(&self.code)
+        f64::from(self.code.n) * code_costs(&self.code).stored
     }
 }
 
-/// What a slot stores, per byte of the objects.
-fn fragment_share(code: &CodeParameters) -> f64 {
+/// What a code costs, per byte of the objects.
+pub(crate) struct CodeCosts {
+    /// By a slot.
+    pub(crate) stored: f64,
+    /// For a repair with d helpers.
+    pub(crate) moved: f64,
+}
+
+/// Exactly, without the padding of small objects.
+pub(crate) fn code_costs(code: &CodeParameters) -> CodeCosts {
+    let (k, d) = (code.k.into(), code.d.into());
+    let whole = f64::from(k).recip();
     match code.kind {
-        CodeKind::Mbr => mbr_repair_share(code.k.into(), code.d.into()),
-        CodeKind::Rs | CodeKind::Msr | CodeKind::Clay => f64::from(code.k).recip(),
+        CodeKind::Rs => CodeCosts { stored: whole, moved: 1.0 },
+        CodeKind::Mbr => {
+            CodeCosts { stored: mbr_repair_share(k, d), moved: mbr_repair_share(k, d) }
+        }
+        CodeKind::Msr | CodeKind::Clay => {
+            CodeCosts { stored: whole, moved: msr_repair_share(k, d) }
+        }
     }
 }
 
 /// With d helpers what the code moves, with fewer k whole fragments, as `RepairObject` does.
 fn traffic(code: &CodeParameters, key: Option<&KeyParameters>, bytes: u64) -> Traffic {
-    let repair_share = match code.kind {
-        CodeKind::Rs => 1.0,
-        CodeKind::Mbr => mbr_repair_share(code.k.into(), code.d.into()),
-        CodeKind::Msr | CodeKind::Clay => msr_repair_share(code.k.into(), code.d.into()),
-    };
-    let decode_share = f64::from(code.k) * fragment_share(code);
+    let costs = code_costs(code);
     let moved = |share: f64| (share * bytes as f64).round() as u64;
     Traffic {
         d: key.map_or(code.d, |key| durability::repair_helpers(code, key) as u8),
-        repair_bytes: moved(repair_share),
-        decode_bytes: moved(decode_share),
+        repair_bytes: moved(costs.moved),
+        decode_bytes: moved(f64::from(code.k) * costs.stored),
     }
 }
 
