@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use kakera_sim::campaign::{Blocks, Campaign};
+use kakera_sim::design::{Findings, Network};
 use kakera_sim::exact::{Redundancy, RepairRates};
-use kakera_sim::fleet::{Absence, Fleet, Repair, RepairTime, Tally, Traffic, simulate};
+use kakera_sim::fleet::{Absence, Fleet, Repair, RepairTime, Session, Tally, Traffic, simulate};
 use kakera_sim::random::Law;
 use kakera_sim::rare::{ImportanceSampling, split_loss_probability};
 use kakera_sim::time::{DAY, HOUR, NEVER, YEAR};
@@ -86,6 +87,8 @@ fn one_group(n: u8, k: u8, life: Law, repair: Repair) -> Fleet {
         k,
         lives: vec![life],
         absence: None,
+        outages: None,
+        mass_loss: None,
         detection: Law::Fixed(0.0),
         repair,
         traffic: Traffic { d: k, repair_bytes: 0, decode_bytes: 0 },
@@ -123,7 +126,7 @@ fn data_centre(figures: &mut Figures) {
     assert_eq!(tally.replications, iterations);
     figures.add("v1_data_centre_seconds_per_iteration", seconds / iterations as f64);
     let pauses = Absence {
-        session: Law::Exponential { mean: 2890.8 * HOURS },
+        session: Session::Law(Law::Exponential { mean: 2890.8 * HOURS }),
         length: Law::Exponential { mean: 0.25 * HOURS },
         timeout: NEVER,
     };
@@ -146,7 +149,7 @@ fn small_data_centre(figures: &mut Figures) {
 /// (30,10) on machines that are up for 12 h and away for 6 h, and stay for 60 days.
 fn peers(nodes: u32, groups: u32, horizon: u64) -> Fleet {
     let absence = Absence {
-        session: Law::Exponential { mean: 12.0 * HOURS },
+        session: Session::Law(Law::Exponential { mean: 12.0 * HOURS }),
         length: Law::Exponential { mean: 6.0 * HOURS },
         timeout: 3 * DAY,
     };
@@ -333,4 +336,11 @@ fn chains(figures: &mut Figures) {
         }
     }
     figures.add("v8_slowest_chain_seconds", slowest);
+    let network = Network::parse(include_str!("../networks/seven-clinics.toml")).unwrap();
+    let (seconds, findings) = cpu_seconds(|| network.design());
+    let (Findings::Possible { candidates, .. } | Findings::Impossible { candidates, .. }) =
+        findings;
+    let share = 1e4 / candidates as f64;
+    figures.add("v8_designer_candidates", candidates as f64);
+    figures.add("v8_designer_seconds_for_1e4_candidates", seconds * share);
 }

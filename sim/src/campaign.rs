@@ -250,6 +250,8 @@ mod tests {
             k: 3,
             lives: vec![hours(200.0)],
             absence: None,
+            outages: None,
+            mass_loss: None,
             detection: hours(1.0),
             repair: Repair::Each(RepairTime::Law(hours(10.0))),
             traffic: Traffic { d: 4, repair_bytes: 10, decode_bytes: 30 },

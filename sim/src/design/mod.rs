@@ -29,6 +29,7 @@ pub use network::{Level, Network, Targets};
 use serde::Serialize;
 
 use candidate::Evaluation;
+use network::Target;
 
 /// What became of a search.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -99,6 +100,10 @@ impl Network {
         if !alone.is_empty() {
             return alone;
         }
+        let pairs = self.excluded_pairs(outcomes);
+        if !pairs.is_empty() {
+            return pairs;
+        }
         let without = |left_out: &str| {
             let others = |outcome: &Outcome| {
                 self.targets
@@ -128,6 +133,35 @@ impl Network {
             return vec!["at least three targets stand against each other; loosen two".into()];
         }
         together
+    }
+}
+
+impl Network {
+    /// Pairs of targets of which some candidates meet either, and none both.
+    fn excluded_pairs(&self, outcomes: &[Design]) -> Vec<String> {
+        let targets: Vec<Target> = self.targets.each().collect();
+        let mut reasons = Vec::new();
+        for (number, one) in targets.iter().enumerate() {
+            for other in &targets[number + 1..] {
+                let meets = |design: &&Design| (one.of)(&design.outcome) <= one.limit;
+                let first: Vec<Design> = outcomes.iter().filter(meets).cloned().collect();
+                let Some(best) = best_by(&first, other.of) else { continue };
+                let value = (other.of)(&best.outcome);
+                if value > other.limit {
+                    reasons.push(format!(
+                        "{} of {} and {} of {} exclude each other: with the first the second is {} \
+                         at best, by {}",
+                        one.name,
+                        one.show(one.limit),
+                        other.name,
+                        other.show(other.limit),
+                        other.show(value),
+                        best.candidate
+                    ));
+                }
+            }
+        }
+        reasons
     }
 }
 
@@ -204,11 +238,11 @@ level = \"clinic\"
         let storage = reasons("level = \"clinic\"", "level = \"clinic\"\nstorage = 0.9");
         assert!(storage.starts_with("storage factor of 0.9 is out of reach"), "{storage}");
         let few = reasons("nodes = 21\nzones = 7", "nodes = 5");
-        assert!(few.contains("out of reach") || few.contains("stands against"), "{few}");
+        assert!(few.contains("out of reach") || few.contains("exclude each other"), "{few}");
         let both = reasons(
             "level = \"clinic\"",
             "durability = \"1e-10\"\nleak = \"1e-12\"\nstorage = 1.3\navailability = \"99.9%\"",
         );
-        assert!(both.contains("out of reach") || both.contains("stands against"), "{both}");
+        assert!(both.contains("exclude each other"), "{both}");
     }
 }

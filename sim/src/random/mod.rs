@@ -34,6 +34,12 @@ pub enum Purpose {
     Absence = 6,
     /// The next jump of a chain, in rare-event methods.
     Jump = 7,
+    /// From one outage of a zone to the next.
+    OutageInterval = 8,
+    /// How long an outage is.
+    OutageLength = 9,
+    /// Who is lost in a mass loss.
+    MassLoss = 10,
 }
 
 /// The random numbers of one replication under one seed.

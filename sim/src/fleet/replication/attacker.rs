@@ -66,7 +66,7 @@ impl Run<'_> {
 
     /// Whether a machine has what it is meant to hold. Where groups are repaired together, its shares
     /// tell.
-    fn has_content(&self, node: u32) -> bool {
+    pub(super) fn has_content(&self, node: u32) -> bool {
         match self.phase[node as usize] {
             Phase::Up | Phase::Away => true,
             Phase::Unnoticed => false,

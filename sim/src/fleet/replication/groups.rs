@@ -144,12 +144,12 @@ impl Run<'_> {
         self.end_unreadable(group);
     }
 
-    // Whether shares answer is counted only where machines pause: else a share answers as long as it
+    // Whether shares answer is counted only where machines or zones pause: else a share answers as long as it
     // exists, and a group that cannot be read is lost.
 
     /// A machine stops to answer.
     pub(super) fn go_offline(&mut self, node: u32) {
-        if !self.online.is_empty() && self.silent.join(node) {
+        if !self.online.is_empty() && !self.is_out(node) && self.silent.join(node) {
             self.placement.index();
             while let Some(node) = self.silent.uncounted.pop() {
                 self.count_offline(node);
@@ -178,7 +178,7 @@ impl Run<'_> {
 
     /// A machine answers again, or for the first time.
     pub(super) fn go_online(&mut self, node: u32) {
-        if self.online.is_empty() || !self.silent.leave(node) {
+        if self.online.is_empty() || self.is_out(node) || !self.silent.leave(node) {
             return;
         }
         self.tally.share_updates += u64::from(self.placement.count(node));

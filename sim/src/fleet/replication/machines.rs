@@ -1,9 +1,9 @@
 //! Machines that live, pause, die and are replaced.
 
 use super::{Phase, Run, class};
-use crate::fleet::{Repair, RepairTime};
+use crate::fleet::{Repair, RepairTime, Session};
 use crate::random::{Draw, Law, Purpose};
-use crate::time::{NEVER, Nanoseconds, SECOND};
+use crate::time::{DAY, NEVER, Nanoseconds, SECOND};
 
 impl Run<'_> {
     pub(super) fn begin_life(&mut self, node: u32) {
@@ -35,13 +35,29 @@ impl Run<'_> {
         self.enter(node, Phase::Up);
         let death = self.death[node as usize];
         let pause = self.fleet.absence.as_ref().map_or(NEVER, |absence| {
-            self.after(&absence.session, node, Purpose::Session, self.pauses[node as usize])
+            self.session_end(&absence.session, node, self.pauses[node as usize])
         });
         if death <= pause {
             self.queue.schedule(node, class::DEATH, death);
         } else {
             self.queue.schedule(node, class::PAUSE, pause);
         }
+    }
+
+    fn session_end(&self, session: &Session, node: u32, number: u32) -> Nanoseconds {
+        match session {
+            Session::Law(law) => self.after(law, node, Purpose::Session, number),
+            Session::Daily { at, spread } => {
+                let today = self.now / DAY * DAY + at;
+                let begin = if today > self.now { today } else { today + DAY };
+                let draw = self.source.draw(node, Purpose::Session, number);
+                begin + (draw.uniform() * *spread as f64) as Nanoseconds
+            }
+        }
+    }
+
+    pub(super) fn is_up(&self, node: u32) -> bool {
+        self.phase[node as usize] == Phase::Up
     }
 
     pub(super) fn pause_or_return(&mut self, node: u32) {
@@ -102,7 +118,7 @@ impl Run<'_> {
     }
 
     fn lose_content(&mut self, node: u32) {
-        if self.phase[node as usize] == Phase::Up {
+        if self.is_up(node) {
             self.go_offline(node);
         }
         if self.repairs_together {

@@ -4,6 +4,7 @@ mod attacker;
 mod future;
 mod groups;
 mod machines;
+mod outages;
 mod together;
 
 use std::collections::VecDeque;
@@ -21,8 +22,10 @@ mod class {
     pub(super) const REFRESH: u8 = 0;
     pub(super) const REPAIRED: u8 = 1;
     pub(super) const PAUSE: u8 = 2;
-    pub(super) const NOTICE: u8 = 3;
-    pub(super) const DEATH: u8 = 4;
+    pub(super) const OUTAGE: u8 = 3;
+    pub(super) const NOTICE: u8 = 4;
+    pub(super) const DEATH: u8 = 5;
+    pub(super) const MASS_LOSS: u8 = 6;
 }
 
 /// Runs a fleet, once for each number, to its horizon or until all its groups are lost.
@@ -86,6 +89,9 @@ pub(crate) struct Run<'a> {
     /// Machines without content, and machines that do not answer.
     empty: Absentees,
     silent: Absentees,
+    /// Of zones: whether it is out, and how often it was.
+    out: Vec<bool>,
+    outages: Vec<u32>,
 
     /// Flags of shares; none of fleets that need none.
     share: Vec<u8>,
@@ -117,13 +123,15 @@ impl<'a> Run<'a> {
         let shares = groups * usize::from(fleet.n);
         let together = matches!(fleet.repair, Repair::Together { .. });
         let if_so = |condition: bool, length: usize| if condition { length } else { 0 };
-        let (pausing, attacked) = (fleet.absence.is_some(), fleet.attack.is_some());
+        let zones = if_so(fleet.outages.is_some(), fleet.zones as usize);
+        let pausing = fleet.absence.is_some() || fleet.outages.is_some();
+        let attacked = fleet.attack.is_some();
         let mut run = Self {
             fleet,
             source,
             tally: Tally::new(),
             placement: Placement::draw(fleet, &source),
-            queue: Queue::new(nodes + if_so(together, shares + groups) + 1),
+            queue: Queue::new(nodes + if_so(together, shares + groups) + 2 + zones),
             now: 0,
             repairs_together: together,
             phase: vec![Phase::Up; nodes],
@@ -140,6 +148,8 @@ impl<'a> Run<'a> {
             repairer_busy: false,
             empty: Absentees::default(),
             silent: Absentees::default(),
+            out: vec![false; zones],
+            outages: vec![0; zones],
             share: vec![0; if_so(together || attacked, shares)],
             lost_at: vec![0; if_so(together, shares)],
             notices: vec![0; if_so(together, shares)],
@@ -166,9 +176,12 @@ impl<'a> Run<'a> {
         self.placement.draw_again(self.fleet, &source);
         self.queue.clear();
         self.now = 0;
-        for numbers in [&mut self.incarnation, &mut self.pauses, &mut self.repairs] {
+        for numbers in
+            [&mut self.incarnation, &mut self.pauses, &mut self.repairs, &mut self.outages]
+        {
             numbers.fill(0);
         }
+        self.out.fill(false);
         self.back.fill(NEVER);
         self.waiting.clear();
         self.repairer_busy = false;
@@ -223,6 +236,7 @@ impl<'a> Run<'a> {
         for node in 0..self.fleet.nodes {
             self.begin_life(node);
         }
+        self.expect_outages();
     }
 
     fn finish(&mut self) {
@@ -239,7 +253,8 @@ impl<'a> Run<'a> {
         self.tally.replications_with_leak += u64::from(self.leaks > 0);
     }
 
-    // Entities: machines, then, for repairs together, shares and groups; the refresh is the last.
+    // Entities: machines, then, for repairs together, shares and groups; then the refresh, the mass
+    // loss and zones.
 
     fn share_entity(&self, share: u32) -> u32 {
         self.fleet.nodes + share
@@ -253,6 +268,14 @@ impl<'a> Run<'a> {
         (self.fleet.nodes as usize + self.notices.len() + self.known.len()) as u32
     }
 
+    fn mass_loss_entity(&self) -> u32 {
+        self.refresh_entity() + 1
+    }
+
+    fn zone_entity(&self, zone: u32) -> u32 {
+        self.refresh_entity() + 2 + zone
+    }
+
     fn handle(&mut self, event: Event) {
         let entity = event.entity;
         let shares_begin = self.fleet.nodes;
@@ -260,6 +283,8 @@ impl<'a> Run<'a> {
             class::REFRESH => self.refresh(),
             class::DEATH => self.die(entity),
             class::PAUSE => self.pause_or_return(entity),
+            class::OUTAGE => self.outage_begins_or_ends(entity - self.zone_entity(0)),
+            class::MASS_LOSS => self.lose_many(),
             class::NOTICE if entity < shares_begin => self.noticed(entity),
             class::NOTICE => self.share_noticed(entity - shares_begin),
             class::REPAIRED if entity < shares_begin => self.replaced(entity),

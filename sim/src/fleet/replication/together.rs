@@ -1,6 +1,6 @@
 //! Repair of whole groups: every share is known to be missing on its own.
 
-use super::{Phase, Run, class};
+use super::{Run, class};
 use crate::fleet::Repair;
 use crate::random::Purpose;
 
@@ -73,12 +73,12 @@ impl Run<'_> {
         self.count_repairs(u64::from(!self.lost[group]));
         self.share[share as usize] &= !(MISSING | KNOWN);
         self.intact[group] += 1;
-        let holder = self.placement.holder(share) as usize;
-        if self.phase[holder] == Phase::Up {
+        let holder = self.placement.holder(share);
+        if self.is_up(holder) && !self.is_out(holder) {
             self.share_goes_online(group);
         }
         if let Some(attack) = self.fleet.attack
-            && self.hostile[holder]
+            && self.hostile[holder as usize]
         {
             self.expose(share, attack);
         }
