@@ -26,10 +26,21 @@ pub struct Chart {
     pub x_label: String,
     /// The vertical axis with its unit.
     pub y_label: String,
-    /// Whether the vertical axis shows powers of ten; values up to zero are left out then.
-    pub y_logarithmic: bool,
+    /// What the vertical axis shows.
+    pub y_range: Range,
     /// What is drawn.
     pub series: Vec<Series>,
+}
+
+/// What of its values an axis shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// Zero and all values.
+    FromZero,
+    /// All values, and zero if it is near.
+    Values,
+    /// Powers of ten; values up to zero are left out.
+    PowersOfTen,
 }
 
 /// A line, or points.
@@ -106,10 +117,15 @@ impl Chart {
             let [low, high] = point.interval.unwrap_or([point.y; 2]);
             [low, point.y, high]
         };
-        let logarithmic = self.y_logarithmic;
+        let logarithmic = self.y_range == Range::PowersOfTen;
         let y = range(&mut points().flat_map(ends).filter(|&value| !logarithmic || value > 0.0));
+        let y = match self.y_range {
+            Range::FromZero => [y[0].min(0.0), y[1]],
+            Range::Values => from_zero_if_near(y),
+            Range::PowersOfTen => y,
+        };
         (
-            Scale::new(x, false, LEFT, WIDTH - RIGHT),
+            Scale::new(from_zero_if_near(x), false, LEFT, WIDTH - RIGHT),
             Scale::new(y, logarithmic, HEIGHT - BOTTOM, TOP),
         )
     }
@@ -162,13 +178,19 @@ impl Chart {
             let (colour, dashes) = STYLES[number % STYLES.len()];
             let width = 7.2 * series.name.chars().count() as f64;
             let text = right - width;
-            let _ = write!(
-                svg,
-                "<path d=\"M{:.1} 34h24\" stroke=\"{colour}\" stroke-width=\"2.2\" \
-                 stroke-dasharray=\"{dashes}\"/>\n<text x=\"{text:.1}\" y=\"38.5\">{}</text>\n",
-                text - 30.0,
-                escape(&series.name)
-            );
+            let _ = if series.joined {
+                writeln!(
+                    svg,
+                    "<path d=\"M{:.1} 34h24\" stroke=\"{colour}\" stroke-width=\"2.2\" \
+                     stroke-dasharray=\"{dashes}\"/>",
+                    text - 30.0
+                )
+            } else {
+                let at = text - 12.0;
+                writeln!(svg, "<circle cx=\"{at:.1}\" cy=\"34\" r=\"4\" fill=\"{colour}\"/>")
+            };
+            let name = escape(&series.name);
+            let _ = writeln!(svg, "<text x=\"{text:.1}\" y=\"38.5\">{name}</text>");
             right = text - 46.0;
         }
     }
@@ -205,14 +227,26 @@ fn draw_series(svg: &mut String, series: &Series, style: &(&str, &str), x: &Scal
                 "<path d=\"M{px:.1} {low:.1}V{high:.1}\" stroke=\"{colour}\" stroke-width=\"1.4\"/>"
             );
         }
-        let _ = write!(
-            svg,
-            "<circle cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"4\" fill=\"{colour}\"/>\n\
-             <text x=\"{:.1}\" y=\"{:.1}\" font-size=\"11.5\">{}</text>\n",
-            px + 7.0,
-            py - 6.0,
-            escape(&point.note)
-        );
+        let _ = writeln!(svg, "<circle cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"4\" fill=\"{colour}\"/>");
+        if !point.note.is_empty() {
+            // Away from the nearer edge.
+            let (anchor, side) = if px > 0.6 * WIDTH { ("end", -7.0) } else { ("start", 7.0) };
+            let _ = writeln!(
+                svg,
+                "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\" font-size=\"11.5\">{}</text>",
+                px + side,
+                py - 6.0,
+                escape(&point.note)
+            );
+        }
+    }
+}
+
+/// A range that begins at zero, unless that leaves much of it empty.
+fn from_zero_if_near([low, high]: [f64; 2]) -> [f64; 2] {
+    match low {
+        low if low > 0.25 * high => [low - 0.05 * (high - low), high],
+        low => [low.min(0.0), high],
     }
 }
 
@@ -223,7 +257,6 @@ impl Scale {
             let low = 10f64.powf(low.log10().floor());
             (low, 10f64.powf(high.log10().ceil()).max(low * 10.0))
         } else {
-            let low = low.min(0.0);
             (low, if high > low { high + 0.04 * (high - low) } else { low + 1.0 })
         };
         Self { low, high, logarithmic, from, to }
@@ -252,7 +285,7 @@ impl Scale {
             let step = step.max(1) as usize;
             return (first..=last).step_by(step).map(|power| 10f64.powi(power)).collect();
         }
-        let rough = (self.high - self.low) / 5.0;
+        let rough = (self.high - self.low) / 6.5;
         let unit = 10f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * unit);
         let step = step.into_iter().find(|&step| step >= rough).unwrap_or(rough);
@@ -285,12 +318,12 @@ pub fn escape(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn chart(y_logarithmic: bool, points: Vec<Point>) -> Chart {
+    fn chart(y_range: Range, points: Vec<Point>) -> Chart {
         Chart {
             title: "Loss & leak".into(),
             x_label: "years".into(),
             y_label: "P(loss)".into(),
-            y_logarithmic,
+            y_range,
             series: vec![
                 Series { name: "a<b".into(), points: points.clone(), joined: true },
                 Series { name: "b".into(), points, joined: false },
@@ -306,7 +339,7 @@ mod tests {
                 ..Point::new(f64::from(i), f64::from(i))
             })
             .collect();
-        let svg = chart(false, points).to_svg();
+        let svg = chart(Range::FromZero, points).to_svg();
         for part in
             ["Loss &amp; leak", ">years<", ">P(loss)<", "a&lt;b", "opacity=\"0.18\"", "<circle"]
         {
@@ -317,9 +350,9 @@ mod tests {
 
     #[test]
     fn nothing_and_zeros_make_a_chart_too() {
-        for logarithmic in [false, true] {
+        for range in [Range::FromZero, Range::Values, Range::PowersOfTen] {
             for points in [vec![], vec![Point::new(0.0, 0.0)], vec![Point::new(1.0, 1e-12); 2]] {
-                let svg = chart(logarithmic, points).to_svg();
+                let svg = chart(range, points).to_svg();
                 assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
             }
         }
@@ -328,7 +361,7 @@ mod tests {
     #[test]
     fn ticks_are_round() {
         let ticks = |low, high, logarithmic| Scale::new([low, high], logarithmic, 0.0, 1.0).ticks();
-        assert_eq!(ticks(0.0, 1.0, false), [0.0, 0.5, 1.0]);
+        assert_eq!(ticks(0.0, 6.0, false), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         assert_eq!(ticks(2e-5, 0.3, true), [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0]);
         assert_eq!(["0", "0.5", "1e-5", "250"], [0.0, 0.5, 1e-5, 250.0].map(label));
     }

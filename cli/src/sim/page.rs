@@ -6,7 +6,7 @@ use std::path::Path;
 
 use kakera_sim::campaign::{CurvePoint, Summary};
 use kakera_sim::design::{Design, Findings};
-use kakera_sim::figure::{Chart, Point, Series, escape};
+use kakera_sim::figure::{Chart, Point, Range, Series, escape};
 
 use crate::failure::Failure;
 
@@ -87,11 +87,11 @@ pub(super) fn charts(summary: &Summary, confidence: f64) -> [Chart; 3] {
         joined: true,
     };
     let percent = confidence * 100.0;
-    let chart = |title: String, y_label: &str, series: Series| Chart {
+    let chart = |title: String, y_label: &str, y_range: Range, series: Series| Chart {
         title,
         x_label: "years since the start".into(),
         y_label: y_label.into(),
-        y_logarithmic: false,
+        y_range,
         series: vec![series],
     };
     let survival: Vec<CurvePoint> = summary.loss_curve.iter().map(complement).collect();
@@ -99,16 +99,19 @@ pub(super) fn charts(summary: &Summary, confidence: f64) -> [Chart; 3] {
         chart(
             format!("Survival of a group, with {percent} % intervals"),
             "P(a group is not lost)",
+            Range::Values,
             curve("survival", &survival),
         ),
         chart(
             format!("Leak of a group's secret, with {percent} % intervals"),
             "P(a group has leaked)",
+            Range::FromZero,
             curve("leak", &summary.leak_curve),
         ),
         chart(
             format!("Repair traffic, with {percent} % intervals"),
             "MB a machine and month",
+            Range::FromZero,
             curve("repair", &summary.repair_curve.iter().map(megabytes).collect::<Vec<_>>()),
         ),
     ]
@@ -148,7 +151,7 @@ pub(super) fn pareto_charts(findings: &Findings) -> Vec<Chart> {
         title: title.into(),
         x_label: "bytes stored a byte of objects".into(),
         y_label: y_label.into(),
-        y_logarithmic: true,
+        y_range: Range::PowersOfTen,
         series: vec![series(of)],
     };
     vec![

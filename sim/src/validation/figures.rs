@@ -4,7 +4,7 @@ use super::chains::{self, ACCUMULATION, RECOVERIES};
 use super::simulated;
 use crate::campaign::CurvePoint;
 use crate::exact::{Binomial, CountLaw, mbr_repair_share, msr_repair_share};
-use crate::figure::{Chart, Point, Series};
+use crate::figure::{Chart, Point, Range, Series};
 
 /// Rows with a chart.
 pub(super) const FIGURES: [(&str, fn() -> Chart); 5] = [
@@ -45,7 +45,7 @@ fn leak_accumulation() -> Chart {
         title: "Leak of a secret, 99 % intervals".into(),
         x_label: "years since the start".into(),
         y_label: "P(the secret has leaked)".into(),
-        y_logarithmic: true,
+        y_range: Range::PowersOfTen,
         series: vec![
             line("never refreshed", of(None)),
             line("every 30 d", of(Some(30.0))),
@@ -67,7 +67,7 @@ fn mass_loss() -> Chart {
         title: "Loss when many machines go at once".into(),
         x_label: "share of machines lost, %".into(),
         y_label: "P(an object is lost)".into(),
-        y_logarithmic: true,
+        y_range: Range::PowersOfTen,
         series: series.into(),
     }
 }
@@ -81,7 +81,7 @@ fn static_leak() -> Chart {
         title: "Leak of one of 15 shares' secrets, by threshold".into(),
         x_label: "shares that give the secret".into(),
         y_label: "P(leak)".into(),
-        y_logarithmic: true,
+        y_range: Range::PowersOfTen,
         series: series.into(),
     }
 }
@@ -93,7 +93,7 @@ fn regenerating_codes() -> Chart {
         title: "Traffic of one repair, (20, 10, d)".into(),
         x_label: "helpers d".into(),
         y_label: "bytes moved a byte of the file".into(),
-        y_logarithmic: false,
+        y_range: Range::FromZero,
         series: vec![
             line("Reed-Solomon", helpers.clone().map(|d| (f64::from(d), 1.0))),
             line("MSR", of(msr_repair_share)),
@@ -115,7 +115,7 @@ fn recovery() -> Chart {
         title: "Faster recovery".into(),
         x_label: "recoveries a mean life, power of ten".into(),
         y_label: "mean time to loss, in mean lives".into(),
-        y_logarithmic: true,
+        y_range: Range::PowersOfTen,
         series: series.collect(),
     }
 }
