@@ -23,6 +23,7 @@ mod records;
 mod report;
 mod samples;
 mod sim_coverage;
+mod sim_speed;
 mod upgrade;
 mod versus_tahoe;
 
@@ -70,6 +71,8 @@ enum Command {
     Papers(papers::Paper),
     /// Whether the simulator's intervals hold the exact answer as often as they say
     SimCoverage(sim_coverage::Options),
+    /// CPU seconds of the simulator on scenarios of known size
+    SimSpeed(sim_speed::Options),
     /// Replace the program of a running network machine by machine, under load
     Upgrade(upgrade::Options),
     /// Side by side with a Tahoe-LAFS grid on this machine
@@ -92,6 +95,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::NetworkSim(options) => network_sim::run(&options),
         Command::Papers(paper) => papers::run(&paper),
         Command::SimCoverage(options) => sim_coverage::run(&options),
+        Command::SimSpeed(options) => sim_speed::run(&options),
         Command::Upgrade(options) => upgrade::run(&options),
         Command::VersusTahoe(options) => versus_tahoe::run(&options),
     }?;
