@@ -1,10 +1,14 @@
 //! `kakera ls` and `kakera status`: what there is, and how many losses it can take.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kakera_engine::names::NodeId;
+use kakera_engine::catalogue::{Record, RecordName};
+use kakera_engine::names::{GroupId, NodeId};
 use kakera_engine::policy::durability::read_threshold;
 use kakera_engine::wire::NodeStatus;
 use kakera_net::client::{Client, GroupPlace};
@@ -19,21 +23,31 @@ use crate::session::Session;
 /// A holder that takes longer to tell its figures counts as silent.
 const ANSWER_TIME: Duration = Duration::from_secs(3);
 
+/// Nanoseconds of a second.
+pub(crate) const NANOSECONDS: u64 = 1_000_000_000;
+
 /// Lists the records whose names begin with `prefix`.
 pub(crate) async fn list(
     session: &Session,
-    prefix: &str,
+    prefix: &OsStr,
     passphrase: &PassphraseOptions,
 ) -> Result<(), Failure> {
     let connection = session.connect()?;
     let vault = session.open_vault(&connection, passphrase).await?;
     let records = vault
-        .list(prefix)
-        .map(|record| RecordReport {
-            name: record.entry.name.clone(),
-            bytes: record.entry.len,
-            modified: record.entry.modified,
-            version: record.entry.version,
+        .catalogue()
+        .list(prefix.as_bytes())
+        .filter_map(|record| {
+            let newest = record.newest();
+            let stored = record.stored(newest)?;
+            Some(RecordReport {
+                name: name_text(&newest.name),
+                bytes: stored.len,
+                modified: stored.modified / NANOSECONDS,
+                version: newest.number,
+                unseen: record.unseen(),
+                shown: newest.name.to_string(),
+            })
         })
         .collect();
     connection.close().await?;
@@ -52,6 +66,16 @@ struct RecordReport {
     /// Unix seconds.
     modified: u64,
     version: u64,
+    /// Versions that were written on other machines at the same time as a later one.
+    unseen: Vec<u64>,
+    #[serde(skip)]
+    shown: String,
+}
+
+/// A name in JSON: as it is where it is UTF-8, else as it is shown.
+pub(crate) fn name_text(name: &RecordName) -> String {
+    let text = str::from_utf8(name.as_bytes()).map(str::to_owned);
+    text.unwrap_or_else(|_| name.to_string())
 }
 
 impl Report for ListReport {
@@ -61,7 +85,7 @@ impl Report for ListReport {
             .iter()
             .map(|record| {
                 let (size, time) = (show_size(record.bytes), show_time(record.modified));
-                [size, time, record.version.to_string(), printable(&record.name)]
+                [size, time, record.version.to_string(), record.shown.clone()]
             })
             .collect();
         let headings = [
@@ -70,29 +94,30 @@ impl Report for ListReport {
             ("version", Align::Right),
             ("name", Align::Left),
         ];
-        write_table(out, headings, &rows)
+        write_table(out, headings, &rows)?;
+        let at_once = self.records.iter().filter(|record| !record.unseen.is_empty()).count();
+        if at_once > 0 {
+            writeln!(
+                out,
+                "{at_once} of them were changed on two machines at once; kakera history NAME shows \
+                 all versions."
+            )?;
+        }
+        Ok(())
     }
-}
-
-/// A name may hold what would steer the terminal.
-fn printable(name: &str) -> String {
-    let shown = |character: char| {
-        if character.is_control() { character.escape_debug().to_string() } else { character.into() }
-    };
-    name.chars().map(shown).collect()
 }
 
 /// Shows for each group, or those of one record, how many more holders may be lost.
 pub(crate) async fn status(
     session: &Session,
-    name: Option<&str>,
+    name: Option<&RecordName>,
     passphrase: &PassphraseOptions,
 ) -> Result<(), Failure> {
     let connection = session.connect()?;
     let mut groups = connection.client.groups().await?;
     if let Some(name) = name {
         let vault = session.open_vault(&connection, passphrase).await?;
-        let holding = vault.record(name)?.groups();
+        let holding = groups_of(vault.record(name)?);
         groups.retain(|group| holding.contains(&group.id));
     }
     let mut reports = Vec::with_capacity(groups.len());
@@ -101,6 +126,12 @@ pub(crate) async fn status(
     }
     connection.close().await?;
     session.output.report(&StatusReport { groups: reports })
+}
+
+/// The groups that hold what the record holds now.
+fn groups_of(record: Record<'_>) -> BTreeSet<GroupId> {
+    let pieces = record.stored(record.newest()).map_or(&[][..], |stored| &stored.pieces);
+    pieces.iter().map(|piece| piece.object.group).collect()
 }
 
 #[derive(Serialize)]
@@ -209,15 +240,5 @@ impl Report for StatusReport {
             write_table(out, headings, &rows)?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_do_not_steer_the_terminal() {
-        assert_eq!(printable("a\x1b[2Jb\n太郎"), "a\\u{1b}[2Jb\\n太郎");
     }
 }

@@ -10,6 +10,7 @@ mod crash;
 mod entries;
 mod footprint;
 mod fuzz;
+mod import;
 mod instructions;
 mod ledger_crash;
 mod ledger_load;
@@ -52,6 +53,8 @@ enum Command {
     Footprint(footprint::Options),
     /// Run libFuzzer on every decoder
     Fuzz(fuzz::Options),
+    /// Import a storage of small files: time, bytes on disks and ledger; kill the client; edit at once
+    Import(import::Options),
     /// Instructions of the coding kernels, against recorded counts
     Instructions(instructions::Options),
     /// Kill, pause and miss validators, and cut their power; nothing acknowledged may be lost
@@ -81,6 +84,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Crash(options) => crash::run(&options),
         Command::Footprint(options) => footprint::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Import(options) => import::run(&options),
         Command::Instructions(options) => instructions::run(&options),
         Command::LedgerCrash(options) => ledger_crash::run(&options),
         Command::LedgerLoad(options) => ledger_load::run(&options),
