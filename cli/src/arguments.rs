@@ -218,6 +218,16 @@ Examples:
         #[command(flatten)]
         passphrase: PassphraseOptions,
     },
+    /// Prove that everything, or a sample of it, can be restored now; writes nothing
+    #[command(after_help = "\
+Examples:
+  kakera drill
+  kakera drill --sample 10             a tenth, those first whose last drill is the longest ago
+
+Every record of the sample is read as a restore would read it, checked and thrown away, and every holder
+of its objects is asked for its parts. What was checked when is kept in the data folder; a machine
+without it has never checked anything.")]
+    Drill(DrillOptions),
     /// Rebuild what lost nodes held
     #[command(after_help = "\
 Examples:
@@ -572,6 +582,15 @@ pub(crate) struct GetOptions {
     /// Every record
     #[arg(long)]
     pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DrillOptions {
+    /// Percent of the records
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) sample: u8,
     #[command(flatten)]
     pub(crate) passphrase: PassphraseOptions,
 }

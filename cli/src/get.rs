@@ -1,6 +1,5 @@
 //! `kakera get`: records become files.
 
-use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -205,6 +204,8 @@ impl Report for GetReport {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -21,15 +21,18 @@ pub(crate) async fn ssmix2(session: &Session, options: &ImportOptions) -> Result
     let connection = session.connect()?;
     let mut vault = session.open_vault(&connection, &options.passphrase).await?;
     let mut report = import_once(session, &mut vault, &options.root).await?;
-    while options.watch {
+    let mut watching = options.watch;
+    while watching {
         session.output.narrate(&report.line());
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs(options.every)) => {}
-            _ = tokio::signal::ctrl_c() => break,
+        watching = tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(options.every)) => true,
+            _ = tokio::signal::ctrl_c() => false,
+        };
+        if watching {
+            // What another machine imported meanwhile is not imported again.
+            vault.refresh().await?;
+            report.add(&import_once(session, &mut vault, &options.root).await?);
         }
-        // What another machine imported meanwhile is not imported again.
-        vault.refresh().await?;
-        report.add(&import_once(session, &mut vault, &options.root).await?);
     }
     connection.close().await?;
     session.output.report(&report)

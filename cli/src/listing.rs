@@ -12,9 +12,11 @@ use kakera_engine::names::{GroupId, NodeId};
 use kakera_engine::policy::durability::read_threshold;
 use kakera_engine::wire::NodeStatus;
 use kakera_net::client::{Client, GroupPlace};
+use kakera_net::vault::{ObjectHealth, Vault};
 use serde::Serialize;
 
 use crate::arguments::PassphraseOptions;
+use crate::checks::Checks;
 use crate::failure::Failure;
 use crate::output::{Align, Report, write_table};
 use crate::quantity::{show_size, show_time};
@@ -115,17 +117,20 @@ pub(crate) async fn status(
 ) -> Result<(), Failure> {
     let connection = session.connect()?;
     let mut groups = connection.client.groups().await?;
+    let mut record = None;
     if let Some(name) = name {
         let vault = session.open_vault(&connection, passphrase).await?;
-        let holding = groups_of(vault.record(name)?);
+        let found = vault.record(name)?;
+        let holding = groups_of(found);
         groups.retain(|group| holding.contains(&group.id));
+        record = Some(RecordHealth::ask(session, &vault, found).await?);
     }
     let mut reports = Vec::with_capacity(groups.len());
     for group in &groups {
         reports.push(GroupReport::ask(&connection.client, group).await);
     }
     connection.close().await?;
-    session.output.report(&StatusReport { groups: reports })
+    session.output.report(&StatusReport { record, groups: reports })
 }
 
 /// The groups that hold what the record holds now.
@@ -136,7 +141,74 @@ fn groups_of(record: Record<'_>) -> BTreeSet<GroupId> {
 
 #[derive(Serialize)]
 struct StatusReport {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<RecordHealth>,
     groups: Vec<GroupReport>,
+}
+
+/// How far one record is from being lost, by what its holders have just shown.
+#[derive(Serialize)]
+struct RecordHealth {
+    name: String,
+    version: u64,
+    bytes: u64,
+    objects: usize,
+    /// Objects of which every holder has its parts.
+    objects_whole: usize,
+    /// More holders that may be lost of the object that can bear the least; absent without objects.
+    losses_tolerated: Option<i64>,
+    /// Unix seconds of the last drill of this data folder that restored it.
+    checked: Option<u64>,
+    #[serde(skip)]
+    shown: String,
+}
+
+impl RecordHealth {
+    async fn ask(session: &Session, vault: &Vault, record: Record<'_>) -> Result<Self, Failure> {
+        let newest = record.newest();
+        let stored = record.stored(newest);
+        let pieces = stored.map_or(&[][..], |stored| &stored.pieces);
+        let objects: BTreeSet<_> = pieces.iter().map(|piece| piece.object).collect();
+        let mut health = Vec::with_capacity(objects.len());
+        for object in &objects {
+            health.push(vault.health(object).await?);
+        }
+        Ok(Self {
+            name: name_text(&newest.name),
+            version: newest.number,
+            bytes: stored.map_or(0, |stored| stored.len),
+            objects: health.len(),
+            objects_whole: health.iter().filter(|object| object.sound == object.slots).count(),
+            losses_tolerated: health.iter().map(ObjectHealth::margin).min(),
+            checked: Some(Checks::load(session).last(record.id())).filter(|time| *time > 0),
+            shown: newest.name.to_string(),
+        })
+    }
+
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { shown, version, bytes, objects, objects_whole, .. } = self;
+        let size = show_size(*bytes);
+        write!(out, "{shown}, version {version}, {size} in {objects} objects: ")?;
+        match self.losses_tolerated {
+            None => write!(out, "it is empty, so the catalogue alone holds it.")?,
+            Some(losses) if losses < 0 => {
+                write!(out, "it cannot be read until {} more holders come back.", -losses)?;
+            }
+            Some(losses) if objects_whole == objects => {
+                write!(out, "every holder has its parts, and {losses} of them may still fail.")?;
+            }
+            Some(losses) => write!(
+                out,
+                "it can be read and {losses} more holders may fail, but some miss their parts of {} \
+                 objects; kakera repair fills them.",
+                objects - objects_whole
+            )?,
+        }
+        match self.checked {
+            Some(time) => writeln!(out, " Last restored in a drill: {} UTC.", show_time(time)),
+            None => writeln!(out, " No drill of this machine has restored it yet."),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -204,6 +276,9 @@ pub(crate) async fn ask_nodes(client: &Arc<Client>, nodes: &[NodeId]) -> Vec<Opt
 
 impl Report for StatusReport {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        if let Some(record) = &self.record {
+            record.write_text(out)?;
+        }
         for group in &self.groups {
             let GroupReport { group: id, code, n, needed, answering, losses_tolerated, .. } = group;
             write!(

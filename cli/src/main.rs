@@ -4,10 +4,12 @@
 //! a [`Failure`](failure::Failure); only this file knows about the process.
 
 mod arguments;
+mod checks;
 mod codes;
 mod configuration;
 mod confined;
 mod demo;
+mod drill;
 mod export;
 mod failure;
 mod get;
@@ -103,6 +105,7 @@ async fn dispatch(session: &Session, command: &Command) -> Result<(), Failure> {
         Command::Status { name, passphrase } => {
             listing::status(session, name.as_ref(), passphrase).await
         }
+        Command::Drill(options) => drill::run(session, options).await,
         Command::Repair(options) => repair::run(session, options).await,
         Command::Codes(options) => survey::run(session.output, options),
         Command::Sim(command) => sim::run(session.output, command),

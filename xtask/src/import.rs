@@ -3,7 +3,7 @@
 //! edit the same record at once.
 
 mod edits;
-mod storage;
+pub(crate) mod storage;
 
 use std::fs;
 use std::path::Path;

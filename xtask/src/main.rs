@@ -21,6 +21,7 @@ mod process;
 mod product;
 mod records;
 mod report;
+mod restore;
 mod samples;
 mod sim_coverage;
 mod upgrade;
@@ -68,6 +69,8 @@ enum Command {
     /// Run a published experiment again, beside its published figures
     #[command(subcommand)]
     Papers(papers::Paper),
+    /// Replace a third of the nodes, then restore everything on a fresh machine; search every node
+    Restore(restore::Options),
     /// Whether the simulator's intervals hold the exact answer as often as they say
     SimCoverage(sim_coverage::Options),
     /// Replace the program of a running network machine by machine, under load
@@ -91,6 +94,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::LedgerSim(options) => ledger_sim::run(&options),
         Command::LedgerStart(options) => ledger_start::run(&options),
         Command::Papers(paper) => papers::run(&paper),
+        Command::Restore(options) => restore::run(&options),
         Command::SimCoverage(options) => sim_coverage::run(&options),
         Command::Upgrade(options) => upgrade::run(&options),
         Command::VersusTahoe(options) => versus_tahoe::run(&options),

@@ -7,6 +7,7 @@
 //! whatever the size of a record.
 
 mod edit;
+mod health;
 mod load;
 mod packer;
 mod reader;
@@ -22,6 +23,7 @@ use kakera_engine::catalogue::{Catalogue, Record, RecordName, Stored};
 use kakera_engine::seal::VaultRoot;
 
 pub use edit::{Edit, NextOf, Source, new_record_id};
+pub use health::ObjectHealth;
 use load::State;
 pub use reader::Reader;
 pub use unchanged::is_unchanged;

@@ -207,7 +207,11 @@ fn parts_of<'p>(pieces: &'p [Piece], range: &Range<u64>) -> Vec<Part<'p>> {
     parts
 }
 
-fn wanted(object: &ObjectReference, group: &GroupPlace, groups: Option<GroupRange>) -> Wanted {
+pub(super) fn wanted(
+    object: &ObjectReference,
+    group: &GroupPlace,
+    groups: Option<GroupRange>,
+) -> Wanted {
     let groups_len = groups.map_or(u64::MAX, |range| u64::from(range.count) * GROUP_LEN);
     Wanted {
         group: object.group,

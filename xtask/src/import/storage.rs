@@ -14,7 +14,7 @@ const KINDS: [&str; 4] = ["ADT-12", "OML-11", "OMP-01", "PPR-01"];
 const KANJI: &[u8] = b"\x1b$B;3ED|B@O:^7l@6\x1b(B";
 
 /// The storage and what is in it.
-pub(super) struct Storage {
+pub(crate) struct Storage {
     root: PathBuf,
     rng: ChaCha8Rng,
     patients: Vec<String>,
@@ -26,7 +26,7 @@ pub(super) struct Storage {
 
 impl Storage {
     /// An empty storage below `root`.
-    pub(super) fn new(root: PathBuf, seed: u64) -> Result<Self> {
+    pub(crate) fn new(root: PathBuf, seed: u64) -> Result<Self> {
         fs::create_dir_all(&root)?;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let patients =
@@ -34,12 +34,12 @@ impl Storage {
         Ok(Self { root, rng, patients, visits: 0, current: Vec::new(), clock: 0 })
     }
 
-    pub(super) fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// Writes so many new messages of about 1 KB; of a hundred, three are replaced and one deleted.
-    pub(super) fn grow(&mut self, files: usize) -> Result<()> {
+    pub(crate) fn grow(&mut self, files: usize) -> Result<()> {
         for _ in 0..files {
             let place = self.rng.next_u64() as usize % self.patients.len();
             let patient = self.patients[place].clone();
@@ -126,7 +126,7 @@ fn with_flag(stem: &Path, flag: u8) -> PathBuf {
 }
 
 /// Every file below a folder by its path from there, with the hash of its bytes; and all bytes.
-pub(super) fn tree(folder: &Path) -> Result<(BTreeMap<PathBuf, u64>, u64)> {
+pub(crate) fn tree(folder: &Path) -> Result<(BTreeMap<PathBuf, u64>, u64)> {
     let (mut files, mut bytes) = (BTreeMap::new(), 0);
     let mut open = vec![folder.to_owned()];
     while let Some(next) = open.pop() {
