@@ -9,6 +9,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kakera_engine::catalogue::{NAME_LEN_MAX, RecordName};
 use kakera_engine::code::CodeParameters;
+use kakera_engine::identity::HANDLE_NAME_DEFAULT;
 use kakera_engine::names::{NodeId, Tag};
 
 use crate::quantity::{ByteRange, parse_range, parse_size};
@@ -89,7 +90,8 @@ Examples:
 Examples:
   kakera node init                     on the new machine: make its key
   kakera node enrol ID --address 192.0.2.7:7400    where the operator's key is
-  kakera node run --listen 0.0.0.0:7400            on the new machine"
+  kakera node run --listen 0.0.0.0:7400            on the new machine
+  kakera node drain ID                             before it is switched off for good"
     )]
     Node(NodeCommand),
     /// Be a validator
@@ -109,9 +111,11 @@ Examples:
         subcommand,
         after_help = "\
 Examples:
-  kakera vault create
-  kakera vault open
-  kakera vault open /media/usb/vault.key"
+  kakera vault create --name sato      a handle, and a passphrase that is shown once
+  kakera vault open sato.k7m3-9q2x-h4tw-0bzd    on any machine
+  kakera vault agent --minutes 30 &    asks once, for the commands of half an hour
+  kakera vault recovery --shares 3 --threshold 2
+  kakera vault create --file           the key in a file, without identity nodes"
     )]
     Vault(VaultCommand),
     /// Store files and folders
@@ -360,6 +364,17 @@ pub(crate) enum NodeCommand {
     },
     /// Let a machine into the network; needs the operator's key
     Enrol(EnrolOptions),
+    /// Have a machine's slots rebuilt by others, then let it go; needs the operator's key
+    Drain(DrainOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DrainOptions {
+    /// The machine's key
+    #[arg(value_name = "ID", value_parser = parse_node_id)]
+    pub(crate) node: NodeId,
+    #[command(flatten)]
+    pub(crate) operator: OperatorKey,
 }
 
 #[derive(Debug, Args)]
@@ -439,6 +454,19 @@ pub(crate) enum ValidatorCommand {
     },
     /// Vote for the newest rules of the ledger that this program knows, once all machines run it
     Upgrade,
+    /// Vote that old bodies of blocks need not be kept; proofs and the state stay
+    Retain {
+        /// Bodies below this block may be dropped
+        #[arg(value_name = "HEIGHT")]
+        height: u64,
+    },
+    /// Vote that a storage node is lost; its slots are drawn anew when more than two thirds have
+    /// voted so
+    Lost {
+        /// Its key
+        #[arg(value_name = "ID", value_parser = parse_node_id)]
+        node: NodeId,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -453,21 +481,82 @@ pub(crate) struct Listening {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum VaultCommand {
-    /// Make a vault under a new passphrase
+    /// Make a vault that opens anywhere with a handle and a passphrase
     Create {
+        /// What the handle begins with: a-z, 0-9 and -
+        #[arg(long, default_value = HANDLE_NAME_DEFAULT, hide_default_value = true)]
+        name: String,
+        /// Keep the key in a file of the data folder instead, under a passphrase of your own
+        #[arg(long, conflicts_with = "name")]
+        file: bool,
+        #[command(flatten)]
+        passphrase: NewPassphraseOptions,
+        /// What one try of a passphrase costs whoever guesses
+        #[arg(long, value_enum, default_value_t = Profile::Standard)]
+        profile: Profile,
+    },
+    /// Check the passphrase; with a handle or a vault file, bring a vault to this machine
+    Open {
+        /// A handle, or a vault file of another machine
+        #[arg(value_name = "HANDLE|FILE")]
+        from: Option<String>,
+        #[command(flatten)]
+        passphrase: PassphraseOptions,
+    },
+    /// Change the passphrase
+    Passphrase {
+        #[command(flatten)]
+        passphrase: PassphraseOptions,
+        /// The first line of this file is the new passphrase; without it one is made and shown
+        #[arg(long, value_name = "FILE")]
+        new_file: Option<PathBuf>,
+        /// What one try of a passphrase costs whoever guesses
+        #[arg(long, value_enum, default_value_t = Profile::Standard)]
+        profile: Profile,
+    },
+    /// Put the vault of a vault file behind a handle, under the same passphrase, and remove the file
+    MoveToHandle {
+        /// What the handle begins with: a-z, 0-9 and -
+        #[arg(long, default_value = HANDLE_NAME_DEFAULT, hide_default_value = true)]
+        name: String,
         #[command(flatten)]
         passphrase: PassphraseOptions,
         /// What one try of a passphrase costs whoever guesses
         #[arg(long, value_enum, default_value_t = Profile::Standard)]
         profile: Profile,
     },
-    /// Check the passphrase; with a file, bring a vault here from another machine
-    Open {
-        /// A vault file of another machine
-        file: Option<PathBuf>,
+    /// Print a recovery kit: shares of which some open the vault without its passphrase
+    Recovery {
+        /// How many shares to make, at most 16
+        #[arg(long, default_value_t = 3)]
+        shares: u8,
+        /// How many of them open the vault
+        #[arg(long, default_value_t = 2)]
+        threshold: u8,
         #[command(flatten)]
         passphrase: PassphraseOptions,
     },
+    /// Open a vault with shares of its recovery kit, and give it a new passphrase
+    Recover {
+        /// The handle [default: that of the data folder]
+        handle: Option<String>,
+        /// A file with one share a line [default: asked for]
+        #[arg(long, value_name = "FILE")]
+        shares: Option<PathBuf>,
+        /// What one try of a passphrase costs whoever guesses
+        #[arg(long, value_enum, default_value_t = Profile::Standard)]
+        profile: Profile,
+    },
+    /// Keep the opened vault in memory for other commands of this data folder
+    Agent {
+        /// End after this time without a command
+        #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=1440))]
+        minutes: u32,
+        #[command(flatten)]
+        passphrase: PassphraseOptions,
+    },
+    /// End the agent
+    Lock,
 }
 
 /// What Argon2id spends on one passphrase.
@@ -484,6 +573,15 @@ pub(crate) struct PassphraseOptions {
     /// The first line of this file is the passphrase; without it KAKERA_PASSPHRASE, then a prompt
     #[arg(long, env = "KAKERA_PASSPHRASE_FILE", value_name = "FILE", hide_env_values = true)]
     pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewPassphraseOptions {
+    /// The first line of standard input is the passphrase, instead of one that is made and shown
+    #[arg(long, conflicts_with = "file")]
+    pub(crate) passphrase_stdin: bool,
+    #[command(flatten)]
+    pub(crate) options: PassphraseOptions,
 }
 
 #[derive(Debug, Args)]

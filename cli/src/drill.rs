@@ -22,8 +22,8 @@ use crate::session::Session;
 /// Restores a sample of the records to nowhere and asks every holder of it.
 pub(crate) async fn run(session: &Session, options: &DrillOptions) -> Result<(), Failure> {
     let begun = Instant::now();
-    let connection = session.connect()?;
-    let vault = session.open_vault(&connection, &options.passphrase).await?;
+    let mut connection = session.connect()?;
+    let vault = session.open_vault(&mut connection, &options.passphrase).await?;
     let open_seconds = begun.elapsed().as_secs_f64();
     let mut checks = Checks::load(session);
     let mut records: Vec<Record<'_>> = vault.catalogue().list(b"").collect();

@@ -22,8 +22,8 @@ use std::os::unix::ffi::OsStrExt;
 
 /// Writes every file below the folder.
 pub(crate) async fn run(session: &Session, options: &ExportTreeOptions) -> Result<(), Failure> {
-    let connection = session.connect()?;
-    let vault = session.open_vault(&connection, &options.passphrase).await?;
+    let mut connection = session.connect()?;
+    let vault = session.open_vault(&mut connection, &options.passphrase).await?;
     let mut files = files(vault.catalogue());
     files.retain(|(name, _)| name.as_bytes().starts_with(options.prefix.as_bytes()));
     if files.is_empty() {

@@ -24,8 +24,8 @@ pub(crate) async fn run(session: &Session, options: &GetOptions) -> Result<(), F
         let message = "standard output cannot carry both the record and a JSON object";
         return Err(Failure::new(Kind::Usage, message, "--output FILE"));
     }
-    let connection = session.connect()?;
-    let vault = session.open_vault(&connection, &options.passphrase).await?;
+    let mut connection = session.connect()?;
+    let vault = session.open_vault(&mut connection, &options.passphrase).await?;
     let bar = Bar(progress::bytes(session.output, "get"));
     let begun = Instant::now();
     let prefix = options.name.as_ref().map_or(&[][..], RecordName::as_bytes);

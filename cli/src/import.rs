@@ -18,8 +18,8 @@ use crate::session::Session;
 
 /// Imports an SS-MIX2 standardised storage, again and again where it is watched.
 pub(crate) async fn ssmix2(session: &Session, options: &ImportOptions) -> Result<(), Failure> {
-    let connection = session.connect()?;
-    let mut vault = session.open_vault(&connection, &options.passphrase).await?;
+    let mut connection = session.connect()?;
+    let mut vault = session.open_vault(&mut connection, &options.passphrase).await?;
     let mut report = import_once(session, &mut vault, &options.root).await?;
     let mut watching = options.watch;
     while watching {

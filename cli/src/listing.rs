@@ -34,8 +34,8 @@ pub(crate) async fn list(
     prefix: &OsStr,
     passphrase: &PassphraseOptions,
 ) -> Result<(), Failure> {
-    let connection = session.connect()?;
-    let vault = session.open_vault(&connection, passphrase).await?;
+    let mut connection = session.connect()?;
+    let vault = session.open_vault(&mut connection, passphrase).await?;
     let records = vault
         .catalogue()
         .list(prefix.as_bytes())
@@ -115,11 +115,11 @@ pub(crate) async fn status(
     name: Option<&RecordName>,
     passphrase: &PassphraseOptions,
 ) -> Result<(), Failure> {
-    let connection = session.connect()?;
+    let mut connection = session.connect()?;
     let mut groups = connection.client.groups().await?;
     let mut record = None;
     if let Some(name) = name {
-        let vault = session.open_vault(&connection, passphrase).await?;
+        let vault = session.open_vault(&mut connection, passphrase).await?;
         let found = vault.record(name)?;
         let holding = groups_of(found);
         groups.retain(|group| holding.contains(&group.id));
@@ -219,6 +219,8 @@ struct GroupReport {
     /// Holders that must answer for a read.
     needed: usize,
     answering: usize,
+    /// Holders that are not rebuilding what belongs in their slots.
+    whole: usize,
     /// More holders that may be lost; negative: as many are missing.
     losses_tolerated: i64,
     holders: Vec<HolderReport>,
@@ -229,6 +231,8 @@ struct HolderReport {
     slot: u8,
     node: String,
     answers: bool,
+    /// It took the slot from another and rebuilds what belongs there.
+    filling: bool,
     objects: Option<u64>,
     bytes: Option<u64>,
 }
@@ -238,11 +242,17 @@ impl GroupReport {
         let nodes: Vec<NodeId> = group.members.iter().map(|member| member.node).collect();
         let figures = ask_nodes(client, &nodes).await;
         let answering = figures.iter().flatten().count();
+        let reading =
+            group.members.iter().zip(&figures).filter(|(member, figures)| {
+                figures.is_some() && !group.filling.contains(&member.slot)
+            });
+        let reading = reading.count();
         let needed = read_threshold(&group.code, &group.key);
         let holders = group.members.iter().zip(&figures).map(|(member, figures)| HolderReport {
             slot: member.slot.point(),
             node: member.node.to_string(),
             answers: figures.is_some(),
+            filling: group.filling.contains(&member.slot),
             objects: figures.as_ref().map(|figures| figures.objects),
             bytes: figures.as_ref().map(|figures| figures.bytes),
         });
@@ -252,7 +262,8 @@ impl GroupReport {
             n: group.members.len(),
             needed,
             answering,
-            losses_tolerated: answering as i64 - needed as i64,
+            whole: group.members.len() - group.filling.len(),
+            losses_tolerated: reading as i64 - needed as i64,
             holders: holders.collect(),
         }
     }
@@ -299,7 +310,12 @@ impl Report for StatusReport {
                     [
                         holder.slot.to_string(),
                         holder.node[..16].to_owned(),
-                        if holder.answers { "answers" } else { "silent" }.to_owned(),
+                        match (holder.answers, holder.filling) {
+                            (false, _) => "silent",
+                            (true, true) => "rebuilding",
+                            (true, false) => "answers",
+                        }
+                        .to_owned(),
                         shown(holder.objects, |objects| objects.to_string()),
                         shown(holder.bytes, show_size),
                     ]

@@ -90,7 +90,7 @@ async fn dispatch(session: &Session, command: &Command) -> Result<(), Failure> {
         Command::Local(command) => local::run(session, command).await,
         Command::Node(command) => machine::run_node(session, command).await,
         Command::Validator(command) => validator::run(session, command).await,
-        Command::Vault(command) => vault::run(session, command),
+        Command::Vault(command) => vault::run(session, command).await,
         Command::Put(options) => put::run(session, options).await,
         Command::Get(options) => get::run(session, options).await,
         Command::Ls { prefix, passphrase } => listing::list(session, prefix, passphrase).await,

@@ -25,8 +25,8 @@ use crate::session::Session;
 /// Stores every file below the paths.
 pub(crate) async fn run(session: &Session, options: &PutOptions) -> Result<(), Failure> {
     let found = collect(&options.paths, &Choice::new(&options.include, &options.exclude)?)?;
-    let connection = session.connect()?;
-    let mut vault = session.open_vault(&connection, &options.passphrase).await?;
+    let mut connection = session.connect()?;
+    let mut vault = session.open_vault(&mut connection, &options.passphrase).await?;
     let begun = Instant::now();
     let all = found.len() as u64;
     let sources = changed(&vault, found, options.thorough)?;

@@ -16,8 +16,8 @@ use crate::session::Session;
 
 /// Shows every version of the records that have or had the name.
 pub(crate) async fn history(session: &Session, options: &RecordOptions) -> Result<(), Failure> {
-    let connection = session.connect()?;
-    let vault = session.open_vault(&connection, &options.passphrase).await?;
+    let mut connection = session.connect()?;
+    let vault = session.open_vault(&mut connection, &options.passphrase).await?;
     let catalogue = vault.catalogue();
     let mut records: Vec<Record<'_>> = catalogue.ever_named(&options.name).collect();
     records.sort_by_key(|record| record.versions().first().map(|version| version.put));
@@ -73,8 +73,8 @@ async fn change(
     what: &'static str,
     edit: impl FnOnce(&Vault) -> Result<Edit, Failure>,
 ) -> Result<(), Failure> {
-    let connection = session.connect()?;
-    let mut vault = session.open_vault(&connection, passphrase).await?;
+    let mut connection = session.connect()?;
+    let mut vault = session.open_vault(&mut connection, passphrase).await?;
     let edit = edit(&vault).map_err(|failure| failure.during(name))?;
     let (Edit::Repeat { record, .. } | Edit::Delete { record }) = edit else {
         unreachable!("these commands store no file");

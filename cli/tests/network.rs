@@ -86,7 +86,7 @@ fn records_outlive_the_processes_they_were_stored_on() {
     machine.ok(&["local", "up", "--nodes", "3"]);
     assert_eq!(machine.states(), ["running"; 4]);
     assert_eq!(machine.failure(&["put", charts.to_str().unwrap()]).0, 3, "without a vault");
-    machine.ok(&["vault", "create", "--profile", "small"]);
+    machine.ok(&["vault", "create", "--file", "--profile", "small"]);
     let put = machine.ok(&["put", charts.to_str().unwrap()]);
     assert_eq!((&put["records"], &put["objects"]), (&3.into(), &put["objects_complete"]));
 
@@ -136,7 +136,7 @@ fn a_ledger_runs_without_storage_nodes_and_stores_no_records() {
     machine.ok(&["local", "up", "--nodes", "0"]);
     assert_eq!(machine.states(), ["running"]);
     machine.ok(&["ledger", "verify"]);
-    machine.ok(&["vault", "create", "--profile", "small"]);
+    machine.ok(&["vault", "create", "--file", "--profile", "small"]);
     let file = machine.data.path().join("letter");
     std::fs::write(&file, "dear").unwrap();
     let (exit_code, message) = machine.failure(&["put", file.to_str().unwrap()]);
@@ -153,7 +153,7 @@ fn a_machine_that_is_not_enrolled_is_turned_away() {
     let ask = |arguments: &[&str]| {
         kakera(stranger.path(), &[&["--network", network.to_str().unwrap()], arguments].concat())
     };
-    let made = ask(&["--json", "vault", "create", "--profile", "small"]);
+    let made = ask(&["--json", "vault", "create", "--file", "--profile", "small"]);
     let made: Value = serde_json::from_slice(&made.stdout).unwrap();
     let refused = ask(&["ls"]);
     assert_eq!(refused.status.code(), Some(6), "{refused:?}");
@@ -262,6 +262,94 @@ fn auditors_check_copies_and_proofs_of_four_validators_without_the_network() {
     audit(&machine);
 }
 
+/// Hours in a network in use; seconds here.
+fn hurry(machine: &Machine) {
+    let times = "probe_every = \"300ms\"\nsuspect_after = \"1500ms\"\nlost_after = \"3s\"\n\
+                 compare_every = \"5s\"\nscrub_pause = \"100ms\"\n";
+    for entry in std::fs::read_dir(machine.data.path().join("local")).unwrap() {
+        let folder = entry.unwrap().path();
+        if folder.is_dir() {
+            std::fs::write(folder.join("config.toml"), times).unwrap();
+        }
+    }
+}
+
+/// Waits until all holders of the group answer and are whole, and none is of `gone`.
+fn wait_until_whole(machine: &Machine, gone: &[String]) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    loop {
+        let status = machine.ok(&["status"]);
+        let group = &status["groups"][0];
+        let lost = |holder: &Value| gone.iter().any(|id| holder["node"] == id.as_str());
+        let whole = group["whole"] == group["n"] && group["answering"] == group["n"];
+        if whole && !group["holders"].as_array().unwrap().iter().any(lost) {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "{status}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn killed_nodes_are_replaced_by_nobody_s_hand_and_rot_is_repaired() {
+    let machine = Machine::new();
+    let charts = machine.data.path().join("charts");
+    write_charts(&charts);
+    machine.ok(&["local", "up", "--nodes", "5"]);
+    machine.ok(&["vault", "create", "--profile", "small"]);
+    let codes = machine.ok(&["status"]);
+    let n = codes["groups"][0]["n"].as_u64().unwrap();
+    for _ in 0..2 {
+        machine.ok(&["local", "add"]);
+    }
+    machine.ok(&["put", charts.to_str().unwrap()]);
+    machine.ok(&["local", "down"]);
+    hurry(&machine);
+    machine.ok(&["local", "up"]);
+
+    // Two holders, one after the other, with SIGKILL.
+    let mut gone = Vec::new();
+    for _ in 0..2 {
+        let holder = machine.ok(&["status"])["groups"][0]["holders"][0]["node"].clone();
+        let processes = machine.ok(&["local", "status"])["processes"].clone();
+        let of_holder = |process: &&Value| process["id"] == holder;
+        let name = processes.as_array().unwrap().iter().find(of_holder).unwrap()["name"].clone();
+        let number = name.as_str().unwrap().trim_start_matches("node-").to_owned();
+        machine.ok(&["local", "kill", number.trim_start_matches('0')]);
+        gone.push(holder.as_str().unwrap().to_owned());
+        wait_until_whole(&machine, &gone);
+    }
+    let holders = machine.ok(&["status"])["groups"][0]["holders"].clone();
+    assert_eq!(holders.as_array().unwrap().len() as u64, n);
+
+    // A byte of a part changes on the disk of a holder: its scrub finds it.
+    let holder = holders[1]["node"].clone();
+    let processes = machine.ok(&["local", "status"])["processes"].clone();
+    let name = processes.as_array().unwrap().iter().find(|p| p["id"] == holder).unwrap()["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let folder = machine.data.path().join("local").join(name);
+    let part = a_file_below(&folder.join("parts"));
+    let sound = std::fs::read(&part).unwrap();
+    let mut rotten = sound.clone();
+    *rotten.last_mut().unwrap() ^= 1;
+    std::fs::write(&part, rotten).unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while std::fs::read(&part).ok().as_ref() != Some(&sound) {
+        assert!(std::time::Instant::now() < deadline, "{} stays rotten", part.display());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let out = machine.data.path().join("out");
+    machine.ok(&["get", "charts/scan.dcm", "-o", out.to_str().unwrap()]);
+    assert!(std::fs::read(out).unwrap() == std::fs::read(charts.join("scan.dcm")).unwrap());
+}
+
+fn a_file_below(folder: &Path) -> std::path::PathBuf {
+    let entry = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    if entry.is_dir() { a_file_below(&entry) } else { entry }
+}
+
 /// Every file below a folder, by its path from there.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let (mut files, mut open) = (BTreeMap::new(), vec![folder.to_owned()]);
@@ -284,7 +372,7 @@ fn records_have_versions_and_a_storage_comes_back_as_it_was() {
     const MARKER: &[u8] = b"Yamada^Taro^planted";
     let machine = Machine::new();
     machine.ok(&["local", "up", "--nodes", "3"]);
-    machine.ok(&["vault", "create", "--profile", "small"]);
+    machine.ok(&["vault", "create", "--file", "--profile", "small"]);
 
     // Versions: an edit, a rename, a deletion, a restoration; an unchanged file is skipped.
     let letter = machine.data.path().join("letter.txt");

@@ -13,6 +13,7 @@ pub mod clinical;
 pub mod code;
 pub mod gf;
 pub mod hash;
+pub mod identity;
 pub mod keyshare;
 pub mod ledger;
 pub mod names;

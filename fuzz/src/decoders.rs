@@ -5,6 +5,7 @@ use std::time::Duration;
 use kakera_engine::catalogue::{ABOUT_LEN_MAX, Catalogue, Head, Segment};
 use kakera_engine::clinical::{self, ssmix2};
 use kakera_engine::code::CodeParameters;
+use kakera_engine::identity::{Handle, Kept, PublicRecord, open_kit};
 use kakera_engine::keyshare::renewal::{
     Answer, CheckValues, Complaint, DealerPost, DealingRound, DealtRows, Leaves,
 };
@@ -21,8 +22,8 @@ use kakera_engine::names::Slot;
 use kakera_engine::object::{Descriptor, GroupHashes, Manifest, PointerBody};
 use kakera_engine::seal::{VaultFileError, open_vault_file};
 use kakera_engine::wire::{
-    BODY_LEN_MAX, HEADER_LEN_MAX, InventoryPage, Operation, ProvenValue, Remark, Request,
-    RequestError, Response, canonical,
+    BODY_LEN_MAX, HEADER_LEN_MAX, InventoryPage, ListedIdentity, Operation, ProvenValue, Remark,
+    Request, RequestError, Response, canonical,
 };
 use kakera_net::network_file::NetworkFile;
 use minicbor::{Decode, Encode};
@@ -53,6 +54,34 @@ pub(crate) fn response(bytes: &[u8]) -> bool {
 
 pub(crate) fn proven_values(bytes: &[u8]) -> bool {
     decodes::<Vec<ProvenValue>>(bytes, BODY_LEN_MAX)
+}
+
+pub(crate) fn handle(bytes: &[u8]) -> bool {
+    let typed = str::from_utf8(bytes).ok().and_then(|typed| Handle::parse(typed).ok());
+    let again = typed.as_ref().map(|handle| Handle::parse(&handle.to_string()));
+    assert!(again.is_none_or(|again| again.ok() == typed));
+    typed.is_some()
+}
+
+pub(crate) fn identity_record(bytes: &[u8]) -> bool {
+    let record = PublicRecord::from_bytes(bytes);
+    assert!(record.as_ref().map_or(true, |record| record.to_bytes() == bytes));
+    record.is_ok()
+}
+
+pub(crate) fn identity_file(bytes: &[u8]) -> bool {
+    let kept = Kept::from_bytes(bytes);
+    assert!(kept.as_ref().map_or(true, |kept| kept.to_bytes()[..] == *bytes));
+    kept.is_ok()
+}
+
+pub(crate) fn identity_listing(bytes: &[u8]) -> bool {
+    decodes::<Vec<ListedIdentity>>(bytes, BODY_LEN_MAX)
+}
+
+pub(crate) fn recovery_kit(bytes: &[u8]) -> bool {
+    let text = str::from_utf8(bytes).unwrap_or_default();
+    open_kit(&text.lines().collect::<Vec<_>>()).is_ok()
 }
 
 pub(crate) fn inventory_page(bytes: &[u8]) -> bool {
@@ -381,7 +410,7 @@ pub(crate) fn network_file(bytes: &[u8]) -> bool {
 
 pub(crate) fn vault_file(bytes: &[u8]) -> bool {
     // An empty passphrase is refused after the format was checked and before memory is filled.
-    matches!(open_vault_file(bytes, ""), Err(VaultFileError::PassphraseLength))
+    matches!(open_vault_file(bytes, ""), Err(VaultFileError::Passphrase(_)))
 }
 
 pub(crate) fn part_file(bytes: &[u8]) -> bool {

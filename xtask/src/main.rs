@@ -16,6 +16,7 @@ mod ledger_crash;
 mod ledger_load;
 mod ledger_sim;
 mod ledger_start;
+mod network_sim;
 mod papers;
 mod process;
 mod product;
@@ -66,6 +67,8 @@ enum Command {
     LedgerSim(ledger_sim::Options),
     /// Time a machine takes to have its kept chain in memory, with and without a checkpoint
     LedgerStart(ledger_start::Options),
+    /// Storage nodes on virtual time that die, sleep, lie and rot; nobody helps and nothing is lost
+    NetworkSim(network_sim::Options),
     /// Run a published experiment again, beside its published figures
     #[command(subcommand)]
     Papers(papers::Paper),
@@ -93,6 +96,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::LedgerLoad(options) => ledger_load::run(&options),
         Command::LedgerSim(options) => ledger_sim::run(&options),
         Command::LedgerStart(options) => ledger_start::run(&options),
+        Command::NetworkSim(options) => network_sim::run(&options),
         Command::Papers(paper) => papers::run(&paper),
         Command::Restore(options) => restore::run(&options),
         Command::SimCoverage(options) => sim_coverage::run(&options),

@@ -88,6 +88,20 @@ impl Client {
 
     /// Puts an entry on the ledger and returns when it is proven to be there.
     pub(super) async fn post(&self, entry: Entry) -> Result<Submitted, ClientError> {
+        match self.post_once(&entry).await {
+            // The entry may have changed the validators, or others did meanwhile. Said again it has
+            // the same place, which those prove who are known then.
+            Err(error) if error.kind() == ErrorKind::Integrity => {
+                if !self.follow_set_changes().await {
+                    return Err(error);
+                }
+                self.post_once(&entry).await
+            }
+            posted => posted,
+        }
+    }
+
+    async fn post_once(&self, entry: &Entry) -> Result<Submitted, ClientError> {
         let operation = Operation::Post(Box::new(entry.clone()));
         let order = self.order();
         let (validator, answer) =
@@ -95,7 +109,7 @@ impl Client {
         let Response::Posted { height, inclusion } = answer.response else {
             return Err(ClientError::unfitting(&validator));
         };
-        let index = self.check_inclusion(&entry, &inclusion)?;
+        let index = self.check_inclusion(entry, &inclusion)?;
         Ok(Submitted { height, index })
     }
 
@@ -282,7 +296,7 @@ impl Client {
     }
 
     /// Asks where those validators listen that the network file does not know.
-    async fn learn_validators(&self) -> Result<(), ClientError> {
+    pub(super) async fn learn_validators(&self) -> Result<(), ClientError> {
         let set = self.validators();
         let unknown: Vec<NodeId> =
             set.0.keys().filter(|id| self.addresses.address(id).is_none()).copied().collect();
