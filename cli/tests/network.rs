@@ -1,7 +1,8 @@
 //! The binary on networks of its own processes.
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
@@ -347,4 +348,85 @@ fn killed_nodes_are_replaced_by_nobody_s_hand_and_rot_is_repaired() {
 fn a_file_below(folder: &Path) -> std::path::PathBuf {
     let entry = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
     if entry.is_dir() { a_file_below(&entry) } else { entry }
+}
+
+/// Every file below a folder, by its path from there.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut files, mut open) = (BTreeMap::new(), vec![folder.to_owned()]);
+    while let Some(next) = open.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if let Ok(content) = std::fs::read(&path) {
+                files.insert(path.strip_prefix(folder).unwrap().to_owned(), content);
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn records_have_versions_and_a_storage_comes_back_as_it_was() {
+    const PATIENT: &str = "7351962840";
+    const MARKER: &[u8] = b"Yamada^Taro^planted";
+    let machine = Machine::new();
+    machine.ok(&["local", "up", "--nodes", "3"]);
+    machine.ok(&["vault", "create", "--file", "--profile", "small"]);
+
+    // Versions: an edit, a rename, a deletion, a restoration; an unchanged file is skipped.
+    let letter = machine.data.path().join("letter.txt");
+    let put = || machine.ok(&["put", letter.to_str().unwrap()]);
+    std::fs::write(&letter, "first").unwrap();
+    assert_eq!(put()["records"], 1);
+    assert_eq!(put()["unchanged"], 1);
+    std::fs::write(&letter, "second").unwrap();
+    assert_eq!(put()["records"], 1);
+    machine.ok(&["mv", "letter.txt", "2026/letter.txt"]);
+    assert_eq!(machine.failure(&["get", "letter.txt", "-o", "/dev/null"]).0, 3);
+    machine.ok(&["rm", "2026/letter.txt"]);
+    assert_eq!(machine.failure(&["rm", "2026/letter.txt"]).0, 3);
+    machine.ok(&["restore", "2026/letter.txt", "1"]);
+    let history = machine.ok(&["history", "letter.txt"]);
+    let versions = history["records"][0]["versions"].as_array().unwrap();
+    let kinds: Vec<_> = versions.iter().map(|version| version["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["stored", "stored", "same", "deleted", "same"]);
+    assert_eq!(machine.run(&["get", "2026/letter.txt"]).stdout, b"first");
+    assert_eq!(machine.run(&["get", "2026/letter.txt", "--at", "3"]).stdout, b"second");
+
+    // A storage, changed between two imports.
+    let root = machine.data.path().join("ssmix2");
+    let folder = root.join("735/196").join(PATIENT).join("20260401/OML-11");
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = |time: u64, flag: u8| {
+        folder.join(format!("{PATIENT}_20260401_OML-11_000000000000001_{time:017}_01_{flag}"))
+    };
+    std::fs::write(file(1, 1), [b"MSH|^~\\&|", MARKER].concat()).unwrap();
+    let import = || machine.ok(&["import", "ssmix2", root.to_str().unwrap()]);
+    assert_eq!(import()["stored"], 1);
+    std::fs::rename(file(1, 1), file(1, 2)).unwrap();
+    std::fs::write(file(2, 1), [MARKER, b" corrected"].concat()).unwrap();
+    let second = import();
+    assert_eq!((&second["stored"], &second["renamed"]), (&1.into(), &1.into()));
+    let out = machine.data.path().join("out");
+    let exported = machine.ok(&["export", out.to_str().unwrap(), "--prefix", "ssmix2/"]);
+    assert_eq!((&exported["files"], &exported["unchanged"]), (&2.into(), &0.into()));
+    assert!(files(&out.join("ssmix2")) == files(&root));
+    assert_eq!(machine.ok(&["export", out.to_str().unwrap()])["unchanged"], 2);
+
+    // A drill reads it all and writes nothing of it.
+    let drill = machine.ok(&["drill"]);
+    assert_eq!((&drill["checked"], &drill["losses_tolerated"]), (&2.into(), &1.into()));
+    let health = machine.ok(&["status", "2026/letter.txt"]);
+    assert_eq!(health["record"]["objects_whole"], health["record"]["objects"]);
+
+    // No byte that a node or validator has written tells a name, a patient or a content.
+    let written = files(&machine.data.path().join("local"));
+    assert!(written.len() > 10);
+    for (path, content) in written {
+        for marker in [PATIENT.as_bytes(), MARKER, b"letter.txt", b"OML-11"] {
+            let found = content.windows(marker.len()).any(|window| window == marker);
+            assert!(!found, "{} in {}", marker.escape_ascii(), path.display());
+        }
+    }
 }
