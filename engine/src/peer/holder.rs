@@ -101,6 +101,7 @@ pub enum DiskError {
 }
 
 /// What happens next to a request.
+#[expect(clippy::large_enum_variant, reason = "one at a time, and never kept")]
 pub enum Step {
     /// Ask the disk and come back.
     Disk(DiskRequest, Pending),

@@ -73,6 +73,7 @@ pub(super) struct Outcome {
     pub(super) trace: [u8; 32],
 }
 
+#[expect(clippy::large_enum_variant, reason = "a queue of some thousands")]
 enum Event {
     PollWatch(usize),
     PollNode(usize),
