@@ -71,7 +71,8 @@ pub(crate) async fn run(session: &Session, command: &ValidatorCommand) -> Result
 
 fn settings(session: &Session, listen: SocketAddr) -> Result<ValidatorSettings, Failure> {
     let (folder, network) = (session.data().to_owned(), session.network()?);
-    Ok(ValidatorSettings { folder, listen, network })
+    let watch = session.configuration.watch()?;
+    Ok(ValidatorSettings { folder, listen, network, watch })
 }
 
 /// A validator of a network that is founded.

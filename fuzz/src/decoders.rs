@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kakera_engine::catalogue::{ABOUT_LEN_MAX, Catalogue, Head, Segment};
+use kakera_engine::clinical::{self, ssmix2};
 use kakera_engine::code::CodeParameters;
 use kakera_engine::identity::{Handle, Kept, PublicRecord, open_kit};
 use kakera_engine::keyshare::renewal::{
@@ -259,6 +261,32 @@ pub(crate) fn descriptor(bytes: &[u8]) -> bool {
 
 pub(crate) fn manifest(bytes: &[u8]) -> bool {
     Manifest::decode(bytes).is_ok_and(|manifest| manifest.encode() == bytes)
+}
+
+pub(crate) fn catalogue_segment(bytes: &[u8]) -> bool {
+    let here = samples::catalogue::here();
+    let Ok(segment) = Segment::decode(bytes, &here) else { return false };
+    assert_eq!(segment.encode(&here), bytes);
+    let _ = Catalogue::of([segment]).map(|catalogue| catalogue.list(b"").count());
+    true
+}
+
+pub(crate) fn catalogue_head(bytes: &[u8]) -> bool {
+    let here = samples::catalogue::here();
+    Head::decode(bytes, &here).is_ok_and(|head| head.encode(&here) == bytes)
+}
+
+pub(crate) fn clinical_file(bytes: &[u8]) -> bool {
+    let Some(about) = clinical::classify(bytes) else { return false };
+    let parts = [about.patient, about.date, about.kind];
+    assert!(parts.iter().all(|part| part.len() <= ABOUT_LEN_MAX));
+    true
+}
+
+pub(crate) fn ssmix2_name(bytes: &[u8]) -> bool {
+    let Some(name) = ssmix2::FileName::parse(bytes) else { return false };
+    assert!(bytes.starts_with(name.stem) && bytes.starts_with(name.folder));
+    true
 }
 
 pub(crate) fn pointer_body(bytes: &[u8]) -> bool {

@@ -98,6 +98,11 @@ impl ChainView {
             .or_else(|| self.live(node)?.join.address.parse().ok())
     }
 
+    /// As [`ChainView::address`], of machines that are gone as well: they may come back.
+    pub fn last_address(&self, node: &NodeId) -> Option<SocketAddr> {
+        self.address(node).or_else(|| self.state.node(node)?.join.address.parse().ok())
+    }
+
     fn live(&self, node: &NodeId) -> Option<Node> {
         self.state.node(node).filter(|node| !node.retired)
     }

@@ -5,6 +5,7 @@ use minicbor::{Decode, Encode};
 
 use super::ballot::{NodeLost, RetentionFloor, Upgrade, ValidatorChange, ValidatorUpdate};
 use super::equivocation::Equivocation;
+use super::evidence::WrongSymbol;
 use super::pointer::{Pointer, PointerRetire};
 use super::suite::Suite;
 use crate::code::CodeParameters;
@@ -117,6 +118,12 @@ pub enum Body {
     NodeLost(NodeLost),
     /// Proof that a validator said two things in one place.
     Equivocation(Equivocation),
+    /// A holder's word that its slot is whole again.
+    SlotFilled(SlotFilled),
+    /// Proof that a helper lied.
+    WrongSymbol(WrongSymbol),
+    /// A machine leaves in order: its slots go to others first.
+    NodeDrain(NodeDrain),
     /// A kind of a later version: kept and skipped.
     Unknown(UnknownBody),
 }
@@ -226,6 +233,31 @@ pub struct SlotReassign {
     pub slot: Slot,
 }
 
+/// The slot's holder has rebuilt all that it should hold. By itself; counts from version 3 of the
+/// rules on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SlotFilled {
+    /// The group.
+    #[n(0)]
+    pub group: GroupId,
+    /// The slot.
+    #[n(1)]
+    pub slot: Slot,
+    /// The height at which it was drawn: the word of an earlier tenure is void.
+    #[n(2)]
+    pub since: u64,
+}
+
+/// A machine that is to leave takes no new slots, and draws are asked for those that it has, in the
+/// groups that bear a voluntary move now; said again, for more of them. By itself, its operator or a
+/// validator; counts from version 3 of the rules on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct NodeDrain {
+    /// The machine.
+    #[n(0)]
+    pub node: NodeId,
+}
+
 /// The key shares of a group were refreshed. By a validator.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct EpochAdvance {
@@ -332,6 +364,9 @@ kinds! {
     13 => RetentionFloor,
     14 => NodeLost,
     15 => Equivocation,
+    28 => SlotFilled,
+    29 => WrongSymbol,
+    30 => NodeDrain,
 }
 
 impl<C> Encode<C> for Body {

@@ -56,6 +56,7 @@ pub(super) fn check_signatures(network: &NetworkId, entry: &Entry) -> Result<(),
         {
             Err(EntryError::IdentitySignature)
         }
+        Body::WrongSymbol(proof) if !proof.convicts(network) => Err(EntryError::NoConviction),
         Body::Equivocation(proof) if !proof.verifies(network) => {
             Err(EntryError::EquivocationSignature)
         }

@@ -99,6 +99,15 @@ impl ClientError {
         Self::new(ErrorKind::NotFound, "there is no such record", "kakera ls lists the records")
     }
 
+    /// Another machine of the same vault was first.
+    pub(crate) fn overtaken(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unavailable, message, "see kakera history, then decide again")
+    }
+
+    pub(crate) fn name_taken(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Usage, message, "another name, or kakera rm the other record first")
+    }
+
     pub(crate) fn not_registered(what: impl fmt::Display) -> Self {
         Self::new(
             ErrorKind::NotFound,

@@ -288,7 +288,7 @@ impl Client {
         capability: Option<&SigningKey>,
         enough: impl Fn(&[Asked]) -> bool,
     ) -> Result<Vec<Asked>, ClientError> {
-        self.learn_validators().await?;
+        self.learn_validators().await;
         let (mut asking, operation) = (JoinSet::new(), Arc::new(operation));
         for node in identity_nodes(&self.validators()) {
             let (exchange, operation) = (self.exchange.clone(), Arc::clone(&operation));

@@ -92,14 +92,20 @@ impl Client {
 
     /// The live pointers of each tag, in ledger order.
     pub async fn pointers(&self, tags: &[Tag]) -> Result<Vec<Vec<Pointer>>, ClientError> {
+        let live = |posted: Vec<PostedPointer>| {
+            posted.into_iter().filter_map(|posted| posted.pointer).collect()
+        };
+        Ok(self.posted_pointers(tags).await?.into_iter().map(live).collect())
+    }
+
+    /// What was ever posted under each tag, in ledger order, retired pointers included.
+    pub async fn posted_pointers(
+        &self,
+        tags: &[Tag],
+    ) -> Result<Vec<Vec<PostedPointer>>, ClientError> {
         let keys = tags.iter().map(|tag| StateKey::PointersOf(*tag)).collect();
         let posted: Vec<Option<Vec<PostedPointer>>> = self.values(keys).await?;
-        Ok(posted
-            .into_iter()
-            .map(|posted| {
-                posted.unwrap_or_default().into_iter().filter_map(|posted| posted.pointer).collect()
-            })
-            .collect())
+        Ok(posted.into_iter().map(Option::unwrap_or_default).collect())
     }
 
     /// How many machines and groups there are.
@@ -321,5 +327,10 @@ fn place_of(id: GroupId, group: &Group) -> GroupPlace {
         .zip(&group.holders)
         .map(|(slot, holder)| Member { slot, node: holder.node })
         .collect();
-    GroupPlace { id, code: group.code, key: group.key, epoch: group.epoch, members }
+    let filling = Slot::all(group.code.n)
+        .zip(&group.holders)
+        .filter(|(_, holder)| holder.is_filling())
+        .map(|(slot, _)| slot)
+        .collect();
+    GroupPlace { id, code: group.code, key: group.key, epoch: group.epoch, members, filling }
 }

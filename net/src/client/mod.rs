@@ -10,7 +10,7 @@ mod ledger;
 mod transfer;
 mod validators;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -81,6 +81,8 @@ pub struct GroupPlace {
     pub epoch: Epoch,
     /// The holders of its slots.
     pub members: Vec<Member>,
+    /// Slots whose holders are still rebuilding what belongs there.
+    pub filling: BTreeSet<Slot>,
 }
 
 /// Where nodes listen, as proven by the ledger.

@@ -14,6 +14,7 @@ mod peers;
 mod recover;
 mod service;
 mod voting_log;
+mod watching;
 mod writer;
 
 use std::io;
@@ -26,7 +27,7 @@ use ed25519_dalek::SigningKey;
 use kakera_engine::ledger::agreement::Pace;
 use kakera_engine::ledger::{Chain, Genesis};
 use kakera_engine::names::NodeId;
-use kakera_engine::peer::{Clock, SetupError, Validator};
+use kakera_engine::peer::{Clock, SetupError, Validator, WatchSettings};
 use kakera_engine::policy::LedgerView;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -58,6 +59,8 @@ pub struct ValidatorSettings {
     pub listen: SocketAddr,
     /// The network.
     pub network: NetworkFile,
+    /// How it watches the storage nodes.
+    pub watch: WatchSettings,
 }
 
 /// Why a validator does not run.
@@ -99,7 +102,7 @@ pub async fn run(
     settings: ValidatorSettings,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ValidatorError> {
-    let ValidatorSettings { folder, listen, network } = settings;
+    let ValidatorSettings { folder, listen, network, watch } = settings;
     let disk = OsDisk::open(&folder)?;
     let identity = load_identity(&folder)?;
     let founder = network.genesis.validators.contains(&identity.node_id());
@@ -139,13 +142,15 @@ pub async fn run(
     let exchange = Exchange::new(fabric.clone(), network_id, identity, book);
     let writing = Arc::clone(&service).write(exchange.clone());
     let conversing = Arc::clone(&service).converse(exchange.clone());
-    let renewing = Arc::clone(&service).renew_identities(exchange);
+    let renewing = Arc::clone(&service).renew_identities(exchange.clone());
+    let watching = Arc::clone(&service).watch(watch, exchange);
     let serving = fabric.serve(move |incoming| Arc::clone(&service).serve(incoming));
     let ended = tokio::select! {
         () = serving => Ok(()),
         error = writing => Err(error),
         never = conversing => match never {},
         never = renewing => match never {},
+        never = watching => match never {},
         () = shutdown => Ok(()),
     };
     fabric.close().await;
@@ -219,6 +224,6 @@ struct CurrentAddresses(watch::Receiver<Arc<ChainView>>);
 
 impl AddressBook for CurrentAddresses {
     fn address(&self, node: &NodeId) -> Option<SocketAddr> {
-        self.0.borrow().address(node)
+        self.0.borrow().last_address(node)
     }
 }

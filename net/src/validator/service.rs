@@ -372,6 +372,7 @@ impl Service {
             bytes: 0,
             quota: 0,
             height: self.durable_height(),
+            suspects: None,
         }
     }
 }

@@ -15,7 +15,7 @@ use kakera_engine::ledger::{
     Roles, SignedHeader, StateKey, Suite, ValidatorChange, ValidatorSet, ValidatorUpdate,
 };
 use kakera_engine::names::NodeId;
-use kakera_engine::peer::Answer;
+use kakera_engine::peer::{Answer, AuditSettings, CustodySettings, WatchSettings};
 use kakera_engine::wire::{Operation, ProvenValue, Refusal, Response, canonical};
 use kakera_net::chain_store::{CHAIN_FILE, ChainStore};
 use kakera_net::exchange::{AddressBook, Exchange};
@@ -187,6 +187,7 @@ impl Network {
             folder: self.validator_folder(number),
             listen: self.book.address(&id(number)).unwrap(),
             network: self.file.clone(),
+            watch: WatchSettings::default(),
         }
     }
 
@@ -232,6 +233,8 @@ impl Network {
             listen: self.book.address(&id(number)).unwrap(),
             network: self.file.clone(),
             quota_bytes: 1 << 20,
+            custody: CustodySettings::default(),
+            audit: AuditSettings::default(),
         };
         let run = |stop: oneshot::Receiver<()>| {
             node::run(settings, async {
