@@ -296,7 +296,7 @@ fn killed_nodes_are_replaced_by_nobody_s_hand_and_rot_is_repaired() {
     let charts = machine.data.path().join("charts");
     write_charts(&charts);
     machine.ok(&["local", "up", "--nodes", "5"]);
-    machine.ok(&["vault", "create", "--profile", "small"]);
+    machine.ok(&["vault", "create", "--file", "--profile", "small"]);
     let codes = machine.ok(&["status"]);
     let n = codes["groups"][0]["n"].as_u64().unwrap();
     for _ in 0..2 {
