@@ -381,7 +381,7 @@ fn messages_are_frozen() {
     let listed = ListedIdentity { handle: HANDLE, sharings: vec![deposit.sharing.clone()] };
     let operations = [
         Operation::Deposit(Box::new(deposit)),
-        Operation::Evaluate { handle: HANDLE, blinded: *login.blinded() },
+        Operation::Evaluate { handle: HANDLE, blinded: Box::new(*login.blinded()) },
         Operation::Confirm { handle: HANDLE },
         Operation::Recall { handle: HANDLE },
         Operation::Identities { after: Some(HANDLE) },

@@ -53,7 +53,7 @@ fn login() -> Login {
 pub(crate) fn operations() -> Vec<Operation> {
     vec![
         Operation::Deposit(Box::new(deposit(&wrapped()))),
-        Operation::Evaluate { handle: HANDLE, blinded: *login().blinded() },
+        Operation::Evaluate { handle: HANDLE, blinded: Box::new(*login().blinded()) },
         Operation::Confirm { handle: HANDLE },
         Operation::Recall { handle: HANDLE },
         Operation::Identities { after: Some(HANDLE) },

@@ -241,7 +241,7 @@ impl Client {
         handle: [u8; 32],
         login: &Login,
     ) -> Result<(BTreeMap<NodeId, NodeAnswer>, Option<u64>), ClientError> {
-        let operation = Operation::Evaluate { handle, blinded: *login.blinded() };
+        let operation = Operation::Evaluate { handle, blinded: Box::new(*login.blinded()) };
         let enough = |answers: &[Asked]| {
             let shares = answers.iter().filter_map(|(_, answer)| match answer {
                 Ok(Answer { response: Response::Evaluated(answer), .. }) => Some(&answer.shares),
