@@ -5,11 +5,9 @@ use minicbor::{Decode, Encode};
 
 use super::ballot::{NodeLost, RetentionFloor, Upgrade, ValidatorChange, ValidatorUpdate};
 use super::equivocation::Equivocation;
-use super::log::Digest32;
 use super::pointer::{Pointer, PointerRetire};
 use super::suite::Suite;
 use crate::code::CodeParameters;
-use crate::hash::hash;
 use crate::keyshare::KeyParameters;
 use crate::names::{Epoch, GroupId, NetworkId, NodeId, Slot};
 use crate::signature::{Signature, node_id};
@@ -72,16 +70,6 @@ impl Entry {
         let unsigned =
             canonical::encode(&Unsigned { suite: *suite, author, sequence: *sequence, body });
         signature.verifies(&author.0, "entry", &[network.as_bytes(), &unsigned])
-    }
-
-    /// Names the entry: `H("entry id"; entry)`.
-    pub fn id(&self) -> Digest32 {
-        Self::id_of(&self.to_bytes())
-    }
-
-    /// [`Entry::id`] of the canonical bytes.
-    pub(super) fn id_of(bytes: &[u8]) -> Digest32 {
-        hash("entry id", &[bytes])
     }
 
     /// The canonical bytes.

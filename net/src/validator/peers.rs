@@ -48,10 +48,14 @@ struct Waiting {
 }
 
 impl Peers {
-    /// Tells every other validator.
-    pub(super) fn tell(&self, remark: &Remark) {
+    /// Tells one other validator, or every one.
+    pub(super) fn tell(&self, peer: Option<NodeId>, remark: &Remark) {
         let remark = Bytes::from(remark.to_bytes());
-        self.lock().values().for_each(|line| line.push(remark.clone()));
+        let lines = self.lock();
+        match peer {
+            Some(peer) => lines.get(&peer).into_iter().for_each(|line| line.push(remark.clone())),
+            None => lines.values().for_each(|line| line.push(remark.clone())),
+        }
     }
 
     /// Another validator speaks, so it can be reached.

@@ -141,12 +141,14 @@ impl Service {
     fn work(&self, fetched: Option<Fetched>) -> Result<(), ValidatorError> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let (desk, clock) = (&self.desk, self.desk.clock());
-        if let Some(Fetched { source, head, blocks }) = fetched {
-            writer.catch_up(desk, clock, blocks)?;
+        if let Some(Fetched { source, head, from, blocks }) = fetched {
+            writer.catch_up(desk, clock, from, blocks)?;
             desk.act(|machine| machine.handle_height(source, head, clock));
         }
         self.renew_anchor();
-        writer.work(desk, clock, &mut system_random(), |remark| self.peers.tell(&remark))
+        writer.work(desk, clock, &mut system_random(), |peer, remark| {
+            self.peers.tell(peer, &remark);
+        })
     }
 
     /// The beacon needs links of each validator; computing them takes some milliseconds.
