@@ -96,7 +96,7 @@ fn files_with(folder: &Path, markers: &[&[u8]]) -> Vec<PathBuf> {
         } else if kind.is_file() {
             let bytes = std::fs::read(entry.path()).unwrap();
             let has = |marker: &&[u8]| bytes.windows(marker.len()).any(|part| *part == **marker);
-            if markers.iter().any(|marker| has(marker)) {
+            if markers.iter().any(has) {
                 found.push(entry.path());
             }
         }

@@ -332,7 +332,7 @@ fn chains(figures: &mut Figures) {
             let answer = || (group.loss_probability(8760.0), group.mean_time_to_loss());
             let (seconds, ()) = cpu_seconds(|| {
                 for _ in 0..repeats {
-                    std::hint::black_box(answer());
+                    let _ = std::hint::black_box(answer());
                 }
             });
             eprintln!("  ({n},{k}) {threshold}: {:.6}", seconds / f64::from(repeats));

@@ -49,24 +49,34 @@ pub(super) fn simulated(
 
 /// With fewer losses counting says little of their probability.
 const COUNTED_LOSSES_MIN: u64 = 10;
-/// Runs of each stage of splitting; four times as many where that is not enough.
-const SPLITTING_RUNS: [u64; 2] = [500, 2000];
+/// Runs of a batch of splitting, more until the interval's half width is this share.
+const SPLITTING_RUNS: [u64; 3] = [25, 100, 400];
+const SPLITTING_HALF_WIDTH: f64 = 0.2;
 
-/// The probability of a loss that counting hardly sees.
+/// The probability of a loss that counting hardly sees, of one group on its own.
 fn split(output: Output, scenario: &Scenario, lost: u64) -> Option<Splitting> {
     let Campaign { fleet, seed, .. } = &scenario.campaign;
+    let fleet = fleet.one_group()?;
     output.narrate(&format!("only {lost} groups were lost: estimating their loss by splitting"));
-    let mut refusal = None;
+    let mut last = None;
     for runs in SPLITTING_RUNS {
-        match split_loss_probability(fleet, *seed, runs, scenario.confidence) {
-            Ok(splitting) => return Some(splitting),
-            Err(error) => refusal = Some(error),
+        let split = split_loss_probability(&fleet, *seed, runs, scenario.confidence);
+        let narrow = split
+            .as_ref()
+            .is_ok_and(|split| split.estimate.relative_half_width() <= SPLITTING_HALF_WIDTH);
+        let hopeless = split.as_ref().is_err_and(|error| !error.passes_with_more_runs());
+        last = Some(split);
+        if narrow || hopeless {
+            break;
         }
     }
-    if let Some(error) = refusal {
-        output.narrate(&format!("there is no such estimate: {error}"));
+    match last? {
+        Ok(split) => Some(split),
+        Err(error) => {
+            output.narrate(&format!("there is no such estimate: {error}"));
+            None
+        }
     }
-    None
 }
 
 /// The JSON form. Nothing in it depends on who ran what, or when.

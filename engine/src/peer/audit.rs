@@ -46,7 +46,6 @@ impl Default for AuditSettings {
 
 /// What an auditor wants done.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one at a time, and never kept")]
 pub enum AuditAction {
     /// Read what is kept here of the first object of a slot after this id, or of the first of all if
     /// there is none after it; then call [`Auditor::handle_loaded`].

@@ -101,7 +101,6 @@ pub enum DiskError {
 }
 
 /// What happens next to a request.
-#[expect(clippy::large_enum_variant, reason = "one at a time, and never kept")]
 pub enum Step {
     /// Ask the disk and come back.
     Disk(DiskRequest, Pending),

@@ -184,6 +184,19 @@ impl Hostile {
 }
 
 impl Fleet {
+    /// One group of the fleet on machines of its own: what befalls it has the same law, as long as
+    /// its repairs do not wait for those of others.
+    pub fn one_group(&self) -> Option<Self> {
+        let alone =
+            matches!(self.repair, Repair::Each(RepairTime::Law(_)) | Repair::Together { .. });
+        let together = self.outages.is_some() || self.mass_loss.is_some();
+        if self.groups == 1 {
+            return Some(self.clone());
+        }
+        let nodes = u32::from(self.n);
+        (alone && !together).then(|| Self { nodes, zones: nodes, groups: 1, ..self.clone() })
+    }
+
     /// Bytes of memory that one run takes, about.
     pub fn memory_bytes(&self) -> u64 {
         let (nodes, groups) = (u64::from(self.nodes), u64::from(self.groups));
@@ -198,6 +211,7 @@ impl Fleet {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
     use crate::estimate::Estimate;
@@ -265,6 +279,17 @@ mod tests {
             assert_probability(tally.groups_lost, 1500, chain(repair).loss_probability(2000.0));
             assert_eq!(tally.losses.iter().sum::<u64>(), tally.groups_lost);
         }
+    }
+
+    #[test]
+    fn one_group_fares_as_each_of_many() {
+        let many = Fleet { nodes: 12, zones: 12, groups: 6, ..small_fleet() };
+        let one = many.one_group().unwrap();
+        let (many, one) = (tally(&many, 500), tally(&one, 1500));
+        let share = many.groups_lost as f64 / 3000.0;
+        assert_probability(one.groups_lost, 1500, share);
+        let serial = Repair::OneByOne(RepairTime::Law(hours(10.0)));
+        assert_eq!(Fleet { groups: 6, repair: serial, ..small_fleet() }.one_group(), None);
     }
 
     #[test]

@@ -19,6 +19,8 @@ use crate::random::{Purpose, Source};
 
 /// Independent estimates, whose spread gives the interval.
 const BATCHES: u64 = 20;
+/// Runs of the pilot from one level to the next, at most.
+const PILOT_RUNS_MAX: u64 = 100_000;
 /// The pilot's replications come before this number, those of the estimate after.
 const ESTIMATE_BEGINS: u64 = 1 << 54;
 /// Runs that one run may be split into, all levels together.
@@ -48,18 +50,31 @@ pub enum SplittingError {
     /// It is no matter of levels.
     #[error("splitting takes losses one by one; try: leave [mass_loss] out")]
     MassLoss,
-    /// Some level was never passed.
-    #[error("no run came beyond {level} missing shares; try: more runs than {runs}")]
-    TooFewRuns {
+    /// The pilot never passed some level.
+    #[error(
+        "none of 100000 runs came beyond {level} missing shares; try: a chain, kakera sim calc"
+    )]
+    TooRare {
         /// The level that was not left.
         level: usize,
-        /// Runs of a stage, or of a batch.
+    },
+    /// None was lost.
+    #[error("no run was lost; try: more runs a batch than {runs}")]
+    TooFewRuns {
+        /// Runs of a batch.
         runs: u64,
     },
 }
 
-/// The probability that the group of a fleet is lost within its horizon, from a pilot with `runs` of
-/// each stage and 20 batches of as many runs, at least 2.
+impl SplittingError {
+    /// Whether the same with more runs may give an estimate.
+    pub fn passes_with_more_runs(&self) -> bool {
+        matches!(self, Self::TooFewRuns { .. })
+    }
+}
+
+/// The probability that the group of a fleet is lost within its horizon, from 20 batches of `runs` >=
+/// 1 runs.
 pub fn split_loss_probability(
     fleet: &Fleet,
     seed: u64,
@@ -76,9 +91,9 @@ pub fn split_loss_probability(
         return Err(SplittingError::MassLoss);
     }
     let levels = usize::from(fleet.n - fleet.k) + 1;
-    let passed = pilot(fleet, seed, runs, levels);
+    let passed = pilot(fleet, seed, runs.clamp(20, 1000) as usize, levels);
     if let Some(level) = passed.iter().position(|&share| share == 0.0) {
-        return Err(SplittingError::TooFewRuns { level, runs });
+        return Err(SplittingError::TooRare { level });
     }
     // The start is no level that runs come up to.
     let splits: Vec<f64> = passed.iter().map(|share| share.recip()).collect();
@@ -93,7 +108,7 @@ pub fn split_loss_probability(
         })
         .collect();
     let estimate = Estimate::of_mean(&batches, confidence).filter(|_| losses > 0);
-    let estimate = estimate.ok_or(SplittingError::TooFewRuns { level: levels, runs })?;
+    let estimate = estimate.ok_or(SplittingError::TooFewRuns { runs })?;
     Ok(Splitting { estimate, passed, losses })
 }
 
@@ -133,25 +148,28 @@ fn restart(fleet: &Fleet, seed: u64, number: u64, splits: &[f64]) -> u64 {
     losses
 }
 
-/// The share of runs that pass each level; zero after the first that none passes.
-fn pilot(fleet: &Fleet, seed: u64, runs: u64, levels: usize) -> Vec<f64> {
+/// The share of runs that pass each level, from so many that `passes` of them do; zero where none of
+/// [`PILOT_RUNS_MAX`] does, and after it.
+fn pilot(fleet: &Fleet, seed: u64, passes: usize, levels: usize) -> Vec<f64> {
     let source = Source::new(seed, 0);
     let mut shares = vec![0.0; levels];
     let mut entries: Vec<Run<'_>> = Vec::new();
     for (level, share) in shares.iter_mut().enumerate() {
-        let number = |run: u64| level as u64 * runs + run;
-        let begin = |run: u64| match level {
-            0 => Run::new(fleet, source.of_replication(number(run))),
-            // Every entry is the past of as many runs as any other, to one.
-            _ => {
-                let entry = u128::from(run) * entries.len() as u128 / u128::from(runs);
-                let mut begun = entries[entry as usize].clone();
-                begun.draw_future(number(run));
-                begun
-            }
-        };
-        let reached: Vec<Run<'_>> =
-            (0..runs).filter_map(|run| reach(begin(run), level as u8 + 1)).collect();
+        let mut reached = Vec::new();
+        let mut runs = 0;
+        while reached.len() < passes && runs < PILOT_RUNS_MAX {
+            let number = level as u64 * PILOT_RUNS_MAX + runs;
+            let begun = match entries.len() {
+                0 => Run::new(fleet, source.of_replication(number)),
+                count => {
+                    let mut begun = entries[runs as usize % count].clone();
+                    begun.draw_future(number);
+                    begun
+                }
+            };
+            reached.extend(reach(begun, level as u8 + 1));
+            runs += 1;
+        }
         *share = reached.len() as f64 / runs as f64;
         if reached.is_empty() {
             break;
@@ -210,7 +228,7 @@ mod tests {
         for (n, k, repair_hours) in [(4, 3, 10.0), (10, 5, 8.0), (20, 8, 10.0), (22, 6, 8.0)] {
             let each = Repair::Each(RepairTime::Law(hours(repair_hours)));
             let fleet = fleet(n, k, each, Law::Fixed(0.0));
-            let split = split_loss_probability(&fleet, 1, 60, 0.999).unwrap();
+            let split = split_loss_probability(&fleet, 1, 25, 0.999).unwrap();
             let group = Redundancy {
                 n: n.into(),
                 k: k.into(),
@@ -237,7 +255,7 @@ mod tests {
             (fleet(8, 4, lazy, hours(4.0)), rates),
             (fleet(8, 4, serial, Law::Fixed(0.0)), RepairRates::OneByOne { rate: 0.2 }),
         ] {
-            let split = split_loss_probability(&fleet, 1, 100, 0.999).unwrap();
+            let split = split_loss_probability(&fleet, 1, 40, 0.999).unwrap();
             let exact =
                 Redundancy { n: 8, k: 4, failure_rate: 0.01, repair }.loss_probability(100.0);
             assert!(split.estimate.holds(exact), "{exact:e} is not in {split:?}");
@@ -256,7 +274,7 @@ mod tests {
             Law::LogNormal { median: hour, sigma: 1.0 },
         );
         fleet.lives = vec![Law::Weibull { shape: 0.7, scale: 150.0 * hour, location: 0.0 }];
-        let split = split_loss_probability(&fleet, 1, 100, 0.99).unwrap();
+        let split = split_loss_probability(&fleet, 1, 40, 0.99).unwrap();
         let campaign = crate::campaign::Campaign { fleet, seed: 2, replications: 4000 };
         let counted = campaign.summary(&campaign.run(), 0.99).loss_of_any;
         assert!(
@@ -273,6 +291,6 @@ mod tests {
         let many = Fleet { groups: 2, ..fleet.clone() };
         assert_eq!(split_loss_probability(&many, 1, 9, 0.95), Err(SplittingError::Groups(2)));
         let too_few = split_loss_probability(&fleet, 1, 9, 0.95);
-        assert_eq!(too_few, Err(SplittingError::TooFewRuns { level: 1, runs: 9 }));
+        assert_eq!(too_few, Err(SplittingError::TooRare { level: 1 }));
     }
 }
