@@ -2,8 +2,11 @@
 
 use super::candidate::{Design, Outcome};
 
+/// A quantity of an outcome.
+type Quantity = fn(&Outcome) -> f64;
+
 /// What a design may be the best at.
-const NAMES: [(&str, fn(&Outcome) -> f64); 5] = [
+const NAMES: [(&str, Quantity); 5] = [
     ("least storage", |outcome| outcome.storage_factor),
     ("least repair traffic", |outcome| outcome.repair_bytes),
     ("safest data", |outcome| outcome.loss_a_year),
