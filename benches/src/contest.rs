@@ -20,6 +20,8 @@ pub struct Peer {
     pub side: Side,
     /// How many times faster ours should be.
     pub goal: Option<f64>,
+    /// Whether ours is hardly faster, whatever it does.
+    pub is_limit: bool,
 }
 
 /// An operation that can be repeated at will.
@@ -51,14 +53,21 @@ impl Contest {
     /// Adds a peer.
     #[must_use]
     pub fn beside(mut self, side: Side) -> Self {
-        self.peers.push(Peer { side, goal: None });
+        self.peers.push(Peer { side, goal: None, is_limit: false });
+        self
+    }
+
+    /// Adds what no code can do without, if this processor can measure it.
+    #[must_use]
+    pub fn limited_by(mut self, side: Option<Side>) -> Self {
+        self.peers.extend(side.map(|side| Peer { side, goal: None, is_limit: true }));
         self
     }
 
     /// Adds a peer that ours should beat so many times.
     #[must_use]
     pub fn beats(mut self, times: f64, side: Side) -> Self {
-        self.peers.push(Peer { side, goal: Some(times) });
+        self.peers.push(Peer { side, goal: Some(times), is_limit: false });
         self
     }
 

@@ -51,12 +51,12 @@ impl Shape {
         // has just read the same strips.
         let parities = self.m.into();
         let products = limit::of_products(&data, parities).into_iter();
-        let contest = products
+        products
             .fold(contest, Contest::beside)
             .beside(self.code_into(&data))
             .beside(self.code_fresh(&data))
-            .beside(self.copy(&data));
-        limit::of_strips(&data, parities).into_iter().fold(contest, Contest::beside)
+            .beside(self.copy(&data))
+            .limited_by(limit::of_strips(&data, parities))
     }
 
     /// `None` without ISA-L.

@@ -31,6 +31,8 @@ pub struct Outcome {
     pub times_better: f64,
     /// How many times faster it should be.
     pub goal: Option<f64>,
+    /// The figure of the contest's limit, if it has one.
+    pub limit: Option<f64>,
 }
 
 /// Runs all sides in turns and compares ours with each peer.
@@ -40,6 +42,7 @@ pub struct Outcome {
 pub fn measure(contest: &mut Contest, effort: Effort) -> Vec<Outcome> {
     let Contest { ours, peers, .. } = contest;
     let goals: Vec<Option<f64>> = peers.iter().map(|peer| peer.goal).collect();
+    let limit = peers.iter().position(|peer| peer.is_limit);
     let mut sides: Vec<&mut Side> = vec![ours];
     sides.extend(peers.iter_mut().map(|peer| &mut peer.side));
     let runs: Vec<u32> = sides.iter_mut().map(|side| runs_of_a_turn(side, effort.turn)).collect();
@@ -58,6 +61,7 @@ pub fn measure(contest: &mut Contest, effort: Effort) -> Vec<Outcome> {
         let cost = cost(place, median(nanoseconds[place].clone()));
         if sides[place].bytes.is_some() { 1.0 / cost } else { cost / 1000.0 }
     };
+    let limit = limit.map(|index| figure(index + 1));
     let outcome = |(index, goal): (usize, Option<f64>)| {
         let place = index + 1;
         let ratios = nanoseconds[place].iter().zip(&nanoseconds[0]);
@@ -68,6 +72,7 @@ pub fn measure(contest: &mut Contest, effort: Effort) -> Vec<Outcome> {
             theirs: figure(place),
             times_better: median(ratios),
             goal,
+            limit,
         }
     };
     goals.into_iter().enumerate().map(outcome).collect()

@@ -1,10 +1,15 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use kakera_engine::catalogue::{NAME_LEN_MAX, RecordName};
 use kakera_engine::code::CodeParameters;
+use kakera_engine::identity::HANDLE_NAME_DEFAULT;
 use kakera_engine::names::{NodeId, Tag};
 
 use crate::quantity::{ByteRange, parse_range, parse_size};
@@ -85,7 +90,8 @@ Examples:
 Examples:
   kakera node init                     on the new machine: make its key
   kakera node enrol ID --address 192.0.2.7:7400    where the operator's key is
-  kakera node run --listen 0.0.0.0:7400            on the new machine"
+  kakera node run --listen 0.0.0.0:7400            on the new machine
+  kakera node drain ID                             before it is switched off for good"
     )]
     Node(NodeCommand),
     /// Be a validator
@@ -105,9 +111,11 @@ Examples:
         subcommand,
         after_help = "\
 Examples:
-  kakera vault create
-  kakera vault open
-  kakera vault open /media/usb/vault.key"
+  kakera vault create --name sato      a handle, and a passphrase that is shown once
+  kakera vault open sato.k7m3-9q2x-h4tw-0bzd    on any machine
+  kakera vault agent --minutes 30 &    asks once, for the commands of half an hour
+  kakera vault recovery --shares 3 --threshold 2
+  kakera vault create --file           the key in a file, without identity nodes"
     )]
     Vault(VaultCommand),
     /// Store files and folders
@@ -115,13 +123,19 @@ Examples:
 Examples:
   kakera put letter.pdf                the record 'letter.pdf'
   kakera put ~/charts                  records 'charts/…', one a file
-  kakera put a.dcm b.dcm --json")]
+  kakera put a.dcm b.dcm --json
+  kakera put ~/charts --include '*.hl7' --exclude 'drafts/**'
+
+A file that is in the vault already, with the same size and time or the same contents, is not stored
+again; so a put that was interrupted goes on where it stopped when it is repeated. A changed file
+becomes the next version of its record.")]
     Put(PutOptions),
     /// Read records back
     #[command(after_help = "\
 Examples:
   kakera get charts/0001.hl7 -o 0001.hl7
   kakera get scan.dcm --range 0-132 | xxd    bytes 0 to 131
+  kakera get letter.pdf --at 2 -o old.pdf    an earlier version
   kakera get --all -o restored/")]
     Get(GetOptions),
     /// List records
@@ -132,9 +146,69 @@ Examples:
     Ls {
         /// Only records whose names begin so
         #[arg(default_value = "", hide_default_value = true)]
-        prefix: String,
+        prefix: OsString,
         #[command(flatten)]
         passphrase: PassphraseOptions,
+    },
+    /// Take a clinical storage into the vault
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  kakera import ssmix2 /srv/ssmix2/1234567890
+  kakera import ssmix2 /srv/ssmix2/1234567890 --watch"
+    )]
+    Import(ImportCommand),
+    /// Write records back as files
+    #[command(after_help = "\
+Examples:
+  kakera export restored/
+  kakera export restored/ --prefix 1234567890/
+
+Files are bit-identical, with their times. Of an SS-MIX2 storage, replaced and deleted files are written
+too, under their last names. Files that are there already and the same are left; others are never
+overwritten, and nothing is written outside the folder, whatever a record is called.")]
+    Export(ExportTreeOptions),
+    /// Show every version of a record, in the ledger's order
+    #[command(after_help = "\
+Examples:
+  kakera history letter.pdf
+  kakera history letter.pdf --json
+
+Versions of all records that have or once had the name. Versions that two machines wrote at the same
+time are both there; the later one on the ledger says which it had not seen.")]
+    History(RecordOptions),
+    /// Give a record another name; nothing is stored again
+    #[command(after_help = "\
+Examples:
+  kakera mv letter.pdf 2026/letter.pdf")]
+    Mv {
+        /// Its name now
+        #[arg(value_parser = record_name())]
+        name: RecordName,
+        /// Its name from now on
+        #[arg(value_parser = record_name())]
+        to: RecordName,
+        #[command(flatten)]
+        passphrase: PassphraseOptions,
+    },
+    /// Delete a record; its versions stay and can be restored
+    #[command(after_help = "\
+Examples:
+  kakera rm letter.pdf
+  kakera restore letter.pdf 1          take it back")]
+    Rm(RecordOptions),
+    /// Make what an old version of a record holds its newest version
+    #[command(after_help = "\
+Examples:
+  kakera history letter.pdf
+  kakera restore letter.pdf 2")]
+    Restore {
+        #[command(flatten)]
+        record: RecordOptions,
+        /// The version, as `history` numbers it
+        #[arg(value_name = "VERSION")]
+        number: u64,
     },
     /// Show how many losses the records, or one record, can take
     #[command(after_help = "\
@@ -143,10 +217,21 @@ Examples:
   kakera status charts/0001.hl7")]
     Status {
         /// One record instead of all
-        name: Option<String>,
+        #[arg(value_parser = record_name())]
+        name: Option<RecordName>,
         #[command(flatten)]
         passphrase: PassphraseOptions,
     },
+    /// Prove that everything, or a sample of it, can be restored now; writes nothing
+    #[command(after_help = "\
+Examples:
+  kakera drill
+  kakera drill --sample 10             a tenth, those first whose last drill is the longest ago
+
+Every record of the sample is read as a restore would read it, checked and thrown away, and every holder
+of its objects is asked for its parts. What was checked when is kept in the data folder; a machine
+without it has never checked anything.")]
+    Drill(DrillOptions),
     /// Rebuild what lost nodes held
     #[command(after_help = "\
 Examples:
@@ -279,6 +364,17 @@ pub(crate) enum NodeCommand {
     },
     /// Let a machine into the network; needs the operator's key
     Enrol(EnrolOptions),
+    /// Have a machine's slots rebuilt by others, then let it go; needs the operator's key
+    Drain(DrainOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DrainOptions {
+    /// The machine's key
+    #[arg(value_name = "ID", value_parser = parse_node_id)]
+    pub(crate) node: NodeId,
+    #[command(flatten)]
+    pub(crate) operator: OperatorKey,
 }
 
 #[derive(Debug, Args)]
@@ -358,6 +454,19 @@ pub(crate) enum ValidatorCommand {
     },
     /// Vote for the newest rules of the ledger that this program knows, once all machines run it
     Upgrade,
+    /// Vote that old bodies of blocks need not be kept; proofs and the state stay
+    Retain {
+        /// Bodies below this block may be dropped
+        #[arg(value_name = "HEIGHT")]
+        height: u64,
+    },
+    /// Vote that a storage node is lost; its slots are drawn anew when more than two thirds have
+    /// voted so
+    Lost {
+        /// Its key
+        #[arg(value_name = "ID", value_parser = parse_node_id)]
+        node: NodeId,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -372,21 +481,82 @@ pub(crate) struct Listening {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum VaultCommand {
-    /// Make a vault under a new passphrase
+    /// Make a vault that opens anywhere with a handle and a passphrase
     Create {
+        /// What the handle begins with: a-z, 0-9 and -
+        #[arg(long, default_value = HANDLE_NAME_DEFAULT, hide_default_value = true)]
+        name: String,
+        /// Keep the key in a file of the data folder instead, under a passphrase of your own
+        #[arg(long, conflicts_with = "name")]
+        file: bool,
+        #[command(flatten)]
+        passphrase: NewPassphraseOptions,
+        /// What one try of a passphrase costs whoever guesses
+        #[arg(long, value_enum, default_value_t = Profile::Standard)]
+        profile: Profile,
+    },
+    /// Check the passphrase; with a handle or a vault file, bring a vault to this machine
+    Open {
+        /// A handle, or a vault file of another machine
+        #[arg(value_name = "HANDLE|FILE")]
+        from: Option<String>,
+        #[command(flatten)]
+        passphrase: PassphraseOptions,
+    },
+    /// Change the passphrase
+    Passphrase {
+        #[command(flatten)]
+        passphrase: PassphraseOptions,
+        /// The first line of this file is the new passphrase; without it one is made and shown
+        #[arg(long, value_name = "FILE")]
+        new_file: Option<PathBuf>,
+        /// What one try of a passphrase costs whoever guesses
+        #[arg(long, value_enum, default_value_t = Profile::Standard)]
+        profile: Profile,
+    },
+    /// Put the vault of a vault file behind a handle, under the same passphrase, and remove the file
+    MoveToHandle {
+        /// What the handle begins with: a-z, 0-9 and -
+        #[arg(long, default_value = HANDLE_NAME_DEFAULT, hide_default_value = true)]
+        name: String,
         #[command(flatten)]
         passphrase: PassphraseOptions,
         /// What one try of a passphrase costs whoever guesses
         #[arg(long, value_enum, default_value_t = Profile::Standard)]
         profile: Profile,
     },
-    /// Check the passphrase; with a file, bring a vault here from another machine
-    Open {
-        /// A vault file of another machine
-        file: Option<PathBuf>,
+    /// Print a recovery kit: shares of which some open the vault without its passphrase
+    Recovery {
+        /// How many shares to make, at most 16
+        #[arg(long, default_value_t = 3)]
+        shares: u8,
+        /// How many of them open the vault
+        #[arg(long, default_value_t = 2)]
+        threshold: u8,
         #[command(flatten)]
         passphrase: PassphraseOptions,
     },
+    /// Open a vault with shares of its recovery kit, and give it a new passphrase
+    Recover {
+        /// The handle [default: that of the data folder]
+        handle: Option<String>,
+        /// A file with one share a line [default: asked for]
+        #[arg(long, value_name = "FILE")]
+        shares: Option<PathBuf>,
+        /// What one try of a passphrase costs whoever guesses
+        #[arg(long, value_enum, default_value_t = Profile::Standard)]
+        profile: Profile,
+    },
+    /// Keep the opened vault in memory for other commands of this data folder
+    Agent {
+        /// End after this time without a command
+        #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=1440))]
+        minutes: u32,
+        #[command(flatten)]
+        passphrase: PassphraseOptions,
+    },
+    /// End the agent
+    Lock,
 }
 
 /// What Argon2id spends on one passphrase.
@@ -406,19 +576,101 @@ pub(crate) struct PassphraseOptions {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct NewPassphraseOptions {
+    /// The first line of standard input is the passphrase, instead of one that is made and shown
+    #[arg(long, conflicts_with = "file")]
+    pub(crate) passphrase_stdin: bool,
+    #[command(flatten)]
+    pub(crate) options: PassphraseOptions,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct PutOptions {
     /// Files and folders; a record is named by its path from the folder that holds PATH
     #[arg(value_name = "PATH", required = true)]
     pub(crate) paths: Vec<PathBuf>,
+    /// Only files that match; the pattern is matched against the name of the record. `*` and `?`
+    /// also match slashes [default: all]
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) include: Vec<String>,
+    /// No files that match
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+    /// Compare the contents of files, too, whose size and time are those of the vault
+    #[arg(long)]
+    pub(crate) thorough: bool,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseOptions,
+}
+
+/// Storages that can be imported.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImportCommand {
+    /// An SS-MIX2 standardised storage: one compartment a patient, one record for the files of an
+    /// order that replaced one another
+    #[command(after_help = "\
+Examples:
+  kakera import ssmix2 /srv/ssmix2/1234567890
+  kakera import ssmix2 /srv/ssmix2/1234567890 --watch --every 60
+
+Files with flag 2 are earlier versions, those with flag 0 were deleted; a file that only got another flag
+is not stored again. An import that was interrupted goes on where it stopped when it is repeated.")]
+    Ssmix2(ImportOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportOptions {
+    /// The folder of the storage; names of records begin with its name
+    #[arg(value_name = "ROOT")]
+    pub(crate) root: PathBuf,
+    /// Go on looking for new and renamed files until stopped
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Seconds between two looks
+    #[arg(long, value_name = "SECONDS", requires = "watch", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) every: u64,
     #[command(flatten)]
     pub(crate) passphrase: PassphraseOptions,
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ExportTreeOptions {
+    /// The folder; made if there is none
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Only files whose names begin so
+    #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true)]
+    pub(crate) prefix: OsString,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseOptions,
+}
+
+/// One record.
+#[derive(Debug, Args)]
+pub(crate) struct RecordOptions {
+    /// Its name
+    #[arg(value_parser = record_name())]
+    pub(crate) name: RecordName,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseOptions,
+}
+
+/// Names are taken as they are, byte for byte.
+fn record_name() -> impl TypedValueParser<Value = RecordName> {
+    OsStringValueParser::new().try_map(|text| {
+        RecordName::new(text.into_vec())
+            .ok_or_else(|| format!("a name has 1 to {NAME_LEN_MAX} bytes, none of them zero"))
+    })
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct GetOptions {
     /// The record; with --all, only records whose names begin so
-    #[arg(required_unless_present = "all")]
-    pub(crate) name: Option<String>,
+    #[arg(required_unless_present = "all", value_parser = record_name())]
+    pub(crate) name: Option<RecordName>,
+    /// This version instead of the newest
+    #[arg(long, value_name = "VERSION", conflicts_with = "all")]
+    pub(crate) at: Option<u64>,
     /// Write here instead of standard output; with --all, a folder
     #[arg(short, long, value_name = "FILE", required_if_eq("all", "true"))]
     pub(crate) output: Option<PathBuf>,
@@ -428,6 +680,15 @@ pub(crate) struct GetOptions {
     /// Every record
     #[arg(long)]
     pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DrillOptions {
+    /// Percent of the records
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) sample: u8,
     #[command(flatten)]
     pub(crate) passphrase: PassphraseOptions,
 }

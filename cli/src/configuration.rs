@@ -3,14 +3,30 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
+use kakera_engine::policy::suspicion::LadderTimes;
 use serde::Deserialize;
 
 use crate::failure::{Failure, Kind};
-use crate::quantity::parse_size;
+use crate::quantity::{parse_size, parse_span};
 
 /// The keys, in the order of the documentation.
-const KEYS: [&str; 6] = ["network", "log", "gf", "passphrase_file", "listen", "quota"];
+const KEYS: [&str; 12] = [
+    "network",
+    "log",
+    "gf",
+    "passphrase_file",
+    "listen",
+    "quota",
+    "probe_every",
+    "suspect_after",
+    "lost_after",
+    "compare_every",
+    "scrub_pause",
+    "audit_every",
+];
 
 /// What the file may say; every key may be left out.
 #[derive(Debug, Default, Deserialize, PartialEq)]
@@ -28,6 +44,24 @@ pub(crate) struct Configuration {
     /// The most a node stores, in bytes or with a unit.
     #[serde(default, deserialize_with = "size")]
     pub(crate) quota: Option<u64>,
+    /// How often a validator asks each storage node for a sign of life.
+    #[serde(default, deserialize_with = "span")]
+    pub(crate) probe_every: Option<Duration>,
+    /// Silence after which a validator suspects a node.
+    #[serde(default, deserialize_with = "span")]
+    pub(crate) suspect_after: Option<Duration>,
+    /// Silence after which a validator votes that a node is lost.
+    #[serde(default, deserialize_with = "span")]
+    pub(crate) lost_after: Option<Duration>,
+    /// How often a node compares each of its slots with the other holders.
+    #[serde(default, deserialize_with = "span")]
+    pub(crate) compare_every: Option<Duration>,
+    /// How often a node audits another holder.
+    #[serde(default, deserialize_with = "span")]
+    pub(crate) audit_every: Option<Duration>,
+    /// How long a node waits before it reads and checks the next part that it keeps.
+    #[serde(default, deserialize_with = "span")]
+    pub(crate) scrub_pause: Option<Duration>,
 }
 
 impl Configuration {
@@ -39,6 +73,40 @@ impl Configuration {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(Failure::file(&path, &error)),
         }
+    }
+
+    /// How a validator watches the storage nodes.
+    pub(crate) fn watch(&self) -> Result<WatchSettings, Failure> {
+        let usual = WatchSettings::default();
+        let times = LadderTimes {
+            suspect_after: self.suspect_after.unwrap_or(usual.times.suspect_after),
+            lost_after: self.lost_after.unwrap_or(usual.times.lost_after),
+        };
+        let probe_every = self.probe_every.unwrap_or(usual.probe_every);
+        if probe_every * 3 > times.suspect_after || times.suspect_after > times.lost_after {
+            return Err(Failure::new(
+                Kind::Usage,
+                "config.toml: three times probe_every must fit into suspect_after, and that into \
+                 lost_after",
+                "probe_every = \"20s\", suspect_after = \"1m\" and lost_after = \"4h\"",
+            ));
+        }
+        Ok(WatchSettings { times, probe_every })
+    }
+
+    /// How a node looks after its slots.
+    pub(crate) fn custody(&self) -> CustodySettings {
+        let usual = CustodySettings::default();
+        CustodySettings {
+            compare_every: self.compare_every.unwrap_or(usual.compare_every),
+            scrub_pause: self.scrub_pause.unwrap_or(usual.scrub_pause),
+        }
+    }
+
+    /// How a node audits others.
+    pub(crate) fn audit(&self) -> AuditSettings {
+        let usual = AuditSettings::default();
+        AuditSettings { every: self.audit_every.unwrap_or(usual.every), ..usual }
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
@@ -62,6 +130,11 @@ fn unknown_key(key: &str, path: &Path) -> Failure {
         format!("{}: there is no key '{key}'", path.display()),
         format!("the key '{nearest}'; all keys are {}", KEYS.join(", ")),
     )
+}
+
+fn span<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_span(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
 fn size<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
@@ -88,10 +161,17 @@ mod tests {
     #[test]
     fn reads_every_key() {
         let text = "network = 'n.toml'\nlog = 'info'\ngf = 'avx2'\npassphrase_file = 'p'\n\
-                    listen = '127.0.0.1:7000'\nquota = '10GB'";
+                    listen = '127.0.0.1:7000'\nquota = '10GB'\nprobe_every = '500ms'\n\
+                    suspect_after = '2s'\nlost_after = '4s'\ncompare_every = '1m'\nscrub_pause = '1s'\n\
+                    audit_every = '2m'";
         let configuration = parse(text).unwrap();
         assert_eq!(configuration.quota, Some(10_000_000_000));
         assert_eq!(configuration.listen, "127.0.0.1:7000".parse().ok());
+        let watch = configuration.watch().unwrap();
+        assert_eq!(watch.probe_every, Duration::from_millis(500));
+        assert_eq!(watch.times.lost_after, Duration::from_secs(4));
+        assert_eq!(configuration.custody().compare_every, Duration::from_secs(60));
+        assert!(parse("probe_every = '1h'").unwrap().watch().is_err());
         assert_eq!(parse("").unwrap(), Configuration::default());
         assert_eq!(parse("quota = 5").unwrap().quota, Some(5));
         for key in KEYS {

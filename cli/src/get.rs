@@ -1,15 +1,16 @@
 //! `kakera get`: records become files.
 
-use std::fs;
 use std::io::{self, BufWriter, Write};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use kakera_net::vault::{Progress, StoredRecord, Vault};
+use kakera_engine::catalogue::{RecordName, Stored};
+use kakera_net::vault::{Progress, Vault};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use crate::arguments::GetOptions;
+use crate::confined::Confined;
 use crate::failure::{Failure, Kind};
 use crate::output::Report;
 use crate::progress;
@@ -23,15 +24,22 @@ pub(crate) async fn run(session: &Session, options: &GetOptions) -> Result<(), F
         let message = "standard output cannot carry both the record and a JSON object";
         return Err(Failure::new(Kind::Usage, message, "--output FILE"));
     }
-    let connection = session.connect()?;
-    let vault = session.open_vault(&connection, &options.passphrase).await?;
+    let mut connection = session.connect()?;
+    let vault = session.open_vault(&mut connection, &options.passphrase).await?;
     let bar = Bar(progress::bytes(session.output, "get"));
     let begun = Instant::now();
-    let name = options.name.as_deref().unwrap_or_default();
-    let (records, bytes) = match &options.output {
-        Some(folder) if options.all => read_all(&vault, name, folder, &bar).await?,
-        Some(path) => (1, read_to_file(&vault, name, options.range, path, &bar).await?),
-        None => (1, read_to_standard_output(&vault, name, options.range, &bar).await?),
+    let prefix = options.name.as_ref().map_or(&[][..], RecordName::as_bytes);
+    let (records, bytes) = match (&options.output, &options.name) {
+        (Some(folder), _) if options.all => read_all(&vault, prefix, folder, &bar).await?,
+        (Some(path), Some(name)) => {
+            let stored = find(&vault, name, options.at)?;
+            (1, read_to_file(&vault, stored, options.range, path, &bar).await?)
+        }
+        (None, Some(name)) => {
+            let stored = find(&vault, name, options.at)?;
+            (1, read_to_standard_output(&vault, stored, options.range, &bar).await?)
+        }
+        (_, None) => unreachable!("the command line asks for a name or for all"),
     };
     let seconds = begun.elapsed().as_secs_f64();
     bar.0.finish_and_clear();
@@ -44,27 +52,57 @@ pub(crate) async fn run(session: &Session, options: &GetOptions) -> Result<(), F
     }
 }
 
+/// What the newest or a named version of a record holds. Tells on standard error that another
+/// machine changed it at the same time.
+fn find<'a>(vault: &'a Vault, name: &RecordName, at: Option<u64>) -> Result<&'a Stored, Failure> {
+    let failed = |error| Failure::from(error).during(name);
+    let Some(number) = at else {
+        let record = vault.record(name).map_err(failed)?;
+        if let [.., unseen] = record.unseen()[..] {
+            eprintln!(
+                "two machines changed this record at once: kakera get --at {unseen} has the other version"
+            );
+        }
+        let stored = record.stored(record.newest());
+        return Ok(stored.unwrap_or_else(|| unreachable!("it is not deleted")));
+    };
+    let stored = vault
+        .catalogue()
+        .named(name)
+        .and_then(|record| record.version(number).and_then(|version| record.stored(version)));
+    stored.ok_or_else(|| {
+        let message = format!("{name}: version {number} holds nothing");
+        Failure::new(Kind::NotFound, message, "kakera history NAME")
+    })
+}
+
 async fn read_all(
     vault: &Vault,
-    prefix: &str,
+    prefix: &[u8],
     folder: &Path,
     bar: &Bar,
 ) -> Result<(u64, u64), Failure> {
-    let records: Vec<&StoredRecord> = vault.list(prefix).collect();
+    let mut records: Vec<(&RecordName, &Stored)> = vault
+        .catalogue()
+        .list(prefix)
+        .filter_map(|record| Some((&record.newest().name, record.stored(record.newest())?)))
+        .collect();
     if records.is_empty() {
         return Err(Failure::new(Kind::NotFound, "there are no such records", "kakera ls"));
     }
-    bar.0.set_length(records.iter().map(|record| record.entry.len).sum());
+    // Those that were packed together one after the other.
+    records.sort_by_key(|(_, stored)| {
+        stored.pieces.first().map(|piece| (piece.object, piece.extent.offset))
+    });
+    bar.0.set_length(records.iter().map(|(_, stored)| stored.len).sum());
+    let folder = Confined::open(folder)?;
     let mut reader = vault.reader();
     let mut bytes = 0;
-    for record in &records {
-        let path = inside(folder, &record.entry.name)?;
-        let parent = path.parent().unwrap_or(folder);
-        fs::create_dir_all(parent).map_err(|error| Failure::file(parent, &error))?;
-        let mut out = new_file(&path)?;
-        let read = reader.read(record, None, &mut out, bar).await;
-        bytes += read.map_err(|error| Failure::from(error).during(&record.entry.name))?;
-        put_in_place(out, &path)?;
+    for (name, stored) in &records {
+        let mut out = folder.create(name)?;
+        let read = reader.read(stored, None, &mut out, bar).await;
+        bytes += read.map_err(|error| Failure::from(error).during(name))?;
+        out.finish(0, true)?;
     }
     Ok((records.len() as u64, bytes))
 }
@@ -72,25 +110,25 @@ async fn read_all(
 /// Writes the whole of what was asked, or nothing.
 async fn read_to_file(
     vault: &Vault,
-    name: &str,
+    stored: &Stored,
     range: Option<ByteRange>,
     path: &Path,
     bar: &Bar,
 ) -> Result<u64, Failure> {
     let mut out = new_file(path)?;
-    let bytes = read(vault, name, range, &mut out, bar).await?;
+    let bytes = read(vault, stored, range, &mut out, bar).await?;
     put_in_place(out, path)?;
     Ok(bytes)
 }
 
 async fn read_to_standard_output(
     vault: &Vault,
-    name: &str,
+    stored: &Stored,
     range: Option<ByteRange>,
     bar: &Bar,
 ) -> Result<u64, Failure> {
     let mut out = Watched { out: io::stdout(), failure: None };
-    let result = read(vault, name, range, &mut out, bar).await;
+    let result = read(vault, stored, range, &mut out, bar).await;
     match out.failure {
         Some(error) => Err(Failure::standard_output(&error)),
         None => result,
@@ -99,16 +137,14 @@ async fn read_to_standard_output(
 
 async fn read(
     vault: &Vault,
-    name: &str,
+    stored: &Stored,
     range: Option<ByteRange>,
     out: &mut (dyn Write + Send),
     bar: &Bar,
 ) -> Result<u64, Failure> {
-    let record = vault.record(name);
-    let len = record.map_err(|error| Failure::from(error).during(name.escape_debug()))?.entry.len;
-    let range = range.map(|range| range.within(len)).transpose()?;
-    bar.0.set_length(range.as_ref().map_or(len, |range| range.end - range.start));
-    let bytes = vault.get(name, range, out, bar as &dyn Progress).await?;
+    let range = range.map(|range| range.within(stored.len)).transpose()?;
+    bar.0.set_length(range.as_ref().map_or(stored.len, |range| range.end - range.start));
+    let bytes = vault.get(stored, range, out, bar as &dyn Progress).await?;
     out.flush().map_err(|error| Failure::standard_output(&error))?;
     Ok(bytes)
 }
@@ -127,20 +163,6 @@ impl<W: Write> Write for Watched<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush().inspect_err(|error| self.failure = Some(error.kind().into()))
     }
-}
-
-/// The place of a record below a folder. Whoever may write to the vault chose its name, so a name
-/// that leads out of the folder is refused.
-fn inside(folder: &Path, name: &str) -> Result<PathBuf, Failure> {
-    let plain = |component| matches!(component, Component::Normal(_));
-    if name.is_empty() || name.contains('\0') || !Path::new(name).components().all(plain) {
-        return Err(Failure::new(
-            Kind::Denied,
-            format!("the record '{}' would be written outside the folder", name.escape_debug()),
-            "kakera get NAME -o FILE",
-        ));
-    }
-    Ok(folder.join(name))
 }
 
 fn new_file(path: &Path) -> Result<BufWriter<NamedTempFile>, Failure> {
@@ -182,16 +204,9 @@ impl Report for GetReport {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::fs;
 
-    #[test]
-    fn names_that_lead_out_of_the_folder_are_refused() {
-        let folder = Path::new("/restored");
-        assert_eq!(inside(folder, "a/b").unwrap(), Path::new("/restored/a/b"));
-        for name in ["", "/etc/passwd", "../x", "a/../../x", "a\0b", ".."] {
-            assert_eq!(inside(folder, name).unwrap_err().kind, Kind::Denied, "{name:?}");
-        }
-    }
+    use super::*;
 
     #[test]
     fn a_file_appears_whole_or_not_at_all() {

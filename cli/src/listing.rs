@@ -1,16 +1,22 @@
 //! `kakera ls` and `kakera status`: what there is, and how many losses it can take.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kakera_engine::names::NodeId;
+use kakera_engine::catalogue::{Record, RecordName};
+use kakera_engine::names::{GroupId, NodeId};
 use kakera_engine::policy::durability::read_threshold;
 use kakera_engine::wire::NodeStatus;
 use kakera_net::client::{Client, GroupPlace};
+use kakera_net::vault::{ObjectHealth, Vault};
 use serde::Serialize;
 
 use crate::arguments::PassphraseOptions;
+use crate::checks::Checks;
 use crate::failure::Failure;
 use crate::output::{Align, Report, write_table};
 use crate::quantity::{show_size, show_time};
@@ -19,21 +25,31 @@ use crate::session::Session;
 /// A holder that takes longer to tell its figures counts as silent.
 const ANSWER_TIME: Duration = Duration::from_secs(3);
 
+/// Nanoseconds of a second.
+pub(crate) const NANOSECONDS: u64 = 1_000_000_000;
+
 /// Lists the records whose names begin with `prefix`.
 pub(crate) async fn list(
     session: &Session,
-    prefix: &str,
+    prefix: &OsStr,
     passphrase: &PassphraseOptions,
 ) -> Result<(), Failure> {
-    let connection = session.connect()?;
-    let vault = session.open_vault(&connection, passphrase).await?;
+    let mut connection = session.connect()?;
+    let vault = session.open_vault(&mut connection, passphrase).await?;
     let records = vault
-        .list(prefix)
-        .map(|record| RecordReport {
-            name: record.entry.name.clone(),
-            bytes: record.entry.len,
-            modified: record.entry.modified,
-            version: record.entry.version,
+        .catalogue()
+        .list(prefix.as_bytes())
+        .filter_map(|record| {
+            let newest = record.newest();
+            let stored = record.stored(newest)?;
+            Some(RecordReport {
+                name: name_text(&newest.name),
+                bytes: stored.len,
+                modified: stored.modified / NANOSECONDS,
+                version: newest.number,
+                unseen: record.unseen(),
+                shown: newest.name.to_string(),
+            })
         })
         .collect();
     connection.close().await?;
@@ -52,6 +68,16 @@ struct RecordReport {
     /// Unix seconds.
     modified: u64,
     version: u64,
+    /// Versions that were written on other machines at the same time as a later one.
+    unseen: Vec<u64>,
+    #[serde(skip)]
+    shown: String,
+}
+
+/// A name in JSON: as it is where it is UTF-8, else as it is shown.
+pub(crate) fn name_text(name: &RecordName) -> String {
+    let text = str::from_utf8(name.as_bytes()).map(str::to_owned);
+    text.unwrap_or_else(|_| name.to_string())
 }
 
 impl Report for ListReport {
@@ -61,7 +87,7 @@ impl Report for ListReport {
             .iter()
             .map(|record| {
                 let (size, time) = (show_size(record.bytes), show_time(record.modified));
-                [size, time, record.version.to_string(), printable(&record.name)]
+                [size, time, record.version.to_string(), record.shown.clone()]
             })
             .collect();
         let headings = [
@@ -70,42 +96,119 @@ impl Report for ListReport {
             ("version", Align::Right),
             ("name", Align::Left),
         ];
-        write_table(out, headings, &rows)
+        write_table(out, headings, &rows)?;
+        let at_once = self.records.iter().filter(|record| !record.unseen.is_empty()).count();
+        if at_once > 0 {
+            writeln!(
+                out,
+                "{at_once} of them were changed on two machines at once; kakera history NAME shows \
+                 all versions."
+            )?;
+        }
+        Ok(())
     }
-}
-
-/// A name may hold what would steer the terminal.
-fn printable(name: &str) -> String {
-    let shown = |character: char| {
-        if character.is_control() { character.escape_debug().to_string() } else { character.into() }
-    };
-    name.chars().map(shown).collect()
 }
 
 /// Shows for each group, or those of one record, how many more holders may be lost.
 pub(crate) async fn status(
     session: &Session,
-    name: Option<&str>,
+    name: Option<&RecordName>,
     passphrase: &PassphraseOptions,
 ) -> Result<(), Failure> {
-    let connection = session.connect()?;
+    let mut connection = session.connect()?;
     let mut groups = connection.client.groups().await?;
+    let mut record = None;
     if let Some(name) = name {
-        let vault = session.open_vault(&connection, passphrase).await?;
-        let holding = vault.record(name)?.groups();
+        let vault = session.open_vault(&mut connection, passphrase).await?;
+        let found = vault.record(name)?;
+        let holding = groups_of(found);
         groups.retain(|group| holding.contains(&group.id));
+        record = Some(RecordHealth::ask(session, &vault, found).await?);
     }
     let mut reports = Vec::with_capacity(groups.len());
     for group in &groups {
         reports.push(GroupReport::ask(&connection.client, group).await);
     }
     connection.close().await?;
-    session.output.report(&StatusReport { groups: reports })
+    session.output.report(&StatusReport { record, groups: reports })
+}
+
+/// The groups that hold what the record holds now.
+fn groups_of(record: Record<'_>) -> BTreeSet<GroupId> {
+    let pieces = record.stored(record.newest()).map_or(&[][..], |stored| &stored.pieces);
+    pieces.iter().map(|piece| piece.object.group).collect()
 }
 
 #[derive(Serialize)]
 struct StatusReport {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<RecordHealth>,
     groups: Vec<GroupReport>,
+}
+
+/// How far one record is from being lost, by what its holders have just shown.
+#[derive(Serialize)]
+struct RecordHealth {
+    name: String,
+    version: u64,
+    bytes: u64,
+    objects: usize,
+    /// Objects of which every holder has its parts.
+    objects_whole: usize,
+    /// More holders that may be lost of the object that can bear the least; absent without objects.
+    losses_tolerated: Option<i64>,
+    /// Unix seconds of the last drill of this data folder that restored it.
+    checked: Option<u64>,
+    #[serde(skip)]
+    shown: String,
+}
+
+impl RecordHealth {
+    async fn ask(session: &Session, vault: &Vault, record: Record<'_>) -> Result<Self, Failure> {
+        let newest = record.newest();
+        let stored = record.stored(newest);
+        let pieces = stored.map_or(&[][..], |stored| &stored.pieces);
+        let objects: BTreeSet<_> = pieces.iter().map(|piece| piece.object).collect();
+        let mut health = Vec::with_capacity(objects.len());
+        for object in &objects {
+            health.push(vault.health(object).await?);
+        }
+        Ok(Self {
+            name: name_text(&newest.name),
+            version: newest.number,
+            bytes: stored.map_or(0, |stored| stored.len),
+            objects: health.len(),
+            objects_whole: health.iter().filter(|object| object.sound == object.slots).count(),
+            losses_tolerated: health.iter().map(ObjectHealth::margin).min(),
+            checked: Some(Checks::load(session).last(record.id())).filter(|time| *time > 0),
+            shown: newest.name.to_string(),
+        })
+    }
+
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { shown, version, bytes, objects, objects_whole, .. } = self;
+        let size = show_size(*bytes);
+        write!(out, "{shown}, version {version}, {size} in {objects} objects: ")?;
+        match self.losses_tolerated {
+            None => write!(out, "it is empty, so the catalogue alone holds it.")?,
+            Some(losses) if losses < 0 => {
+                write!(out, "it cannot be read until {} more holders come back.", -losses)?;
+            }
+            Some(losses) if objects_whole == objects => {
+                write!(out, "every holder has its parts, and {losses} of them may still fail.")?;
+            }
+            Some(losses) => write!(
+                out,
+                "it can be read and {losses} more holders may fail, but some miss their parts of {} \
+                 objects; kakera repair fills them.",
+                objects - objects_whole
+            )?,
+        }
+        match self.checked {
+            Some(time) => writeln!(out, " Last restored in a drill: {} UTC.", show_time(time)),
+            None => writeln!(out, " No drill of this machine has restored it yet."),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -116,6 +219,8 @@ struct GroupReport {
     /// Holders that must answer for a read.
     needed: usize,
     answering: usize,
+    /// Holders that are not rebuilding what belongs in their slots.
+    whole: usize,
     /// More holders that may be lost; negative: as many are missing.
     losses_tolerated: i64,
     holders: Vec<HolderReport>,
@@ -126,6 +231,8 @@ struct HolderReport {
     slot: u8,
     node: String,
     answers: bool,
+    /// It took the slot from another and rebuilds what belongs there.
+    filling: bool,
     objects: Option<u64>,
     bytes: Option<u64>,
 }
@@ -135,11 +242,17 @@ impl GroupReport {
         let nodes: Vec<NodeId> = group.members.iter().map(|member| member.node).collect();
         let figures = ask_nodes(client, &nodes).await;
         let answering = figures.iter().flatten().count();
+        let reading =
+            group.members.iter().zip(&figures).filter(|(member, figures)| {
+                figures.is_some() && !group.filling.contains(&member.slot)
+            });
+        let reading = reading.count();
         let needed = read_threshold(&group.code, &group.key);
         let holders = group.members.iter().zip(&figures).map(|(member, figures)| HolderReport {
             slot: member.slot.point(),
             node: member.node.to_string(),
             answers: figures.is_some(),
+            filling: group.filling.contains(&member.slot),
             objects: figures.as_ref().map(|figures| figures.objects),
             bytes: figures.as_ref().map(|figures| figures.bytes),
         });
@@ -149,7 +262,8 @@ impl GroupReport {
             n: group.members.len(),
             needed,
             answering,
-            losses_tolerated: answering as i64 - needed as i64,
+            whole: group.members.len() - group.filling.len(),
+            losses_tolerated: reading as i64 - needed as i64,
             holders: holders.collect(),
         }
     }
@@ -173,6 +287,9 @@ pub(crate) async fn ask_nodes(client: &Arc<Client>, nodes: &[NodeId]) -> Vec<Opt
 
 impl Report for StatusReport {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        if let Some(record) = &self.record {
+            record.write_text(out)?;
+        }
         for group in &self.groups {
             let GroupReport { group: id, code, n, needed, answering, losses_tolerated, .. } = group;
             write!(
@@ -193,7 +310,12 @@ impl Report for StatusReport {
                     [
                         holder.slot.to_string(),
                         holder.node[..16].to_owned(),
-                        if holder.answers { "answers" } else { "silent" }.to_owned(),
+                        match (holder.answers, holder.filling) {
+                            (false, _) => "silent",
+                            (true, true) => "rebuilding",
+                            (true, false) => "answers",
+                        }
+                        .to_owned(),
                         shown(holder.objects, |objects| objects.to_string()),
                         shown(holder.bytes, show_size),
                     ]
@@ -209,15 +331,5 @@ impl Report for StatusReport {
             write_table(out, headings, &rows)?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_do_not_steer_the_terminal() {
-        assert_eq!(printable("a\x1b[2Jb\n太郎"), "a\\u{1b}[2Jb\\n太郎");
     }
 }

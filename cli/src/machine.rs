@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::arguments::{EnrolOptions, Listening, NodeCommand};
+use crate::arguments::{DrainOptions, EnrolOptions, Listening, NodeCommand};
 use crate::codes::Codes;
 use crate::failure::{Failure, Kind};
 use crate::operator;
@@ -35,12 +35,23 @@ pub(crate) async fn run_node(session: &Session, command: &NodeCommand) -> Result
                 listen: listen(session, listening)?,
                 network: session.network()?,
                 quota_bytes: quota.or(session.configuration.quota).unwrap_or(QUOTA_BYTES),
+                custody: session.configuration.custody(),
+                audit: session.configuration.audit(),
             };
             let stopped = stopped()?;
             node::run(settings, stopped).await.map_err(stopped_working)
         }
         NodeCommand::Enrol(options) => enrol(session, options).await,
+        NodeCommand::Drain(options) => drain(session, options).await,
     }
+}
+
+async fn drain(session: &Session, options: &DrainOptions) -> Result<(), Failure> {
+    let operator = session.operator(options.operator.operator_key.as_deref())?;
+    let connection = session.connect_as(operator)?;
+    let slots = operator::drain(&connection.client, options.node).await?;
+    connection.close().await?;
+    session.output.report(&DrainReport { node: options.node.to_string(), slots })
 }
 
 async fn enrol(session: &Session, options: &EnrolOptions) -> Result<(), Failure> {
@@ -122,6 +133,20 @@ impl Report for InitReport {
             "Put the network's network.toml into this data folder. The operator enrols it with"
         )?;
         writeln!(out, "  kakera node enrol {} --address ADDRESS:7400", self.node)
+    }
+}
+
+#[derive(Serialize)]
+struct DrainReport {
+    node: String,
+    /// Slots that others took over.
+    slots: usize,
+}
+
+impl Report for DrainReport {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { node, slots } = self;
+        writeln!(out, "{node} holds nothing any more ({slots} slots taken over); switch it off.")
     }
 }
 

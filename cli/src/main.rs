@@ -4,11 +4,16 @@
 //! a [`Failure`](failure::Failure); only this file knows about the process.
 
 mod arguments;
+mod checks;
 mod codes;
 mod configuration;
+mod confined;
 mod demo;
+mod drill;
+mod export;
 mod failure;
 mod get;
+mod import;
 mod ledger;
 mod listing;
 mod local;
@@ -19,6 +24,7 @@ mod passphrase;
 mod progress;
 mod put;
 mod quantity;
+mod records;
 mod repair;
 mod session;
 mod sim;
@@ -34,7 +40,7 @@ use kakera_engine::gf;
 use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Arguments, Command, ImportCommand};
 use crate::failure::{Failure, Kind};
 use crate::session::Session;
 use crate::usage::Refusal;
@@ -84,13 +90,22 @@ async fn dispatch(session: &Session, command: &Command) -> Result<(), Failure> {
         Command::Local(command) => local::run(session, command).await,
         Command::Node(command) => machine::run_node(session, command).await,
         Command::Validator(command) => validator::run(session, command).await,
-        Command::Vault(command) => vault::run(session, command),
+        Command::Vault(command) => vault::run(session, command).await,
         Command::Put(options) => put::run(session, options).await,
         Command::Get(options) => get::run(session, options).await,
         Command::Ls { prefix, passphrase } => listing::list(session, prefix, passphrase).await,
-        Command::Status { name, passphrase } => {
-            listing::status(session, name.as_deref(), passphrase).await
+        Command::Import(ImportCommand::Ssmix2(options)) => import::ssmix2(session, options).await,
+        Command::Export(options) => export::run(session, options).await,
+        Command::History(options) => records::history(session, options).await,
+        Command::Mv { name, to, passphrase } => {
+            records::rename(session, name, to, passphrase).await
         }
+        Command::Rm(options) => records::delete(session, options).await,
+        Command::Restore { record, number } => records::restore(session, record, *number).await,
+        Command::Status { name, passphrase } => {
+            listing::status(session, name.as_ref(), passphrase).await
+        }
+        Command::Drill(options) => drill::run(session, options).await,
         Command::Repair(options) => repair::run(session, options).await,
         Command::Codes(options) => survey::run(session.output, options),
         Command::Sim(command) => sim::run(session.output, command),

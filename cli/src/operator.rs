@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kakera_engine::ledger::{
-    Body, GroupCreate, Node, NodeJoin, NodeRetire, NodeUpdate, SlotReassign,
+    Body, GroupCreate, Node, NodeDrain, NodeJoin, NodeRetire, NodeUpdate, SlotReassign,
 };
 use kakera_engine::names::{GroupId, NodeId, Slot};
 use kakera_engine::peer::Member;
@@ -15,6 +15,8 @@ use crate::failure::{Failure, Kind};
 
 /// How long the ledger may take to draw the members of a group or a newcomer.
 const DRAW_TIME: Duration = Duration::from_secs(20);
+/// How long a drain waits for newcomers at a time.
+const DRAIN_TIME: Duration = Duration::from_secs(600);
 const POLL_PAUSE: Duration = Duration::from_millis(50);
 
 /// A slot and its present holder.
@@ -46,7 +48,8 @@ pub(crate) async fn enrol(client: &Client, join: NodeJoin) -> Result<(), Failure
     Ok(())
 }
 
-async fn find(client: &Client, node: &NodeId) -> Result<Option<Node>, Failure> {
+/// What the ledger says of a machine.
+pub(crate) async fn find(client: &Client, node: &NodeId) -> Result<Option<Node>, Failure> {
     Ok(client.nodes().await?.into_iter().find(|known| known.join.node == *node))
 }
 
@@ -95,6 +98,51 @@ pub(crate) async fn replace(
     .await?;
     let seats = seats(client).await?.into_iter();
     Ok(seats.filter(|seat| vacant.contains(&(seat.group, seat.member.slot))).collect())
+}
+
+/// Has all slots of a node rebuilt by others and retires it; tells how many there were.
+///
+/// What was done before an error stays done; repeating it does the rest.
+pub(crate) async fn drain(client: &Client, node: NodeId) -> Result<usize, Failure> {
+    let known = find(client, &node).await?.filter(|known| !known.retired);
+    let known = known.ok_or_else(|| {
+        Failure::new(Kind::NotFound, format!("{node} is not enrolled"), "kakera status")
+    })?;
+    let before: BTreeSet<(GroupId, Slot)> = slots_of(client, &node).await?;
+    if !known.is_draining() || known.slots > 0 {
+        client.submit(Body::NodeDrain(NodeDrain { node })).await?;
+    }
+    let taken_over = async {
+        loop {
+            client.forget_groups();
+            let groups = client.groups().await?;
+            let waits = groups.iter().any(|group| {
+                group.members.iter().any(|member| {
+                    member.node == node
+                        || before.contains(&(group.id, member.slot))
+                            && group.filling.contains(&member.slot)
+                })
+            });
+            if !waits {
+                return Ok::<_, Failure>(());
+            }
+            tokio::time::sleep(POLL_PAUSE).await;
+        }
+    };
+    tokio::time::timeout(DRAIN_TIME, taken_over).await.unwrap_or_else(|_| {
+        Err(Failure::new(
+            Kind::TryAgain,
+            "not all slots are taken over yet",
+            "kakera status, and repeat the command; add a node if there is none to take over",
+        ))
+    })?;
+    client.submit(Body::NodeRetire(NodeRetire { node })).await?;
+    Ok(before.len())
+}
+
+async fn slots_of(client: &Client, node: &NodeId) -> Result<BTreeSet<(GroupId, Slot)>, Failure> {
+    let held = seats(client).await?.into_iter().filter(|seat| seat.member.node == *node);
+    Ok(held.map(|seat| (seat.group, seat.member.slot)).collect())
 }
 
 /// Every slot of every group, from the ledger.

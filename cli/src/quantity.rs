@@ -1,6 +1,7 @@
-//! Amounts of bytes and ranges of them, as people write and read them.
+//! Amounts of bytes and ranges of them, and spans of time, as people write and read them.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use crate::failure::{Failure, Kind};
 
@@ -29,6 +30,20 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     }
     let number: u64 = digits.parse().map_err(|_| malformed())?;
     number.checked_mul(factor).ok_or_else(|| format!("'{text}' is more than 2^64 bytes"))
+}
+
+/// Units of time by their milliseconds, the longer spelling first.
+const SPAN_UNITS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+/// A span of time from `500ms`, `20s`, `5m`, `4h` or `30d`.
+pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
+    let malformed = || format!("'{text}' is not a span of time such as 500ms, 20s, 5m, 4h or 30d");
+    let units = SPAN_UNITS.iter();
+    let parsed = units.filter_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)));
+    let (digits, factor) = parsed.into_iter().next().ok_or_else(malformed)?;
+    let number: u32 = digits.parse().map_err(|_| malformed())?;
+    Ok(Duration::from_millis(u64::from(number) * factor))
 }
 
 /// The bytes from A up to, not including, B; to the end where B is left out.

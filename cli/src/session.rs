@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kakera_engine::ledger::Seen;
-use kakera_engine::names::NetworkId;
+use kakera_engine::names::{NetworkId, NodeId};
 use kakera_engine::wire::canonical;
 use kakera_net::client::{Client, ClientError, ClientSettings, ErrorKind};
 use kakera_net::id::{Identity, IdentityError};
@@ -19,7 +19,7 @@ use crate::configuration::Configuration;
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
 use crate::passphrase::PassphraseSource;
-use crate::vault;
+use crate::vault::{self, Unlocked};
 
 const NETWORK_FILE: &str = "network.toml";
 const CLIENT_KEY: &str = "client.key";
@@ -110,18 +110,36 @@ impl Session {
     pub(crate) fn connect_as(&self, identity: Arc<Identity>) -> Result<Connection, Failure> {
         let network = self.network()?;
         let seen_path = self.data.join(seen_name(&network.network_id()));
+        let machine = identity.node_id();
         let settings = ClientSettings { network, identity, seen: load_seen(&seen_path) };
-        Ok(Connection { client: Arc::new(Client::new(settings)?), seen_path })
+        Ok(Connection { client: Arc::new(Client::new(settings)?), machine, seen_path })
     }
 
-    /// The vault of this data folder, opened.
+    /// The vault of this data folder, opened. From here on the connection is that of the machine
+    /// which the operator enrolled for the vault, on whatever machine this runs.
     pub(crate) async fn open_vault(
         &self,
-        connection: &Connection,
+        connection: &mut Connection,
         passphrase: &PassphraseOptions,
     ) -> Result<Vault, Failure> {
-        let root = vault::open_root(self, passphrase)?;
+        let Unlocked { root, machine } = vault::unlock(self, connection, passphrase).await?;
+        if let Some(machine) = machine {
+            self.change_machine(connection, machine).await?;
+        }
         Ok(Vault::open(Arc::clone(&connection.client), root).await?)
+    }
+
+    /// Connects as another machine, if it is another.
+    pub(crate) async fn change_machine(
+        &self,
+        connection: &mut Connection,
+        machine: Arc<Identity>,
+    ) -> Result<(), Failure> {
+        if connection.machine != machine.node_id() {
+            let other = std::mem::replace(connection, self.connect_as(machine)?);
+            other.close().await?;
+        }
+        Ok(())
     }
 
     /// Where this run looks for a passphrase.
@@ -136,6 +154,7 @@ impl Session {
 /// A client, and where it remembers the newest head it has seen.
 pub(crate) struct Connection {
     pub(crate) client: Arc<Client>,
+    machine: NodeId,
     seen_path: PathBuf,
 }
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kakera_engine::ledger::{
-    Anchor, BeaconChain, Body, Genesis, NodeJoin, RULES_VERSION_MAX, Roles, Suite, Upgrade,
-    ValidatorChange, ValidatorSet,
+    Anchor, BeaconChain, Body, Genesis, NodeJoin, NodeLost, RULES_VERSION_MAX, RetentionFloor,
+    Roles, Suite, Upgrade, ValidatorChange, ValidatorSet,
 };
 use kakera_engine::names::NodeId;
 use kakera_net::network_file::NetworkFile;
@@ -64,12 +64,15 @@ pub(crate) async fn run(session: &Session, command: &ValidatorCommand) -> Result
             change(session, None, |set| _ = set.0.remove(validator)).await
         }
         ValidatorCommand::Upgrade => upgrade(session).await,
+        ValidatorCommand::Retain { height } => retain(session, *height).await,
+        ValidatorCommand::Lost { node } => lose(session, node).await,
     }
 }
 
 fn settings(session: &Session, listen: SocketAddr) -> Result<ValidatorSettings, Failure> {
     let (folder, network) = (session.data().to_owned(), session.network()?);
-    Ok(ValidatorSettings { folder, listen, network })
+    let watch = session.configuration.watch()?;
+    Ok(ValidatorSettings { folder, listen, network, watch })
 }
 
 /// A validator of a network that is founded.
@@ -143,8 +146,7 @@ async fn change(
 ) -> Result<(), Failure> {
     let (connection, own) = connect(session)?;
     let client = &connection.client;
-    client.head().await?;
-    let present = client.validators();
+    let present = client.next_validators().await?;
     let mut validators = present.clone();
     alter(&mut validators);
     if validators == present {
@@ -159,11 +161,10 @@ async fn change(
         // So that the others reach it, and it them, before the set has changed.
         operator::enrol(client, machine_of(id, address, own)).await?;
     }
-    let (from, hash) = (Some(present.hash()), validators.hash());
-    let change = ValidatorChange { validators: validators.clone(), from };
+    let hash = validators.hash();
+    let change = ValidatorChange { validators: validators.clone(), from: Some(present.hash()) };
     client.submit(Body::ValidatorChange(change)).await?;
-    let head = client.head().await?;
-    let in_force = [head.header().next_validators, head.header().validators].contains(&hash);
+    let in_force = client.next_validators().await?.hash() == hash;
     connection.close().await?;
     let validators = validators.0.keys().map(NodeId::to_string).collect();
     session.output.report(&ChangeReport { validators, in_force })
@@ -180,6 +181,35 @@ async fn upgrade(session: &Session) -> Result<(), Failure> {
     let in_force = client.rules_version().await? >= version;
     connection.close().await?;
     session.output.report(&UpgradeReport { version, in_force })
+}
+
+/// Votes that bodies of blocks below a height need not be kept.
+async fn retain(session: &Session, height: u64) -> Result<(), Failure> {
+    let (connection, _) = connect(session)?;
+    let client = &connection.client;
+    if client.retention_floor().await? < height {
+        client.submit(Body::RetentionFloor(RetentionFloor { height })).await?;
+    }
+    let in_force = client.retention_floor().await? >= height;
+    connection.close().await?;
+    session.output.report(&RetainReport { height, in_force })
+}
+
+/// Votes that a storage node is lost.
+async fn lose(session: &Session, id: &NodeId) -> Result<(), Failure> {
+    let (connection, _) = connect(session)?;
+    let client = &connection.client;
+    let Some(node) = operator::find(client, id).await? else {
+        let message = format!("no machine {id} is enrolled");
+        return Err(Failure::new(Kind::NotFound, message, "kakera status"));
+    };
+    if !node.retired {
+        let lost = NodeLost { node: *id, generation: node.join.generation };
+        client.submit(Body::NodeLost(lost)).await?;
+    }
+    let in_force = operator::find(client, id).await?.is_some_and(|node| node.retired);
+    connection.close().await?;
+    session.output.report(&LostReport { node: id.to_string(), in_force })
 }
 
 fn machine_of(id: NodeId, address: SocketAddr, operator: NodeId) -> NodeJoin {
@@ -288,6 +318,50 @@ impl Report for UpgradeReport {
                 out,
                 "This validator voted for version {version} of the ledger's rules. They hold once \
                  more than two thirds have, by the same command on the others."
+            )
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct RetainReport {
+    height: u64,
+    /// Whether enough have voted.
+    in_force: bool,
+}
+
+impl Report for RetainReport {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { height, in_force } = self;
+        if *in_force {
+            writeln!(out, "Machines may drop the bodies of blocks below {height}.")
+        } else {
+            writeln!(
+                out,
+                "This validator voted to let the bodies of blocks below {height} go. They may be \
+                 dropped once more than two thirds have voted so, by the same command on the others."
+            )
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct LostReport {
+    node: String,
+    /// Whether enough have voted.
+    in_force: bool,
+}
+
+impl Report for LostReport {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { node, in_force } = self;
+        if *in_force {
+            writeln!(out, "{node} counts as lost: its slots are drawn anew.")
+        } else {
+            writeln!(
+                out,
+                "This validator voted that {node} is lost. Its slots are drawn anew once more than \
+                 two thirds have voted so, by the same command on the others."
             )
         }
     }

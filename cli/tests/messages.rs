@@ -153,7 +153,7 @@ fn missing_things_are_told_from_wrong_ones() {
     not_found(
         &["vault", "open"],
         "there is no vault in DATA",
-        "kakera vault create, or kakera vault open FILE with a vault file of another machine",
+        "kakera vault create, or kakera vault open HANDLE",
     );
     not_found(
         &["put", "/nonexistent"],
@@ -215,12 +215,12 @@ fn a_vault_is_made_once_and_opens_with_its_passphrase_only() {
         command(data.path(), arguments).env("KAKERA_PASSPHRASE", passphrase).output().unwrap()
     };
     let secret = "correct horse 馬";
-    let created = with(secret, &["--json", "vault", "create", "--profile", "small"]);
+    let created = with(secret, &["--json", "vault", "create", "--file", "--profile", "small"]);
     assert!(created.status.success(), "{created:?}");
     let answer: Value = serde_json::from_slice(&created.stdout).unwrap();
     assert_eq!(answer["client"].as_str().unwrap().len(), 64);
 
-    let again = with(secret, &["vault", "create"]);
+    let again = with(secret, &["vault", "create", "--file"]);
     assert_eq!(again.status.code(), Some(2));
     assert!(text(&again.stderr).starts_with("error: there is a vault already: "));
 
@@ -266,7 +266,7 @@ fn a_passphrase_is_never_guessed_from_nothing() {
     let data = TempDir::new().unwrap();
     // In a session of its own there is no terminal to ask.
     let mut command = Command::new("setsid");
-    command.arg("--wait").arg(env!("CARGO_BIN_EXE_kakera")).args(["vault", "create"]);
+    command.arg("--wait").arg(env!("CARGO_BIN_EXE_kakera")).args(["vault", "create", "--file"]);
     let output = command
         .env("KAKERA_DATA", data.path())
         .env_remove("KAKERA_PASSPHRASE")

@@ -1,7 +1,8 @@
 //! The binary on networks of its own processes.
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
@@ -85,7 +86,7 @@ fn records_outlive_the_processes_they_were_stored_on() {
     machine.ok(&["local", "up", "--nodes", "3"]);
     assert_eq!(machine.states(), ["running"; 4]);
     assert_eq!(machine.failure(&["put", charts.to_str().unwrap()]).0, 3, "without a vault");
-    machine.ok(&["vault", "create", "--profile", "small"]);
+    machine.ok(&["vault", "create", "--file", "--profile", "small"]);
     let put = machine.ok(&["put", charts.to_str().unwrap()]);
     assert_eq!((&put["records"], &put["objects"]), (&3.into(), &put["objects_complete"]));
 
@@ -135,7 +136,7 @@ fn a_ledger_runs_without_storage_nodes_and_stores_no_records() {
     machine.ok(&["local", "up", "--nodes", "0"]);
     assert_eq!(machine.states(), ["running"]);
     machine.ok(&["ledger", "verify"]);
-    machine.ok(&["vault", "create", "--profile", "small"]);
+    machine.ok(&["vault", "create", "--file", "--profile", "small"]);
     let file = machine.data.path().join("letter");
     std::fs::write(&file, "dear").unwrap();
     let (exit_code, message) = machine.failure(&["put", file.to_str().unwrap()]);
@@ -152,7 +153,7 @@ fn a_machine_that_is_not_enrolled_is_turned_away() {
     let ask = |arguments: &[&str]| {
         kakera(stranger.path(), &[&["--network", network.to_str().unwrap()], arguments].concat())
     };
-    let made = ask(&["--json", "vault", "create", "--profile", "small"]);
+    let made = ask(&["--json", "vault", "create", "--file", "--profile", "small"]);
     let made: Value = serde_json::from_slice(&made.stdout).unwrap();
     let refused = ask(&["ls"]);
     assert_eq!(refused.status.code(), Some(6), "{refused:?}");
@@ -259,4 +260,173 @@ fn auditors_check_copies_and_proofs_of_four_validators_without_the_network() {
     let machine = Machine::new();
     machine.ok(&["local", "up", "--nodes", "0", "--validators", "4"]);
     audit(&machine);
+}
+
+/// Hours in a network in use; seconds here.
+fn hurry(machine: &Machine) {
+    let times = "probe_every = \"300ms\"\nsuspect_after = \"1500ms\"\nlost_after = \"3s\"\n\
+                 compare_every = \"5s\"\nscrub_pause = \"100ms\"\n";
+    for entry in std::fs::read_dir(machine.data.path().join("local")).unwrap() {
+        let folder = entry.unwrap().path();
+        if folder.is_dir() {
+            std::fs::write(folder.join("config.toml"), times).unwrap();
+        }
+    }
+}
+
+/// Waits until all holders of the group answer and are whole, and none is of `gone`.
+fn wait_until_whole(machine: &Machine, gone: &[String]) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    loop {
+        let status = machine.ok(&["status"]);
+        let group = &status["groups"][0];
+        let lost = |holder: &Value| gone.iter().any(|id| holder["node"] == id.as_str());
+        let whole = group["whole"] == group["n"] && group["answering"] == group["n"];
+        if whole && !group["holders"].as_array().unwrap().iter().any(lost) {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "{status}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn killed_nodes_are_replaced_by_nobody_s_hand_and_rot_is_repaired() {
+    let machine = Machine::new();
+    let charts = machine.data.path().join("charts");
+    write_charts(&charts);
+    machine.ok(&["local", "up", "--nodes", "5"]);
+    machine.ok(&["vault", "create", "--profile", "small"]);
+    let codes = machine.ok(&["status"]);
+    let n = codes["groups"][0]["n"].as_u64().unwrap();
+    for _ in 0..2 {
+        machine.ok(&["local", "add"]);
+    }
+    machine.ok(&["put", charts.to_str().unwrap()]);
+    machine.ok(&["local", "down"]);
+    hurry(&machine);
+    machine.ok(&["local", "up"]);
+
+    // Two holders, one after the other, with SIGKILL.
+    let mut gone = Vec::new();
+    for _ in 0..2 {
+        let holder = machine.ok(&["status"])["groups"][0]["holders"][0]["node"].clone();
+        machine.ok(&["local", "kill", &number_of(&machine, &holder).to_string()]);
+        gone.push(holder.as_str().unwrap().to_owned());
+        wait_until_whole(&machine, &gone);
+    }
+    let holders = machine.ok(&["status"])["groups"][0]["holders"].clone();
+    assert_eq!(holders.as_array().unwrap().len() as u64, n);
+
+    // A byte of a part changes on the disk of a holder: its scrub finds it.
+    let holder = holders[1]["node"].clone();
+    let number = number_of(&machine, &holder);
+    let folder = machine.data.path().join(format!("local/node-{number:02}"));
+    let part = a_file_below(&folder.join("parts"));
+    let sound = std::fs::read(&part).unwrap();
+    let mut rotten = sound.clone();
+    *rotten.last_mut().unwrap() ^= 1;
+    std::fs::write(&part, rotten).unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while std::fs::read(&part).ok().as_ref() != Some(&sound) {
+        assert!(std::time::Instant::now() < deadline, "{} stays rotten", part.display());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let out = machine.data.path().join("out");
+    machine.ok(&["get", "charts/scan.dcm", "-o", out.to_str().unwrap()]);
+    assert!(std::fs::read(out).unwrap() == std::fs::read(charts.join("scan.dcm")).unwrap());
+}
+
+/// The number of the local node that has this id.
+fn number_of(machine: &Machine, id: &Value) -> u16 {
+    let status = machine.ok(&["local", "status"]);
+    let processes = status["processes"].as_array().unwrap();
+    let process = processes.iter().find(|process| process["id"] == *id).unwrap();
+    process["name"].as_str().unwrap().parse().unwrap()
+}
+
+fn a_file_below(folder: &Path) -> std::path::PathBuf {
+    let entry = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    if entry.is_dir() { a_file_below(&entry) } else { entry }
+}
+
+/// Every file below a folder, by its path from there.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut files, mut open) = (BTreeMap::new(), vec![folder.to_owned()]);
+    while let Some(next) = open.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if let Ok(content) = std::fs::read(&path) {
+                files.insert(path.strip_prefix(folder).unwrap().to_owned(), content);
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn records_have_versions_and_a_storage_comes_back_as_it_was() {
+    const PATIENT: &str = "7351962840";
+    const MARKER: &[u8] = b"Yamada^Taro^planted";
+    let machine = Machine::new();
+    machine.ok(&["local", "up", "--nodes", "3"]);
+    machine.ok(&["vault", "create", "--file", "--profile", "small"]);
+
+    // Versions: an edit, a rename, a deletion, a restoration; an unchanged file is skipped.
+    let letter = machine.data.path().join("letter.txt");
+    let put = || machine.ok(&["put", letter.to_str().unwrap()]);
+    std::fs::write(&letter, "first").unwrap();
+    assert_eq!(put()["records"], 1);
+    assert_eq!(put()["unchanged"], 1);
+    std::fs::write(&letter, "second").unwrap();
+    assert_eq!(put()["records"], 1);
+    machine.ok(&["mv", "letter.txt", "2026/letter.txt"]);
+    assert_eq!(machine.failure(&["get", "letter.txt", "-o", "/dev/null"]).0, 3);
+    machine.ok(&["rm", "2026/letter.txt"]);
+    assert_eq!(machine.failure(&["rm", "2026/letter.txt"]).0, 3);
+    machine.ok(&["restore", "2026/letter.txt", "1"]);
+    let history = machine.ok(&["history", "letter.txt"]);
+    let versions = history["records"][0]["versions"].as_array().unwrap();
+    let kinds: Vec<_> = versions.iter().map(|version| version["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["stored", "stored", "same", "deleted", "same"]);
+    assert_eq!(machine.run(&["get", "2026/letter.txt"]).stdout, b"first");
+    assert_eq!(machine.run(&["get", "2026/letter.txt", "--at", "3"]).stdout, b"second");
+
+    // A storage, changed between two imports.
+    let root = machine.data.path().join("ssmix2");
+    let folder = root.join("735/196").join(PATIENT).join("20260401/OML-11");
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = |time: u64, flag: u8| {
+        folder.join(format!("{PATIENT}_20260401_OML-11_000000000000001_{time:017}_01_{flag}"))
+    };
+    std::fs::write(file(1, 1), [b"MSH|^~\\&|", MARKER].concat()).unwrap();
+    let import = || machine.ok(&["import", "ssmix2", root.to_str().unwrap()]);
+    assert_eq!(import()["stored"], 1);
+    std::fs::rename(file(1, 1), file(1, 2)).unwrap();
+    std::fs::write(file(2, 1), [MARKER, b" corrected"].concat()).unwrap();
+    let second = import();
+    assert_eq!((&second["stored"], &second["renamed"]), (&1.into(), &1.into()));
+    let out = machine.data.path().join("out");
+    let exported = machine.ok(&["export", out.to_str().unwrap(), "--prefix", "ssmix2/"]);
+    assert_eq!((&exported["files"], &exported["unchanged"]), (&2.into(), &0.into()));
+    assert!(files(&out.join("ssmix2")) == files(&root));
+    assert_eq!(machine.ok(&["export", out.to_str().unwrap()])["unchanged"], 2);
+
+    // A drill reads it all and writes nothing of it.
+    let drill = machine.ok(&["drill"]);
+    assert_eq!((&drill["checked"], &drill["losses_tolerated"]), (&2.into(), &1.into()));
+    let health = machine.ok(&["status", "2026/letter.txt"]);
+    assert_eq!(health["record"]["objects_whole"], health["record"]["objects"]);
+
+    // No byte that a node or validator has written tells a name, a patient or a content.
+    let written = files(&machine.data.path().join("local"));
+    assert!(written.len() > 10);
+    for (path, content) in written {
+        for marker in [PATIENT.as_bytes(), MARKER, b"letter.txt", b"OML-11"] {
+            let found = content.windows(marker.len()).any(|window| window == marker);
+            assert!(!found, "{} in {}", marker.escape_ascii(), path.display());
+        }
+    }
 }

@@ -5,12 +5,15 @@
 //! runs under the network driver and under the simulator, and a seed replays a run exactly.
 //!
 //! Read top-down: [`gf`] and [`code`] (bulk data), [`keyshare`] (the key), [`seal`] and [`object`]
-//! (what is stored), [`ledger`] (what everyone agrees on), [`wire`] (what is said), [`policy`]
+//! (what is stored), [`catalogue`] (what it is called), [`ledger`] (what everyone agrees on), [`wire`] (what is said), [`policy`]
 //! (what is decided) and [`peer`] (who does what, as state machines).
 
+pub mod catalogue;
+pub mod clinical;
 pub mod code;
 pub mod gf;
 pub mod hash;
+pub mod identity;
 pub mod keyshare;
 pub mod ledger;
 pub mod names;

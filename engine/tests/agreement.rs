@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use kakera_engine::hash::hash;
 use kakera_engine::ledger::agreement::{
-    Agreement, AgreementEvent, Message, Pace, Polka, ProposedBlock, Record, RoundVotes,
+    Agreement, AgreementEvent, Message, Outline, Pace, Polka, ProposedBlock, Record, RoundVotes,
+    Want,
 };
 use kakera_engine::ledger::{Block, Commit, SignedProposal, SignedVote, Vote, VoteKind};
 use kakera_engine::wire::canonical::CanonicalError;
@@ -56,12 +57,15 @@ fn make_messages() -> Vec<Message> {
     let polka = Polka { height: 1, round: 3, value: [7; 32], signatures: signatures.collect() };
     let precommit = |number: &u8| vote(&network, VoteKind::Precommit, None, *number);
     let votes = FOUR.iter().map(precommit).collect();
+    let outline = Outline::of(&proposed);
     vec![
         Message::Vote(prevote(&FOUR[2])),
         Message::Vote(precommit(&FOUR[2])),
         Message::Proposal(proposed),
         Message::Polka(polka),
         Message::Round(RoundVotes { height: 1, round: 3, skip: false, votes }),
+        Message::Outline(outline),
+        Message::Want(Want { height: 1, round: 3 }),
     ]
 }
 
@@ -236,12 +240,14 @@ proptest! {
     }
 }
 
-const MESSAGES: [&str; 5] = [
+const MESSAGES: [&str; 7] = [
     "89b6fe718070af38",
     "786e2ea2bd2749fa",
     "dc9b84f5168b2294",
     "458bdb49aa12fc27",
     "cfec3d6bf622c327",
+    "871bb4b6eefa04b3",
+    "88922b3ae326f073",
 ];
 const RECORDS: [&str; 7] = [
     "9df76ebb1863eb9b",

@@ -6,9 +6,9 @@ mod ledger_validators;
 
 use kakera_engine::ledger::{
     ANCHOR_DELAY_BLOCKS, Anchor, Block, BlockError, Body, Certificate, CertifiedBlock, Commit,
-    EntryError, Genesis, GenesisError, Pointer, Proposal, ProposeError, Proposer, RetentionFloor,
-    Reveal, SaltedEntry, SignedProposal, Upgrade, ValidatorUpdate, VerifyError, Vote, VoteKind,
-    root_of, verify_from_genesis,
+    Entry, EntryError, Genesis, GenesisError, Pointer, Proposal, ProposeError, Proposer,
+    RULES_VERSION_MAX, RetentionFloor, Reveal, SaltedEntry, SignedProposal, Upgrade,
+    ValidatorUpdate, VerifyError, Vote, VoteKind, root_of, verify_from_genesis,
 };
 use kakera_engine::names::{GroupId, NetworkId, NodeId};
 use ledger_network::{
@@ -133,19 +133,20 @@ fn signatures_that_were_checked_before_are_not_checked_again() {
     let mut block = network.propose(vec![entry]).block;
     let entry = &mut block.entries[0].entry;
     entry.signature.0[40] ^= 1;
-    let id = entry.id();
+    let damaged = entry.clone();
     // The header of the same block with the damaged entry: only the signature tells them apart.
     let leaves: Vec<_> = block.entries.iter().map(SaltedEntry::leaf).collect();
     block.header.entries_root = root_of(&leaves);
     block.header.log_root = block.header.entries_root;
-    let check = |known: Option<[u8; 32]>| {
-        let outcome = network.chain.check(&block, None, &|asked| Some(*asked) == known);
+    let check = |known: Option<&Entry>| {
+        let outcome = network.chain.check(&block, None, &|asked| Some(asked) == known);
         outcome.map(|checked| checked.header().height)
     };
-    assert_eq!(check(Some(id)), Ok(1));
+    assert_eq!(check(Some(&damaged)), Ok(1));
     let unsigned = Err(BlockError::Entry { index: 0, error: EntryError::Signature });
     assert_eq!(check(None), unsigned);
-    assert_eq!(check(Some([0; 32])), unsigned);
+    let another = Entry { sequence: 2, ..damaged };
+    assert_eq!(check(Some(&another)), unsigned);
 }
 
 #[test]
@@ -270,20 +271,21 @@ fn a_chain_of_version_1_goes_on_under_version_2() {
 #[test]
 fn an_upgrade_beyond_this_program_stops_it_with_advice() {
     let mut network = Consortium::four();
-    network.vote(&FOUR[..2], &upgrade(3));
+    let beyond = RULES_VERSION_MAX + 1;
+    network.vote(&FOUR[..2], &upgrade(beyond));
     assert_eq!(network.chain.version(), 2);
     let block = network.propose(vec![]).block;
-    network.seal_body(FOUR[3], Body::Upgrade(Upgrade { version: 3 }));
-    assert_eq!(network.chain.version(), 3);
+    network.seal_body(FOUR[3], Body::Upgrade(Upgrade { version: beyond }));
+    assert_eq!(network.chain.version(), beyond);
     let refusal = network.chain.check(&block, None, &|_| false).err();
-    assert_eq!(refusal, Some(BlockError::UnknownVersion(3)));
+    assert_eq!(refusal, Some(BlockError::UnknownVersion(beyond)));
     let advice = refusal.unwrap().to_string();
-    assert!(advice.ends_with("this program knows rules up to version 2; try: upgrade"), "{advice}");
+    assert!(advice.ends_with("this program knows rules up to version 3; try: upgrade"), "{advice}");
     let key = key(FOUR[0]);
     let proposer = Proposer { key: &key, links: None };
     let mut rng = ChaCha20Rng::from_seed([0; 32]);
     let proposal = network.chain.propose(vec![], network.now, &proposer, &mut rng);
-    assert_eq!(proposal.err(), Some(ProposeError::UnknownVersion(3)));
+    assert_eq!(proposal.err(), Some(ProposeError::UnknownVersion(beyond)));
 }
 
 #[test]
@@ -294,7 +296,11 @@ fn a_genesis_names_known_versions_and_anchors_of_validators() {
         genesis.check().unwrap_err()
     };
     assert_eq!(refusal(|genesis| genesis.version = Some(1)), GenesisError::Version(1));
-    assert_eq!(refusal(|genesis| genesis.version = Some(3)), GenesisError::Version(3));
+    let beyond = RULES_VERSION_MAX + 1;
+    assert_eq!(
+        refusal(|genesis| genesis.version = Some(RULES_VERSION_MAX + 1)),
+        GenesisError::Version(beyond)
+    );
     let first = *genesis_of(&FOUR).anchors.keys().next().unwrap();
     assert_eq!(refusal(|genesis| genesis.version = None), GenesisError::Anchor(first));
     let stranger = refusal(|genesis| {

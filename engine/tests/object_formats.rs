@@ -9,7 +9,7 @@ use kakera_engine::names::{Epoch, GroupId, ObjectId, RecordId};
 use kakera_engine::object::{
     Descriptor, Extent, FormatError, FormatVersion, FragmentRoot, GroupHashes, Manifest,
     NAME_LEN_MAX, ObjectBuilder, ObjectReference, OpenPointerError, PlacedExtent, Placement,
-    PointerBody, RecordEntry,
+    PointerBody, PointerVersion, RecordEntry,
 };
 use kakera_engine::seal::{
     Compartment, Hardening, KeyCommitment, PointerError, StreamContext, StreamKey, Suite,
@@ -56,10 +56,10 @@ fn manifest() -> Manifest {
 
 fn pointer(objects: u8) -> PointerBody {
     PointerBody {
-        version: FormatVersion::V1,
+        version: PointerVersion::Manifest,
         code: CodeParameters { kind: CodeKind::Mbr, n: 5, k: 3, d: 4 },
         objects: (0..objects).map(object).collect(),
-        manifest: (0..objects).map(|index| placed(index.into(), 900)).collect(),
+        extents: (0..objects).map(|index| placed(index.into(), 900)).collect(),
     }
 }
 
@@ -196,7 +196,7 @@ fn refuses_other_encodings<T: std::fmt::Debug>(
         assert!(matches!(encoding(&bytes[..length]), CanonicalError::Malformed(_)));
     }
     assert_eq!(bytes[1], 1, "the version comes first");
-    let unknown = [&bytes[..1], &[2], &bytes[2..]].concat();
+    let unknown = [&bytes[..1], &[9], &bytes[2..]].concat();
     assert!(matches!(encoding(&unknown), CanonicalError::Malformed(_)));
     let long_form = [&bytes[..1], &[0x18, 1], &bytes[2..]].concat();
     assert_eq!(encoding(&long_form), CanonicalError::NotCanonical);
@@ -298,9 +298,9 @@ fn pointers_fit_their_classes_and_are_consistent() {
             matches!(result, Err(OpenPointerError::Format(FormatError::Inconsistent(_))));
         assert!(inconsistent, "{result:?}");
     };
-    refused(|body| body.manifest.clear());
-    refused(|body| body.manifest[1].object = 2);
-    refused(|body| body.manifest[0].extent.offset = u32::MAX);
+    refused(|body| body.extents.clear());
+    refused(|body| body.extents[1].object = 2);
+    refused(|body| body.extents[0].extent.offset = u32::MAX);
     refused(|body| body.code.k = 0);
     refuses_other_encodings(&canonical::encode(&pointer(2)), |bytes| {
         match PointerBody::open(&key, &key.seal(bytes, &mut rng()).unwrap_or_default()) {

@@ -8,8 +8,8 @@ use kakera_engine::code::{Code, CodeKind, CodeParameters};
 use kakera_engine::keyshare::{self, KeyParameters, Secret};
 use kakera_engine::names::{Epoch, GroupId, RecordId, Slot};
 use kakera_engine::object::{
-    Descriptor, Extent, ExtentReader, FormatVersion, GroupHashes, Manifest, OBJECT_LEN_MAX,
-    ObjectBuilder, ObjectReference, PackError, PlacedExtent, Placement, PointerBody, RecordEntry,
+    Descriptor, Extent, ExtentReader, GroupHashes, Manifest, OBJECT_LEN_MAX, ObjectBuilder,
+    ObjectReference, PackError, PlacedExtent, Placement, PointerBody, PointerVersion, RecordEntry,
     SealedObject,
 };
 use kakera_engine::seal::{
@@ -100,10 +100,10 @@ impl Writer {
         self.finish_object();
         extents.iter_mut().for_each(|placed| placed.object -= before.len() as u32);
         let body = PointerBody {
-            version: FormatVersion::V1,
+            version: PointerVersion::Manifest,
             code: self.code.parameters(),
             objects: self.sealed[before.len()..].iter().map(SealedObject::reference).collect(),
-            manifest: extents,
+            extents,
         };
         body.seal(&self.root.pointer_key(POINTER), &mut self.rng).unwrap()
     }
@@ -163,7 +163,7 @@ fn read_extents<'a>(
 
 fn read_vault(writer: &Writer, pointer: &[u8]) -> Vec<(RecordEntry, Vec<u8>)> {
     let pointer = PointerBody::open(&writer.root.pointer_key(POINTER), pointer).unwrap();
-    let head = pointer.manifest.iter().map(|p| (&pointer.objects[p.object as usize], &p.extent));
+    let head = pointer.extents.iter().map(|p| (&pointer.objects[p.object as usize], &p.extent));
     let bytes = read_extents(writer, head, &writer.root.catalogue(), POINTER);
     let manifest = Manifest::decode(&bytes).unwrap();
     let read = |entry: &RecordEntry| {
@@ -268,7 +268,7 @@ fn a_long_record_and_a_long_manifest_go_over_several_objects() {
     records.push(small);
     let pointer = writer.finish(records);
     let body = PointerBody::open(&writer.root.pointer_key(POINTER), &pointer).unwrap();
-    assert_eq!((body.objects.len(), body.manifest.len(), writer.sealed.len()), (2, 2, 4));
+    assert_eq!((body.objects.len(), body.extents.len(), writer.sealed.len()), (2, 2, 4));
     assert!(writer.sealed[..3].iter().all(|full| full.descriptor.coded_len == OBJECT_LEN_MAX));
     let read = read_vault(&writer, &pointer);
     assert_eq!(read.iter().find(|(entry, _)| entry.name == "long").unwrap().1, long);

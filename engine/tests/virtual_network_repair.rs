@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
+use kakera_engine::names::NetworkId;
 use kakera_engine::peer::FaultKind;
 use kakera_engine::wire::PartReference;
 use virtual_network::disk::Kept;
@@ -182,19 +183,107 @@ fn below_d_the_fragment_is_rebuilt_from_witnesses() {
         assert_restored(&mut network, 1, &lost, &repaired);
         assert_eq!(repaired.progress.witness_bytes, 5 * fragment_len, "k whole fragments");
 
+        // k = 5 for the key: the survivors' second round
         let lost = lose(&mut network, 1);
         network.down([5]);
+        let repaired = network.repair(1);
+        assert_restored(&mut network, 1, &lost, &repaired);
+
+        let lost = lose(&mut network, 1);
+        network.down([6]);
         let repaired = network.repair(1);
         let progress = repaired.progress;
         assert_eq!((progress.objects_failed, repaired.parts.len()), (1, 0));
         let message = progress.last_failure.unwrap();
-        assert!(message.starts_with("5 of the 6 helpers needed for the key share"), "{message}");
+        assert!(message.starts_with("4 of the 6 helpers needed for the key share"), "{message}");
 
         // nothing was broken: with the helper back it goes on
-        network.at(5).up = true;
+        network.at(6).up = true;
         let repaired = network.repair(1);
         assert_restored(&mut network, 1, &lost, &repaired);
     }
+}
+
+/// Exactly k survive, of both codes; one of them lies, and its lie names nobody: then nothing is
+/// rebuilt that is not what was dealt.
+#[test]
+fn k_survivors_rebuild_everything_or_nothing() {
+    let key = KeyParameters::new(8, 4, 5).unwrap();
+    let mut network = VirtualNetwork::new(9, (code(CodeKind::Mbr, 8, 4, 6), key));
+    for len in [0, 300, 40_000] {
+        network.stored(len);
+    }
+    let lost = lose(&mut network, 8);
+    network.down(5..=7);
+    network.at(2).lie = Some(Lie::DegradedPart);
+    let repaired = network.repair(8);
+    assert!(network.fired("lie") > 0);
+    assert_eq!((repaired.parts.len(), repaired.progress.objects_failed), (0, 3));
+    network.at(2).lie = None;
+    let repaired = network.repair(8);
+    assert_restored(&mut network, 8, &lost, &repaired);
+    assert!(repaired.faults.is_empty());
+}
+
+#[test]
+fn equal_inventories_are_not_read() {
+    let mut network = VirtualNetwork::new(12, mbr());
+    for _ in 0..20 {
+        network.stored(10);
+    }
+    let compared = network.repair(4);
+    assert!(compared.whole && compared.parts.is_empty());
+    assert_eq!(compared.progress.header_bytes, 0);
+    lose_one(&mut network, 4);
+    let repaired = network.repair(4);
+    assert!(repaired.whole && repaired.parts.len() == 1);
+    assert!(repaired.progress.header_bytes > 0);
+}
+
+fn lose_one(network: &mut VirtualNetwork, point: u8) {
+    network.at(point).disk.parts.pop_first().unwrap();
+}
+
+/// An object that a put left at too few holders is nobody's to wait for.
+#[test]
+fn what_was_never_put_at_enough_holders_does_not_keep_a_slot_from_being_whole() {
+    let mut network = VirtualNetwork::new(10, mbr());
+    network.stored(500);
+    network.down(4..=10);
+    let half = network.write(100);
+    assert!(network.put(&half).0.is_err());
+    (4..=10).for_each(|point| network.at(point).up = true);
+    let lost = lose(&mut network, 9);
+    let repaired = network.repair(9);
+    assert!(repaired.whole && network.at(9).disk.parts.keys().eq(lost.keys()));
+    assert_eq!(repaired.progress.objects_failed, 1);
+    let message = repaired.progress.last_failure.unwrap();
+    assert!(message.starts_with("3 of the 5 holders needed"), "{message}");
+}
+
+/// What a newcomer shows of a lie convicts the liar before everybody, and nobody else.
+#[test]
+fn wrong_symbols_convict_and_right_ones_do_not() {
+    let mut network = VirtualNetwork::new(11, mbr());
+    network.stored(300);
+    network.at(3).lie = Some(Lie::KeySymbol);
+    let liar = network.members()[2].node;
+    lose(&mut network, 9);
+    let repaired = network.repair(9);
+    let [proof] = &repaired.evidence[..] else { panic!("{} proofs", repaired.evidence.len()) };
+    assert_eq!(proof.helper, liar);
+    let id = network.id();
+    assert!(proof.convicts(&id));
+    let other = NetworkId([9; 32]);
+    let mut framed = proof.clone();
+    framed.helper = network.members()[4].node;
+    let mut elsewhere = proof.clone();
+    elsewhere.part.slot = slot(2);
+    assert!(!proof.convicts(&other) && !framed.convicts(&id) && !elsewhere.convicts(&id));
+    // An honest answer is no proof.
+    network.at(3).lie = None;
+    lose(&mut network, 9);
+    assert!(network.repair(9).evidence.is_empty());
 }
 
 /// Down to k, with every code whose key code needs no more.
@@ -262,9 +351,11 @@ fn the_newcomer_of_a_reassigned_slot_fills_it() {
 /// House rule: what is in scope of a repair cannot name V, nor read or deal it.
 #[test]
 fn the_repair_modules_import_nothing_that_holds_the_secret() {
-    for source in
-        [include_str!("../src/peer/repair_object.rs"), include_str!("../src/peer/repair_slot.rs")]
-    {
+    for source in [
+        include_str!("../src/peer/repair_object.rs"),
+        include_str!("../src/peer/repair_slot.rs"),
+        include_str!("../src/peer/degraded.rs"),
+    ] {
         for forbidden in ["Secret", "ProvenPart", "read(", "read_robust", "deal", "::*", "seal::"] {
             assert!(!source.contains(forbidden), "{forbidden}");
         }

@@ -114,7 +114,14 @@ fn responses() -> Vec<(&'static str, Response)> {
         last_failure: Some("no".into()),
         ..RepairProgress::default()
     };
-    let status = NodeStatus { version: "0.1.0".into(), objects: 1, bytes: 2, quota: 3, height: 4 };
+    let status = NodeStatus {
+        version: "0.1.0".into(),
+        objects: 1,
+        bytes: 2,
+        quota: 3,
+        height: 4,
+        suspects: None,
+    };
     vec![
         ("refused", Response::Refused(Refusal::new(RefusalKind::Damaged, "it is damaged"))),
         ("stored", Response::Stored(Receipt::sign(&NETWORK, part(), Epoch(0), &key(2)))),

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use kakera_engine::catalogue::{ABOUT_LEN_MAX, Catalogue, Head, Segment};
+use kakera_engine::clinical::{self, ssmix2};
 use kakera_engine::code::CodeParameters;
+use kakera_engine::identity::{Handle, Kept, PublicRecord, open_kit};
 use kakera_engine::keyshare::renewal::{
     Answer, CheckValues, Complaint, DealerPost, DealingRound, DealtRows, Leaves,
 };
@@ -19,8 +22,8 @@ use kakera_engine::names::Slot;
 use kakera_engine::object::{Descriptor, GroupHashes, Manifest, PointerBody};
 use kakera_engine::seal::{VaultFileError, open_vault_file};
 use kakera_engine::wire::{
-    BODY_LEN_MAX, HEADER_LEN_MAX, InventoryPage, Operation, ProvenValue, Remark, Request,
-    RequestError, Response, canonical,
+    BODY_LEN_MAX, HEADER_LEN_MAX, InventoryPage, ListedIdentity, Operation, ProvenValue, Remark,
+    Request, RequestError, Response, canonical,
 };
 use kakera_net::network_file::NetworkFile;
 use minicbor::{Decode, Encode};
@@ -51,6 +54,34 @@ pub(crate) fn response(bytes: &[u8]) -> bool {
 
 pub(crate) fn proven_values(bytes: &[u8]) -> bool {
     decodes::<Vec<ProvenValue>>(bytes, BODY_LEN_MAX)
+}
+
+pub(crate) fn handle(bytes: &[u8]) -> bool {
+    let typed = str::from_utf8(bytes).ok().and_then(|typed| Handle::parse(typed).ok());
+    let again = typed.as_ref().map(|handle| Handle::parse(&handle.to_string()));
+    assert!(again.is_none_or(|again| again.ok() == typed));
+    typed.is_some()
+}
+
+pub(crate) fn identity_record(bytes: &[u8]) -> bool {
+    let record = PublicRecord::from_bytes(bytes);
+    assert!(record.as_ref().map_or(true, |record| record.to_bytes() == bytes));
+    record.is_ok()
+}
+
+pub(crate) fn identity_file(bytes: &[u8]) -> bool {
+    let kept = Kept::from_bytes(bytes);
+    assert!(kept.as_ref().map_or(true, |kept| kept.to_bytes()[..] == *bytes));
+    kept.is_ok()
+}
+
+pub(crate) fn identity_listing(bytes: &[u8]) -> bool {
+    decodes::<Vec<ListedIdentity>>(bytes, BODY_LEN_MAX)
+}
+
+pub(crate) fn recovery_kit(bytes: &[u8]) -> bool {
+    let text = str::from_utf8(bytes).unwrap_or_default();
+    open_kit(&text.lines().collect::<Vec<_>>()).is_ok()
 }
 
 pub(crate) fn inventory_page(bytes: &[u8]) -> bool {
@@ -232,6 +263,32 @@ pub(crate) fn manifest(bytes: &[u8]) -> bool {
     Manifest::decode(bytes).is_ok_and(|manifest| manifest.encode() == bytes)
 }
 
+pub(crate) fn catalogue_segment(bytes: &[u8]) -> bool {
+    let here = samples::catalogue::here();
+    let Ok(segment) = Segment::decode(bytes, &here) else { return false };
+    assert_eq!(segment.encode(&here), bytes);
+    let _ = Catalogue::of([segment]).map(|catalogue| catalogue.list(b"").count());
+    true
+}
+
+pub(crate) fn catalogue_head(bytes: &[u8]) -> bool {
+    let here = samples::catalogue::here();
+    Head::decode(bytes, &here).is_ok_and(|head| head.encode(&here) == bytes)
+}
+
+pub(crate) fn clinical_file(bytes: &[u8]) -> bool {
+    let Some(about) = clinical::classify(bytes) else { return false };
+    let parts = [about.patient, about.date, about.kind];
+    assert!(parts.iter().all(|part| part.len() <= ABOUT_LEN_MAX));
+    true
+}
+
+pub(crate) fn ssmix2_name(bytes: &[u8]) -> bool {
+    let Some(name) = ssmix2::FileName::parse(bytes) else { return false };
+    assert!(bytes.starts_with(name.stem) && bytes.starts_with(name.folder));
+    true
+}
+
 pub(crate) fn pointer_body(bytes: &[u8]) -> bool {
     // Sealed, so that the checks after decoding run too.
     let key = samples::object::pointer_key();
@@ -353,7 +410,7 @@ pub(crate) fn network_file(bytes: &[u8]) -> bool {
 
 pub(crate) fn vault_file(bytes: &[u8]) -> bool {
     // An empty passphrase is refused after the format was checked and before memory is filled.
-    matches!(open_vault_file(bytes, ""), Err(VaultFileError::PassphraseLength))
+    matches!(open_vault_file(bytes, ""), Err(VaultFileError::Passphrase(_)))
 }
 
 pub(crate) fn part_file(bytes: &[u8]) -> bool {

@@ -5,6 +5,9 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 pub(crate) mod agreement;
+pub(crate) mod catalogue;
+pub(crate) mod clinical;
+pub(crate) mod identity;
 pub(crate) mod ledger;
 pub(crate) mod object;
 pub(crate) mod renewal;

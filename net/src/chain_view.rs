@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kakera_engine::code::CodeParameters;
 use kakera_engine::keyshare::KeyParameters;
-use kakera_engine::ledger::{Chain, Node, SignedHeader, Snapshot, State};
+use kakera_engine::ledger::{Chain, Node, SignedHeader, Snapshot, State, Validator};
 use kakera_engine::names::{GroupId, NodeId, Slot};
 use kakera_engine::peer::Member;
 use kakera_engine::policy::LedgerView;
@@ -98,6 +98,11 @@ impl ChainView {
             .or_else(|| self.live(node)?.join.address.parse().ok())
     }
 
+    /// As [`ChainView::address`], of machines that are gone as well: they may come back.
+    pub fn last_address(&self, node: &NodeId) -> Option<SocketAddr> {
+        self.address(node).or_else(|| self.state.node(node)?.join.address.parse().ok())
+    }
+
     fn live(&self, node: &NodeId) -> Option<Node> {
         self.state.node(node).filter(|node| !node.retired)
     }
@@ -114,6 +119,10 @@ impl LedgerView for ChainView {
 
     fn is_validator(&self, node: &NodeId) -> bool {
         self.state.validators().contains(node)
+    }
+
+    fn was_validator(&self, node: &NodeId) -> bool {
+        self.is_validator(node) || self.state.validator(node) != Validator::default()
     }
 
     fn is_enrolled(&self, node: &NodeId) -> bool {

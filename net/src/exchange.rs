@@ -54,6 +54,11 @@ impl Exchange {
         self.identity.node_id()
     }
 
+    /// The network.
+    pub(crate) fn network(&self) -> NetworkId {
+        self.network
+    }
+
     /// The key that it is known by.
     pub(crate) fn signing_key(&self) -> &SigningKey {
         self.identity.signing_key()

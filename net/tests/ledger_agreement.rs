@@ -6,12 +6,8 @@ mod ledger_network;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use kakera_engine::ledger::{
-    Body, Entry, NodeJoin, Roles, StateKey, Upgrade, ValidatorChange, ValidatorSet, ValidatorUpdate,
-};
-use kakera_engine::wire::{Operation, ProvenValue, RefusalKind, Response, canonical};
-use kakera_net::exchange::Exchange;
-use kakera_net::listening;
+use kakera_engine::ledger::{Body, Entry, Upgrade};
+use kakera_engine::wire::{Operation, RefusalKind, Response};
 use kakera_net::validator;
 use ledger_network::*;
 use tokio::task::JoinSet;
@@ -28,15 +24,6 @@ async fn reach(network: &mut Network, numbers: &[u8], height: u64) {
 async fn entry(network: &Network, author: u8, sequence: u64) -> Entry {
     let body = network.pointer(u64::from(author) << 32 | sequence);
     Entry::sign(&network.file.network_id(), identity(author).signing_key(), sequence, body)
-}
-
-/// The sequence number of the validator's next entry, as it says itself.
-async fn next_sequence(exchange: &Exchange, validator: u8) -> u64 {
-    let operation = Operation::Prove(vec![StateKey::Sequence(id(validator))]);
-    let answer = retry(exchange, id(validator), &operation, PATIENCE).await;
-    let proven: Vec<ProvenValue> = canonical::decode(&answer.body, 1 << 20).unwrap();
-    let last = proven[0].value.as_ref();
-    last.map_or(0, |bytes| canonical::decode::<u64>(bytes, 16).unwrap()) + 1
 }
 
 /// The entries of a chain on disk, verified from the genesis on; the process must not run.
@@ -194,26 +181,10 @@ async fn a_validator_without_its_voting_log_follows_and_does_not_vote() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_validator_becomes_four_and_then_another_four() {
     let mut network = Network::new(2).await;
-    let id_of = |numbers: &[u8]| numbers.iter().map(|number| (id(*number), 1)).collect();
     let upgrade = Body::Upgrade(Upgrade { version: 2 });
     network.submit(1, 1, upgrade, PATIENCE).await.unwrap();
     for number in [2, 3, 4, 5] {
-        network.make_validator(number);
-        let address = listening::free_address().unwrap();
-        network.book.0.lock().unwrap().insert(id(number), address);
-        let join = NodeJoin {
-            node: id(number),
-            roles: Roles { storage: false, submitter: true },
-            address: address.to_string(),
-            zone: "north".into(),
-            operator: id(OPERATOR),
-            quota_bytes: 0,
-            generation: 1,
-        };
-        let sequence = 3 + u64::from(number) - 2;
-        network.submit(OPERATOR, sequence, Body::NodeJoin(join), PATIENCE).await.unwrap();
-        let update = ValidatorUpdate { address: address.to_string(), anchor: None };
-        network.submit(number, 1, Body::ValidatorUpdate(update), PATIENCE).await.unwrap();
+        network.enrol_validator(number, 3 + u64::from(number) - 2).await;
     }
     let begin = Instant::now();
     let mut set: Vec<u8> = vec![1];
@@ -223,34 +194,7 @@ async fn one_validator_becomes_four_and_then_another_four() {
                 network.start_validator(*number);
             }
         }
-        let from: ValidatorSet = id_of(&set);
-        let change = ValidatorChange { validators: id_of(&next), from: Some(from.hash()) };
-        // More than two thirds of the old set vote for it.
-        let mut votes = JoinSet::new();
-        for author in set.iter().copied().take(set.len() * 2 / 3 + 1) {
-            let (network_id, exchange) = (network.file.network_id(), network.exchange(author));
-            let body = Body::ValidatorChange(change.clone());
-            votes.spawn(async move {
-                // It registers its beacon's anchors under the same key.
-                loop {
-                    let sequence = next_sequence(&exchange, author).await;
-                    let key = identity(author);
-                    let vote = Entry::sign(&network_id, key.signing_key(), sequence, body.clone());
-                    match submit(&exchange, author, vote, PATIENCE).await {
-                        Ok(place) => return place,
-                        Err(refusal) => {
-                            assert!(
-                                refusal.message.contains("sequence number"),
-                                "{}",
-                                refusal.message
-                            );
-                        }
-                    }
-                }
-            });
-        }
-        let heights = votes.join_all().await;
-        let changed = heights.iter().map(|(height, _)| *height).max().unwrap();
+        let changed = network.change_validators(&set, &next).await;
         reach(&mut network, &next, changed).await;
         set = next;
     }

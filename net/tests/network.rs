@@ -6,13 +6,14 @@ mod support;
 use std::path::Path;
 use std::sync::Arc;
 
+use kakera_engine::catalogue::{RecordName, Stored};
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::names::{GroupId, NodeId, Slot};
 use kakera_engine::seal::VaultRoot;
 use kakera_engine::wire::RepairProgress;
 use kakera_net::client::{Client, ClientError, ErrorKind};
-use kakera_net::vault::{NoProgress, Source, Vault};
+use kakera_net::vault::{Edit, NoProgress, Source, Vault};
 use support::{Network, eventually};
 use zeroize::Zeroizing;
 
@@ -38,7 +39,7 @@ fn sources(folder: &Path, files: &[(&str, Vec<u8>)]) -> Vec<Source> {
         .map(|(number, (name, content))| {
             let path = folder.join(format!("source-{number}"));
             std::fs::write(&path, content).unwrap();
-            Source { name: (*name).to_owned(), path }
+            Source::new(record_name(name), path)
         })
         .collect()
 }
@@ -47,10 +48,23 @@ async fn open(client: Arc<Client>) -> Vault {
     Vault::open(client, VaultRoot::from_bytes(Zeroizing::new(ROOT))).await.unwrap()
 }
 
-async fn read(vault: &Vault, name: &str) -> Vec<u8> {
+fn record_name(name: &str) -> RecordName {
+    RecordName::new(name).unwrap()
+}
+
+fn newest<'a>(vault: &'a Vault, name: &str) -> &'a Stored {
+    let record = vault.record(&record_name(name)).unwrap();
+    record.stored(record.newest()).unwrap()
+}
+
+async fn read_stored(vault: &Vault, stored: &Stored) -> Vec<u8> {
     let mut output = Vec::new();
-    vault.get(name, None, &mut output, &NoProgress).await.unwrap();
+    vault.get(stored, None, &mut output, &NoProgress).await.unwrap();
     output
+}
+
+async fn read(vault: &Vault, name: &str) -> Vec<u8> {
+    read_stored(vault, newest(vault, name)).await
 }
 
 async fn repair(network: &Network, holder: NodeId, slot: Slot) -> RepairProgress {
@@ -107,17 +121,18 @@ async fn records_survive_the_machines_they_were_put_on() {
     }
     let reader = Arc::new(network.client().await);
     let vault = open(Arc::clone(&reader)).await;
-    assert_eq!(vault.list("charts/").count(), 2);
+    assert_eq!(vault.catalogue().list(b"charts/").count(), 2);
     for (name, content) in &files {
         assert!(read(&vault, name).await == *content, "{name} differs");
     }
     let mut part = Vec::new();
-    vault.get("scan.dcm", Some(5_000_000..5_000_100), &mut part, &NoProgress).await.unwrap();
+    let scan = newest(&vault, "scan.dcm");
+    vault.get(scan, Some(5_000_000..5_000_100), &mut part, &NoProgress).await.unwrap();
     assert_eq!(part, files[3].1[5_000_000..5_000_100]);
 
     // One more, and nothing can be read: the error says how many are missing.
     network.nodes[4].kill();
-    let error = vault.get("scan.dcm", None, &mut Vec::new(), &NoProgress).await.unwrap_err();
+    let error = vault.get(scan, None, &mut Vec::new(), &NoProgress).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BelowThreshold, "{error}");
     assert!(error.to_string().contains("2 of the 3 holders needed"), "{error}");
 }
@@ -135,8 +150,8 @@ async fn a_put_below_its_quorum_changes_nothing() {
     let files = sources(network.folder.path(), &[("a", bytes(100, 1))]);
     let error = vault.put(files, Arc::new(NoProgress)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BelowThreshold, "{error}");
-    assert_eq!(vault.list("").count(), 0);
-    assert_eq!(open(client).await.list("").count(), 0);
+    assert_eq!(vault.catalogue().list(b"").count(), 0);
+    assert_eq!(open(client).await.catalogue().list(b"").count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -151,9 +166,85 @@ async fn a_later_put_of_a_name_is_its_next_version() {
         vault.put(files, Arc::new(NoProgress)).await.unwrap();
     }
     let reopened = open(client).await;
-    assert_eq!(reopened.record("chart").unwrap().entry.version, 6);
-    assert_eq!(read(&reopened, "chart").await, bytes(100, 6));
-    assert_eq!(reopened.record("other").unwrap_err().kind(), ErrorKind::NotFound);
+    let record = reopened.record(&record_name("chart")).unwrap();
+    assert_eq!(record.newest().number, 6);
+    for version in record.versions() {
+        let stored = record.stored(version).unwrap();
+        assert_eq!(read_stored(&reopened, stored).await, bytes(100, version.number));
+    }
+    assert_eq!(reopened.record(&record_name("other")).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_are_renamed_deleted_and_restored_without_being_stored_again() {
+    let (code, key) = mbr();
+    let network = Network::start(code, key).await;
+    network.group().await;
+    let client = Arc::new(network.client().await);
+    let mut vault = open(Arc::clone(&client)).await;
+    let progress = || Arc::new(NoProgress);
+    let scan = bytes(3 << 20, 1);
+    vault.put(sources(network.folder.path(), &[("scan", scan.clone())]), progress()).await.unwrap();
+    let record = vault.record(&record_name("scan")).unwrap().id();
+    let rename = Edit::Repeat { record, number: 1, name: record_name("2026/scan") };
+    let renamed = vault.edit(vec![rename], progress()).await.unwrap();
+    assert!(renamed.stored_bytes < 100_000, "{renamed:?}");
+    vault.edit(vec![Edit::Delete { record }], progress()).await.unwrap();
+    let mut vault = open(Arc::clone(&client)).await;
+    let gone = vault.record(&record_name("2026/scan")).unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::NotFound);
+    let restore = Edit::Repeat { record, number: 2, name: record_name("2026/scan") };
+    vault.edit(vec![restore], progress()).await.unwrap();
+    let vault = open(client).await;
+    assert_eq!(read(&vault, "2026/scan").await, scan);
+    assert_eq!(vault.record(&record_name("2026/scan")).unwrap().newest().number, 4);
+    assert!(vault.record(&record_name("scan")).is_err());
+}
+
+/// Two machines open the vault, and both write before they look again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_two_machines_write_at_once_is_all_there_in_the_order_of_the_ledger() {
+    let (code, key) = mbr();
+    let network = Network::start(code, key).await;
+    network.group().await;
+    let (left, right) = (Arc::new(network.client().await), Arc::new(network.client().await));
+    let mut left = open(left).await;
+    let mut right = open(right).await;
+    let folders = [network.folder.path().join("l"), network.folder.path().join("r")];
+    for folder in &folders {
+        std::fs::create_dir(folder).unwrap();
+    }
+    for round in 0..4 {
+        let of = |seed: u64| vec![("chart", bytes(100, seed)), ("other", bytes(50, seed))];
+        let of_left = sources(&folders[0], &of(2 * round));
+        let of_right = sources(&folders[1], &of(2 * round + 1));
+        let (first, second) = tokio::join!(
+            left.put(of_left, Arc::new(NoProgress)),
+            right.put(of_right, Arc::new(NoProgress))
+        );
+        assert_ne!(first.unwrap().height, second.unwrap().height);
+    }
+    let vault = open(Arc::new(network.client().await)).await;
+    for name in ["chart", "other"] {
+        let record = vault.record(&record_name(name)).unwrap();
+        assert_eq!(record.versions().len(), 8);
+        assert!(record.versions().is_sorted_by(|earlier, later| earlier.put < later.put));
+        let len = if name == "chart" { 100 } else { 50 };
+        let mut contents = Vec::new();
+        for version in record.versions() {
+            contents.push(read_stored(&vault, record.stored(version).unwrap()).await);
+        }
+        contents.sort();
+        let mut expected: Vec<_> = (0..8).map(|seed| bytes(len, seed)).collect();
+        expected.sort();
+        assert!(contents == expected);
+    }
+    // What was decided on an older state and says nothing new is refused.
+    let record = right.record(&record_name("chart")).unwrap().id();
+    left.refresh().await.unwrap();
+    left.put(sources(&folders[0], &[("chart", bytes(9, 9))]), Arc::new(NoProgress)).await.unwrap();
+    let refused = right.edit(vec![Edit::Delete { record }], Arc::new(NoProgress)).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unavailable);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

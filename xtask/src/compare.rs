@@ -1,5 +1,9 @@
 //! `compare`: codes, key sharing and sealing beside their rivals and a copy, in one run.
 //!
+//! A goal is a number of times a rival's speed. Where a rival is itself close to what the machine can
+//! load and store, as with few parities, that many times its speed is more than any code can reach:
+//! then what counts is how close ours comes to the limit (`report::Verdict`).
+//!
 //! The rivals are dependencies of `kakera-benches` only, which measures and answers as JSON.
 
 use std::process::{Command, Stdio};
@@ -55,6 +59,9 @@ fn add(report: &mut Report, outcome: &Value, short: bool) -> Option<()> {
         .paired_ratio(number("times_better")?);
     if unit.ends_with("per_second") {
         figure.more_is_better();
+    }
+    if let Some(limit) = number("limit") {
+        figure.limit(limit);
     }
     if let Some(times) = number("goal").filter(|_| !short) {
         figure.goal(Goal::TimesBetter(times));

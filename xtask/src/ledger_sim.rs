@@ -64,6 +64,7 @@ struct Sum {
     heights: u64,
     acknowledged: usize,
     later_rounds: usize,
+    wanted: usize,
     expelled: usize,
     repeated: usize,
     last_trace: [u8; 32],
@@ -79,6 +80,7 @@ impl Sum {
         self.heights += outcome.height;
         self.acknowledged += outcome.acknowledged;
         self.later_rounds += outcome.later_rounds;
+        self.wanted += outcome.wanted;
         self.expelled += usize::from(outcome.expelled);
         self.last_trace = outcome.trace;
         Ok(())
@@ -90,6 +92,7 @@ impl Sum {
         report.count("seeds_run_twice_alike", self.repeated);
         report.count("blocks", self.heights as usize);
         report.count("blocks_of_later_rounds", self.later_rounds).goal(Goal::AtLeast(1.0));
+        report.count("blocks_asked_for_whole", self.wanted).goal(Goal::AtLeast(1.0));
         report.count("entries_acknowledged", self.acknowledged).goal(Goal::AtLeast(1.0));
         report.count("traitors_expelled", self.expelled).goal(Goal::AtLeast(1.0));
         for fault in Fault::ALL {

@@ -10,16 +10,19 @@ mod crash;
 mod entries;
 mod footprint;
 mod fuzz;
+mod import;
 mod instructions;
 mod ledger_crash;
 mod ledger_load;
 mod ledger_sim;
 mod ledger_start;
+mod network_sim;
 mod papers;
 mod process;
 mod product;
 mod records;
 mod report;
+mod restore;
 mod samples;
 mod sim_coverage;
 mod sim_speed;
@@ -53,6 +56,8 @@ enum Command {
     Footprint(footprint::Options),
     /// Run libFuzzer on every decoder
     Fuzz(fuzz::Options),
+    /// Import a storage of small files: time, bytes on disks and ledger; kill the client; edit at once
+    Import(import::Options),
     /// Instructions of the coding kernels, against recorded counts
     Instructions(instructions::Options),
     /// Kill, pause and miss validators, and cut their power; nothing acknowledged may be lost
@@ -63,9 +68,13 @@ enum Command {
     LedgerSim(ledger_sim::Options),
     /// Time a machine takes to have its kept chain in memory, with and without a checkpoint
     LedgerStart(ledger_start::Options),
+    /// Storage nodes on virtual time that die, sleep, lie and rot; nobody helps and nothing is lost
+    NetworkSim(network_sim::Options),
     /// Run a published experiment again, beside its published figures
     #[command(subcommand)]
     Papers(papers::Paper),
+    /// Replace a third of the nodes, then restore everything on a fresh machine; search every node
+    Restore(restore::Options),
     /// Whether the simulator's intervals hold the exact answer as often as they say
     SimCoverage(sim_coverage::Options),
     /// CPU seconds of the simulator on scenarios of known size
@@ -84,12 +93,15 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Crash(options) => crash::run(&options),
         Command::Footprint(options) => footprint::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Import(options) => import::run(&options),
         Command::Instructions(options) => instructions::run(&options),
         Command::LedgerCrash(options) => ledger_crash::run(&options),
         Command::LedgerLoad(options) => ledger_load::run(&options),
         Command::LedgerSim(options) => ledger_sim::run(&options),
         Command::LedgerStart(options) => ledger_start::run(&options),
+        Command::NetworkSim(options) => network_sim::run(&options),
         Command::Papers(paper) => papers::run(&paper),
+        Command::Restore(options) => restore::run(&options),
         Command::SimCoverage(options) => sim_coverage::run(&options),
         Command::SimSpeed(options) => sim_speed::run(&options),
         Command::Upgrade(options) => upgrade::run(&options),

@@ -144,7 +144,7 @@ impl LocalNetwork {
 
     /// Makes the client's vault, at the lowest cost of a passphrase.
     pub(crate) fn create_vault(&self) -> Result<()> {
-        self.run(&["vault", "create", "--profile", "small"]).map(drop)
+        self.run(&["vault", "create", "--file", "--profile", "small"]).map(drop)
     }
 
     /// From now on, commands and the machines that they start are of another program.

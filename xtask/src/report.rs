@@ -22,6 +22,8 @@ pub(crate) struct Figure {
     more_is_better: bool,
     paired_ratio: Option<f64>,
     goal: Option<Goal>,
+    /// A rate that was measured beside it and cannot be exceeded by much.
+    limit: Option<f64>,
 }
 
 /// What a figure should be.
@@ -34,6 +36,24 @@ pub(crate) enum Goal {
     /// So many times better than the peer.
     TimesBetter(f64),
 }
+
+/// Whether a figure is as it should be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Verdict {
+    /// It is.
+    Met,
+    /// It is not, or it cannot be computed.
+    Missed,
+    /// The goal is more than this limit allows, and the figure is at the limit.
+    ///
+    /// The peer's speed may be such a share of the limit that so many times its speed lies beyond it.
+    /// No code reaches that goal, so missing it says nothing about ours; being slower than the limit
+    /// allows does, and is [`Missed`](Self::Missed).
+    AboveTheLimit(f64),
+}
+
+/// The share of a limit from which on a figure counts as being at it: limits are measured, too.
+const AT_THE_LIMIT: f64 = 0.95;
 
 impl Report {
     /// An empty report.
@@ -55,6 +75,7 @@ impl Report {
             more_is_better: false,
             paired_ratio: None,
             goal: None,
+            limit: None,
         };
         self.figures.push_mut(figure)
     }
@@ -66,30 +87,40 @@ impl Report {
 
     /// The names of the figures that miss their goals.
     pub(crate) fn goals_missed(&self) -> Vec<&str> {
-        let missed = self.figures.iter().filter(|figure| figure.is_met() == Some(false));
-        missed.map(|figure| figure.name.as_str()).collect()
+        let missed = |figure: &&Figure| figure.verdict() == Some(Verdict::Missed);
+        self.figures.iter().filter(missed).map(|figure| figure.name.as_str()).collect()
     }
 
     /// One JSON object: the figures by name, the peer's under its own name, ratios that were
-    /// measured in pairs under `times_better`.
+    /// measured in pairs under `times_better`, and the limits that goals lie beyond under
+    /// `above_the_limit`.
     pub(crate) fn to_json(&self) -> Value {
         let figures = self.figures.iter().map(|figure| (figure.name.clone(), json!(figure.value)));
         let mut object = Map::from_iter(figures);
         object.insert("command".into(), json!(self.command));
         object.insert("goals_missed".into(), json!(self.goals_missed()));
         if let Some(peer) = self.peer {
-            let theirs = |figure: &Figure| Some((figure.name.clone(), json!(figure.peer?)));
-            object.insert(
-                peer.into(),
-                Value::Object(self.figures.iter().filter_map(theirs).collect()),
-            );
+            object.insert(peer.into(), Value::Object(self.by_name(|figure| figure.peer)));
         }
-        let ratio = |figure: &Figure| Some((figure.name.clone(), json!(figure.paired_ratio?)));
-        let ratios: Map<String, Value> = self.figures.iter().filter_map(ratio).collect();
-        if !ratios.is_empty() {
-            object.insert("times_better".into(), Value::Object(ratios));
+        let above = |figure: &Figure| match figure.verdict() {
+            Some(Verdict::AboveTheLimit(limit)) => Some(limit),
+            _ => None,
+        };
+        for (key, part) in [
+            ("times_better", self.by_name(|figure| figure.paired_ratio)),
+            ("above_the_limit", self.by_name(above)),
+        ] {
+            if !part.is_empty() {
+                object.insert(key.into(), Value::Object(part));
+            }
         }
         Value::Object(object)
+    }
+
+    /// Something of every figure that has it.
+    fn by_name(&self, part: impl Fn(&Figure) -> Option<f64>) -> Map<String, Value> {
+        let part = |figure: &Figure| Some((figure.name.clone(), json!(part(figure)?)));
+        self.figures.iter().filter_map(part).collect()
     }
 }
 
@@ -119,6 +150,12 @@ impl Figure {
         self
     }
 
+    /// Sets the limit of a rate, measured beside it in the same unit.
+    pub(crate) fn limit(&mut self, value: f64) -> &mut Self {
+        self.limit = Some(value);
+        self
+    }
+
     /// How many times better than the peer.
     fn times_better(&self) -> Option<f64> {
         if self.paired_ratio.is_some() {
@@ -128,13 +165,25 @@ impl Figure {
         Some(if self.more_is_better { times_less.recip() } else { times_less })
     }
 
-    /// `None` without a goal; what cannot be computed is missed.
-    fn is_met(&self) -> Option<bool> {
-        Some(match self.goal? {
-            Goal::AtMost(limit) => self.value <= limit,
-            Goal::AtLeast(limit) => self.value >= limit,
+    /// `None` without a goal.
+    fn verdict(&self) -> Option<Verdict> {
+        let is_met = match self.goal? {
+            Goal::AtMost(most) => self.value <= most,
+            Goal::AtLeast(least) => self.value >= least,
             Goal::TimesBetter(times) => self.times_better().is_some_and(|ratio| ratio >= times),
+        };
+        Some(match self.limit {
+            _ if is_met => Verdict::Met,
+            Some(limit) if self.is_at_limit_below_goal(limit) => Verdict::AboveTheLimit(limit),
+            _ => Verdict::Missed,
         })
+    }
+
+    fn is_at_limit_below_goal(&self, limit: f64) -> bool {
+        let (Some(Goal::TimesBetter(times)), Some(peer)) = (self.goal, self.peer) else {
+            return false;
+        };
+        self.more_is_better && times * peer > limit && self.value >= AT_THE_LIMIT * limit
     }
 }
 
@@ -148,18 +197,14 @@ impl fmt::Display for Report {
         }
         rows.extend(self.figures.iter().map(|figure| {
             let optional = |value: Option<f64>| value.map(rounded).unwrap_or_default();
-            let verdict = match figure.is_met() {
-                None => "",
-                Some(true) => "  ok",
-                Some(false) => "  MISSED",
-            };
             let goal = figure.goal.map(|goal| goal.to_string()).unwrap_or_default();
+            let verdict = figure.verdict().map(|verdict| format!("  {verdict}"));
             [
                 figure.name.clone(),
                 rounded(figure.value),
                 optional(figure.peer),
                 optional(figure.times_better()),
-                goal + verdict,
+                goal + &verdict.unwrap_or_default(),
             ]
         }));
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
@@ -181,6 +226,18 @@ impl fmt::Display for Goal {
             Self::AtMost(limit) => write!(formatter, "≤ {}", rounded(*limit)),
             Self::AtLeast(limit) => write!(formatter, "≥ {}", rounded(*limit)),
             Self::TimesBetter(times) => write!(formatter, "≥ {} × better", rounded(*times)),
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Met => formatter.write_str("ok"),
+            Self::Missed => formatter.write_str("MISSED"),
+            Self::AboveTheLimit(limit) => {
+                write!(formatter, "above the limit of {}", rounded(*limit))
+            }
         }
     }
 }
@@ -231,6 +288,35 @@ mod tests {
         figure.paired_ratio(2.5).goal(Goal::TimesBetter(2.0));
         assert!(report.goals_missed().is_empty());
         assert_eq!(report.to_json()["times_better"], json!({ "gb_per_second": 2.5 }));
+    }
+
+    #[test]
+    fn a_goal_above_the_limit_is_missed_only_below_the_limit() {
+        let verdict = |ours: f64, peer: f64, limit: Option<f64>| {
+            let mut report = Report::beside("example", "peer");
+            let figure = report.add("gb_per_second", ours).peer(peer).more_is_better();
+            figure.goal(Goal::TimesBetter(4.0)).limit = limit;
+            figure.verdict()
+        };
+        // Four times 19 is more than 72.8.
+        assert_eq!(verdict(70.0, 19.0, Some(72.8)), Some(Verdict::AboveTheLimit(72.8)));
+        assert_eq!(verdict(0.8 * 72.8, 19.0, Some(72.8)), Some(Verdict::Missed));
+        assert_eq!(verdict(77.0, 19.0, Some(72.8)), Some(Verdict::Met));
+        assert_eq!(verdict(70.0, 19.0, None), Some(Verdict::Missed));
+        // Four times 18 is not.
+        assert_eq!(verdict(70.0, 18.0, Some(72.8)), Some(Verdict::Missed));
+        assert_eq!(verdict(72.5, 18.0, Some(72.8)), Some(Verdict::Met));
+        assert_eq!(verdict(f64::NAN, 19.0, Some(72.8)), Some(Verdict::Missed));
+    }
+
+    #[test]
+    fn a_goal_above_the_limit_has_its_own_word() {
+        let mut report = Report::beside("example", "peer");
+        let figure = report.add("gb_per_second", 70.0).peer(19.0).more_is_better();
+        figure.goal(Goal::TimesBetter(4.0)).limit(72.8);
+        assert!(report.goals_missed().is_empty());
+        assert_eq!(report.to_json()["above_the_limit"], json!({ "gb_per_second": 72.8 }));
+        assert!(report.to_string().contains("≥ 4 × better  above the limit of 72.8"), "{report}");
     }
 
     #[test]

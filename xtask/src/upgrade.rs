@@ -1,8 +1,8 @@
 //! `upgrade`: a network of the last release's program goes over to this one's, machine by machine
 //! and under load, and nothing is lost.
 //!
-//! Every machine opens the folder that the old program wrote. Clients of both programs put and get
-//! all the while.
+//! Every machine opens the folder that the old program wrote. Clients of the old program put and of
+//! both get all the while; at last the owner goes over, too, and the vault gets its catalogue.
 
 mod load;
 mod pinned;
@@ -114,6 +114,14 @@ fn activate(
     check_records(new, "activated", network.scratch(), &outcome, report)?;
     let verified = new.run(&["ledger", "verify"])?;
     report.add("activated_verifies_blocks", total(&verified, "height")).goal(Goal::AtLeast(1.0));
+    // What the old program says of a vault with a catalogue.
+    let output = old.command(&["ls"]).output()?;
+    eprintln!(
+        "upgrade: the old program on a catalogue: {}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    let refused = f64::from(output.status.code().unwrap_or_default());
+    report.add("old_program_on_catalogue_exit_code", refused).goal(Goal::AtLeast(1.0));
     // What the old program says of a chain under rules that it does not know.
     let output = old.command(&["ledger", "verify"]).output()?;
     eprintln!(

@@ -55,6 +55,7 @@ fn main() -> anyhow::Result<()> {
                 "theirs": outcome.theirs,
                 "times_better": outcome.times_better,
                 "goal": outcome.goal,
+                "limit": outcome.limit,
             }));
         }
     }

@@ -165,7 +165,7 @@ impl Tour {
             codes.key.k(),
         ));
         let operator = self.network.up().await?;
-        let (vault, _) = owner.run(&["vault", "create", "--profile", "small"]).await?;
+        let (vault, _) = owner.run(&["vault", "create", "--file", "--profile", "small"]).await?;
         self.network.enrol_client(&operator, client_id(&vault)?).await?;
         Ok(operator)
     }

@@ -239,6 +239,11 @@ fn describe(body: &Body) -> (&'static str, String) {
             let guilty = proof.guilty().map(|node| node.to_string());
             ("equivocation", guilty.unwrap_or_default())
         }
+        Body::SlotFilled(filled) => {
+            ("slot filled", format!("slot {} of group {}", filled.slot, filled.group))
+        }
+        Body::WrongSymbol(proof) => ("wrong symbol", proof.helper.to_string()),
+        Body::NodeDrain(drain) => ("node drain", drain.node.to_string()),
         Body::Unknown(unknown) => ("unknown", format!("kind {}", unknown.kind())),
     }
 }

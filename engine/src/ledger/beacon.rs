@@ -23,7 +23,7 @@ pub const BEACON_LINKS: u32 = 1 << 16;
 /// none is chosen for what it leads to.
 pub const ANCHOR_DELAY_BLOCKS: u64 = 64;
 /// Links between two that are kept.
-const STRIDE: u32 = 256;
+const STRIDE: u32 = 64;
 
 /// The proposer's contribution to the beacon of a block, a byte string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,8 +119,8 @@ impl fmt::Debug for Anchor {
 
 /// A validator's own chain, computed from its key: there is nothing else to keep or to lose.
 ///
-/// Links are counted from the far end; every 256th is in memory, 8 KiB, so that finding one costs
-/// at most 256 hashes. Making the chain costs [`BEACON_LINKS`].
+/// Links are counted from the far end; every 64th is in memory, 32 KiB, so that finding one costs
+/// at most 64 hashes. Making the chain costs [`BEACON_LINKS`].
 pub struct BeaconChain {
     kept: Zeroizing<Vec<Digest32>>,
     anchor: Anchor,

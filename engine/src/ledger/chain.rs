@@ -111,6 +111,11 @@ impl CheckedBlock {
     pub fn state(&self) -> &State {
         &self.state
     }
+
+    /// The leaves of its entries, in their order.
+    pub(crate) fn leaves(&self) -> &[Digest32] {
+        &self.leaves
+    }
 }
 
 impl Chain {
@@ -273,7 +278,7 @@ impl Chain {
     /// Appends a block. `now`, if there is a clock, bounds its time. On an error nothing changes.
     pub fn apply(&mut self, block: &CertifiedBlock, now: Option<u64>) -> Result<(), BlockError> {
         let checked = self.check_certified(block, now)?;
-        self.append(checked, block.certificate.clone());
+        self.append_certified(checked, block.certificate.clone());
         Ok(())
     }
 
@@ -289,31 +294,31 @@ impl Chain {
     }
 
     /// Checks all of the next block but its certificate. `now` bounds its time as above; `verified`
-    /// says of an [`Entry::id`](super::Entry::id) that this machine made a [`VerifiedEntry`] of it
-    /// before.
+    /// says of an entry that this machine made a [`VerifiedEntry`] of it before.
     pub fn check(
         &self,
         block: &Block,
         now: Option<u64>,
-        verified: &impl Fn(&Digest32) -> bool,
+        verified: &impl Fn(&Entry) -> bool,
     ) -> Result<CheckedBlock, BlockError> {
         self.check_frame(block, now)?;
-        self.execute_block(block, |bytes| verified(&Entry::id_of(bytes)))
+        self.execute_block(block, verified)
     }
 
     /// The next block from all that its header does not follow from, checked but for its
-    /// certificate.
+    /// certificate. `verified` as in [`Chain::check`].
     pub(super) fn complete(
         &self,
         terms: Terms,
         reveal: Reveal,
         entries: Vec<SaltedEntry>,
         now: Option<u64>,
+        verified: impl Fn(&Entry) -> bool,
     ) -> Result<(Block, CheckedBlock), BlockError> {
         self.check_version()?;
         check_time(terms.time, self.head.header.time, now)?;
         self.check_proposer(&terms.proposer)?;
-        let checked = self.execute(terms, &reveal, &entries, None, |_| false)?;
+        let checked = self.execute(terms, &reveal, &entries, None, verified)?;
         let block = Block { header: checked.header.clone(), reveal, entries };
         check_size(&block)?;
         Ok((block, checked))
@@ -327,11 +332,12 @@ impl Chain {
     ) -> Result<(), BlockError> {
         self.check_link(&checked.header)?;
         self.check_certificate(&checked.header, &certificate)?;
-        self.append(checked, certificate);
+        self.append_certified(checked, certificate);
         Ok(())
     }
 
-    fn append(&mut self, checked: CheckedBlock, certificate: Certificate) {
+    /// Appends a block that was checked against this head and is known to be certified.
+    pub(crate) fn append_certified(&mut self, checked: CheckedBlock, certificate: Certificate) {
         let CheckedBlock { header, state, leaves } = checked;
         leaves.into_iter().for_each(|leaf| self.log.append(leaf));
         self.state = state;
@@ -375,7 +381,7 @@ impl Chain {
         }
     }
 
-    fn check_certificate(
+    pub(super) fn check_certificate(
         &self,
         header: &Header,
         certificate: &Certificate,
@@ -404,7 +410,7 @@ impl Chain {
     fn execute_block(
         &self,
         Block { header, reveal, entries }: &Block,
-        verified: impl Fn(&[u8]) -> bool,
+        verified: impl Fn(&Entry) -> bool,
     ) -> Result<CheckedBlock, BlockError> {
         let terms = Terms { time: header.time, proposer: header.proposer };
         self.execute(terms, reveal, entries, Some(header), verified)
@@ -417,7 +423,7 @@ impl Chain {
         reveal: &Reveal,
         entries: &[SaltedEntry],
         claimed: Option<&Header>,
-        verified: impl Fn(&[u8]) -> bool,
+        verified: impl Fn(&Entry) -> bool,
     ) -> Result<CheckedBlock, BlockError> {
         if !self.is_revealed(reveal, &proposer) {
             return Err(BlockError::Reveal);
@@ -433,7 +439,7 @@ impl Chain {
         let mut state = self.begin_block(&start, reveal);
         for (index, (salted, bytes)) in entries.iter().zip(&encoded).enumerate() {
             state
-                .apply_unless_refused(&salted.entry, bytes.len(), verified(bytes))
+                .apply_unless_refused(&salted.entry, bytes.len(), verified(&salted.entry))
                 .map_err(|error| BlockError::Entry { index, error })?;
         }
         let header = self.successor(&state, &leaves, start);

@@ -58,11 +58,27 @@ impl SentBlock {
         chain: &mut Chain,
         now: Option<u64>,
     ) -> Result<CertifiedBlock, BlockError> {
+        let (block, checked) = self.check(chain, now)?;
+        chain.append_certified(checked, block.certificate.clone());
+        Ok(block)
+    }
+
+    /// Checks all of the block after the head of `chain`: as it is to be stored, and for
+    /// [`Chain::commit`].
+    pub fn check(
+        self,
+        chain: &Chain,
+        now: Option<u64>,
+    ) -> Result<(CertifiedBlock, CheckedBlock), BlockError> {
         match self {
-            Self::Whole(block) => chain.apply(&block, now).map(|()| *block),
+            Self::Whole(block) => {
+                let checked = chain.check_certified(&block, now)?;
+                Ok((*block, checked))
+            }
             Self::Compact(compact) => {
                 let (block, checked) = compact.restore(chain, now)?;
-                chain.commit(checked, block.certificate.clone()).map(|()| block)
+                chain.check_certificate(&block.block.header, &block.certificate)?;
+                Ok((block, checked))
             }
         }
     }
@@ -139,7 +155,7 @@ impl CompactBlock {
         let certificate = self.certificate(validators)?;
         let proposer = validators.0.keys().nth(self.proposer.into());
         let terms = Terms { time: self.time, proposer: *proposer.ok_or(BlockError::Numbers)? };
-        let (block, checked) = chain.complete(terms, self.reveal, self.entries, now)?;
+        let (block, checked) = chain.complete(terms, self.reveal, self.entries, now, |_| false)?;
         Ok((CertifiedBlock { block, certificate }, checked))
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::log::Digest32;
 use super::registry::{Group, Holder, Node, PendingDraw, StateKey, Vacated};
-use super::state::State;
+use super::state::{CARE, State};
 use crate::hash::hash;
 use crate::names::{NodeId, Slot};
 use crate::policy::placement::{Candidate, Draw, Seats, draw, operator_slots_max};
@@ -45,7 +45,8 @@ impl State {
         let Some(drawn) = self.draw(pending, &group, beacon, storage) else { return false };
         group.operator_bound_kept = drawn.operator_bound_kept;
         let since = self.height;
-        let newcomers = drawn.nodes.iter().map(|node| Holder { node: *node, since });
+        let filling = (self.version() >= CARE && pending.slot.is_some()).then_some(true);
+        let newcomers = drawn.nodes.iter().map(|node| Holder { node: *node, since, filling });
         match pending.slot {
             None => group.holders = newcomers.collect(),
             Some(slot) => {

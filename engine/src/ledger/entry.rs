@@ -5,11 +5,10 @@ use minicbor::{Decode, Encode};
 
 use super::ballot::{NodeLost, RetentionFloor, Upgrade, ValidatorChange, ValidatorUpdate};
 use super::equivocation::Equivocation;
-use super::log::Digest32;
+use super::evidence::WrongSymbol;
 use super::pointer::{Pointer, PointerRetire};
 use super::suite::Suite;
 use crate::code::CodeParameters;
-use crate::hash::hash;
 use crate::keyshare::KeyParameters;
 use crate::names::{Epoch, GroupId, NetworkId, NodeId, Slot};
 use crate::signature::{Signature, node_id};
@@ -74,16 +73,6 @@ impl Entry {
         signature.verifies(&author.0, "entry", &[network.as_bytes(), &unsigned])
     }
 
-    /// Names the entry: `H("entry id"; entry)`.
-    pub fn id(&self) -> Digest32 {
-        Self::id_of(&self.to_bytes())
-    }
-
-    /// [`Entry::id`] of the canonical bytes.
-    pub(super) fn id_of(bytes: &[u8]) -> Digest32 {
-        hash("entry id", &[bytes])
-    }
-
     /// The canonical bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         canonical::encode(self)
@@ -129,6 +118,12 @@ pub enum Body {
     NodeLost(NodeLost),
     /// Proof that a validator said two things in one place.
     Equivocation(Equivocation),
+    /// A holder's word that its slot is whole again.
+    SlotFilled(SlotFilled),
+    /// Proof that a helper lied.
+    WrongSymbol(WrongSymbol),
+    /// A machine leaves in order: its slots go to others first.
+    NodeDrain(NodeDrain),
     /// A kind of a later version: kept and skipped.
     Unknown(UnknownBody),
 }
@@ -238,6 +233,31 @@ pub struct SlotReassign {
     pub slot: Slot,
 }
 
+/// The slot's holder has rebuilt all that it should hold. By itself; counts from version 3 of the
+/// rules on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SlotFilled {
+    /// The group.
+    #[n(0)]
+    pub group: GroupId,
+    /// The slot.
+    #[n(1)]
+    pub slot: Slot,
+    /// The height at which it was drawn: the word of an earlier tenure is void.
+    #[n(2)]
+    pub since: u64,
+}
+
+/// A machine that is to leave takes no new slots, and draws are asked for those that it has, in the
+/// groups that bear a voluntary move now; said again, for more of them. By itself, its operator or a
+/// validator; counts from version 3 of the rules on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct NodeDrain {
+    /// The machine.
+    #[n(0)]
+    pub node: NodeId,
+}
+
 /// The key shares of a group were refreshed. By a validator.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct EpochAdvance {
@@ -344,6 +364,9 @@ kinds! {
     13 => RetentionFloor,
     14 => NodeLost,
     15 => Equivocation,
+    28 => SlotFilled,
+    29 => WrongSymbol,
+    30 => NodeDrain,
 }
 
 impl<C> Encode<C> for Body {

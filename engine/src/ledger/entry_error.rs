@@ -76,6 +76,23 @@ pub enum EntryError {
     /// The group does not exist.
     #[error("there is no group {0}")]
     UnknownGroup(GroupId),
+    /// The slot is not being filled by the holder drawn at that height.
+    #[error("slot {slot} of group {group} is not being filled since that height")]
+    NotFilling {
+        /// The group.
+        group: GroupId,
+        /// The slot.
+        slot: Slot,
+    },
+    /// All draws that its groups bear are waiting, or it has no slots left.
+    #[error("no further slot of {0} can be given away now; send it again after the next refresh")]
+    NothingToDrain(NodeId),
+    /// The proof proves nothing.
+    #[error("the symbol is right, or the machine named did not sign it")]
+    NoConviction,
+    /// It was convicted of this object's symbol before.
+    #[error("{0} was convicted of a wrong symbol of this object before")]
+    AlreadyConvicted(NodeId),
     /// The slot is being reassigned already.
     #[error("slot {slot} of group {group} is being reassigned already")]
     AlreadyPending {

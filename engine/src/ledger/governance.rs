@@ -10,13 +10,14 @@ use super::beacon::{ANCHOR_DELAY_BLOCKS, Reveal};
 use super::entry::ADDRESS_LEN_MAX;
 use super::entry_error::{EntryError, check_length};
 use super::equivocation::Equivocation;
+use super::evidence::{WRONG_SYMBOLS_MAX, WrongSymbol};
 use super::genesis::ValidatorSet;
 use super::log::Digest32;
-use super::registry::{LostNode, PendingDraw, RegisteredAnchor, StateKey, Validator};
+use super::registry::{LostNode, Node, PendingDraw, RegisteredAnchor, StateKey, Validator};
 use super::rules::allow;
-use super::state::{PENDING_DRAWS_MAX, State};
+use super::state::{CARE, PENDING_DRAWS_MAX, State};
 use crate::hash::hash;
-use crate::names::{GroupId, NodeId};
+use crate::names::{GroupId, NodeId, ObjectId};
 use crate::wire::canonical;
 
 /// Most votes of one validator that wait for others; the oldest gives way to another.
@@ -113,12 +114,44 @@ impl State {
             return Err(EntryError::Generation { least: generation, found: lost.generation });
         }
         if self.vote(author, ballot(14, &lost))? {
-            self.retire_node(node);
+            let lost_at = (self.version() >= CARE).then_some(self.height);
+            self.retire_node(Node { lost: lost_at, ..node });
             let mut waiting = self.lost_nodes();
             waiting.push(LostNode { node: lost.node, next_group: GroupId(0) });
             self.write(&StateKey::Lost, &waiting);
             self.ask_for_lost_slots();
         }
+        Ok(())
+    }
+
+    /// Before version 3 a kind unknown to all: skipped.
+    pub(super) fn convict(
+        &mut self,
+        author: &NodeId,
+        proof: &WrongSymbol,
+    ) -> Result<(), EntryError> {
+        if self.version() < CARE {
+            return Ok(());
+        }
+        let node = self.node(&proof.helper).filter(|node| !node.retired);
+        let node = node.ok_or(EntryError::UnknownNode(proof.helper))?;
+        allow(author != &proof.helper, author)?;
+        let mut objects: Vec<ObjectId> =
+            self.read(&StateKey::WrongSymbols(proof.helper)).unwrap_or_default();
+        if objects.contains(&proof.part.object) {
+            return Err(EntryError::AlreadyConvicted(proof.helper));
+        }
+        objects.push(proof.part.object);
+        if objects.len() >= WRONG_SYMBOLS_MAX {
+            // Those it is enrolled with anew are counted anew.
+            objects.clear();
+            self.retire_node(node);
+            let mut waiting = self.lost_nodes();
+            waiting.push(LostNode { node: proof.helper, next_group: GroupId(0) });
+            self.write(&StateKey::Lost, &waiting);
+            self.ask_for_lost_slots();
+        }
+        self.write(&StateKey::WrongSymbols(proof.helper), &objects);
         Ok(())
     }
 
@@ -194,6 +227,21 @@ impl State {
         });
         self.write(&StateKey::Pending, &pending);
         self.write(&StateKey::Lost, &lost);
+    }
+
+    /// A machine is back before its slots were given to others: they stay with it.
+    pub(super) fn keep_slots(&mut self, node: &NodeId) {
+        let mut lost = self.lost_nodes();
+        lost.retain(|other| other.node != *node);
+        self.write(&StateKey::Lost, &lost);
+        let (mut pending, before) = (self.pending(), self.pending().len());
+        pending.retain(|draw| {
+            let holds = |slot| self.group(draw.group)?.holder(slot).map(|holder| holder.node);
+            draw.slot.and_then(holds) != Some(*node)
+        });
+        if pending.len() < before {
+            self.write(&StateKey::Pending, &pending);
+        }
     }
 
     fn lost_nodes(&self) -> Vec<LostNode> {

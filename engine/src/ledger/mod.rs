@@ -20,6 +20,7 @@ mod draws;
 mod entry;
 mod entry_error;
 mod equivocation;
+mod evidence;
 mod finality;
 mod genesis;
 mod governance;
@@ -52,11 +53,12 @@ pub use chain::{
 pub use compact::{CompactBlock, SentBlock};
 pub use entry::{
     ADDRESS_LEN_MAX, Body, ENTRY_LEN_MAX, Entry, EpochAdvance, GroupCreate, IDENTITY_LEN_MAX,
-    IdentityRecord, NodeJoin, NodeRetire, NodeUpdate, Roles, SlotReassign, UnknownBody,
-    ZONE_LEN_MAX,
+    IdentityRecord, NodeDrain, NodeJoin, NodeRetire, NodeUpdate, Roles, SlotFilled, SlotReassign,
+    UnknownBody, ZONE_LEN_MAX,
 };
 pub use entry_error::EntryError;
 pub use equivocation::Equivocation;
+pub use evidence::{WRONG_SYMBOLS_MAX, WrongSymbol};
 pub use finality::{FOLLOWERS_MIN, FollowAck, final_height};
 pub use genesis::{
     Genesis, GenesisError, GroupParametersError, NETWORK_NAME_LEN_MAX, OPERATORS_MAX,

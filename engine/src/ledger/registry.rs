@@ -60,6 +60,9 @@ pub enum StateKey {
     /// Lost machines whose slots are not all asked for: a list of [`LostNode`].
     #[n(14)]
     Lost,
+    /// Of which objects a machine signed wrong symbols: a list of [`ObjectId`](crate::names::ObjectId).
+    #[n(15)]
+    WrongSymbols(#[n(0)] NodeId),
 }
 
 impl StateKey {
@@ -95,12 +98,24 @@ pub struct Node {
     /// It is gone.
     #[n(2)]
     pub retired: bool,
+    /// The height at which the validators found it lost, if that is why it is gone; from version 3
+    /// of the rules on.
+    #[n(3)]
+    pub lost: Option<u64>,
+    /// It is to leave and takes no new slots; from version 3 of the rules on.
+    #[n(4)]
+    pub draining: Option<bool>,
 }
 
 impl Node {
     /// Whether it can be given slots.
     pub fn takes_slots(&self) -> bool {
-        self.join.roles.storage && !self.retired
+        self.join.roles.storage && !self.retired && !self.is_draining()
+    }
+
+    /// Whether it is to leave.
+    pub fn is_draining(&self) -> bool {
+        self.draining == Some(true)
     }
 
     /// Whether it may submit pointers and identity records.
@@ -233,6 +248,17 @@ pub struct Holder {
     /// The height at which it was drawn.
     #[n(1)]
     pub since: u64,
+    /// It took the slot from another and has not said yet that it rebuilt what belongs there; from
+    /// version 3 of the rules on.
+    #[n(2)]
+    pub filling: Option<bool>,
+}
+
+impl Holder {
+    /// Whether it is still rebuilding what belongs in the slot.
+    pub fn is_filling(&self) -> bool {
+        self.filling == Some(true)
+    }
 }
 
 /// Who had a slot.

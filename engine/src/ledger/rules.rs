@@ -2,14 +2,15 @@
 
 use super::entry::{
     ADDRESS_LEN_MAX, EpochAdvance, GroupCreate, IDENTITY_LEN_MAX, IdentityRecord, NodeJoin,
-    NodeUpdate, SlotReassign, ZONE_LEN_MAX,
+    NodeUpdate, SlotFilled, SlotReassign, ZONE_LEN_MAX,
 };
 use super::entry_error::{EntryError, check_length};
 use super::genesis::check_group;
 use super::pointer::{POINTER_SEALED_LEN_MAX, Pointer, PointerRetire};
 use super::registry::{Group, Identity, Node, PendingDraw, PostedPointer, StateKey};
-use super::state::{PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, State, VACATED_MAX};
+use super::state::{CARE, PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, State, VACATED_MAX};
 use crate::names::{Epoch, GroupId, NodeId};
+use crate::policy::repair::leak_margin;
 
 impl State {
     pub(super) fn join(&mut self, author: &NodeId, join: &NodeJoin) -> Result<(), EntryError> {
@@ -32,8 +33,11 @@ impl State {
         };
         counts.storage_nodes += u32::from(join.roles.storage);
         self.write(&StateKey::Counts, &counts);
-        let node = Node { join: join.clone(), slots, retired: false };
+        let node = Node { join: join.clone(), slots, retired: false, lost: None, draining: None };
         self.write(&StateKey::Node(join.node), &node);
+        if self.version() >= CARE && slots > 0 {
+            self.keep_slots(&join.node);
+        }
         Ok(())
     }
 
@@ -60,9 +64,39 @@ impl State {
 
     pub(super) fn retire_node(&mut self, live: Node) {
         let mut counts = self.counts();
-        counts.storage_nodes -= u32::from(live.join.roles.storage);
+        counts.storage_nodes -= u32::from(live.takes_slots());
         self.write(&StateKey::Counts, &counts);
         self.write(&StateKey::Node(live.join.node), &Node { retired: true, ..live });
+    }
+
+    /// Before version 3 a kind unknown to all: skipped.
+    pub(super) fn drain(&mut self, author: &NodeId, name: &NodeId) -> Result<(), EntryError> {
+        if self.version() < CARE {
+            return Ok(());
+        }
+        let node = self.node_of(author, name)?;
+        let (mut pending, began) = (self.pending(), !node.is_draining());
+        let before = pending.len();
+        for (id, group) in self.groups() {
+            let Some(slot) = group.slot_of(name) else { continue };
+            let draw = PendingDraw { group: id, slot: Some(slot) };
+            let bears = leak_margin(group.key.k(), group.vacated.len() + 1) >= 1;
+            let room = pending.len() < PENDING_DRAWS_MAX;
+            if bears && room && !pending.contains(&draw) {
+                pending.push(draw);
+            }
+        }
+        if pending.len() == before && !began {
+            return Err(EntryError::NothingToDrain(*name));
+        }
+        if node.takes_slots() {
+            let mut counts = self.counts();
+            counts.storage_nodes -= 1;
+            self.write(&StateKey::Counts, &counts);
+        }
+        self.write(&StateKey::Node(*name), &Node { draining: Some(true), ..node });
+        self.write(&StateKey::Pending, &pending);
+        Ok(())
     }
 
     pub(super) fn create_group(
@@ -115,6 +149,28 @@ impl State {
             return Err(EntryError::TooFewNodes { needed: 1, available: 0 });
         }
         self.ask_for_draw(draw)
+    }
+
+    /// Before version 3 a kind unknown to all: skipped.
+    pub(super) fn fill_slot(
+        &mut self,
+        author: &NodeId,
+        filled: &SlotFilled,
+    ) -> Result<(), EntryError> {
+        if self.version() < CARE {
+            return Ok(());
+        }
+        let SlotFilled { group: id, slot, since } = *filled;
+        let mut group = self.group(id).ok_or(EntryError::UnknownGroup(id))?;
+        let holder = group.holders.get_mut(slot.index());
+        let holder = holder.ok_or(EntryError::UnknownSlot { group: id, slot })?;
+        allow(holder.node == *author, author)?;
+        if holder.since != since || !holder.is_filling() {
+            return Err(EntryError::NotFilling { group: id, slot });
+        }
+        holder.filling = None;
+        self.write(&StateKey::Group(id), &group);
+        Ok(())
     }
 
     pub(super) fn advance_epoch(

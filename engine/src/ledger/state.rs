@@ -22,6 +22,8 @@ use crate::wire::canonical;
 pub const POINTERS_PER_TAG_MAX: usize = 16;
 /// Most draws waiting at a time.
 pub const PENDING_DRAWS_MAX: usize = 1024;
+/// The version of the rules that brought what the network needs to look after itself.
+pub(super) const CARE: u32 = 3;
 /// Most holders of a group that may leave within one epoch.
 pub const VACATED_MAX: usize = 255;
 
@@ -136,6 +138,9 @@ impl State {
             Body::RetentionFloor(floor) => self.raise_retention_floor(author, *floor),
             Body::NodeLost(lost) => self.lose_node(author, *lost),
             Body::Equivocation(proof) => self.expel(author, proof),
+            Body::SlotFilled(filled) => self.fill_slot(author, filled),
+            Body::WrongSymbol(proof) => self.convict(author, proof),
+            Body::NodeDrain(drain) => self.drain(author, &drain.node),
             Body::Unknown(_) => Ok(()),
         }
     }

@@ -2,7 +2,6 @@
 
 use super::entry::{Body, ENTRY_LEN_MAX, Entry};
 use super::entry_error::EntryError;
-use super::log::Digest32;
 use crate::names::NetworkId;
 
 /// An entry with every signature that depends on nothing but itself checked: its author's, the
@@ -10,17 +9,16 @@ use crate::names::NetworkId;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedEntry {
     entry: Entry,
-    id: Digest32,
     length: usize,
 }
 
 impl VerifiedEntry {
     /// Checks the length and the signatures.
     pub fn new(network: &NetworkId, entry: Entry) -> Result<Self, EntryError> {
-        let bytes = entry.to_bytes();
-        check_entry_length(bytes.len())?;
+        let length = entry.to_bytes().len();
+        check_entry_length(length)?;
         check_signatures(network, &entry)?;
-        Ok(Self { entry, id: Entry::id_of(&bytes), length: bytes.len() })
+        Ok(Self { entry, length })
     }
 
     /// The entry.
@@ -31,11 +29,6 @@ impl VerifiedEntry {
     /// The entry, without the knowledge that it was checked.
     pub fn into_entry(self) -> Entry {
         self.entry
-    }
-
-    /// [`Entry::id`].
-    pub fn id(&self) -> Digest32 {
-        self.id
     }
 
     /// Bytes of the entry.
@@ -63,6 +56,7 @@ pub(super) fn check_signatures(network: &NetworkId, entry: &Entry) -> Result<(),
         {
             Err(EntryError::IdentitySignature)
         }
+        Body::WrongSymbol(proof) if !proof.convicts(network) => Err(EntryError::NoConviction),
         Body::Equivocation(proof) if !proof.verifies(network) => {
             Err(EntryError::EquivocationSignature)
         }

@@ -45,7 +45,7 @@ impl Extent {
         Ok(place(chunks.start)..place(chunks.end))
     }
 
-    pub(super) fn check(&self) -> Result<(), FormatError> {
+    pub(crate) fn check(&self) -> Result<(), FormatError> {
         require(self.coded_range().end <= OBJECT_LEN_MAX, "an extent ends outside its object")
     }
 }

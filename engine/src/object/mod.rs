@@ -24,7 +24,7 @@ pub use extent::{Extent, ExtentReader};
 pub use group_tree::{FragmentRoot, GROUPS_MAX, GroupHashes};
 pub use manifest::{MANIFEST_LEN_MAX, Manifest, NAME_LEN_MAX, RecordEntry};
 pub use pack::{ObjectBuilder, PackError, Placement, SealedObject};
-pub use pointer::{OpenPointerError, PointerBody};
+pub use pointer::{OpenPointerError, PointerBody, PointerVersion};
 
 /// The most coded bytes, padding included, that one object carries.
 ///
@@ -78,6 +78,6 @@ pub enum FormatError {
 }
 
 /// `Err(Inconsistent(rule))` unless the rule holds.
-fn require(holds: bool, rule: &'static str) -> Result<(), FormatError> {
+pub(crate) fn require(holds: bool, rule: &'static str) -> Result<(), FormatError> {
     if holds { Ok(()) } else { Err(FormatError::Inconsistent(rule)) }
 }

@@ -4,26 +4,39 @@ use minicbor::{Decode, Encode};
 use rand_core::CryptoRng;
 use thiserror::Error;
 
-use super::{FormatError, FormatVersion, ObjectReference, PlacedExtent, require};
+use super::{FormatError, ObjectReference, PlacedExtent, require};
+use crate::catalogue::Piece;
 use crate::code::CodeParameters;
 use crate::seal::{POINTER_CLASSES, PointerError, PointerKey};
 use crate::wire::canonical;
 
-/// Leads to a manifest.
+/// Leads to the head of a catalogue, or to a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct PointerBody {
-    /// The format.
+    /// The format, and so what it leads to.
     #[n(0)]
-    pub version: FormatVersion,
+    pub version: PointerVersion,
     /// The code of these objects: how many fragments to ask for before a descriptor is known.
     #[n(1)]
     pub code: CodeParameters,
-    /// The objects that hold the manifest.
+    /// The objects that hold the head or manifest.
     #[n(2)]
     pub objects: Vec<ObjectReference>,
-    /// The pieces of the manifest, in order; their object numbers count in `objects`.
+    /// The pieces of the head or manifest, in order; their object numbers count in `objects`.
     #[n(3)]
-    pub manifest: Vec<PlacedExtent>,
+    pub extents: Vec<PlacedExtent>,
+}
+
+/// What a pointer leads to. A program that does not know it refuses the pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum PointerVersion {
+    /// A [`Manifest`](super::Manifest) of one put: vaults of before there were catalogues.
+    #[n(1)]
+    Manifest,
+    /// A [`Head`](crate::catalogue::Head) of the catalogue of everything.
+    #[n(2)]
+    Head,
 }
 
 /// Why a pointer could not be read.
@@ -56,10 +69,19 @@ impl PointerBody {
         Ok(body)
     }
 
+    /// The pieces of the head or manifest with their objects.
+    pub fn pieces(&self) -> Vec<Piece> {
+        let piece = |placed: &PlacedExtent| Piece {
+            object: self.objects[placed.object as usize],
+            extent: placed.extent.clone(),
+        };
+        self.extents.iter().map(piece).collect()
+    }
+
     fn check(&self) -> Result<(), FormatError> {
         require(self.code.check().is_ok(), "there is no such code")?;
-        require(!self.manifest.is_empty(), "the pointer leads to no manifest")?;
-        self.manifest.iter().try_for_each(|placed| {
+        require(!self.extents.is_empty(), "the pointer leads nowhere")?;
+        self.extents.iter().try_for_each(|placed| {
             require((placed.object as usize) < self.objects.len(), "an extent is in no object")?;
             placed.extent.check()
         })

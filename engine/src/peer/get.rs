@@ -56,6 +56,8 @@ pub struct GetObject {
     hedge_at: Option<Duration>,
     /// Questions still to be asked because others are late.
     hedges_due: usize,
+    /// Whether every holder is asked for both its parts, however many are enough.
+    asks_all: bool,
 }
 
 struct Question {
@@ -125,7 +127,19 @@ impl GetObject {
             hedge_delay,
             hedge_at: None,
             hedges_due: 0,
+            asks_all: false,
         }
+    }
+
+    /// As [`Self::new`], but asks every holder at once and ends when all have answered or failed:
+    /// [`Self::sound_slots`] tells what it found.
+    pub fn survey(wanted: Wanted, members: Vec<Member>) -> Self {
+        Self { asks_all: true, ..Self::new(wanted, members, READ_TIMEOUT) }
+    }
+
+    /// The slots whose key part and fragment groups were both right.
+    pub fn sound_slots(&self) -> usize {
+        self.parts.keys().filter(|slot| self.pieces.contains_key(slot)).count()
     }
 
     /// Holders whose answers proved wrong.
@@ -135,14 +149,14 @@ impl GetObject {
 
     /// The next question, if one should be asked now.
     pub fn poll_ask(&mut self, now: Duration) -> Option<Ask> {
-        if self.is_enough() || self.unexpected_codes {
+        if self.is_done() || self.unexpected_codes {
             return None;
         }
         if self.hedge_at.is_some_and(|at| at <= now) {
             // One more for everyone who is late, at once: several may be dead.
             self.hedges_due = self.asked.len();
         }
-        let hedge = self.hedges_due > 0;
+        let hedge = self.hedges_due > 0 || self.asks_all;
         let with_fragment = self.pieces_in_hand() < self.target_pieces() || hedge;
         if self.parts_in_hand() >= self.target_parts() && !with_fragment {
             return None;
@@ -213,7 +227,8 @@ impl GetObject {
         if self.unexpected_codes {
             return Some(Err(GetError::UnexpectedCodes));
         }
-        if self.is_enough()
+        if self.is_done()
+            && self.is_enough()
             && let Some(known) = self.known.take()
         {
             return Some(self.assemble(known));
@@ -322,6 +337,12 @@ impl GetObject {
     fn is_enough(&self) -> bool {
         self.parts.len() >= usize::from(self.wanted.key.k())
             && self.pieces.len() >= usize::from(self.wanted.code.k)
+    }
+
+    /// Whether nobody needs to be asked or waited for any more.
+    fn is_done(&self) -> bool {
+        let all_answered = self.asked.is_empty() && self.candidates.len() == 0;
+        self.is_enough() && (all_answered || !self.asks_all)
     }
 
     /// Good answers, and questions under way.

@@ -14,8 +14,9 @@ use crate::names::{Epoch, GroupId, NetworkId, NodeId, ObjectId, Slot};
 use crate::object::{Descriptor, FragmentRoot, GroupHashes};
 use crate::policy::{LedgerView, authorise};
 use crate::wire::{
-    GroupRange, Inventory, InventoryPage, Operation, PartReference, Read, Receipt, Refusal,
-    RefusalKind, Response, SymbolStatement, Symbols, VerifiedRequest, VouchedDescriptor, canonical,
+    AUDIT_GROUPS_MAX, Audit, Degraded, GroupRange, Inventory, InventoryPage, InventorySummary,
+    Operation, PartReference, Read, Receipt, Refusal, RefusalKind, Response, SymbolStatement,
+    Symbols, VerifiedRequest, VouchedDescriptor, canonical,
 };
 
 /// The most objects a page of an inventory lists.
@@ -109,6 +110,8 @@ pub enum Step {
     Repair(GroupId, Slot),
     /// Reply with the node's figures.
     Status,
+    /// Ask another machine for a sign of life, and reply with whether there was one.
+    Testify(NodeId),
     /// Reply to this from the chain kept here.
     Ledger(Operation),
 }
@@ -120,6 +123,7 @@ pub struct Pending(Waiting);
 enum Waiting {
     Write { part: PartReference, epoch: Epoch },
     List { limit: usize },
+    Summary,
     Describe { request: VerifiedRequest, part: PartReference },
     Fragment { request: VerifiedRequest, stored: Box<StoredPart>, descriptor: Descriptor },
     SetAside,
@@ -156,8 +160,19 @@ impl Holder {
         }
         match &request.operation {
             Operation::Inventory(inventory) => list(inventory),
+            Operation::Summary { group, slot, .. } => {
+                let disk = DiskRequest::List {
+                    group: *group,
+                    slot: *slot,
+                    after: None,
+                    limit: usize::MAX,
+                };
+                Step::Disk(disk, Pending(Waiting::Summary))
+            }
             Operation::Read(Read { part, .. })
             | Operation::Symbols(Symbols { part, .. })
+            | Operation::Degraded(Degraded { part, .. })
+            | Operation::Audit(Audit { part, .. })
             | Operation::Witness { part, .. } => {
                 let part = *part;
                 let waiting = Waiting::Describe { request, part };
@@ -165,6 +180,7 @@ impl Holder {
             }
             Operation::Repair { group, slot } => Step::Repair(*group, *slot),
             Operation::Status => Step::Status,
+            Operation::Testify { suspect } => Step::Testify(*suspect),
             Operation::Head { .. }
             | Operation::Follow { .. }
             | Operation::SetChanges { .. }
@@ -192,6 +208,10 @@ impl Holder {
                 Step::Reply(Answer::bare(Response::Stored(receipt)))
             }
             (Waiting::List { limit }, DiskResult::Listed(objects)) => page(limit, objects),
+            (Waiting::Summary, DiskResult::Listed(objects)) => {
+                let summary = InventorySummary::of(&objects);
+                Step::Reply(Answer::bare(Response::Summary(summary)))
+            }
             (Waiting::Describe { .. }, DiskResult::Described(None))
             | (Waiting::Fragment { .. }, DiskResult::Fragment(None)) => refuse(not_found()),
             (Waiting::Describe { request, part }, DiskResult::Described(Some(stored))) => {
@@ -268,6 +288,7 @@ impl Holder {
             Operation::Read(read) if read.groups.is_some_and(|range| range.count == 0) => {
                 read_reply(read, &stored, &descriptor, None, Bytes::new())
             }
+            Operation::Degraded(request) => degraded(request, &stored, &descriptor),
             _ => {
                 let waiting = Waiting::Fragment { request, stored, descriptor };
                 Step::Disk(DiskRequest::Fragment(part), Pending(waiting))
@@ -302,6 +323,7 @@ impl Holder {
                 },
             },
             Operation::Symbols(symbols) => self.symbols(symbols, stored, descriptor, &fragment),
+            Operation::Audit(audit) => audited(audit, stored, descriptor, &fragment),
             Operation::Witness { .. } => {
                 Step::Reply(Answer { response: Response::Witness, body: fragment })
             }
@@ -338,6 +360,16 @@ impl Holder {
             body: body.into(),
         })
     }
+}
+
+/// Whether what is kept of `part` is what its holder promised: a scrub looks for parts that are not.
+pub fn is_sound(part: &PartReference, stored: &StoredPart, fragment: &[u8]) -> bool {
+    let Ok(descriptor) = Descriptor::decode(&stored.object.descriptor) else { return false };
+    descriptor.group == part.group
+        && descriptor.object_id() == part.object
+        && stored.share.slot() == part.slot
+        && check_share(&descriptor, &stored.share).is_ok()
+        && check_fragment(&descriptor, part.slot, fragment).is_ok()
 }
 
 /// Checks the share against its row, as the receipt promises it.
@@ -381,6 +413,30 @@ fn groups_of(fragment: &Bytes, range: GroupRange) -> Option<Bytes> {
     let start = u64::from(range.first) * GROUP_LEN;
     let end = (start + u64::from(range.count) * GROUP_LEN).min(fragment.len() as u64);
     (start < end).then(|| fragment.slice(start as usize..end as usize))
+}
+
+fn audited(audit: &Audit, stored: &StoredPart, descriptor: &Descriptor, fragment: &Bytes) -> Step {
+    let answer = stored.share.answer_audit(&descriptor.binding(), audit.auditor, &audit.nonce);
+    let group = |first: &u32| groups_of(fragment, GroupRange { first: *first, count: 1 });
+    let groups: Option<Vec<Bytes>> = audit.groups.iter().map(group).collect();
+    match (answer, groups) {
+        (Some(answer), Some(groups)) if groups.len() <= AUDIT_GROUPS_MAX => {
+            let hashes = GroupHashes::of(fragment);
+            Step::Reply(Answer {
+                response: Response::Audit { answer, hashes },
+                body: groups.concat().into(),
+            })
+        }
+        _ => refuse(Refusal::new(RefusalKind::Invalid, "no such slot or groups to audit")),
+    }
+}
+
+fn degraded(request: &Degraded, stored: &StoredPart, descriptor: &Descriptor) -> Step {
+    let helpers = request.helpers.iter().copied().collect();
+    match stored.share.help_degraded(&descriptor.binding(), request.lost, &helpers) {
+        Ok(help) => Step::Reply(Answer::bare(Response::Degraded(help))),
+        Err(error) => refuse(Refusal::new(RefusalKind::Invalid, error.to_string())),
+    }
 }
 
 fn list(inventory: &Inventory) -> Step {

@@ -12,13 +12,20 @@
 //! - [`RepairSlot`] fills a slot from helpers, one [`RepairObject`] an object. No type in the repair
 //!   modules can hold V: they see pair symbols, shares and ciphertext only.
 //! - [`Validator`] orders the ledger's entries.
+//! - [`Watch`] is the validator's eye on the storage nodes: it gives up who is lost.
+//! - [`Auditor`] looks whether the other holders still have their parts.
+//! - [`Custody`] has a node repair by itself what it should hold.
 
+mod audit;
+mod custody;
+mod degraded;
 mod get;
 mod holder;
 mod put;
 mod repair_object;
 mod repair_slot;
 mod validator;
+mod watch;
 
 use std::time::Duration;
 
@@ -28,9 +35,12 @@ use thiserror::Error;
 use crate::names::{NodeId, Slot};
 use crate::wire::{Operation, Response};
 
+pub use audit::{AuditAction, AuditSettings, Auditor};
+pub use custody::{Custody, CustodyAction, CustodySettings};
 pub use get::{Gathered, GetError, GetObject, Wanted};
 pub use holder::{
     DiskError, DiskRequest, DiskResult, Holder, INVENTORY_LIMIT_MAX, Pending, Step, StoredPart,
+    is_sound,
 };
 pub use put::{PutError, PutObject, PutReport};
 pub use repair_object::{RepairError, RepairObject, RepairTraffic, RepairedPart};
@@ -39,6 +49,7 @@ pub use validator::{
     AckError, Clock, Place, SetupError, SubmitError, Validator, WAITING_MAX,
     WAITING_PER_AUTHOR_MAX, Work,
 };
+pub use watch::{Watch, WatchAction, WatchSettings};
 
 /// A slot of a group and the node that holds it now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,7 +5,8 @@
 //! against its root. When the fragment does not match, some helper sent wrong symbols: k helpers then
 //! *witness* with their whole fragments, which prove themselves; they give the lost fragment and, by
 //! the ciphertext, what every helper should have sent, which names the liar. The same path serves
-//! when fewer than d, but at least k, helpers are left. The key share always takes its d helpers.
+//! when fewer than d, but at least k, helpers are left. The key share takes d helpers too, or in need
+//! k of them in a second round ([`Degrading`]).
 //!
 //! Neither V nor anything that determines it ever exists here: this module has no access to the
 //! types of `keyshare` that hold it.
@@ -16,16 +17,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use thiserror::Error;
 
+use super::degraded::Degrading;
 use super::{Answer, Ask, AskFailure, Fault, FaultKind, Member};
 use crate::code::{Code, CodeParameters, HelperAnswer, Layout};
 use crate::keyshare::{self, KeyParameters, ProvenSymbol, Share};
+use crate::ledger::WrongSymbol;
 use crate::names::{GroupId, NetworkId, ObjectId, Slot};
 use crate::object::{Descriptor, FragmentRoot};
 use crate::policy::durability;
 use crate::signature::Signature;
 use crate::wire::{
-    Operation, PartReference, RefusalKind, Response, SymbolStatement, Symbols, VouchedDescriptor,
-    canonical,
+    Degraded, Operation, PartReference, RefusalKind, Response, SymbolStatement, Symbols,
+    VouchedDescriptor, canonical,
 };
 
 const SYMBOLS_TIMEOUT: Duration = Duration::from_secs(20);
@@ -49,9 +52,11 @@ pub struct RepairObject {
     /// Helpers with a checked key symbol and fragment symbols of the right length.
     good: BTreeMap<Slot, Helper>,
     share: Option<Share>,
+    degrading: Option<Degrading>,
     witnessing: Option<Witnessing>,
     traffic: RepairTraffic,
     faults: Vec<Fault>,
+    evidence: Vec<WrongSymbol>,
     missing: BTreeMap<Slot, String>,
     /// Some helper has not said whether it has the object.
     undecided: bool,
@@ -67,6 +72,7 @@ struct Question {
 enum QuestionKind {
     Symbols,
     SymbolsAndDescription,
+    Degraded,
     Witness,
 }
 
@@ -126,6 +132,15 @@ pub enum RepairError {
     /// Every helper said that it has no such object, or lied.
     #[error("no helper could prove that the object was ever stored")]
     Unproven,
+    /// Every other holder said what it has, and all together it is too little: the object was never
+    /// put at enough of them, or is lost for good.
+    #[error("{good} of the {needed} holders needed to read the object have it; nobody else does")]
+    Incomplete {
+        /// Holders that have it.
+        good: usize,
+        /// Needed.
+        needed: usize,
+    },
     /// Too few helpers for the key share.
     #[error("{good} of the {needed} helpers needed for the key share gave good symbols ({})",
         reasons.join("; "))]
@@ -174,9 +189,11 @@ impl RepairObject {
             unchecked: Vec::new(),
             good: BTreeMap::new(),
             share: None,
+            degrading: None,
             witnessing: None,
             traffic: RepairTraffic::default(),
             faults: Vec::new(),
+            evidence: Vec::new(),
             missing: BTreeMap::new(),
             undecided: false,
             outcome: None,
@@ -193,6 +210,11 @@ impl RepairObject {
         &self.faults
     }
 
+    /// What convicts helpers of wrong symbols before everybody.
+    pub fn evidence(&self) -> &[WrongSymbol] {
+        &self.evidence
+    }
+
     /// The next question, if one should be asked now.
     pub fn poll_ask(&mut self) -> Option<Ask> {
         if self.outcome.is_some() {
@@ -206,6 +228,12 @@ impl RepairObject {
             let member = witnessing.to_ask.pop_front()?;
             let part = part_of(self.group, member, self.object);
             (member, Operation::Witness { part, lost: self.lost }, QuestionKind::Witness)
+        } else if let Some(degrading) = &mut self.degrading {
+            let member = degrading.poll_member()?;
+            let part = part_of(self.group, member, self.object);
+            let helpers = degrading.slots().into_iter().collect();
+            let operation = Operation::Degraded(Degraded { part, lost: self.lost, helpers });
+            (member, operation, QuestionKind::Degraded)
         } else {
             let in_hand = self.good.len() + self.unchecked.len() + self.asked.len();
             if in_hand >= self.helpers_wanted() {
@@ -231,6 +259,22 @@ impl RepairObject {
             return;
         };
         let checked = match answer {
+            Ok(Answer { response: Response::Degraded(help), .. })
+                if kind == QuestionKind::Degraded =>
+            {
+                self.traffic.key_bytes += canonical::encode(&help).len() as u64;
+                if let Some(degrading) = &mut self.degrading {
+                    degrading.handle_help(member, help);
+                }
+                Ok(())
+            }
+            failed if kind == QuestionKind::Degraded => {
+                self.degrade_without(member.slot);
+                match failed {
+                    Ok(Answer { response: Response::Refused(_), .. }) | Err(_) => Ok(()),
+                    Ok(_) => Err(FaultKind::Unfitting),
+                }
+            }
             Err(failure) => {
                 self.undecided = true;
                 self.missing.insert(member.slot, failure.to_string());
@@ -324,7 +368,7 @@ impl RepairObject {
         signature: Signature,
         symbols: Bytes,
     ) -> Result<(), FaultKind> {
-        let Some(Known { descriptor, layout, .. }) = &self.known else {
+        let Some(Known { vouched, descriptor, layout, .. }) = &self.known else {
             self.unchecked.push((member, key_symbol, signature, symbols));
             return Ok(());
         };
@@ -344,6 +388,15 @@ impl RepairObject {
                 && key_symbol.verify(&descriptor.binding(), self.lost, row).is_ok()
         });
         if !proven {
+            self.evidence.push(WrongSymbol {
+                helper: member.node,
+                part: part_of(self.group, member, self.object),
+                lost: self.lost,
+                key_symbol,
+                fragment_symbols: *blake3::hash(&symbols).as_bytes(),
+                signature,
+                descriptor: vouched.descriptor.clone(),
+            });
             return Err(FaultKind::KeySymbol);
         }
         if symbols.len() as u64 != layout.symbols_len() {
@@ -361,6 +414,9 @@ impl RepairObject {
         if self.witnessing.is_some() {
             return self.conclude_from_witnesses();
         }
+        if self.degrading.is_some() {
+            return self.conclude_degraded();
+        }
         let exhausted = self.asked.is_empty() && self.candidates.is_empty();
         if self.good.len() < self.helpers_wanted() && !exhausted {
             return;
@@ -369,13 +425,50 @@ impl RepairObject {
             return self.ask_again_or_give_up();
         };
         match self.rebuild_share(&known) {
+            Err(RepairError::TooFewHelpers { .. }) if self.degrade() => {}
             Err(error) => self.outcome = Some(Err(error)),
-            Ok(share) => {
-                self.share = Some(share);
-                match self.rebuild_fragment(&known) {
-                    Some(fragment) => self.finish(&known, fragment),
-                    None => self.start_witnessing(),
-                }
+            Ok(share) => self.go_on_with(share, &known),
+        }
+        self.known = Some(known);
+    }
+
+    fn go_on_with(&mut self, share: Share, known: &Known) {
+        self.share = Some(share);
+        match self.rebuild_fragment(known) {
+            Some(fragment) => self.finish(known, fragment),
+            None => self.start_witnessing(),
+        }
+    }
+
+    /// Begins a second round with k survivors, if there are so many and the code has it.
+    fn degrade(&mut self) -> bool {
+        let survivors = self.good.values().map(|helper| helper.member);
+        self.degrading = Degrading::new(self.codes.1, survivors);
+        self.degrading.is_some()
+    }
+
+    /// A survivor fell out: whoever is left tries again, if they are enough.
+    fn degrade_without(&mut self, slot: Slot) {
+        self.good.remove(&slot);
+        // Answers to the questions of this attempt fit no other.
+        self.asked.retain(|_, question| question.kind != QuestionKind::Degraded);
+        if !self.degrade() {
+            let needed = usize::from(self.codes.1.d());
+            self.outcome = Some(Err(self.too_few_helpers(needed)));
+        }
+    }
+
+    fn conclude_degraded(&mut self) {
+        let complete = self.degrading.as_ref().is_some_and(Degrading::is_complete);
+        let Some(degrading) = self.degrading.take_if(|_| complete) else { return };
+        let Some(known) = self.known.take() else { return };
+        let descriptor = &known.descriptor;
+        match degrading.restore(&descriptor.binding(), self.lost, &descriptor.rows) {
+            Ok(share) => self.go_on_with(share, &known),
+            // A survivor lied in a way that names nobody: with one more it can be done without trust.
+            Err(_) => {
+                let needed = usize::from(self.codes.1.d());
+                self.outcome = Some(Err(self.too_few_helpers(needed)));
             }
         }
         self.known = Some(known);
@@ -411,6 +504,10 @@ impl RepairObject {
     }
 
     fn too_few_helpers(&self, needed: usize) -> RepairError {
+        let read = durability::read_threshold(&self.codes.0, &self.codes.1);
+        if !self.undecided && self.faults.is_empty() && self.good.len() < read {
+            return RepairError::Incomplete { good: self.good.len(), needed: read };
+        }
         let reasons = self.missing.iter().map(|(slot, why)| format!("slot {slot}: {why}"));
         RepairError::TooFewHelpers { good: self.good.len(), needed, reasons: reasons.collect() }
     }

@@ -15,10 +15,13 @@ use super::{
 };
 use crate::code::CodeParameters;
 use crate::keyshare::KeyParameters;
+use crate::ledger::WrongSymbol;
 use crate::names::{GroupId, NetworkId, ObjectId, Slot};
+use crate::policy::durability;
 use crate::policy::reading::LatencyBook;
 use crate::wire::{
-    Inventory, InventoryPage, Operation, RepairProgress, Response, canonical, presentable,
+    Inventory, InventoryPage, InventorySummary, Operation, RepairProgress, Response, canonical,
+    presentable,
 };
 
 const INVENTORY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,6 +29,8 @@ const INVENTORY_PAGE: u16 = 1000;
 const PAGE_LEN_MAX: usize = 40 * INVENTORY_PAGE as usize;
 /// Objects under way at once: with 4 MiB objects about 5 MiB of symbols each.
 const OBJECTS_AT_ONCE: usize = 3;
+/// Wrong symbols that are remembered; each has a descriptor.
+const EVIDENCE_MAX: usize = 32;
 
 /// What the machine wants done.
 #[derive(Debug)]
@@ -53,9 +58,16 @@ pub struct RepairSlot {
     asked: BTreeMap<u64, Question>,
     next_id: u64,
     rebuilt: Vec<RepairedPart>,
+    /// Of what was held at the start.
+    own: InventorySummary,
     storing: usize,
+    /// Helpers whose inventories were read to the end.
+    listed: usize,
+    /// Objects that nobody can rebuild.
+    hopeless: u64,
     progress: RepairProgress,
     faults: Vec<Fault>,
+    evidence: Vec<WrongSymbol>,
 }
 
 /// How far the inventory of one helper has been read.
@@ -67,6 +79,8 @@ struct Listing {
 
 #[derive(PartialEq, Eq)]
 enum ListingState {
+    /// Perhaps it has exactly what is held here.
+    Unknown,
     Due,
     Asked,
     Ended,
@@ -84,6 +98,7 @@ struct Question {
 }
 
 enum QuestionOf {
+    Summary(usize),
     Listing(usize),
     Object { object: ObjectId, id: u64 },
 }
@@ -102,8 +117,13 @@ impl RepairSlot {
             members.iter().copied().filter(|member| member.slot != slot).collect();
         let listings = helpers
             .iter()
-            .map(|&member| Listing { member, after: None, state: ListingState::Due })
+            .map(|&member| Listing {
+                member,
+                after: None,
+                state: if held.is_empty() { ListingState::Due } else { ListingState::Unknown },
+            })
             .collect();
+        let own = InventorySummary::of(&held);
         let progress =
             RepairProgress { objects_held: held.len() as u64, ..RepairProgress::default() };
         Self {
@@ -120,9 +140,13 @@ impl RepairSlot {
             asked: BTreeMap::new(),
             next_id: 0,
             rebuilt: Vec::new(),
+            own,
             storing: 0,
+            listed: 0,
+            hopeless: 0,
             progress,
             faults: Vec::new(),
+            evidence: Vec::new(),
         }
     }
 
@@ -140,9 +164,23 @@ impl RepairSlot {
             && self.storing == 0
     }
 
+    /// Whether the slot now has every object that a put called stored, as far as enough helpers
+    /// know. Objects that nobody can rebuild, ill-formed or never put at enough holders, are not
+    /// waited for.
+    pub fn is_whole(&self) -> bool {
+        let needed = durability::listings_needed(&self.codes.0, &self.codes.1, 1);
+        let open = self.progress.objects_failed - self.hopeless;
+        self.is_finished() && open == 0 && self.listed >= needed
+    }
+
     /// Helpers whose answers proved wrong.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
+    }
+
+    /// What convicts helpers of wrong symbols before everybody, of some objects.
+    pub fn evidence(&self) -> &[WrongSymbol] {
+        &self.evidence
     }
 
     /// The next thing to do, if any.
@@ -166,6 +204,7 @@ impl RepairSlot {
             Err(_) => self.latencies.record_failure(question.member.node),
         }
         match question.of {
+            QuestionOf::Summary(index) => self.take_summary(index, answer),
             QuestionOf::Listing(index) => self.take_page(index, answer),
             QuestionOf::Object { object, id } => {
                 if let Some(UnderWay { machine, .. }) = self.under_way.get_mut(&object) {
@@ -195,9 +234,23 @@ impl RepairSlot {
         if self.waiting.len() >= OBJECTS_AT_ONCE {
             return None;
         }
-        let index = self.listings.iter().position(|listing| listing.state == ListingState::Due)?;
+        let index = self.listings.iter().position(|listing| {
+            matches!(listing.state, ListingState::Unknown | ListingState::Due)
+        })?;
         let listing = &mut self.listings[index];
-        listing.state = ListingState::Asked;
+        let before = std::mem::replace(&mut listing.state, ListingState::Asked);
+        if before == ListingState::Unknown {
+            let (group, slot, lost) = (self.group, listing.member.slot, self.slot);
+            let ask = Ask {
+                id: self.next_id,
+                to: listing.member,
+                operation: Operation::Summary { group, slot, lost },
+                body: Bytes::new(),
+                timeout: INVENTORY_TIMEOUT,
+            };
+            self.remember(now, ask.to, QuestionOf::Summary(index));
+            return Some(ask);
+        }
         let inventory = Inventory {
             group: self.group,
             slot: listing.member.slot,
@@ -251,6 +304,23 @@ impl RepairSlot {
         RepairObject::new(self.network, self.group, object, self.slot, self.codes, helpers)
     }
 
+    /// Equal inventories need not be read; one that is not told is.
+    fn take_summary(&mut self, index: usize, answer: Result<Answer, AskFailure>) {
+        let own = self.own;
+        let listing = &mut self.listings[index];
+        if listing.state == ListingState::Ended {
+            return; // it made up an object meanwhile
+        }
+        match answer {
+            Ok(Answer { response: Response::Summary(summary), .. }) if summary == own => {
+                listing.state = ListingState::Ended;
+                self.listed += 1;
+            }
+            Ok(_) => listing.state = ListingState::Due,
+            Err(failure) => self.take_page(index, Err(failure)),
+        }
+    }
+
     fn take_page(&mut self, index: usize, answer: Result<Answer, AskFailure>) {
         let listing = &mut self.listings[index];
         if listing.state == ListingState::Ended {
@@ -264,9 +334,12 @@ impl RepairSlot {
                 let Some(page) = read_page(&body, listing.after) else {
                     return self.blame(Fault { member, kind: FaultKind::Inventory });
                 };
-                if let (true, Some(last)) = (page.more, page.objects.last()) {
-                    listing.after = Some(*last);
-                    listing.state = ListingState::Due;
+                match (page.more, page.objects.last()) {
+                    (true, Some(last)) => {
+                        listing.after = Some(*last);
+                        listing.state = ListingState::Due;
+                    }
+                    _ => self.listed += 1,
                 }
                 return self.take_objects(index, page.objects);
             }
@@ -297,6 +370,8 @@ impl RepairSlot {
             return;
         };
         let (traffic, faults, listing) = (machine.traffic(), machine.faults().to_vec(), *listing);
+        let room = EVIDENCE_MAX.saturating_sub(self.evidence.len());
+        self.evidence.extend(machine.evidence().iter().take(room).cloned());
         self.under_way.remove(&object);
         self.progress.symbol_bytes += traffic.symbol_bytes;
         self.progress.key_bytes += traffic.key_bytes;
@@ -313,7 +388,12 @@ impl RepairSlot {
                 let fault = Fault { member: *member, kind: FaultKind::Inventory };
                 self.blame(fault);
             }
-            Err(error) => self.fail(&error.to_string()),
+            Err(error) => {
+                let hopeless =
+                    matches!(error, RepairError::Incomplete { .. } | RepairError::IllFormed);
+                self.hopeless += u64::from(hopeless);
+                self.fail(&error.to_string());
+            }
         }
     }
 

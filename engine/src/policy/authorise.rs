@@ -2,6 +2,7 @@
 
 use crate::code::CodeParameters;
 use crate::keyshare::KeyParameters;
+use crate::ledger::StateKey;
 use crate::names::{GroupId, NodeId, Slot};
 use crate::object::Descriptor;
 use crate::wire::{Operation, Refusal, RefusalKind, VerifiedRequest};
@@ -17,6 +18,8 @@ pub trait LedgerView {
     fn group_codes(&self, group: GroupId) -> Option<(CodeParameters, KeyParameters)>;
     /// Whether the machine is of the validator set.
     fn is_validator(&self, node: &NodeId) -> bool;
+    /// Whether the machine is or was of the validator set.
+    fn was_validator(&self, node: &NodeId) -> bool;
     /// Whether the machine is enrolled at all.
     fn is_enrolled(&self, node: &NodeId) -> bool;
     /// How many bytes of parts one holder keeps for this submitter; `None` if it may not submit.
@@ -36,7 +39,10 @@ pub fn authorise(
     stored: Option<&Descriptor>,
     now: u64,
 ) -> Result<(), Refusal> {
-    if !view.is_enrolled(&request.author) {
+    if !(view.is_enrolled(&request.author)
+        || is_open_to_former_validators(&request.operation) && view.was_validator(&request.author)
+        || is_open_to_strangers(&request.operation))
+    {
         return denied("this machine is not enrolled; ask the network's operator to enrol it");
     }
     match &request.operation {
@@ -65,6 +71,15 @@ pub fn authorise(
         Operation::Symbols(symbols) => {
             require_current_holder(request, view, symbols.part.group, symbols.lost, now)
         }
+        Operation::Summary { group, lost, .. } => {
+            require_current_holder(request, view, *group, *lost, now)
+        }
+        Operation::Audit(audit) => {
+            require_current_holder(request, view, audit.part.group, audit.auditor, now)
+        }
+        Operation::Degraded(degraded) => {
+            require_current_holder(request, view, degraded.part.group, degraded.lost, now)
+        }
         Operation::Witness { part, lost } => {
             require_current_holder(request, view, part.group, *lost, now)
         }
@@ -74,6 +89,20 @@ pub fn authorise(
                 return denied("only an enrolled submitter may ask for a repair");
             }
             require_holder(view, *group, *slot, receiver, "the receiver")
+        }
+        Operation::DealAgain(renewal) => {
+            require_fresh(view, now)?;
+            let receives = renewal.holders.contains(&request.author);
+            if receives && view.is_validator(&request.author) {
+                return Ok(());
+            }
+            denied("only identity nodes of the new set are dealt to")
+        }
+        Operation::Testify { .. } => {
+            if view.is_validator(&request.author) {
+                return Ok(());
+            }
+            denied("only validators ask for testimony")
         }
         Operation::Confer { .. } => {
             if view.is_validator(&request.author) {
@@ -90,7 +119,36 @@ pub fn authorise(
         | Operation::Follow { .. }
         | Operation::SetChanges { .. }
         | Operation::Snapshot
-        | Operation::SnapshotChunk { .. } => Ok(()),
+        | Operation::SnapshotChunk { .. }
+        // Who may deposit, confirm or recall is proved by the identity's key.
+        | Operation::Deposit(_)
+        | Operation::Evaluate { .. }
+        | Operation::Confirm { .. }
+        | Operation::Recall { .. }
+        | Operation::Identities { .. } => Ok(()),
+    }
+}
+
+/// What a validator may ask that others voted out and nobody enrolled as a machine: it may not know
+/// yet, and it has shares to forget once it knows that others hold newer ones.
+fn is_open_to_former_validators(operation: &Operation) -> bool {
+    matches!(operation, Operation::Status | Operation::Follow { .. } | Operation::Identities { .. })
+}
+
+/// What a machine may ask that nobody enrolled: its user has a handle and a passphrase, and nothing
+/// else yet. It gets to know an identity's record and the validators, and takes the identity's tries.
+fn is_open_to_strangers(operation: &Operation) -> bool {
+    let is_public = |key: &StateKey| {
+        matches!(key, StateKey::Identity(_) | StateKey::Validator(_) | StateKey::Version)
+    };
+    match operation {
+        Operation::Evaluate { .. }
+        | Operation::Confirm { .. }
+        | Operation::Recall { .. }
+        | Operation::Head { .. }
+        | Operation::SetChanges { .. } => true,
+        Operation::Consult { keys, .. } | Operation::Prove(keys) => keys.iter().all(is_public),
+        _ => false,
     }
 }
 

@@ -21,6 +21,15 @@ pub fn repair_helpers(code: &CodeParameters, key: &KeyParameters) -> usize {
     usize::from(code.d.max(key.d()))
 }
 
+/// How many helpers must have listed their objects before a newcomer has heard of every object that
+/// a put ever called stored, even if `liars` of them keep silent about some: all but a put's quorum,
+/// one more, and the liars; at least as many as a read needs.
+pub fn listings_needed(code: &CodeParameters, key: &KeyParameters, liars: usize) -> usize {
+    let missed = usize::from(code.n) - put_quorum(code, key);
+    let needed = (missed + 1 + liars).max(read_threshold(code, key));
+    needed.min(usize::from(code.n).saturating_sub(1))
+}
+
 /// How long to wait before the `attempt`-th repetition (from 1) of a request that failed for a
 /// reason that may pass; `None` when it should be given up.
 pub fn retry_delay(attempt: u32) -> Option<Duration> {
@@ -53,6 +62,22 @@ mod tests {
             let (code, key) = parameters(n, k, d, key);
             assert_eq!(put_quorum(&code, &key), quorum);
             assert_eq!(read_threshold(&code, &key), threshold);
+        }
+    }
+
+    #[test]
+    fn a_newcomer_hears_of_every_object() {
+        for (n, k, d, key, needed) in [
+            (3, 2, 2, (2, 2), 2),
+            (5, 3, 4, (3, 4), 3),
+            (10, 5, 7, (5, 6), 5),
+            (20, 8, 14, (10, 11), 10),
+        ] {
+            let (code, key) = parameters(n, k, d, key);
+            assert_eq!(listings_needed(&code, &key, 1), needed);
+            // Even if those who did not list, and the liar, are all that an object was put to.
+            let silent = usize::from(n) - 1 - needed;
+            assert!(put_quorum(&code, &key) > silent + 1 || needed == usize::from(n) - 1);
         }
     }
 

@@ -60,6 +60,18 @@ impl VaultRoot {
         SigningKey::from_bytes(&derive_key(&self.0[..], "cap", &[object_salt, b"write"]))
     }
 
+    /// Signs the identity's records and deposits, and proves to identity nodes that who asks has the
+    /// root.
+    pub fn identity_key(&self) -> SigningKey {
+        SigningKey::from_bytes(&derive_key(&self.0[..], "identity", &[]))
+    }
+
+    /// Seals what the identity nodes keep beside the root for its owner, in one version.
+    pub(crate) fn attachment_key(&self, version: u64) -> StreamKey {
+        let key = derive_key(&self.0[..], "identity/attachment", &[&version.to_be_bytes()]);
+        StreamKey::new(Suite::ChaCha20Poly1305, &key)
+    }
+
     /// Signs the vault's pointer number `counter` on the ledger, where it stands under the
     /// [`pointer_tag`] of this key; nothing else is ever signed with it.
     pub fn pointer_signing_key(&self, counter: u64) -> SigningKey {

@@ -4,12 +4,14 @@
 //! storage nodes, and `S`, which is derived from the [`VaultRoot`] and never leaves the owner but in
 //! grants. [`RecordSecret::stream_key`] joins them. Formats: `engine/spec/seal.md`.
 
+pub(crate) mod hardening;
 mod keys;
 mod padding;
 mod pointer;
 mod stream;
 mod vault_file;
 
+pub use hardening::{Hardening, HardeningError, PASSPHRASE_LEN_MAX};
 pub use keys::{
     Compartment, CompartmentSecret, KeyCommitment, RecordSecret, StreamContext, VaultRoot,
     padding_key, pointer_tag,
@@ -19,6 +21,4 @@ pub use pointer::{POINTER_CLASSES, PointerError, PointerKey};
 pub use stream::{
     CHUNK_LEN, OpenError, StreamKey, Suite, TAG_LEN, chunks_covering, plain_len_max, sealed_len,
 };
-pub use vault_file::{
-    Hardening, PASSPHRASE_LEN_MAX, VAULT_FILE_LEN, VaultFileError, open_vault_file, seal_vault_file,
-};
+pub use vault_file::{VAULT_FILE_LEN, VaultFileError, open_vault_file, seal_vault_file};

@@ -1,20 +1,15 @@
 //! A vault root at rest in a file, under a passphrase: Argon2id (RFC 9106) and an AEAD.
 
-use argon2::{Algorithm, Argon2, Params, Version};
 use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
 use thiserror::Error;
-use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
-use super::{StreamKey, Suite, TAG_LEN, VaultRoot};
+use super::{Hardening, HardeningError, StreamKey, Suite, TAG_LEN, VaultRoot};
 use crate::hash::hash;
 
 /// The length of every vault file, in bytes.
 pub const VAULT_FILE_LEN: usize = CHECKSUM_START + CHECKSUM_LEN;
-
-/// The longest passphrase, in bytes of UTF-8 before normalisation.
-pub const PASSPHRASE_LEN_MAX: usize = 1024;
 
 const MAGIC: &[u8; 12] = b"kakera vault";
 const VERSION: u8 = 1;
@@ -24,44 +19,6 @@ const SEALED_START: usize = SALT_START + SALT_LEN;
 const SEALED_LEN: usize = 32 + TAG_LEN;
 const CHECKSUM_START: usize = SEALED_START + SEALED_LEN;
 const CHECKSUM_LEN: usize = 16;
-/// A character grows at most elevenfold under NFKC (UAX #15 §10).
-const NFKC_GROWTH: usize = 11;
-
-/// The cost of trying one passphrase. The file names a profile and no figures, so that a hostile
-/// file cannot demand memory without limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hardening {
-    /// 256 MiB, 3 passes.
-    Standard,
-    /// 64 MiB, 4 passes, for machines with little memory (RFC 9106 §4, second choice, one more
-    /// pass for one lane).
-    SmallMachine,
-}
-
-impl Hardening {
-    const fn byte(self) -> u8 {
-        match self {
-            Self::Standard => 1,
-            Self::SmallMachine => 2,
-        }
-    }
-
-    const fn from_byte(byte: u8) -> Option<Self> {
-        match byte {
-            1 => Some(Self::Standard),
-            2 => Some(Self::SmallMachine),
-            _ => None,
-        }
-    }
-
-    /// Kibibytes of memory and passes over it, on one lane.
-    const fn cost(self) -> (u32, u32) {
-        match self {
-            Self::Standard => (256 * 1024, 3),
-            Self::SmallMachine => (64 * 1024, 4),
-        }
-    }
-}
 
 /// Why a vault file was not sealed or opened.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -81,12 +38,9 @@ pub enum VaultFileError {
     /// The file is whole; the passphrase is not its own.
     #[error("the passphrase is wrong")]
     WrongPassphrase,
-    /// Empty, or longer than [`PASSPHRASE_LEN_MAX`].
-    #[error("a passphrase has 1 to {PASSPHRASE_LEN_MAX} bytes")]
-    PassphraseLength,
-    /// The machine cannot give the memory that the profile demands.
-    #[error("passphrase hardening needs {0} MiB of memory")]
-    Memory(u32),
+    /// The passphrase cannot be used, or not here.
+    #[error(transparent)]
+    Passphrase(#[from] HardeningError),
 }
 
 /// Seals `root` under `passphrase` as the bytes of a vault file.
@@ -134,29 +88,9 @@ fn wrapping_key(
     passphrase: &str,
     salt: &[u8],
     hardening: Hardening,
-) -> Result<StreamKey, VaultFileError> {
-    if passphrase.is_empty() || passphrase.len() > PASSPHRASE_LEN_MAX {
-        return Err(VaultFileError::PassphraseLength);
-    }
-    let (memory_kibibytes, passes) = hardening.cost();
-    let mut key = Zeroizing::new([0; 32]);
-    argon2id(memory_kibibytes, passes)
-        .hash_password_into(normalise(passphrase).as_bytes(), salt, key.as_mut())
-        .map_err(|_| VaultFileError::Memory(memory_kibibytes / 1024))?;
+) -> Result<StreamKey, HardeningError> {
+    let key = hardening.harden(passphrase, salt)?;
     Ok(StreamKey::new(Suite::ChaCha20Poly1305, &key))
-}
-
-fn argon2id(memory_kibibytes: u32, passes: u32) -> Argon2<'static> {
-    let params = Params::new(memory_kibibytes, passes, 1, Some(32))
-        .unwrap_or_else(|_| unreachable!("both profiles are within the limits of RFC 9106"));
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-}
-
-/// NFKC. The capacity is reserved at once, since growing would leave copies behind.
-fn normalise(passphrase: &str) -> Zeroizing<String> {
-    let mut normalised = Zeroizing::new(String::with_capacity(NFKC_GROWTH * passphrase.len()));
-    normalised.extend(passphrase.nfkc());
-    normalised
 }
 
 fn checksum(content: &[u8]) -> [u8; CHECKSUM_LEN] {
@@ -170,7 +104,7 @@ fn checksum(content: &[u8]) -> [u8; CHECKSUM_LEN] {
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
-    use argon2::{AssociatedData, ParamsBuilder};
+    use crate::seal::PASSPHRASE_LEN_MAX;
     use rand_chacha::ChaCha20Rng;
     use rand_core::SeedableRng;
 
@@ -225,35 +159,14 @@ mod tests {
         let file = sealed("\u{c5}\u{ff21}\u{ff76}\u{ff9e}", Hardening::SmallMachine);
         assert!(open_vault_file(&file, "A\u{30a}A\u{30ac}").is_ok());
         assert_eq!(error(&file, "a\u{30a}A\u{30ac}"), VaultFileError::WrongPassphrase);
-        let worst = "\u{fdfa}".repeat(PASSPHRASE_LEN_MAX / 3);
-        let normalised = normalise(&worst);
-        assert!(normalised.len() > 10 * worst.len() && normalised.capacity() == 11 * worst.len());
     }
 
     #[test]
     fn passphrases_have_a_length() {
         let file = sealed("p", Hardening::SmallMachine);
         for passphrase in ["", &"p".repeat(PASSPHRASE_LEN_MAX + 1)] {
-            assert_eq!(error(&file, passphrase), VaultFileError::PassphraseLength);
+            let refused = VaultFileError::Passphrase(HardeningError::PassphraseLength);
+            assert_eq!(error(&file, passphrase), refused);
         }
-    }
-
-    /// RFC 9106 §5.3.
-    #[test]
-    fn argon2id_matches_the_rfc() {
-        let params = ParamsBuilder::new()
-            .m_cost(32)
-            .t_cost(3)
-            .p_cost(4)
-            .data(AssociatedData::new(&[4; 12]).unwrap())
-            .build()
-            .unwrap();
-        let secret = [3; 8];
-        let argon2 =
-            Argon2::new_with_secret(&secret, Algorithm::Argon2id, Version::V0x13, params).unwrap();
-        let mut tag = [0; 32];
-        argon2.hash_password_into(&[1; 32], &[2; 16], &mut tag).unwrap();
-        let hex: String = tag.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659");
     }
 }

@@ -13,13 +13,13 @@ pub(crate) use response::presentable;
 
 pub use remark::Remark;
 pub use request::{
-    Authorisation, BlockForm, DEADLINE_AHEAD_MAX, GroupRange, Inventory, Operation, PartReference,
-    Read, Request, RequestError, Session, Store, Symbols, VerifiedRequest, VouchedDescriptor,
-    WIRE_VERSION,
+    AUDIT_GROUPS_MAX, Audit, Authorisation, BlockForm, DEADLINE_AHEAD_MAX, Degraded, GroupRange,
+    Inventory, Operation, PartReference, Read, Request, RequestError, Session, Store, Symbols,
+    VerifiedRequest, VouchedDescriptor, WIRE_VERSION,
 };
 pub use response::{
-    InventoryPage, NodeStatus, ProvenValue, Receipt, Refusal, RefusalKind, RepairProgress,
-    Response, SymbolStatement, TEXT_LEN_MAX,
+    InventoryPage, InventorySummary, ListedIdentity, NodeStatus, ProvenValue, Receipt, Refusal,
+    RefusalKind, RepairProgress, Response, SymbolStatement, TEXT_LEN_MAX,
 };
 
 /// The longest header of a request or response, in bytes.

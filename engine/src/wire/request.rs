@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 
 use super::HEADER_LEN_MAX;
 use super::canonical::{self, CanonicalError};
+use crate::identity::oprf::Element;
+use crate::identity::{Deposit, Renewal};
 use crate::keyshare::Share;
 use crate::ledger::{Entry, FollowAck, Prefix, StateKey};
 use crate::names::{GroupId, NetworkId, NodeId, ObjectId, Slot};
@@ -135,6 +137,71 @@ pub enum Operation {
     /// Put an entry on the ledger; answered with proof when the entry is final.
     #[n(16)]
     Post(#[n(0)] Box<Entry>),
+    /// Keep this for an identity, whose owner's key signs the request.
+    #[n(32)]
+    Deposit(#[n(0)] Box<Deposit>),
+    /// Evaluate a blinded passphrase for an identity; takes one of its tries.
+    #[n(33)]
+    Evaluate {
+        /// The handle's hash.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        handle: [u8; 32],
+        /// The blinded passphrase.
+        #[n(1)]
+        blinded: Box<Element>,
+    },
+    /// The asker's last try was the owner's, whose key signs the request.
+    #[n(34)]
+    Confirm {
+        /// The handle's hash.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        handle: [u8; 32],
+    },
+    /// Send what is kept for an identity, whose owner's key signs the request.
+    #[n(35)]
+    Recall {
+        /// The handle's hash.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        handle: [u8; 32],
+    },
+    /// List the identities kept, with their sharings.
+    #[n(36)]
+    Identities {
+        /// Those whose handle's hash comes after this one.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        after: Option<[u8; 32]>,
+    },
+    /// Deal the receiver's share of an identity's key again, to the asker.
+    #[n(37)]
+    DealAgain(#[n(0)] Box<Renewal>),
+    /// Say whether the receiver hears another machine: it asks it now.
+    #[n(64)]
+    Testify {
+        /// The other machine.
+        #[n(0)]
+        suspect: NodeId,
+    },
+    /// Say how many objects the receiver keeps for a slot and what they hash to, for the newcomer of
+    /// one of the group's slots: equal inventories need not be read.
+    #[n(67)]
+    Summary {
+        /// The group.
+        #[n(0)]
+        group: GroupId,
+        /// The helper's slot.
+        #[n(1)]
+        slot: Slot,
+        /// The slot of which the asker is the holder.
+        #[n(2)]
+        lost: Slot,
+    },
+    /// Show that the receiver still has a part: a code made from the share, and groups of the
+    /// fragment.
+    #[n(66)]
+    Audit(#[n(0)] Audit),
+    /// Send the share's addend for a lost slot, under the pads of a set of survivors.
+    #[n(65)]
+    Degraded(#[n(0)] Degraded),
 }
 
 /// How blocks are sent.
@@ -169,6 +236,40 @@ pub struct Symbols {
     /// Whether the descriptor is wanted too.
     #[n(2)]
     pub describe: bool,
+}
+
+/// A holder's challenge to another holder of its group.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Audit {
+    /// The part of the one that is audited.
+    #[n(0)]
+    pub part: PartReference,
+    /// The slot of which the asker is the holder.
+    #[n(1)]
+    pub auditor: Slot,
+    /// Fresh and random.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub nonce: [u8; 32],
+    /// Groups of the fragment, ascending; at most [`AUDIT_GROUPS_MAX`].
+    #[n(3)]
+    pub groups: Vec<u32>,
+}
+
+/// Most groups that one audit may ask for.
+pub const AUDIT_GROUPS_MAX: usize = 16;
+
+/// A newcomer's request to each of k survivors, when fewer than d helpers are left.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Degraded {
+    /// The survivor's part.
+    #[n(0)]
+    pub part: PartReference,
+    /// The lost slot, of which the asker is the holder.
+    #[n(1)]
+    pub lost: Slot,
+    /// All survivors asked, ascending.
+    #[n(2)]
+    pub helpers: Vec<Slot>,
 }
 
 /// A descriptor that proves itself: its hash is the object's id, and an enrolled submitter signed

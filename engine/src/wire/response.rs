@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 use super::HEADER_LEN_MAX;
 use super::canonical::{self, CanonicalError};
 use super::request::{PartReference, VouchedDescriptor};
-use crate::keyshare::{ProvenPart, ProvenSymbol};
+use crate::identity::{Dealing, NodeAnswer, Sharing, Wrapping};
+use crate::keyshare::{AuditAnswer, DegradedHelp, ProvenPart, ProvenSymbol};
 use crate::ledger::{HeadAttestation, Inclusion, SignedHeader, SnapshotBase, StateProof};
 use crate::names::{Epoch, NetworkId, NodeId, ObjectId, Slot};
 use crate::object::GroupHashes;
@@ -140,6 +141,77 @@ pub enum Response {
         #[n(1)]
         inclusion: Box<Inclusion>,
     },
+    /// To `Testify`.
+    #[n(64)]
+    Testimony {
+        /// Whether the other machine answered.
+        #[n(0)]
+        heard: bool,
+    },
+    /// To `Summary`.
+    #[n(67)]
+    Summary(#[n(0)] InventorySummary),
+    /// To `Audit`: the body is the groups, one after the other.
+    #[n(66)]
+    Audit {
+        /// Made from the pair symbol of the two slots.
+        #[n(0)]
+        answer: AuditAnswer,
+        /// The fragment's group hashes.
+        #[n(1)]
+        hashes: GroupHashes,
+    },
+    /// To `Degraded`.
+    #[n(65)]
+    Degraded(#[n(0)] DegradedHelp),
+    /// To `Deposit`: it is durable.
+    #[n(32)]
+    Deposited,
+    /// To `Evaluate`: what the node keeps, and the evaluations under its shares.
+    #[n(33)]
+    Evaluated(#[n(0)] Box<NodeAnswer>),
+    /// To `Confirm`: it is durable.
+    #[n(34)]
+    Confirmed,
+    /// To `Recall`.
+    #[n(35)]
+    Recalled(#[n(0)] Box<Wrapping>),
+    /// To `Identities`: the body is the canonical list of [`ListedIdentity`]s, ascending, as many as
+    /// fit.
+    #[n(36)]
+    Identities {
+        /// Whether there are more.
+        #[n(0)]
+        more: bool,
+    },
+    /// To `DealAgain`.
+    #[n(37)]
+    Dealt {
+        /// The owner's part, which a new identity node does not have.
+        #[n(0)]
+        wrapping: Box<Wrapping>,
+        /// The asker's part.
+        #[n(1)]
+        dealing: Box<Dealing>,
+    },
+    /// To `Evaluate`: too many tries.
+    #[n(38)]
+    LockedOut {
+        /// When the next try is possible, Unix milliseconds.
+        #[n(0)]
+        until: u64,
+    },
+}
+
+/// An identity that a node keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ListedIdentity {
+    /// The handle's hash.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub handle: [u8; 32],
+    /// The sharings of which the node holds a share.
+    #[n(1)]
+    pub sharings: Vec<Sharing>,
 }
 
 /// A value of the ledger's state, or its absence, with the proof.
@@ -257,6 +329,24 @@ pub struct SymbolStatement<'a> {
     pub fragment_symbols: &'a [u8],
 }
 
+/// The parts that a [`SymbolStatement`] signs; the fragment symbols, which are long, enter by their
+/// BLAKE3 hash.
+fn statement_parts(
+    network: &NetworkId,
+    (part, lost): (&PartReference, Slot),
+    key_symbol: &ProvenSymbol,
+    fragment_symbols: &[u8; 32],
+) -> [Zeroizing<Vec<u8>>; 5] {
+    [
+        network.0.to_vec(),
+        canonical::encode(part),
+        vec![lost.point()],
+        canonical::encode(key_symbol),
+        fragment_symbols.to_vec(),
+    ]
+    .map(Zeroizing::new)
+}
+
 impl SymbolStatement<'_> {
     /// Signed by the helper.
     pub fn sign(&self, helper: &SigningKey) -> Signature {
@@ -269,16 +359,22 @@ impl SymbolStatement<'_> {
         signature.verifies(&helper.0, SYMBOLS_LABEL, &parts.each_ref().map(|part| &part[..]))
     }
 
-    /// The fragment symbols, which are long, enter by their BLAKE3 hash.
+    /// Whether a helper said so, by the BLAKE3 hash of the fragment symbols.
+    pub fn verify_digest(
+        network: &NetworkId,
+        of: (&PartReference, Slot),
+        key_symbol: &ProvenSymbol,
+        fragment_symbols: &[u8; 32],
+        (helper, signature): (&NodeId, &Signature),
+    ) -> bool {
+        let parts = statement_parts(network, of, key_symbol, fragment_symbols);
+        signature.verifies(&helper.0, SYMBOLS_LABEL, &parts.each_ref().map(|part| &part[..]))
+    }
+
     fn parts(&self) -> [Zeroizing<Vec<u8>>; 5] {
-        [
-            self.network.0.to_vec(),
-            canonical::encode(self.part),
-            vec![self.lost.point()],
-            canonical::encode(self.key_symbol),
-            blake3::hash(self.fragment_symbols).as_bytes().to_vec(),
-        ]
-        .map(Zeroizing::new)
+        let digest = blake3::hash(self.fragment_symbols);
+        let of = (self.part, self.lost);
+        statement_parts(self.network, of, self.key_symbol, digest.as_bytes())
     }
 }
 
@@ -291,6 +387,29 @@ pub struct InventoryPage {
     /// Whether more follow.
     #[n(1)]
     pub more: bool,
+}
+
+/// What an inventory comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct InventorySummary {
+    /// Objects.
+    #[n(0)]
+    pub objects: u64,
+    /// BLAKE3 of their ids, ascending, one after the other.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub digest: [u8; 32],
+}
+
+impl InventorySummary {
+    /// Of objects in ascending order.
+    pub fn of<'a>(objects: impl IntoIterator<Item = &'a ObjectId>) -> Self {
+        let (mut count, mut hasher) = (0, blake3::Hasher::new());
+        for object in objects {
+            count += 1;
+            hasher.update(object.as_bytes());
+        }
+        Self { objects: count, digest: *hasher.finalize().as_bytes() }
+    }
 }
 
 /// How far the repair of a slot has come.
@@ -355,6 +474,10 @@ pub struct NodeStatus {
     /// The newest block that is durable here.
     #[n(4)]
     pub height: u64,
+    /// Machines that failed several of its audits in a row; told to validators only, and absent if
+    /// there are none.
+    #[n(5)]
+    pub suspects: Option<Vec<NodeId>>,
 }
 
 impl Response {

@@ -28,6 +28,7 @@ pub(crate) enum Lie {
     FragmentSymbols,
     SymbolsLength,
     Unsigned,
+    DegradedPart,
     NoDescription,
     InventedIds,
     UnsortedIds,
@@ -55,6 +56,7 @@ impl Lie {
             Operation::Symbols(_) if matches!(answer.response, Response::Symbols { .. }) => {
                 self.tell_newcomer(network, liar, operation, answer)
             }
+            Operation::Degraded(_) => *self == Self::DegradedPart && falsify_part(answer),
             Operation::Inventory(inventory) => self.list(inventory.after, answer),
             _ => false,
         }
@@ -163,6 +165,15 @@ impl Lie {
         answer.body = canonical::encode(&page).into();
         true
     }
+}
+
+/// The padded part comes last, and nothing commits to it.
+fn falsify_part(answer: &mut Answer) -> bool {
+    let Response::Degraded(help) = &mut answer.response else { return false };
+    let mut bytes = canonical::encode(help);
+    *bytes.last_mut().unwrap() ^= 1;
+    *help = canonical::decode(&bytes, usize::MAX).unwrap();
+    true
 }
 
 fn forge_receipt(answer: &mut Answer) -> bool {

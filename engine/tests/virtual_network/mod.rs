@@ -20,7 +20,9 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::{self, KeyParameters};
-use kakera_engine::ledger::{Body, Genesis, GroupCreate, NodeJoin, Roles, SlotReassign, State};
+use kakera_engine::ledger::{
+    Body, Genesis, GroupCreate, NodeJoin, Roles, SlotReassign, State, WrongSymbol,
+};
 use kakera_engine::names::{Epoch, GroupId, NetworkId, NodeId, ObjectId, Slot};
 use kakera_engine::object::{ObjectBuilder, Placement, SealedObject};
 use kakera_engine::peer::{
@@ -98,6 +100,8 @@ pub(crate) struct Repaired {
     pub(crate) progress: RepairProgress,
     pub(crate) faults: Vec<Fault>,
     pub(crate) parts: Vec<RepairedPart>,
+    pub(crate) evidence: Vec<WrongSymbol>,
+    pub(crate) whole: bool,
 }
 
 pub(crate) const GROUP: GroupId = GroupId(0);
@@ -295,7 +299,13 @@ impl VirtualNetwork {
             self.at(point).disk.keep(part.part, stored, part.fragment.clone());
         }
         let Repair { machine, parts } = repair;
-        Repaired { progress: machine.progress(), faults: machine.faults().to_vec(), parts }
+        Repaired {
+            progress: machine.progress(),
+            faults: machine.faults().to_vec(),
+            evidence: machine.evidence().to_vec(),
+            whole: machine.is_whole(),
+            parts,
+        }
     }
 
     fn drive<M: Machine>(
@@ -406,6 +416,15 @@ impl VirtualNetwork {
         self.serve(asker, None, ask).unwrap().response
     }
 
+    /// The answer to a question that is not lost.
+    pub(crate) fn send_now(&mut self, asker: &SigningKey, ask: Ask) -> Result<Answer, AskFailure> {
+        if !self.nodes[&ask.to.node].up {
+            self.count("down");
+            return Err(AskFailure::Unreachable);
+        }
+        self.serve(asker, None, ask)
+    }
+
     fn trace(&mut self, answer: &Result<Answer, AskFailure>) {
         self.trace.update(&self.now.as_nanos().to_be_bytes());
         match answer {
@@ -458,6 +477,10 @@ impl LedgerView for View {
 
     fn is_validator(&self, node: &NodeId) -> bool {
         self.state.validators().contains(node)
+    }
+
+    fn was_validator(&self, node: &NodeId) -> bool {
+        self.is_validator(node)
     }
 
     fn is_enrolled(&self, node: &NodeId) -> bool {

@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use kakera_engine::ledger::agreement::{
-    Agreement, AgreementEvent, Message, Pace, Polka, ProposedBlock, RoundVotes,
+    Agreement, AgreementEvent, Message, Outline, Pace, Polka, ProposedBlock, RoundVotes, Want,
 };
 use kakera_engine::ledger::{
     Anchor, Body, Certificate, CertifiedBlock, Chain, Claim, Commit, CompactBlock, Entry,
@@ -78,11 +78,14 @@ pub(crate) fn messages() -> Vec<Vec<u8>> {
         block.header.hash(),
         &signing_key(VALIDATORS[0]),
     );
+    let proposed = ProposedBlock { proposal, block };
     [
         Message::Vote(voted),
         Message::Polka(polka),
         Message::Round(votes),
-        Message::Proposal(ProposedBlock { proposal, block }),
+        Message::Outline(Outline::of(&proposed)),
+        Message::Proposal(proposed),
+        Message::Want(Want { height, round }),
     ]
     .iter()
     .map(Message::to_bytes)

@@ -9,7 +9,8 @@ use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::{
     Block, Body, Certificate, CertifiedBlock, Chain, CompactBlock, Entry, EpochAdvance, Genesis,
     GroupCreate, IdentityRecord, NodeJoin, NodeRetire, NodeUpdate, Pointer, PointerRetire,
-    Proposer, Roles, SlotReassign, StateKey, Suite, ValidatorChange, ValidatorSet, VerifiedEntry,
+    Proposer, Roles, SlotFilled, SlotReassign, StateKey, Suite, ValidatorChange, ValidatorSet,
+    VerifiedEntry,
 };
 use kakera_engine::names::{Epoch, GroupId, NetworkId, Slot};
 use kakera_engine::signature::node_id;
@@ -178,6 +179,7 @@ fn other_entries() -> Vec<Entry> {
         Body::NodeUpdate(NodeUpdate { node, address, quota_bytes: 1, generation: 2 }),
         Body::NodeRetire(NodeRetire { node }),
         Body::SlotReassign(SlotReassign { group, slot: slot() }),
+        Body::SlotFilled(SlotFilled { group, slot: slot(), since: 7 }),
         Body::EpochAdvance(EpochAdvance { group, epoch: Epoch(1), root: [3; 32] }),
         Body::PointerRetire(PointerRetire::sign(&network, &owner, [4; 32])),
         Body::IdentityRecord(IdentityRecord::sign(

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use kakera_engine::keyshare::Share;
 use kakera_engine::names::{Epoch, GroupId, RecordId, Slot};
 use kakera_engine::object::{
-    Descriptor, Extent, FormatVersion, GroupHashes, Manifest, ObjectBuilder, PlacedExtent,
-    Placement, PointerBody, RecordEntry, SealedObject,
+    Descriptor, Extent, GroupHashes, Manifest, ObjectBuilder, PlacedExtent, Placement, PointerBody,
+    PointerVersion, RecordEntry, SealedObject,
 };
 use kakera_engine::seal::{Compartment, Hardening, PointerKey, Suite, VaultRoot, seal_vault_file};
 use kakera_engine::wire::canonical;
@@ -27,6 +27,10 @@ pub(crate) fn pointer_key() -> PointerKey {
 
 pub(crate) fn lost_slot() -> Slot {
     slots()[2]
+}
+
+pub(super) fn extent() -> &'static Extent {
+    &SAMPLE.1
 }
 
 pub(super) fn slots() -> Vec<Slot> {
@@ -83,10 +87,10 @@ pub(crate) fn manifests() -> Vec<Vec<u8>> {
 pub(super) fn pointer_body() -> PointerBody {
     let (object, extent) = &*SAMPLE;
     PointerBody {
-        version: FormatVersion::V1,
+        version: PointerVersion::Manifest,
         code: ledger::code(),
         objects: vec![object.reference()],
-        manifest: vec![PlacedExtent { object: 0, extent: extent.clone() }],
+        extents: vec![PlacedExtent { object: 0, extent: extent.clone() }],
     }
 }
 

@@ -1,13 +1,14 @@
 //! A message of every kind.
 
 use kakera_engine::ledger::{FollowAck, HeadAttestation, Inclusion, Prefix, StateKey};
-use kakera_engine::names::{GroupId, ObjectId};
+use kakera_engine::names::{GroupId, NodeId, ObjectId};
 use kakera_engine::object::GroupHashes;
 use kakera_engine::signature::node_id;
 use kakera_engine::wire::{
-    Authorisation, BlockForm, GroupRange, Inventory, InventoryPage, NodeStatus, Operation,
-    PartReference, ProvenValue, Read, Receipt, Refusal, RefusalKind, RepairProgress, Request,
-    Response, Session, Store, SymbolStatement, Symbols, VouchedDescriptor, canonical,
+    Audit, Authorisation, BlockForm, Degraded, GroupRange, Inventory, InventoryPage,
+    InventorySummary, NodeStatus, Operation, PartReference, ProvenValue, Read, Receipt, Refusal,
+    RefusalKind, RepairProgress, Request, Response, Session, Store, SymbolStatement, Symbols,
+    VouchedDescriptor, canonical,
 };
 
 use super::{NOW, ledger, object, signing_key};
@@ -103,11 +104,16 @@ fn all_operations() -> Vec<Operation> {
         Operation::Snapshot,
         Operation::SnapshotChunk { height: 1, within: Prefix::ROOT },
         Operation::Confer { head: 1 },
+        Operation::Summary { group, slot, lost },
+        Operation::Testify { suspect: node_id(&signing_key(HOLDER)) },
+        Operation::Degraded(Degraded { part: part(), lost, helpers: object::slots().to_vec() }),
+        Operation::Audit(Audit { part: part(), auditor: lost, nonce: [3; 32], groups: vec![0, 2] }),
         Operation::Consult { keys: vec![StateKey::Counts], from: 1, nonce: [1; 32] },
     ];
     let entries = || ledger::first_entries().into_iter().map(Box::new);
     operations.extend(entries().map(Operation::Submit));
     operations.extend(entries().map(Operation::Post));
+    operations.extend(super::identity::operations());
     operations
 }
 
@@ -138,6 +144,7 @@ fn all_responses() -> Vec<Response> {
             bytes: 2,
             quota: 3,
             height: 4,
+            suspects: Some(vec![NodeId([7; 32])]),
         }),
         Response::Submitted { height: 1, index: 2 },
         Response::Head {
@@ -150,6 +157,8 @@ fn all_responses() -> Vec<Response> {
         Response::Snapshot(Box::new(super::snapshot::snapshot().base().clone())),
         Response::SnapshotChunk,
         Response::Conferred { head: 2 },
+        Response::Testimony { heard: true },
+        Response::Summary(InventorySummary::of(&[ObjectId([1; 32])])),
         Response::Consulted {
             head: Box::new(head.clone()),
             attestation: HeadAttestation::sign(&head.header, [1; 32], NOW, &holder),
@@ -159,6 +168,13 @@ fn all_responses() -> Vec<Response> {
         height: 1,
         inclusion: Box::new(Inclusion { head: head.clone(), salt: [1; 16], proof }),
     }));
+    responses.extend(super::identity::responses());
+    let hashes = GroupHashes::of(&[1; 40_000]);
+    responses.extend(
+        share
+            .answer_audit(&descriptor.binding(), object::lost_slot(), &[3; 32])
+            .map(|answer| Response::Audit { answer, hashes }),
+    );
     if let Some(key_symbol) = share.prove_symbol(&descriptor.binding(), object::lost_slot()) {
         let statement = SymbolStatement {
             network: &network,

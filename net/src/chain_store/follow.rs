@@ -1,7 +1,7 @@
 //! Blocks on their way: what answers a `Follow`.
 
 use kakera_engine::ledger::{CertifiedBlock, SentBlock, SetChange, Snapshot};
-use kakera_engine::wire::{BODY_LEN_MAX, Refusal, RefusalKind, Response};
+use kakera_engine::wire::{BODY_LEN_MAX, BlockForm, Refusal, RefusalKind, Response};
 
 use super::{ChainStore, ChainStoreError, decode_block};
 use crate::store::disk::Disk;
@@ -58,9 +58,14 @@ pub(crate) fn split_blocks(body: &[u8]) -> Option<Vec<CertifiedBlock>> {
     split(body, |bytes| CertifiedBlock::from_bytes(bytes).ok())
 }
 
-/// The blocks of an answer to a `Follow` with the compact form; `None` if the body is malformed.
-pub(crate) fn split_sent(body: &[u8]) -> Option<Vec<SentBlock>> {
-    split(body, |bytes| SentBlock::from_bytes(bytes).ok())
+/// The blocks of an answer to a `Follow` that asked for a form; `None` if the body is malformed.
+pub(crate) fn split_sent(body: &[u8], form: Option<BlockForm>) -> Option<Vec<SentBlock>> {
+    match form {
+        Some(BlockForm::Compact) => split(body, |bytes| SentBlock::from_bytes(bytes).ok()),
+        None => split(body, |bytes| {
+            CertifiedBlock::from_bytes(bytes).ok().map(Box::new).map(SentBlock::Whole)
+        }),
+    }
 }
 
 /// The changes of an answer to a `SetChanges`; `None` if the body is malformed.

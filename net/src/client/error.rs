@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use kakera_engine::identity::LoginError;
 use kakera_engine::ledger::HeadError;
 use kakera_engine::names::NodeId;
 use kakera_engine::peer::{AskFailure, GetError, PutError};
@@ -98,12 +99,63 @@ impl ClientError {
         Self::new(ErrorKind::NotFound, "there is no such record", "kakera ls lists the records")
     }
 
+    /// Another machine of the same vault was first.
+    pub(crate) fn overtaken(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unavailable, message, "see kakera history, then decide again")
+    }
+
+    pub(crate) fn name_taken(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Usage, message, "another name, or kakera rm the other record first")
+    }
+
     pub(crate) fn not_registered(what: impl fmt::Display) -> Self {
         Self::new(
             ErrorKind::NotFound,
             format!("{what} is not registered on the ledger"),
             "kakera status shows the network",
         )
+    }
+
+    pub(super) fn no_identity() -> Self {
+        Self::new(
+            ErrorKind::NotFound,
+            "there is no identity under this handle in this network",
+            "check the handle and the network file",
+        )
+    }
+
+    pub(super) fn locked_out(minutes: u64) -> Self {
+        Self::new(
+            ErrorKind::Unavailable,
+            format!(
+                "too many tries for this handle; the next one is possible in {minutes} minutes"
+            ),
+            "wait, use a machine that opened the vault before, or kakera vault recover",
+        )
+    }
+
+    pub(super) fn identity_nodes(right: usize, needed: usize) -> Self {
+        Self::new(
+            ErrorKind::BelowThreshold,
+            format!("{right} of the {needed} identity nodes that are needed answered rightly"),
+            "bring validators back, then try again; a recovery kit opens without them",
+        )
+    }
+
+    pub(super) fn login(error: &LoginError, answered: usize, liars: &[NodeId]) -> Self {
+        match error {
+            LoginError::WrongPassphrase => {
+                Self::new(ErrorKind::Denied, error.to_string(), "type it again; tries are counted")
+            }
+            LoginError::TooFew { .. } if !liars.is_empty() => Self::integrity(format!(
+                "{error}; {} of {answered} answered with something false: {liars:?}",
+                liars.len()
+            )),
+            LoginError::TooFew { right, needed } => Self::identity_nodes(*right, *needed),
+            LoginError::Hardening(error) => {
+                Self::new(ErrorKind::Other, error.to_string(), "free some memory")
+            }
+        }
     }
 
     pub(crate) fn no_groups() -> Self {

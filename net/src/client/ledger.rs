@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kakera_engine::ledger::{
     Body, CertifiedBlock, Counts, Entry, Group, Node, Pointer, PostedPointer, SignedHeader,
-    StateKey, VerifiedHead,
+    StateKey, ValidatorSet, VerifiedHead,
 };
 use kakera_engine::names::{GroupId, NodeId, Slot, Tag};
 use kakera_engine::peer::{Answer, Member};
@@ -92,14 +92,20 @@ impl Client {
 
     /// The live pointers of each tag, in ledger order.
     pub async fn pointers(&self, tags: &[Tag]) -> Result<Vec<Vec<Pointer>>, ClientError> {
+        let live = |posted: Vec<PostedPointer>| {
+            posted.into_iter().filter_map(|posted| posted.pointer).collect()
+        };
+        Ok(self.posted_pointers(tags).await?.into_iter().map(live).collect())
+    }
+
+    /// What was ever posted under each tag, in ledger order, retired pointers included.
+    pub async fn posted_pointers(
+        &self,
+        tags: &[Tag],
+    ) -> Result<Vec<Vec<PostedPointer>>, ClientError> {
         let keys = tags.iter().map(|tag| StateKey::PointersOf(*tag)).collect();
         let posted: Vec<Option<Vec<PostedPointer>>> = self.values(keys).await?;
-        Ok(posted
-            .into_iter()
-            .map(|posted| {
-                posted.unwrap_or_default().into_iter().filter_map(|posted| posted.pointer).collect()
-            })
-            .collect())
+        Ok(posted.into_iter().map(Option::unwrap_or_default).collect())
     }
 
     /// How many machines and groups there are.
@@ -113,6 +119,19 @@ impl Client {
         let version: Vec<Option<u32>> = self.values(vec![StateKey::Version]).await?;
         let of_genesis = self.network.genesis.rules_version();
         Ok(version.into_iter().flatten().next().unwrap_or(of_genesis))
+    }
+
+    /// Who certifies the next block; [`Client::validators`] certified the newest.
+    pub async fn next_validators(&self) -> Result<ValidatorSet, ClientError> {
+        let set: Vec<Option<ValidatorSet>> = self.values(vec![StateKey::Validators]).await?;
+        let of_genesis = || self.network.genesis.validators.clone();
+        Ok(set.into_iter().flatten().next().unwrap_or_else(of_genesis))
+    }
+
+    /// The height below which bodies of blocks need no longer be kept.
+    pub async fn retention_floor(&self) -> Result<u64, ClientError> {
+        let floor: Vec<Option<u64>> = self.values(vec![StateKey::RetentionFloor]).await?;
+        Ok(floor.into_iter().flatten().next().unwrap_or(0))
     }
 
     /// Every machine ever enrolled.
@@ -226,7 +245,7 @@ impl Client {
     }
 
     /// The proven values under the keys, decoded.
-    async fn values<T>(&self, keys: Vec<StateKey>) -> Result<Vec<Option<T>>, ClientError>
+    pub(super) async fn values<T>(&self, keys: Vec<StateKey>) -> Result<Vec<Option<T>>, ClientError>
     where
         T: Encode<()> + for<'b> Decode<'b, ()>,
     {
@@ -308,5 +327,10 @@ fn place_of(id: GroupId, group: &Group) -> GroupPlace {
         .zip(&group.holders)
         .map(|(slot, holder)| Member { slot, node: holder.node })
         .collect();
-    GroupPlace { id, code: group.code, key: group.key, epoch: group.epoch, members }
+    let filling = Slot::all(group.code.n)
+        .zip(&group.holders)
+        .filter(|(_, holder)| holder.is_filling())
+        .map(|(slot, _)| slot)
+        .collect();
+    GroupPlace { id, code: group.code, key: group.key, epoch: group.epoch, members, filling }
 }

@@ -5,11 +5,12 @@
 
 mod copy;
 mod error;
+mod identity;
 mod ledger;
 mod transfer;
 mod validators;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -26,6 +27,7 @@ use kakera_engine::wire::{NodeStatus, Operation, RepairProgress, Response};
 use rand_core::Rng;
 
 pub use error::{ClientError, ErrorKind};
+pub use identity::{NewPassphrase, OpenedIdentity};
 pub use ledger::Submitted;
 pub use transfer::Transfers;
 use validators::Suspects;
@@ -79,6 +81,8 @@ pub struct GroupPlace {
     pub epoch: Epoch,
     /// The holders of its slots.
     pub members: Vec<Member>,
+    /// Slots whose holders are still rebuilding what belongs there.
+    pub filling: BTreeSet<Slot>,
 }
 
 /// Where nodes listen, as proven by the ledger.

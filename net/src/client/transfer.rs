@@ -141,6 +141,31 @@ impl Transfers {
         outcome
     }
 
+    /// Reads a range of an object from every holder; how many have both parts right, and what was
+    /// read. `read_key` is the object's capability.
+    pub async fn survey(
+        &self,
+        wanted: Wanted,
+        read_key: Arc<SigningKey>,
+        members: &[Member],
+    ) -> (usize, Result<Gathered, GetError>) {
+        let mut machine = GetObject::survey(wanted, members.to_vec());
+        let mut asking = Asking::new(self.exchange.clone(), Some(read_key));
+        loop {
+            while let Some(ask) = machine.poll_ask(asking.now()) {
+                asking.send(ask);
+            }
+            let sound = machine.sound_slots();
+            if let Some(outcome) = machine.poll_outcome() {
+                warn_of(machine.faults());
+                return (sound, outcome);
+            }
+            if let Some((id, answer)) = asking.next(machine.poll_timeout()).await {
+                machine.handle_answer(id, answer);
+            }
+        }
+    }
+
     fn finish_in_background(&self, mut machine: PutObject, mut asking: Asking, fragment_len: u64) {
         let delivered = Arc::clone(&self.delivered);
         let task = tokio::spawn(async move {

@@ -41,6 +41,25 @@ pub(super) fn perform(store: &PartStore<OsDisk>, request: DiskRequest) -> DiskRe
     }
 }
 
+/// Whether a part is as `is_sound` wants it. One that was removed meanwhile is, and so is one that
+/// the disk cannot read now: that is no rot.
+pub(super) fn check(
+    store: &PartStore<OsDisk>,
+    part: &PartReference,
+    is_sound: impl Fn(&StoredPart, &[u8]) -> bool,
+) -> bool {
+    let stored = match describe(store, part) {
+        Ok(Some(stored)) => stored,
+        Ok(None) => return true,
+        Err(error) => return error != DiskError::Damaged,
+    };
+    match store.whole_fragment(part).map_err(read_error) {
+        Ok(Some(fragment)) => is_sound(&stored, &fragment),
+        Ok(None) => true,
+        Err(error) => error != DiskError::Damaged,
+    }
+}
+
 /// Counts what was here when the store was opened against the quotas of its submitters, part by
 /// part, and ends early once the node is gone. Until a part is counted, its submitter may store
 /// that much more. Reads the header of every part; blocks on the disk.
@@ -104,7 +123,7 @@ fn write(
     })
 }
 
-fn describe(
+pub(super) fn describe(
     store: &PartStore<OsDisk>,
     part: &PartReference,
 ) -> Result<Option<StoredPart>, DiskError> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use kakera_engine::ledger::{HeadError, Node};
 use kakera_engine::names::NodeId;
 use rand_core::Rng;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
@@ -76,6 +77,11 @@ impl FollowedLedger {
     /// The newest view. What it shows is durable here.
     pub fn view(&self) -> Arc<ChainView> {
         self.replica.view()
+    }
+
+    /// The newest view, whenever there is another.
+    pub(super) fn views(&self) -> watch::Receiver<Arc<ChainView>> {
+        self.replica.views()
     }
 
     /// The newest height.

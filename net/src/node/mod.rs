@@ -1,20 +1,25 @@
 //! The storage node: holds parts, follows the ledger, repairs what it should hold.
 
+mod audit;
+mod custody;
 mod disk;
 mod follower;
 mod repairs;
+mod scrub;
 mod service;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use kakera_engine::names::NetworkId;
-use kakera_engine::peer::Holder;
+use kakera_engine::names::{GroupId, NetworkId, NodeId, Slot};
+use kakera_engine::peer::{AuditSettings, CustodySettings, Holder};
 use thiserror::Error;
+use tokio::sync::mpsc;
 use tracing::info;
 
+use self::custody::DAMAGE_WAITING_MAX;
 pub use self::follower::FollowedLedger;
 use self::repairs::Repairs;
 use crate::exchange::{AddressBook, Exchange};
@@ -38,6 +43,10 @@ pub struct NodeSettings {
     pub network: NetworkFile,
     /// Bytes that parts may use.
     pub quota_bytes: u64,
+    /// How it looks after its slots.
+    pub custody: CustodySettings,
+    /// How it audits other holders.
+    pub audit: AuditSettings,
 }
 
 /// Why a node does not run.
@@ -65,6 +74,12 @@ struct Node {
     ledger: Arc<FollowedLedger>,
     exchange: Exchange,
     repairs: Repairs,
+    /// Slots of which something was found damaged.
+    damage: mpsc::Sender<(GroupId, Slot)>,
+    /// The number of this node's last entry, if it became final; held while one is on its way.
+    told: tokio::sync::Mutex<u64>,
+    /// Machines that failed several audits of this node in a row.
+    suspects: Mutex<Vec<NodeId>>,
 }
 
 /// Runs a storage node until `shutdown` completes. The folder's `address` file tells where it
@@ -73,7 +88,7 @@ pub async fn run(
     settings: NodeSettings,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), NodeError> {
-    let NodeSettings { folder, listen, network, quota_bytes } = settings;
+    let NodeSettings { folder, listen, network, quota_bytes, custody, audit } = settings;
     let disk = OsDisk::open(&folder)?;
     let identity = Arc::new(Identity::load(&folder.join(IDENTITY_FILE))?);
     let network_id = network.network_id();
@@ -95,6 +110,7 @@ pub async fn run(
     let exchange = Exchange::new(fabric.clone(), network_id, Arc::clone(&identity), book);
     let following = tokio::spawn(Arc::clone(&ledger).follow(exchange.clone()));
     let upkeep = ledger.start_upkeep();
+    let (damage, damaged) = mpsc::channel(DAMAGE_WAITING_MAX);
     let node = Arc::new(Node {
         network: network_id,
         holder: Holder::new(network_id, identity.signing_key().clone()),
@@ -102,16 +118,25 @@ pub async fn run(
         ledger,
         exchange,
         repairs: Repairs::default(),
+        damage,
+        told: tokio::sync::Mutex::default(),
+        suspects: Mutex::default(),
     });
     info!(address = %fabric.local_address(), file = ADDRESS_FILE, "listening");
     let counted = Arc::downgrade(&node);
     tokio::task::spawn_blocking(move || disk::attribute_all(&counted));
+    let keeping = tokio::spawn(Arc::clone(&node).keep_slots(custody, damaged));
+    let auditing = tokio::spawn(Arc::clone(&node).audit(audit));
+    let scrubbing = tokio::spawn(scrub::scrub(Arc::downgrade(&node), custody.scrub_pause));
     let serving = fabric.serve(move |incoming| Arc::clone(&node).serve(incoming));
     tokio::select! {
         () = serving => {}
         () = shutdown => {}
     }
     following.abort();
+    keeping.abort();
+    auditing.abort();
+    scrubbing.abort();
     fabric.close().await;
     upkeep.end().await;
     Ok(())

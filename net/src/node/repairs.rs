@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kakera_engine::ledger::Body;
 use kakera_engine::names::{GroupId, ObjectId, Slot};
 use kakera_engine::peer::{RepairAction, RepairSlot};
 use kakera_engine::policy::LedgerView;
@@ -34,18 +35,43 @@ impl Node {
         RepairProgress::default()
     }
 
+    /// Repairs a slot because this node finds it due; whether it is whole then. One that somebody
+    /// asked for is waited for by who asked, and found whole the next time.
+    pub(super) async fn repair_by_itself(self: &Arc<Self>, group: GroupId, slot: Slot) -> bool {
+        let progress = Arc::new(Mutex::new(RepairProgress::default()));
+        {
+            let mut repairs = self.repairs.lock().unwrap_or_else(PoisonError::into_inner);
+            let running = |progress: &Arc<Mutex<RepairProgress>>| {
+                !progress.lock().unwrap_or_else(PoisonError::into_inner).finished
+            };
+            if repairs.get(&(group, slot)).is_some_and(running) {
+                return false;
+            }
+            repairs.entry((group, slot)).or_insert_with(|| Arc::clone(&progress));
+        }
+        let whole = self.run_repair(group, slot, &progress).await;
+        let mut repairs = self.repairs.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = progress.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // What did nothing is no news to who asks later, and what failed is tried again.
+        if told.fragment_bytes == 0 || !whole {
+            repairs.retain(|_, other| !Arc::ptr_eq(other, &progress));
+        }
+        whole
+    }
+
     async fn run_repair(
         self: &Arc<Self>,
         group: GroupId,
         slot: Slot,
         progress: &Mutex<RepairProgress>,
-    ) {
+    ) -> bool {
         let publish = |latest: RepairProgress| {
             *progress.lock().unwrap_or_else(PoisonError::into_inner) = latest;
         };
         let view = self.ledger.view();
         let Some(codes) = view.group_codes(group) else {
-            return publish(RepairProgress { finished: true, ..RepairProgress::default() });
+            publish(RepairProgress { finished: true, ..RepairProgress::default() });
+            return false;
         };
         let members = view.members(group);
         let held = self.held(group, slot);
@@ -80,9 +106,17 @@ impl Node {
             warn!(node = %fault.member.node, slot = %fault.member.slot, what = %fault.kind,
                 "a helper answered wrongly");
         }
+        for proof in machine.evidence().iter().cloned() {
+            let node = Arc::clone(self);
+            tokio::spawn(async move { node.tell(Body::WrongSymbol(proof)).await });
+        }
         let done = machine.progress();
-        info!(%group, %slot, held = done.objects_held, failed = done.objects_failed, "slot repaired");
+        let (held, failed) = (done.objects_held, done.objects_failed);
+        if done.fragment_bytes > 0 || failed > 0 {
+            info!(%group, %slot, held, failed, moved = done.symbol_bytes, "slot repaired");
+        }
         publish(done);
+        machine.is_whole()
     }
 
     fn held(&self, group: GroupId, slot: Slot) -> BTreeSet<ObjectId> {

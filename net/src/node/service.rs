@@ -1,10 +1,13 @@
 //! Serves requests: TLS and signatures, then the engine's holder, then the disk.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use kakera_engine::ledger::HeadAttestation;
-use kakera_engine::peer::{Answer, Step};
+use kakera_engine::names::NodeId;
+use kakera_engine::peer::{Answer, DiskError, DiskRequest, DiskResult, Step};
+use kakera_engine::policy::LedgerView;
 use kakera_engine::wire::{
     NodeStatus, Operation, Refusal, RefusalKind, Request, Response, Session,
 };
@@ -14,6 +17,9 @@ use super::{Node, disk};
 use crate::clock::unix_milliseconds;
 use crate::fabric::Incoming;
 use crate::rpc::Message;
+
+/// How long another machine may take to give a sign of life.
+const SIGN_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Node {
     /// Answers one request.
@@ -39,7 +45,17 @@ impl Node {
             Ok(Step::Repair(group, slot)) => {
                 Answer::bare(Response::Repair(self.repair(group, slot)))
             }
-            Ok(Step::Status) => Answer::bare(Response::Status(self.status())),
+            Ok(Step::Testify(suspect)) => {
+                let heard = self.hears(suspect).await;
+                Answer::bare(Response::Testimony { heard })
+            }
+            Ok(Step::Status) => {
+                let mut status = self.status();
+                // Nobody else needs to know, and programs of earlier versions could not read it.
+                status.suspects =
+                    status.suspects.filter(|_| self.ledger.view().is_validator(&peer));
+                Answer::bare(Response::Status(status))
+            }
             Ok(Step::Disk(..) | Step::Ledger(_)) => unreachable!("run ends with the disk's answer"),
             Err(panic) => {
                 warn!(%panic, "a request could not be served");
@@ -52,13 +68,30 @@ impl Node {
         let view = self.ledger.view();
         let mut step = self.holder.handle_request(&*view, now, request, body);
         while let Step::Disk(wanted, pending) = step {
-            let result = disk::perform(&self.store, wanted);
+            let result = self.perform(wanted);
             step = self.holder.handle_disk(&*view, now, pending, result);
         }
         if let Step::Ledger(operation) = step {
             step = Step::Reply(self.answer_from_chain(&operation, now));
         }
         step
+    }
+
+    /// Asks the disk, and remembers to repair what it lost.
+    fn perform(&self, wanted: DiskRequest) -> DiskResult {
+        let part = match &wanted {
+            DiskRequest::Describe(part)
+            | DiskRequest::Fragment(part)
+            | DiskRequest::SetAside(part) => Some(*part),
+            DiskRequest::Write { .. } | DiskRequest::List { .. } => None,
+        };
+        let result = disk::perform(&self.store, wanted);
+        if let (Some(part), DiskResult::Failed(DiskError::Damaged)) = (part, &result) {
+            warn!(group = %part.group, slot = %part.slot, object = %part.object, "a part is damaged");
+            // As many reports as can wait name every slot in trouble soon enough.
+            let _ = self.damage.try_send((part.group, part.slot));
+        }
+        result
     }
 
     fn answer_from_chain(&self, operation: &Operation, now: u64) -> Answer {
@@ -77,14 +110,23 @@ impl Node {
         }
     }
 
+    /// Whether another machine answers now.
+    async fn hears(&self, suspect: NodeId) -> bool {
+        let asked =
+            self.exchange.ask(suspect, &Operation::Status, Bytes::new(), SIGN_TIMEOUT, None);
+        matches!(asked.await, Ok(Answer { response: Response::Status(_), .. }))
+    }
+
     fn status(&self) -> NodeStatus {
         let usage = self.store.usage();
+        let suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner).clone();
         NodeStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             objects: usage.objects,
             bytes: usage.bytes,
             quota: usage.quota_bytes,
             height: self.ledger.height(),
+            suspects: (!suspects.is_empty()).then_some(suspects),
         }
     }
 }

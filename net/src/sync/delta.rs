@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kakera_engine::ledger::{FollowAck, SentBlock};
+use kakera_engine::ledger::FollowAck;
 use kakera_engine::names::NodeId;
 use kakera_engine::wire::{BlockForm, Operation, Response};
 
 use super::{Replica, SyncError};
 use crate::blocking::blocking;
-use crate::chain_store::{split_blocks, split_sent};
+use crate::chain_store::split_sent;
 use crate::exchange::Exchange;
 
 /// How long a poll lasts at most; also how long the silent death of a source goes unnoticed.
@@ -56,11 +56,7 @@ async fn take(
     }
     let replica = Arc::clone(replica);
     blocking(move || {
-        let blocks = match form {
-            Some(BlockForm::Compact) => split_sent(&answer.body),
-            None => split_blocks(&answer.body)
-                .map(|blocks| blocks.into_iter().map(Box::new).map(SentBlock::Whole).collect()),
-        };
+        let blocks = split_sent(&answer.body, form);
         replica.append(blocks.ok_or(SyncError::Unfitting)?)
     })
     .await

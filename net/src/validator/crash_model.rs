@@ -14,14 +14,12 @@ use std::time::Duration;
 use ed25519_dalek::SigningKey;
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
-use kakera_engine::ledger::agreement::Message;
-use kakera_engine::ledger::{
-    Body, CertifiedBlock, Digest32, Entry, Genesis, Pointer, Suite, Vote, VoteKind,
-};
+use kakera_engine::ledger::agreement::{Message, Outline, ProposedBlock};
+use kakera_engine::ledger::{Body, Digest32, Entry, Genesis, Pointer, Suite, Vote, VoteKind};
 use kakera_engine::names::NodeId;
 use kakera_engine::peer::Clock;
 use kakera_engine::signature::node_id;
-use kakera_engine::wire::Remark;
+use kakera_engine::wire::{BlockForm, Remark};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use tokio::sync::oneshot;
@@ -30,7 +28,7 @@ use super::desk::{Desk, Outcome};
 use super::voting_log::VotingLog;
 use super::writer::Writer;
 use super::{ValidatorError, open_chain, open_voting_log};
-use crate::chain_store::ChainStore;
+use crate::chain_store::{ChainStore, answer_follow, split_sent};
 use crate::chain_view::ChainView;
 use crate::store::simulated::{Faults, SimulatedDisk, SyncSite};
 
@@ -159,7 +157,7 @@ impl World {
                 Err(error) => unreachable!("a key code that exists: {error}"),
             },
             pointers_per_author_max: 1_000_000,
-            version: Some(2),
+            version: Some(3),
             anchors: BTreeMap::new(),
         };
         let machine = |key| {
@@ -367,11 +365,18 @@ impl World {
         let Some(Process { desk, writer, .. }) = &mut self.machines[number].process else {
             return Ok(());
         };
-        let worked = writer.work(desk, clock, &mut self.rng, |remark| told.push(remark));
+        let worked = writer.work(desk, clock, &mut self.rng, |peer, remark| {
+            told.push((peer, remark));
+        });
         // What was told before the disk stopped has left.
-        for remark in told {
+        for (peer, remark) in told {
             self.check_said(number, &remark)?;
-            for to in (0..VALIDATORS).filter(|to| *to != number) {
+            let hears = |to: &usize| {
+                let id = node_id(&self.machines[*to].key);
+                *to != number && peer.is_none_or(|peer| peer == id)
+            };
+            let hearers: Vec<usize> = (0..VALIDATORS).filter(hears).collect();
+            for to in hearers {
                 self.letters.push(Letter { to, from: number, remark: remark.clone() });
             }
         }
@@ -389,8 +394,10 @@ impl World {
                 let Vote { kind, height, round, value, .. } = signed.vote;
                 ((own, height, round, Some(u8::from(kind == VoteKind::Prevote))), value)
             }
-            Message::Proposal(proposed) if proposed.proposal.validator == own => {
-                let proposal = &proposed.proposal;
+            Message::Proposal(ProposedBlock { proposal, .. })
+            | Message::Outline(Outline { proposal, .. })
+                if proposal.validator == own =>
+            {
                 ((own, proposal.height, proposal.round, None), Some(proposal.value))
             }
             _ => return Ok(()),
@@ -434,14 +441,14 @@ impl World {
         let Some(source) = source.and_then(|source| source.process.as_ref()) else {
             return Ok(());
         };
-        let stored = source.store.blocks(from, 64 << 10).unwrap_or_default();
-        let blocks: Result<Vec<CertifiedBlock>, _> =
-            stored.iter().map(|block| CertifiedBlock::from_bytes(block)).collect();
-        let blocks = blocks.map_err(|error| error.to_string())?;
+        let form = Some(BlockForm::Compact);
+        let view = source.desk.view();
+        let (_, body) = answer_follow(&source.store, from, Some(view.snapshot()));
+        let blocks = split_sent(&body, form).ok_or("the answer to Follow is malformed")?;
         let Some(Process { desk, writer, .. }) = &mut self.machines[number].process else {
             return Ok(());
         };
-        match writer.catch_up(desk, clock, blocks) {
+        match writer.catch_up(desk, clock, from, blocks) {
             Ok(()) => self.check_head(number),
             Err(error) => self.crash(number, &error),
         }

@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kakera_engine::ledger::CertifiedBlock;
+use kakera_engine::ledger::SentBlock;
 use kakera_engine::names::NodeId;
-use kakera_engine::wire::{Operation, Response};
+use kakera_engine::wire::{BlockForm, Operation, Response};
 
 use super::service::Service;
-use crate::chain_store::split_blocks;
+use crate::chain_store::split_sent;
 use crate::exchange::Exchange;
 
 /// How long an answer may take; a validator that only follows waits so long for a new block.
@@ -18,11 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// After a question in vain of a validator that only follows.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Blocks from a source, and how many it says that there are.
+/// Blocks from a source, from a height on, and how many it says that there are.
 pub(super) struct Fetched {
     pub(super) source: NodeId,
     pub(super) head: u64,
-    pub(super) blocks: Vec<CertifiedBlock>,
+    pub(super) from: u64,
+    pub(super) blocks: Vec<SentBlock>,
 }
 
 impl Service {
@@ -43,17 +44,18 @@ impl Service {
         Some((*source, self.durable_height() + 1))
     }
 
-    /// Asks for blocks. `None` if there is no answer of use.
+    /// Asks for blocks, from rules version 2 on for compact ones. `None` if there is no answer of use.
     pub(super) async fn fetch(
         self: Arc<Self>,
         exchange: Exchange,
         (source, from): (NodeId, u64),
     ) -> Option<Fetched> {
-        let operation = Operation::Follow { from, acknowledged: None, form: None };
+        let form = (self.desk.view().state().version() >= 2).then_some(BlockForm::Compact);
+        let operation = Operation::Follow { from, acknowledged: None, form };
         let answer = exchange.ask(source, &operation, Bytes::new(), PATIENCE, None).await;
         let fetched = answer.ok().and_then(|answer| match answer.response {
             Response::Blocks { head } => {
-                Some(Fetched { source, head, blocks: split_blocks(&answer.body)? })
+                Some(Fetched { source, head, from, blocks: split_sent(&answer.body, form)? })
             }
             _ => None,
         });

@@ -8,11 +8,13 @@
 pub mod crash_model;
 mod desk;
 mod fetch;
+mod identities;
 mod join;
 mod peers;
 mod recover;
 mod service;
 mod voting_log;
+mod watching;
 mod writer;
 
 use std::io;
@@ -25,12 +27,13 @@ use ed25519_dalek::SigningKey;
 use kakera_engine::ledger::agreement::Pace;
 use kakera_engine::ledger::{Chain, Genesis};
 use kakera_engine::names::NodeId;
-use kakera_engine::peer::{Clock, SetupError, Validator};
+use kakera_engine::peer::{Clock, SetupError, Validator, WatchSettings};
 use kakera_engine::policy::LedgerView;
 use thiserror::Error;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use identities::IdentityStore;
 pub use recover::{RecoverError, Recovered, SourceFault, recover};
 use service::Service;
 use voting_log::VotingLog;
@@ -56,6 +59,8 @@ pub struct ValidatorSettings {
     pub listen: SocketAddr,
     /// The network.
     pub network: NetworkFile,
+    /// How it watches the storage nodes.
+    pub watch: WatchSettings,
 }
 
 /// Why a validator does not run.
@@ -97,7 +102,7 @@ pub async fn run(
     settings: ValidatorSettings,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ValidatorError> {
-    let ValidatorSettings { folder, listen, network } = settings;
+    let ValidatorSettings { folder, listen, network, watch } = settings;
     let disk = OsDisk::open(&folder)?;
     let identity = load_identity(&folder)?;
     let founder = network.genesis.validators.contains(&identity.node_id());
@@ -109,8 +114,15 @@ pub async fn run(
     let voting_log = open_voting_log(&disk, &mut machine, clock)?;
     let (store, genesis) = (Arc::new(store), network.genesis.clone());
     let network_id = network.network_id();
-    let service =
-        Service::new(Arc::clone(&identity), network, Arc::clone(&store), voting_log, machine);
+    let identities = IdentityStore::open(disk.clone())?;
+    let service = Service::new(
+        Arc::clone(&identity),
+        network,
+        Arc::clone(&store),
+        voting_log,
+        identities,
+        machine,
+    );
     let head = service.desk.view().height();
     info!(durable = service.durable_height(), r#final = head, "chain opened");
     if !service.desk.view().is_validator(&service.id) {
@@ -119,9 +131,9 @@ pub async fn run(
 
     let listen = listening::preferred(&disk, listen)?;
     let limits = listening::limits(listen, Limits::default());
-    let admitted = Arc::clone(&service);
-    let admission = move |peer: &NodeId| admitted.desk.view().is_enrolled(peer);
-    let fabric = Fabric::bind(Arc::clone(&identity), listen, limits, admission)?;
+    // Whoever has a handle and a passphrase may come from any machine: `policy::authorise` knows
+    // what a stranger may ask.
+    let fabric = Fabric::bind(Arc::clone(&identity), listen, limits, |_| true)?;
     listening::announce(&disk, fabric.local_address())?;
     info!(address = %fabric.local_address(), "listening");
 
@@ -129,12 +141,16 @@ pub async fn run(
     let book = Arc::new(CurrentAddresses(service.desk.views()));
     let exchange = Exchange::new(fabric.clone(), network_id, identity, book);
     let writing = Arc::clone(&service).write(exchange.clone());
-    let conversing = Arc::clone(&service).converse(exchange);
+    let conversing = Arc::clone(&service).converse(exchange.clone());
+    let renewing = Arc::clone(&service).renew_identities(exchange.clone());
+    let watching = Arc::clone(&service).watch(watch, exchange);
     let serving = fabric.serve(move |incoming| Arc::clone(&service).serve(incoming));
     let ended = tokio::select! {
         () = serving => Ok(()),
         error = writing => Err(error),
         never = conversing => match never {},
+        never = renewing => match never {},
+        never = watching => match never {},
         () = shutdown => Ok(()),
     };
     fabric.close().await;
@@ -208,6 +224,6 @@ struct CurrentAddresses(watch::Receiver<Arc<ChainView>>);
 
 impl AddressBook for CurrentAddresses {
     fn address(&self, node: &NodeId) -> Option<SocketAddr> {
-        self.0.borrow().address(node)
+        self.0.borrow().last_address(node)
     }
 }

@@ -48,10 +48,14 @@ struct Waiting {
 }
 
 impl Peers {
-    /// Tells every other validator.
-    pub(super) fn tell(&self, remark: &Remark) {
+    /// Tells one other validator, or every one.
+    pub(super) fn tell(&self, peer: Option<NodeId>, remark: &Remark) {
         let remark = Bytes::from(remark.to_bytes());
-        self.lock().values().for_each(|line| line.push(remark.clone()));
+        let lines = self.lock();
+        match peer {
+            Some(peer) => lines.get(&peer).into_iter().for_each(|line| line.push(remark.clone())),
+            None => lines.values().for_each(|line| line.push(remark.clone())),
+        }
     }
 
     /// Another validator speaks, so it can be reached.
@@ -94,8 +98,12 @@ impl Line {
         taken
     }
 
-    fn is_empty(&self) -> bool {
-        self.lock().remarks.is_empty()
+    /// Waits until there is something to say.
+    async fn fill(&self) {
+        // A notice may be of what was taken since.
+        while self.lock().remarks.is_empty() {
+            self.filled.notified().await;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -141,10 +149,7 @@ impl Service {
                     }
                     (pause, reached) = (PAUSE_MIN, true);
                     self.hear_height(peer, head);
-                    if line.is_empty() {
-                        // Whatever came meanwhile left its notice.
-                        let _ = timeout(BEAT, line.filled.notified()).await;
-                    }
+                    let _ = timeout(BEAT, line.fill()).await;
                 }
                 Err(why) => {
                     if reached {

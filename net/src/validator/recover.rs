@@ -102,7 +102,7 @@ pub async fn recover(
     settings: ValidatorSettings,
     sources: Vec<(NodeId, SocketAddr)>,
 ) -> Result<Recovered, RecoverError> {
-    let ValidatorSettings { folder, listen, network } = settings;
+    let ValidatorSettings { folder, listen, network, .. } = settings;
     let disk = OsDisk::open(&folder).map_err(ValidatorError::from)?;
     let identity = load_identity(&folder)?;
     if disk.open(CHAIN_FILE).is_ok() {

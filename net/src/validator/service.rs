@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use kakera_engine::hash::derive_key;
 use kakera_engine::ledger::{
     BeaconChain, Entry, FollowAck, HeadAttestation, SignedHeader, StateKey,
 };
@@ -24,6 +25,7 @@ use tracing::error;
 use super::ValidatorError;
 use super::desk::Desk;
 use super::fetch::Fetched;
+use super::identities::{Asker, Identities, IdentityStore};
 use super::peers::Peers;
 use super::voting_log::VotingLog;
 use super::writer::Writer;
@@ -50,6 +52,7 @@ const NOT_CONFIRMED: &str = "not enough storage nodes have confirmed the entry; 
      final; try again with the same entry, and see that two storage nodes run";
 const NOT_SHOWN: &str = "the validator restarted and not enough storage nodes have confirmed its newest \
      block; try again, and see that two storage nodes run";
+const NOT_ENROLLED_YET: &str = "the entry that lets you in is not final yet; try again in a moment";
 const NOT_A_MEMBER: &str =
     "this validator is not of the set, or does not know of it yet; ask another one";
 const NOT_AGREED: &str = "the validators have not agreed on the entry, which takes more than two thirds of \
@@ -63,6 +66,7 @@ pub(super) struct Service {
     pub(super) desk: Desk,
     writer: Mutex<Writer<OsDisk>>,
     pub(super) peers: Peers,
+    pub(super) identities: Identities<OsDisk>,
     /// Which source a validator that only follows asks next.
     pub(super) turn: AtomicUsize,
     durable: watch::Receiver<u64>,
@@ -76,12 +80,15 @@ impl Service {
         network: NetworkFile,
         store: Arc<ChainStore<OsDisk>>,
         voting_log: Option<VotingLog<OsDisk>>,
+        identities: IdentityStore<OsDisk>,
         machine: Validator,
     ) -> Arc<Self> {
         let network_id = network.network_id();
         let view = ChainView::new(machine.chain(), Arc::new(network.addresses), u64::MAX);
         let shown_before = machine.durable_height();
         let writer = Writer::new(Arc::clone(&store), voting_log);
+        let secret = derive_key(identity.signing_key().as_bytes(), "identity/dealer", &[]);
+        let identities = Identities::new(identities, network_id, identity.node_id(), secret);
         Arc::new(Self {
             id: identity.node_id(),
             network: network_id,
@@ -91,6 +98,7 @@ impl Service {
             durable: writer.durable(),
             writer: Mutex::new(writer),
             peers: Peers::default(),
+            identities,
             turn: AtomicUsize::new(0),
             shown_before,
         })
@@ -141,12 +149,14 @@ impl Service {
     fn work(&self, fetched: Option<Fetched>) -> Result<(), ValidatorError> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let (desk, clock) = (&self.desk, self.desk.clock());
-        if let Some(Fetched { source, head, blocks }) = fetched {
-            writer.catch_up(desk, clock, blocks)?;
+        if let Some(Fetched { source, head, from, blocks }) = fetched {
+            writer.catch_up(desk, clock, from, blocks)?;
             desk.act(|machine| machine.handle_height(source, head, clock));
         }
         self.renew_anchor();
-        writer.work(desk, clock, &mut system_random(), |remark| self.peers.tell(&remark))
+        writer.work(desk, clock, &mut system_random(), |peer, remark| {
+            self.peers.tell(peer, &remark);
+        })
     }
 
     /// The beacon needs links of each validator; computing them takes some milliseconds.
@@ -180,8 +190,9 @@ impl Service {
         let now = unix_milliseconds();
         let request = Request::verify(&header, &session, now)
             .map_err(|error| Refusal::new(RefusalKind::Invalid, error.to_string()))?;
-        policy::authorise(&request, &*self.desk.view(), &self.id, None, now)?;
-        let VerifiedRequest { author, deadline, operation, .. } = request;
+        policy::authorise(&request, &*self.desk.view(), &self.id, None, now)
+            .map_err(|refusal| self.perhaps_later(&peer, refusal))?;
+        let VerifiedRequest { author, deadline, operation, capability } = request;
         let until = answer_time(deadline.saturating_sub(now));
         match operation {
             Operation::Submit(entry) => {
@@ -214,8 +225,26 @@ impl Service {
             }
             Operation::Confer { head } => self.listen(author, head, body).await,
             Operation::Status => Ok(Answer::bare(Response::Status(self.status()))),
+            operation @ (Operation::Deposit(_)
+            | Operation::Evaluate { .. }
+            | Operation::Confirm { .. }
+            | Operation::Recall { .. }
+            | Operation::Identities { .. }
+            | Operation::DealAgain(_)) => {
+                let asker = Asker { machine: author, prover: capability, now };
+                self.answer_for_identity(operation, asker).await
+            }
             other => self.answer_from_chain(other).await,
         }
+    }
+
+    /// Who is enrolled by an entry that is not final yet may come again.
+    fn perhaps_later(&self, peer: &NodeId, refusal: Refusal) -> Refusal {
+        let stranger = !self.desk.view().is_enrolled(peer);
+        if stranger && self.desk.act(|machine| machine.expects(peer)) {
+            return Refusal::new(RefusalKind::Unavailable, NOT_ENROLLED_YET);
+        }
+        refusal
     }
 
     async fn answer_from_chain(self: &Arc<Self>, operation: Operation) -> Result<Answer, Refusal> {
@@ -226,6 +255,15 @@ impl Service {
             let message = "this is a validator; ask the storage nodes of the group";
             Refusal::new(RefusalKind::Invalid, message)
         })
+    }
+
+    async fn answer_for_identity(
+        self: &Arc<Self>,
+        operation: Operation,
+        asker: Asker,
+    ) -> Result<Answer, Refusal> {
+        let service = Arc::clone(self);
+        blocking(move || service.identities.answer(operation, &asker, &service.desk.view())).await
     }
 
     async fn submit(self: &Arc<Self>, entry: Entry, until: Instant) -> Result<Place, Refusal> {
@@ -334,6 +372,7 @@ impl Service {
             bytes: 0,
             quota: 0,
             height: self.durable_height(),
+            suspects: None,
         }
     }
 }

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use kakera_engine::ledger::{CertifiedBlock, CheckedBlock};
+use kakera_engine::ledger::{CertifiedBlock, CheckedBlock, SentBlock};
+use kakera_engine::names::NodeId;
 use kakera_engine::peer::{Clock, Work};
 use kakera_engine::wire::Remark;
 use rand_core::CryptoRng;
@@ -37,14 +38,14 @@ impl<D: Disk> Writer<D> {
         self.durable.subscribe()
     }
 
-    /// Does all there is to do now. `tell` gets what the other validators are to hear, when it may
-    /// leave.
+    /// Does all there is to do now. `tell` gets what one of the other validators, or all, are to hear,
+    /// when it may leave.
     pub(super) fn work(
         &mut self,
         desk: &Desk,
         clock: Clock,
         random: &mut impl CryptoRng,
-        mut tell: impl FnMut(Remark),
+        mut tell: impl FnMut(Option<NodeId>, Remark),
     ) -> Result<(), ValidatorError> {
         desk.act(|machine| machine.handle_time(clock));
         loop {
@@ -78,7 +79,7 @@ impl<D: Disk> Writer<D> {
         desk: &Desk,
         clock: Clock,
         random: &mut impl CryptoRng,
-        tell: &mut impl FnMut(Remark),
+        tell: &mut impl FnMut(Option<NodeId>, Remark),
     ) -> Result<bool, ValidatorError> {
         let work: Vec<Work> =
             desk.act(|machine| std::iter::from_fn(|| machine.poll_work(clock, random)).collect());
@@ -99,8 +100,9 @@ impl<D: Disk> Writer<D> {
         for work in rest {
             match work {
                 Work::Record(_) => {}
-                Work::Send(message) => tell(Remark::Message(Box::new(message))),
-                Work::Share(entry) => tell(Remark::Entry(entry)),
+                Work::Send(message) => tell(None, Remark::Message(Box::new(message))),
+                Work::Tell(peer, message) => tell(Some(peer), Remark::Message(Box::new(message))),
+                Work::Share(entry) => tell(None, Remark::Entry(entry)),
                 Work::Block(block) => {
                     self.store(desk, &block)?;
                     if let Some(voting_log) = &mut self.voting_log {
@@ -119,12 +121,14 @@ impl<D: Disk> Writer<D> {
         Ok(())
     }
 
-    /// Takes blocks that the others decided on, up to the first that is not good.
+    /// Takes blocks that the others decided on, the first of height `from`, up to the first that is
+    /// not good.
     pub(super) fn catch_up(
         &mut self,
         desk: &Desk,
         clock: Clock,
-        blocks: Vec<CertifiedBlock>,
+        from: u64,
+        blocks: Vec<SentBlock>,
     ) -> Result<(), ValidatorError> {
         let mut chain = desk.act(|machine| machine.chain().tip());
         let mut good: Vec<(CertifiedBlock, CheckedBlock)> = Vec::new();
@@ -132,18 +136,17 @@ impl<D: Disk> Writer<D> {
         if chain.head().header.height < self.store.height() {
             return Ok(());
         }
-        for block in blocks {
-            if block.block.header.height <= chain.head().header.height {
+        for (height, block) in (from..).zip(blocks) {
+            if height <= chain.head().header.height {
                 continue;
             }
-            let checked = chain.check_certified(&block, None).and_then(|checked| {
+            let checked = block.check(&chain, None).and_then(|(block, checked)| {
                 chain.commit(checked.clone(), block.certificate.clone())?;
-                Ok(checked)
+                Ok((block, checked))
             });
             match checked {
-                Ok(checked) => good.push((block, checked)),
+                Ok(checked) => good.push(checked),
                 Err(error) => {
-                    let height = block.block.header.height;
                     warn!(height, %error, "another validator sent a wrong block");
                     break;
                 }

@@ -1,24 +1,32 @@
 //! A vault: named, versioned records over sealed objects, found through pointers on the ledger.
 //!
-//! One `put` writes its records and a manifest of them into objects and posts one pointer to the
-//! manifest. Opening a vault reads all its manifests, so it costs one small read for each earlier
-//! `put`; listing reads nothing more. Memory: the catalogue (about 300 bytes a record) and a few
-//! objects under way, whatever the size of a record.
+//! A `put` writes its records and the next head of the catalogue into objects and posts one pointer
+//! to the head. Opening a vault reads the newest head and the segments that it lists, in a few round
+//! trips whatever the number of puts; listing reads nothing more. What grows with what, the engine's
+//! `catalogue` says. Memory: the catalogue (about 400 bytes a version) and a few objects under way,
+//! whatever the size of a record.
 
-mod catalogue;
+mod edit;
+mod health;
+mod load;
+mod packer;
 mod reader;
+pub mod ssmix2;
+mod unchanged;
 mod writer;
 
 use std::io::Write;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 
+use kakera_engine::catalogue::{Catalogue, Record, RecordName, Stored};
 use kakera_engine::seal::VaultRoot;
 
-use catalogue::Catalogue;
-pub use catalogue::StoredRecord;
+pub use edit::{Edit, NextOf, Source, new_record_id};
+pub use health::ObjectHealth;
+use load::State;
 pub use reader::Reader;
+pub use unchanged::is_unchanged;
 
 use crate::client::{Client, ClientError};
 
@@ -26,32 +34,23 @@ use crate::client::{Client, ClientError};
 pub struct Vault {
     client: Arc<Client>,
     root: Arc<VaultRoot>,
-    catalogue: Catalogue,
-}
-
-/// A file to put.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// The record's name in the vault.
-    pub name: String,
-    /// Where its bytes are.
-    pub path: PathBuf,
+    state: Arc<State>,
 }
 
 /// What a put did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PutSummary {
-    /// Records written.
+    /// Versions of records written.
     pub records: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Objects they were packed into.
+    /// Objects that they and the catalogue were packed into.
     pub objects: u64,
     /// Bytes of fragments that holders made durable.
     pub stored_bytes: u64,
     /// Objects of which every slot has its part; the others reached their quorum.
     pub objects_complete: u64,
-    /// The block that made the pointer final.
+    /// The block that made the last pointer final.
     pub height: u64,
 }
 
@@ -69,53 +68,73 @@ impl Progress for NoProgress {
 }
 
 impl Vault {
-    /// Opens the vault of `root`: finds its pointers and reads their manifests.
+    /// Opens the vault of `root`: finds its newest pointer and reads the catalogue.
     pub async fn open(client: Arc<Client>, root: VaultRoot) -> Result<Self, ClientError> {
         let root = Arc::new(root);
-        let catalogue = Catalogue::load(&client, &root).await?;
-        Ok(Self { client, root, catalogue })
+        let state = Arc::new(State::load(&client, &root, &State::default()).await?);
+        Ok(Self { client, root, state })
     }
 
-    /// The newest version of every record whose name starts with `prefix`, by name.
-    pub fn list<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a StoredRecord> {
-        self.catalogue.records(prefix)
+    /// Reads what other machines have written since.
+    pub async fn refresh(&mut self) -> Result<(), ClientError> {
+        self.state = Arc::new(State::load(&self.client, &self.root, &self.state).await?);
+        Ok(())
     }
 
-    /// The newest version of a record.
-    pub fn record(&self, name: &str) -> Result<&StoredRecord, ClientError> {
-        self.catalogue.record(name).ok_or_else(ClientError::no_record)
+    /// Every version of every record.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.state.catalogue
     }
 
-    /// Stores the sources as new records, or as new versions of records of the same name.
+    /// How many pointers lead or led to heads of this vault.
+    pub fn pointers(&self) -> u64 {
+        self.state.next_pointer
+    }
+
+    /// The record that has this name and is not deleted.
+    pub fn record(&self, name: &RecordName) -> Result<Record<'_>, ClientError> {
+        self.catalogue()
+            .named(name)
+            .filter(|record| !record.newest().is_deletion())
+            .ok_or_else(ClientError::no_record)
+    }
+
+    /// Makes the edits, in their order; many of them in several steps.
     ///
-    /// Success means: every object is durable on its quorum of holders and the pointer is final on
-    /// the ledger. On an error no pointer was posted and no record changed.
+    /// Success means: every object is durable on its quorum of holders, the pointers are final on
+    /// the ledger, and nothing that another machine wrote meanwhile was lost: its versions come
+    /// before, and contents that both changed have a version of each. On an error the steps before
+    /// it are done and the one it met changed nothing.
+    pub async fn edit(
+        &mut self,
+        edits: Vec<Edit>,
+        progress: Arc<dyn Progress>,
+    ) -> Result<PutSummary, ClientError> {
+        writer::write(&self.client, &self.root, &mut self.state, edits, progress).await
+    }
+
+    /// Stores files as new records, or as new versions of the records of their names.
     pub async fn put(
         &mut self,
         sources: Vec<Source>,
         progress: Arc<dyn Progress>,
     ) -> Result<PutSummary, ClientError> {
-        let written =
-            writer::write(&self.client, &self.root, &self.catalogue, sources, progress).await?;
-        self.catalogue.add(written.records);
-        Ok(written.summary)
+        self.edit(sources.into_iter().map(Edit::Store).collect(), progress).await
     }
 
-    /// Writes a record, or the bytes `range` of it, to `output`. Every byte was authenticated; after
-    /// a whole record its hash was compared too.
+    /// Writes what a version of a record holds, or the bytes `range` of it, to `output`. Every byte
+    /// was authenticated; after a whole record its hash was compared too.
     pub async fn get(
         &self,
-        name: &str,
+        stored: &Stored,
         range: Option<Range<u64>>,
         output: &mut (dyn Write + Send),
         progress: &dyn Progress,
     ) -> Result<u64, ClientError> {
-        Reader::new(&self.client, &self.root, false)
-            .read(self.record(name)?, range, output, progress)
-            .await
+        Reader::new(&self.client, &self.root, false).read(stored, range, output, progress).await
     }
 
-    /// A reader for many records in the order of [`Vault::list`]: records packed together are
+    /// A reader for many records in the order in which they were put: records packed together are
     /// fetched once.
     pub fn reader(&self) -> Reader<'_> {
         Reader::new(&self.client, &self.root, true)

@@ -5,24 +5,23 @@ use std::io::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
+use kakera_engine::catalogue::{Piece, Stored};
 use kakera_engine::code::{CodeParameters, GROUP_LEN};
 use kakera_engine::names::ObjectId;
-use kakera_engine::object::{
-    ExtentReader, OBJECT_LEN_MAX, ObjectReference, PlacedExtent, PointerBody,
-};
+use kakera_engine::object::{Extent, ExtentReader, OBJECT_LEN_MAX, ObjectReference};
 use kakera_engine::peer::{Gathered, GetError, Wanted};
 use kakera_engine::seal::{RecordSecret, VaultRoot};
 use kakera_engine::wire::GroupRange;
 use tokio::task::JoinHandle;
 
-use super::{Progress, StoredRecord};
+use super::Progress;
 use crate::client::{Client, ClientError, GroupPlace};
 
 /// Whole objects kept or under way: the one being read, the one before, and two ahead. Each takes
 /// 4 MiB, and about three times that while it is gathered.
 const OBJECTS_KEPT: usize = 4;
 const OBJECTS_AHEAD: usize = 2;
-/// A piece that needs more than one part in this many of an object reads the whole of it.
+/// A read that needs more than one part in this many of an object takes the whole of it.
 const WHOLE_OBJECT_SHARE: u64 = 4;
 
 /// Reads records of one vault.
@@ -45,18 +44,17 @@ enum Fetch {
     Done(Arc<Fetched>),
 }
 
-/// A piece of a record to read.
-struct Piece<'p> {
+/// A part of a piece to read.
+struct Part<'p> {
     object: &'p ObjectReference,
-    placed: &'p PlacedExtent,
+    extent: &'p Extent,
     /// Plaintext bytes of the extent.
     inside: Range<u64>,
 }
 
-impl Piece<'_> {
+impl Part<'_> {
     fn coded(&self) -> Result<Range<u64>, ClientError> {
-        self.placed
-            .extent
+        self.extent
             .coded_range_of(self.inside.clone())
             .map_err(|error| ClientError::integrity(error.to_string()))
     }
@@ -67,86 +65,77 @@ impl<'a> Reader<'a> {
         Self { client, root, many, kept: VecDeque::new() }
     }
 
-    pub(super) fn root(&self) -> &'a VaultRoot {
-        self.root
-    }
-
-    /// Writes a record, or the bytes `range` of it, to `output`, and tells how many bytes.
+    /// Writes what a version of a record holds, or the bytes `range` of it, to `output`, and tells
+    /// how many bytes.
     pub async fn read(
         &mut self,
-        record: &StoredRecord,
+        stored: &Stored,
         range: Option<Range<u64>>,
         output: &mut (dyn Write + Send),
         progress: &dyn Progress,
     ) -> Result<u64, ClientError> {
-        let entry = &record.entry;
         let whole = range.is_none();
-        let range = range.unwrap_or(0..entry.len);
-        if range.start > range.end || range.end > entry.len {
+        let range = range.unwrap_or(0..stored.len);
+        if range.start > range.end || range.end > stored.len {
             return Err(ClientError::usage(format!(
                 "bytes {}-{} of a record of {} bytes",
-                range.start, range.end, entry.len
+                range.start, range.end, stored.len
             )));
         }
-        let secret = self.root.compartment(entry.compartment).record(entry.record_id);
-        let pieces = pieces_of(record, &range);
+        let secret = self.root.compartment(stored.compartment).record(stored.sealed.record);
+        let parts = parts_of(&stored.pieces, &range);
         let mut hasher = blake3::Hasher::new();
-        for (index, piece) in pieces.iter().enumerate() {
-            for ahead in pieces.iter().skip(index + 1).take(OBJECTS_AHEAD) {
+        for (index, part) in parts.iter().enumerate() {
+            for ahead in parts.iter().skip(index + 1).take(OBJECTS_AHEAD) {
                 self.fetch_ahead(ahead).await?;
             }
-            let bytes = self.read_piece(piece, &secret, entry.version).await?;
+            let bytes = self.read_part(part, &secret, stored.sealed.number).await?;
             hasher.update(&bytes);
             output.write_all(&bytes).map_err(ClientError::output)?;
             progress.advance(bytes.len() as u64);
         }
-        if whole && *hasher.finalize().as_bytes() != entry.content_hash {
+        if whole && *hasher.finalize().as_bytes() != stored.hash {
             return Err(ClientError::integrity("a record does not match its own hash"));
         }
         Ok(range.end - range.start)
     }
 
-    /// The manifest that the vault's pointer number `counter` leads to.
-    pub(super) async fn read_manifest(
+    /// A whole stream that was sealed as `version` of the record of `secret`.
+    pub(super) async fn read_stream(
         &mut self,
-        counter: u64,
-        pointer: &PointerBody,
+        secret: &RecordSecret,
+        version: u64,
+        pieces: &[Piece],
     ) -> Result<Vec<u8>, ClientError> {
-        let secret = self.root.catalogue();
         let mut bytes = Vec::new();
-        for placed in &pointer.manifest {
-            let piece = Piece {
-                object: &pointer.objects[placed.object as usize],
-                placed,
-                inside: 0..u64::from(placed.extent.plain_len),
-            };
-            bytes.extend(self.read_piece(&piece, &secret, counter).await?);
+        for part in parts_of(pieces, &(0..u64::MAX)) {
+            bytes.extend(self.read_part(&part, secret, version).await?);
         }
         Ok(bytes)
     }
 
-    async fn read_piece(
+    async fn read_part(
         &mut self,
-        piece: &Piece<'_>,
+        part: &Part<'_>,
         secret: &RecordSecret,
         version: u64,
     ) -> Result<Vec<u8>, ClientError> {
-        let coded = piece.coded()?;
-        let fetched = self.fetch(piece.object, &coded).await?;
+        let coded = part.coded()?;
+        let fetched = self.fetch(part.object, &coded).await?;
         let Gathered { descriptor, secret: object_secret, coded: bytes } = &fetched.gathered;
         let inside = (coded.start - fetched.start) as usize..(coded.end - fetched.start) as usize;
         let Some(sealed) = bytes.get(inside) else {
             return Err(ClientError::integrity("an extent ends outside its object"));
         };
-        ExtentReader::new(descriptor, object_secret, secret, version, &piece.placed.extent)
-            .and_then(|reader| reader.read(piece.inside.clone(), sealed))
+        ExtentReader::new(descriptor, object_secret, secret, version, part.extent)
+            .and_then(|reader| reader.read(part.inside.clone(), sealed))
             .map_err(|error| ClientError::integrity(error.to_string()))
     }
 
-    /// Starts to fetch the object of a piece that will be read soon, if it will be read whole.
-    async fn fetch_ahead(&mut self, piece: &Piece<'_>) -> Result<(), ClientError> {
-        if self.reads_whole(&piece.coded()?) {
-            self.start(piece.object).await?;
+    /// Starts to fetch the object of a part that will be read soon, if it will be read whole.
+    async fn fetch_ahead(&mut self, part: &Part<'_>) -> Result<(), ClientError> {
+        if self.reads_whole(&part.coded()?) {
+            self.start(part.object).await?;
         }
         Ok(())
     }
@@ -203,25 +192,26 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn pieces_of<'p>(record: &'p StoredRecord, range: &Range<u64>) -> Vec<Piece<'p>> {
-    let mut pieces = Vec::new();
+/// The parts of the pieces that hold the bytes `range` of all of them.
+fn parts_of<'p>(pieces: &'p [Piece], range: &Range<u64>) -> Vec<Part<'p>> {
+    let mut parts = Vec::new();
     let mut start = 0;
-    for placed in &record.entry.extents {
-        let end = start + u64::from(placed.extent.plain_len);
+    for Piece { object, extent } in pieces {
+        let end = start + u64::from(extent.plain_len);
         let inside = range.start.max(start)..range.end.min(end);
         if inside.start < inside.end {
-            pieces.push(Piece {
-                object: &record.objects[placed.object as usize],
-                placed,
-                inside: inside.start - start..inside.end - start,
-            });
+            parts.push(Part { object, extent, inside: inside.start - start..inside.end - start });
         }
         start = end;
     }
-    pieces
+    parts
 }
 
-fn wanted(object: &ObjectReference, group: &GroupPlace, groups: Option<GroupRange>) -> Wanted {
+pub(super) fn wanted(
+    object: &ObjectReference,
+    group: &GroupPlace,
+    groups: Option<GroupRange>,
+) -> Wanted {
     let groups_len = groups.map_or(u64::MAX, |range| u64::from(range.count) * GROUP_LEN);
     Wanted {
         group: object.group,

@@ -1,103 +1,317 @@
-//! Writes records: packs them into objects, gives the objects to their holders, posts the pointer.
+//! Writes edits: packs files, gives the objects to their holders, posts the pointer of the next
+//! head, and begins again behind the other where another machine's pointer came first.
 
-use std::fs::File;
-use std::io::Read;
+use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
-use kakera_engine::code::Code;
-use kakera_engine::ledger::{Body, Pointer};
-use kakera_engine::names::RecordId;
-use kakera_engine::object::{
-    Extent, FormatVersion, Manifest, ObjectBuilder, ObjectReference, PlacedExtent, Placement,
-    PointerBody, RecordEntry, SealedObject,
+use kakera_engine::catalogue::{
+    Content, Draft, NextHead, OrderError, Piece, SegmentPlace, Version,
 };
-use kakera_engine::seal::{Compartment, RecordSecret, Suite, VaultRoot};
+use kakera_engine::ledger::{Body, Pointer};
+use kakera_engine::object::{ObjectReference, PlacedExtent, PointerBody, PointerVersion};
+use kakera_engine::seal::VaultRoot;
 use kakera_engine::wire::Authorisation;
-use rand_core::Rng;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
-use super::catalogue::{Catalogue, resolve};
-use super::{Progress, PutSummary, Source, StoredRecord};
-use crate::client::{Client, ClientError, GroupPlace};
-use crate::random::{SystemRandom, system_random};
+use super::edit::{Edit, Planner};
+use super::load::{State, tag_of};
+use super::packer::{Packed, Packer};
+use super::{Progress, PutSummary};
+use crate::client::{Client, ClientError, ErrorKind, GroupPlace};
+use crate::clock::unix_milliseconds;
+use crate::random::system_random;
 
-/// Objects being packed or sent at once; each takes 4 MiB and its fragments.
-const OBJECTS_AT_ONCE: usize = 3;
-/// A record up to this size is not cut to fill an object.
-const UNCUT_LEN_MAX: u64 = 64 * 1024;
-
+/// Edits that become final together; so much is done again after an interruption.
+const EDITS_AT_ONCE: usize = 1024;
+/// Bytes after which no further file joins them.
+const BYTES_AT_ONCE: u64 = 256 << 20;
+/// How often another machine may come first before the put gives up.
+const RACES_MAX: usize = 64;
 /// How long a durable put waits for the holders beyond its quorum.
 const STRAGGLER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What was written.
-pub(super) struct Written {
-    pub(super) records: Vec<StoredRecord>,
-    pub(super) summary: PutSummary,
-}
-
-/// Writes the sources and makes them final.
+/// Makes all edits final, some at a time. After an error those before it are, and `state` tells.
 pub(super) async fn write(
     client: &Arc<Client>,
     root: &Arc<VaultRoot>,
-    catalogue: &Catalogue,
-    sources: Vec<Source>,
+    state: &mut Arc<State>,
+    edits: Vec<Edit>,
     progress: Arc<dyn Progress>,
-) -> Result<Written, ClientError> {
-    let groups = client.open_groups().await?;
-    let versions = sources.iter().map(|source| next_version(catalogue, &source.name)).collect();
-    let counter = catalogue.next_pointer();
-    let (sender, mut packed) = mpsc::channel(1);
-    let permits = Arc::new(Semaphore::new(OBJECTS_AT_ONCE));
-    let packer = Packer::new(Arc::clone(root), groups.clone(), sender, permits, progress)?;
-    let packing = tokio::task::spawn_blocking(move || packer.pack(sources, versions, counter));
-
-    let before = client.transfers().delivered();
+) -> Result<PutSummary, ClientError> {
     let mut summary = PutSummary::default();
-    let mut sending = JoinSet::new();
-    while let Some((object, permit)) = packed.recv().await {
-        summary.objects += 1;
-        sending.spawn(send(Arc::clone(client), groups.clone(), object, permit));
-        while let Some(sent) = sending.try_join_next() {
-            joined(sent)?;
-        }
+    if edits.is_empty() {
+        return Ok(summary);
     }
-    let (manifest, pointer) = joined(packing.await)?;
-    while let Some(sent) = sending.join_next().await {
-        joined(sent)?;
+    let groups = client.open_groups().await?;
+    let before = client.transfers().delivered();
+    let (sender, packed) = mpsc::channel(1);
+    let packer = Packer::new(Arc::clone(root), groups.clone(), sender, progress)?;
+    let mut writer = Writer { client, root, state, groups, packed, packer: Some(packer) };
+    let mut edits = VecDeque::from(edits);
+    while !edits.is_empty() {
+        edits = writer.write_some(edits, &mut summary).await?;
     }
-    summary.records = manifest.records.len() as u64;
-    summary.bytes = manifest.records.iter().map(|record| record.len).sum();
-    let sealed = pointer
-        .seal(&root.pointer_key(counter), &mut system_random())
-        .map_err(|error| ClientError::usage(format!("too much for one put: {error}")))?;
-    let signed = Pointer::sign(client.network(), &root.pointer_signing_key(counter), sealed);
-    summary.height = client.submit(Body::Pointer(signed)).await?.height;
     client.transfers().settle(STRAGGLER_PATIENCE).await;
     let after = client.transfers().delivered();
     summary.objects_complete = after.objects_complete - before.objects_complete;
     summary.stored_bytes = after.bytes - before.bytes;
-    Ok(Written { records: resolve(manifest, &pointer.objects)?, summary })
+    Ok(summary)
 }
 
-/// The id, compartment and version of the record that a put of `name` writes.
-fn next_version(catalogue: &Catalogue, name: &str) -> (RecordId, Compartment, u64) {
-    match catalogue.record(name) {
-        Some(known) => (known.entry.record_id, known.entry.compartment, known.entry.version + 1),
-        None => {
-            let mut id = [0; 16];
-            system_random().fill_bytes(&mut id);
-            (RecordId(id), Compartment { number: 0, generation: 0 }, 1)
+struct Writer<'a> {
+    client: &'a Arc<Client>,
+    root: &'a Arc<VaultRoot>,
+    state: &'a mut Arc<State>,
+    groups: Arc<[GroupPlace]>,
+    packed: mpsc::Receiver<Packed>,
+    /// Absent while it packs.
+    packer: Option<Packer>,
+}
+
+/// Edits that have been packed and wait for their place in the ledger's order.
+#[derive(Default)]
+struct Batch {
+    drafts: Vec<Draft>,
+    labels: BTreeMap<u32, String>,
+    bytes: u64,
+}
+
+/// A head that only has to be posted.
+struct Closed {
+    versions: Vec<Version>,
+    next: NextHead,
+    segment: Option<SegmentPlace>,
+    pointer: PointerBody,
+}
+
+impl Writer<'_> {
+    /// Makes the first edits final and gives back the rest.
+    async fn write_some(
+        &mut self,
+        edits: VecDeque<Edit>,
+        summary: &mut PutSummary,
+    ) -> Result<VecDeque<Edit>, ClientError> {
+        let (rest, mut batch, mut closed) = self
+            .pack(summary, move |packer, state| {
+                let mut edits = edits;
+                let mut batch = pack_some(packer, state, &mut edits)?;
+                let closed = close(packer, state, &mut batch)?;
+                Ok((edits, batch, closed))
+            })
+            .await?;
+        for _ in 0..RACES_MAX {
+            if let Some(height) = self.post(&closed.pointer).await? {
+                summary.height = height;
+                summary.records += batch.drafts.len() as u64;
+                summary.bytes += batch.bytes;
+                self.advance(batch.labels, closed);
+                return Ok(rest);
+            }
+            let newer = State::load(self.client, self.root, self.state).await?;
+            *self.state = Arc::new(newer);
+            (batch, closed) = self
+                .pack(summary, move |packer, state| {
+                    let closed = close(packer, state, &mut batch)?;
+                    Ok((batch, closed))
+                })
+                .await?;
+        }
+        Err(ClientError::overtaken("other machines of this vault write all the time"))
+    }
+
+    /// Packs on a thread of its own, and sends what is packed, until all of it is durable.
+    async fn pack<T: Send + 'static>(
+        &mut self,
+        summary: &mut PutSummary,
+        work: impl FnOnce(&mut Packer, &State) -> Result<T, ClientError> + Send + 'static,
+    ) -> Result<T, ClientError> {
+        let mut packer = self.packer.take().ok_or_else(ClientError::cancelled)?;
+        let state = Arc::clone(self.state);
+        let mut packing = tokio::task::spawn_blocking(move || {
+            let result = work(&mut packer, &state);
+            (packer, result)
+        });
+        let mut sending = JoinSet::new();
+        let (packer, result) = loop {
+            tokio::select! {
+                biased;
+                Some((object, permit)) = self.packed.recv() => {
+                    summary.objects += 1;
+                    let (client, groups) = (Arc::clone(self.client), Arc::clone(&self.groups));
+                    sending.spawn(async move {
+                        send(&client, &groups, object).await?;
+                        drop(permit);
+                        Ok::<(), ClientError>(())
+                    });
+                }
+                Some(sent) = sending.join_next() => joined(sent)?,
+                packed = &mut packing => break joined(packed),
+            }
+        };
+        // What the thread sent last may still be in the channel.
+        while let Ok((object, _permit)) = self.packed.try_recv() {
+            summary.objects += 1;
+            send(self.client, &self.groups, object).await?;
+        }
+        while let Some(sent) = sending.join_next().await {
+            joined(sent)?;
+        }
+        self.packer = Some(packer);
+        result
+    }
+
+    /// Posts the pointer of the next head; the block of it, or `None` if another came first.
+    async fn post(&self, pointer: &PointerBody) -> Result<Option<u64>, ClientError> {
+        let number = self.state.next_pointer;
+        let sealed = pointer
+            .seal(&self.root.pointer_key(number), &mut system_random())
+            .map_err(|error| ClientError::usage(format!("too much for one put: {error}")))?;
+        let key = self.root.pointer_signing_key(number);
+        let signed = Pointer::sign(self.client.network(), &key, sealed);
+        let content = signed.content();
+        let submitted = self.client.submit(Body::Pointer(signed)).await;
+        if let Err(error) = &submitted
+            && error.kind() != ErrorKind::Other
+        {
+            return submitted.map(|submitted| Some(submitted.height));
+        }
+        let posted = self.client.posted_pointers(&[tag_of(self.root, number)]).await?;
+        match (posted.first().and_then(|posted| posted.first()), submitted) {
+            (Some(first), _) if first.content == content => Ok(Some(first.height)),
+            // Refused, perhaps because so many others were there before it.
+            (Some(_), _) => Ok(None),
+            (None, Err(error)) => Err(error),
+            (None, Ok(_)) => Err(ClientError::integrity("a final pointer is not on the ledger")),
+        }
+    }
+
+    fn advance(&mut self, labels: BTreeMap<u32, String>, closed: Closed) {
+        let state = Arc::make_mut(self.state);
+        for (compartment, label) in labels {
+            state.catalogue.label(compartment, label);
+        }
+        state.catalogue.extend(closed.versions);
+        state.log = closed.next.log(closed.segment);
+        state.next_pointer += 1;
+    }
+}
+
+/// Packs files until there are no more edits or enough for one put.
+fn pack_some(
+    packer: &mut Packer,
+    state: &State,
+    edits: &mut VecDeque<Edit>,
+) -> Result<Batch, ClientError> {
+    let mut planner = Planner::new(&state.catalogue);
+    let mut batch = Batch::default();
+    while batch.drafts.len() < EDITS_AT_ONCE
+        && batch.bytes < BYTES_AT_ONCE
+        && let Some(edit) = edits.pop_front()
+    {
+        batch.drafts.push(match edit {
+            Edit::Store(source) => {
+                let target = planner.target(&source);
+                let stored = packer.pack_file(&source, &target)?;
+                batch.bytes += stored.len;
+                Draft {
+                    record: target.record,
+                    based_on: target.based_on,
+                    name: source.name,
+                    content: Content::Stored(Box::new(stored)),
+                }
+            }
+            Edit::Repeat { record, number, name } => planner.repeat(record, number, name)?,
+            Edit::Delete { record } => planner.delete(record)?,
+        });
+    }
+    batch.labels = mem::take(&mut planner.new_labels);
+    Ok(batch)
+}
+
+/// Writes the next head behind `state`, with a segment where it does not hold all new versions.
+fn close(packer: &mut Packer, state: &State, batch: &mut Batch) -> Result<Closed, ClientError> {
+    let put = state.next_pointer;
+    let mut labelled = state.catalogue.labels().clone();
+    labelled.extend(batch.labels.clone());
+    let (mut versions, mut next) = next_head(packer, state, batch, &labelled)?;
+    let len = match &next.segment {
+        Some(_) => 1,
+        None => next.head(None, &packer.here()).encode(&packer.here()).len() as u64,
+    };
+    let objects = packer.objects();
+    packer.make_room(len)?;
+    if packer.objects() > objects {
+        (versions, next) = next_head(packer, state, batch, &labelled)?;
+    }
+    let mut segment = match &next.segment {
+        None => None,
+        Some(segment) => {
+            let pieces = packer.pack_catalogue(put, &segment.encode(&packer.here()))?;
+            Some(SegmentPlace { put, versions: segment.versions.len() as u64, pieces })
+        }
+    };
+    if segment.is_some() {
+        let len = next.head(segment.as_ref(), &packer.here()).encode(&packer.here()).len();
+        packer.make_room(len as u64)?;
+        packer.settle(segment.iter_mut().flat_map(|place| &mut place.pieces));
+    }
+    let here = packer.here();
+    let mut extents =
+        packer.pack_catalogue(put, &next.head(segment.as_ref(), &here).encode(&here))?;
+    packer.finish_object()?;
+    packer.settle(&mut extents);
+    packer.settle(segment.iter_mut().flat_map(|place| &mut place.pieces));
+    settle(packer, versions.iter_mut().map(|version| &mut version.content));
+    let pointer = pointer_to(packer.code()?, &extents);
+    Ok(Closed { versions, next, segment, pointer })
+}
+
+fn next_head(
+    packer: &Packer,
+    state: &State,
+    batch: &mut Batch,
+    labels: &BTreeMap<u32, String>,
+) -> Result<(Vec<Version>, NextHead), ClientError> {
+    settle(packer, batch.drafts.iter_mut().map(|draft| &mut draft.content));
+    let versions = state
+        .catalogue
+        .order(&batch.drafts, state.next_pointer, unix_milliseconds() / 1000)
+        .map_err(|error| match error {
+            OrderError::Changed(_) => ClientError::overtaken(error.to_string()),
+            OrderError::NameTaken(_) => ClientError::name_taken(error.to_string()),
+        })?;
+    let next = state.log.next(&state.catalogue, &versions, labels);
+    Ok((versions, next))
+}
+
+fn settle<'c>(packer: &Packer, contents: impl Iterator<Item = &'c mut Content>) {
+    for content in contents {
+        if let Content::Stored(stored) = content {
+            packer.settle(&mut stored.pieces);
         }
     }
 }
 
+fn pointer_to(code: kakera_engine::code::CodeParameters, pieces: &[Piece]) -> PointerBody {
+    let mut objects: Vec<ObjectReference> = Vec::new();
+    let mut extents = Vec::new();
+    for Piece { object, extent } in pieces {
+        if objects.last() != Some(object) {
+            objects.push(*object);
+        }
+        let object = objects.len() as u32 - 1;
+        extents.push(PlacedExtent { object, extent: extent.clone() });
+    }
+    PointerBody { version: PointerVersion::Head, code, objects, extents }
+}
+
 async fn send(
-    client: Arc<Client>,
-    groups: Arc<[GroupPlace]>,
-    object: SealedObject,
-    permit: OwnedSemaphorePermit,
+    client: &Client,
+    groups: &[GroupPlace],
+    object: kakera_engine::object::SealedObject,
 ) -> Result<(), ClientError> {
     let group = groups
         .iter()
@@ -105,190 +319,9 @@ async fn send(
         .ok_or_else(|| ClientError::integrity("an object was packed for an unknown group"))?;
     let authorisation =
         Authorisation::sign(client.network(), &object.object_id, client.signing_key());
-    client.transfers().put(object, authorisation, &group.members).await?;
-    drop(permit);
-    Ok(())
+    Ok(client.transfers().put(object, authorisation, &group.members).await?)
 }
 
 fn joined<T>(outcome: Result<T, JoinError>) -> T {
     outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
-}
-
-/// Packs sources into objects, one after the other; blocks on files and on the sending.
-struct Packer {
-    root: Arc<VaultRoot>,
-    groups: Arc<[GroupPlace]>,
-    codes: Vec<Code>,
-    sender: mpsc::Sender<(SealedObject, OwnedSemaphorePermit)>,
-    permits: Arc<Semaphore>,
-    progress: Arc<dyn Progress>,
-    random: SystemRandom,
-    builder: ObjectBuilder,
-    /// Held while the builder holds an object, then sent with it.
-    permit: Option<OwnedSemaphorePermit>,
-    objects: Vec<ObjectReference>,
-}
-
-impl Packer {
-    fn new(
-        root: Arc<VaultRoot>,
-        groups: Arc<[GroupPlace]>,
-        sender: mpsc::Sender<(SealedObject, OwnedSemaphorePermit)>,
-        permits: Arc<Semaphore>,
-        progress: Arc<dyn Progress>,
-    ) -> Result<Self, ClientError> {
-        let codes: Result<Vec<Code>, _> = groups.iter().map(|group| group.code.build()).collect();
-        let mut random = system_random();
-        Ok(Self {
-            builder: ObjectBuilder::new(Suite::preferred(), &mut random),
-            permit: None,
-            root,
-            codes: codes.map_err(|error| ClientError::integrity(error.to_string()))?,
-            groups,
-            sender,
-            permits,
-            progress,
-            random,
-            objects: Vec::new(),
-        })
-    }
-
-    /// Packs the sources, then their manifest behind them in the last objects.
-    fn pack(
-        mut self,
-        sources: Vec<Source>,
-        versions: Vec<(RecordId, Compartment, u64)>,
-        counter: u64,
-    ) -> Result<(Manifest, PointerBody), ClientError> {
-        let mut records = Vec::with_capacity(sources.len());
-        for (source, version) in sources.into_iter().zip(versions) {
-            records.push(self.pack_record(source, version)?);
-        }
-        // The objects finished so far; the one still open will hold the manifest's first bytes.
-        let before = self.objects.len();
-        let manifest = Manifest::new(self.objects.clone(), records)
-            .map_err(|error| ClientError::usage(error.to_string()))?;
-        let bytes = manifest.encode();
-        let mut extents = Vec::new();
-        let catalogue = self.root.catalogue();
-        self.push(&catalogue, counter, &bytes, &mut extents)?;
-        self.finish_object()?;
-        for placed in &mut extents {
-            placed.object -= before as u32;
-        }
-        let code = self.groups.first().map(|group| group.code);
-        let body = PointerBody {
-            version: FormatVersion::V1,
-            code: code.ok_or_else(ClientError::no_groups)?,
-            objects: self.objects.split_off(before),
-            manifest: extents,
-        };
-        Ok((manifest, body))
-    }
-
-    fn pack_record(
-        &mut self,
-        source: Source,
-        (record_id, compartment, version): (RecordId, Compartment, u64),
-    ) -> Result<RecordEntry, ClientError> {
-        let read_error = |error| ClientError::source_file(&source.path, error);
-        let mut file = File::open(&source.path).map_err(read_error)?;
-        let metadata = file.metadata().map_err(read_error)?;
-        let modified = metadata
-            .modified()
-            .ok()
-            .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-            .map_or(0, |elapsed| elapsed.as_secs());
-        if metadata.len() <= UNCUT_LEN_MAX && metadata.len() > self.builder.remaining() {
-            self.finish_object()?;
-        }
-        let secret = self.root.compartment(compartment).record(record_id);
-        let mut hasher = blake3::Hasher::new();
-        let mut extents = Vec::new();
-        let mut len = 0;
-        let mut piece = Vec::new();
-        loop {
-            let room = self.room()?;
-            piece.clear();
-            (&mut file).take(room).read_to_end(&mut piece).map_err(read_error)?;
-            if piece.is_empty() {
-                break;
-            }
-            hasher.update(&piece);
-            len += piece.len() as u64;
-            self.push(&secret, version, &piece, &mut extents)?;
-            self.progress.advance(piece.len() as u64);
-        }
-        Ok(RecordEntry {
-            name: source.name,
-            compartment,
-            record_id,
-            version,
-            len,
-            modified,
-            content_hash: *hasher.finalize().as_bytes(),
-            extents,
-        })
-    }
-
-    /// Seals `bytes` into the open object and as many more as they need.
-    fn push(
-        &mut self,
-        secret: &RecordSecret,
-        version: u64,
-        mut bytes: &[u8],
-        extents: &mut Vec<PlacedExtent>,
-    ) -> Result<(), ClientError> {
-        while !bytes.is_empty() {
-            let room = usize::try_from(self.room()?).unwrap_or(usize::MAX).min(bytes.len());
-            let (piece, rest) = bytes.split_at(room);
-            let object = self.objects.len() as u32;
-            self.take_permit()?;
-            let extent: Extent = self
-                .builder
-                .push(secret, version, piece)
-                .map_err(|error| ClientError::integrity(error.to_string()))?;
-            extents.push(PlacedExtent { object, extent });
-            bytes = rest;
-        }
-        Ok(())
-    }
-
-    /// How much the open object still takes, at least one byte: a full one is finished first.
-    fn room(&mut self) -> Result<u64, ClientError> {
-        if self.builder.remaining() == 0 {
-            self.finish_object()?;
-        }
-        Ok(self.builder.remaining())
-    }
-
-    /// Waits until another object may be begun, if none is.
-    fn take_permit(&mut self) -> Result<(), ClientError> {
-        if self.permit.is_none() {
-            let permits = Arc::clone(&self.permits);
-            let permit = tokio::runtime::Handle::current().block_on(permits.acquire_owned());
-            self.permit = Some(permit.map_err(|_| ClientError::cancelled())?);
-        }
-        Ok(())
-    }
-
-    fn finish_object(&mut self) -> Result<(), ClientError> {
-        let Some(permit) = self.permit.take() else {
-            return Ok(());
-        };
-        let choice = self.random.next_u32() as usize % self.groups.len();
-        let group = &self.groups[choice];
-        let placement = Placement {
-            group: group.id,
-            epoch: group.epoch,
-            code: &self.codes[choice],
-            key: group.key,
-        };
-        let object = self
-            .builder
-            .finish(&placement, &self.root, &mut self.random)
-            .map_err(|error| ClientError::integrity(error.to_string()))?;
-        self.objects.push(object.reference());
-        self.sender.blocking_send((object, permit)).map_err(|_| ClientError::cancelled())
-    }
 }

@@ -12,11 +12,11 @@ use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::{
     BeaconChain, Body, Chain, Entry, Genesis, HeadAttestation, LightClient, NodeJoin, Pointer,
-    Roles, SignedHeader, Suite,
+    Roles, SignedHeader, StateKey, Suite, ValidatorChange, ValidatorSet, ValidatorUpdate,
 };
 use kakera_engine::names::NodeId;
-use kakera_engine::peer::Answer;
-use kakera_engine::wire::{Operation, Refusal, Response};
+use kakera_engine::peer::{Answer, AuditSettings, CustodySettings, WatchSettings};
+use kakera_engine::wire::{Operation, ProvenValue, Refusal, Response, canonical};
 use kakera_net::chain_store::{CHAIN_FILE, ChainStore};
 use kakera_net::exchange::{AddressBook, Exchange};
 use kakera_net::fabric::{Fabric, Limits};
@@ -28,7 +28,7 @@ use kakera_net::store::disk::OsDisk;
 use kakera_net::validator::{self, ValidatorSettings};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use zeroize::Zeroizing;
 
 pub(crate) const VALIDATOR: u8 = 1;
@@ -187,6 +187,7 @@ impl Network {
             folder: self.validator_folder(number),
             listen: self.book.address(&id(number)).unwrap(),
             network: self.file.clone(),
+            watch: WatchSettings::default(),
         }
     }
 
@@ -232,6 +233,8 @@ impl Network {
             listen: self.book.address(&id(number)).unwrap(),
             network: self.file.clone(),
             quota_bytes: 1 << 20,
+            custody: CustodySettings::default(),
+            audit: AuditSettings::default(),
         };
         let run = |stop: oneshot::Receiver<()>| {
             node::run(settings, async {
@@ -272,6 +275,53 @@ impl Network {
         let entry =
             Entry::sign(&self.file.network_id(), identity(author).signing_key(), sequence, body);
         submit(&self.exchange(author), VALIDATOR, entry, timeout).await
+    }
+
+    /// Enrols a future validator by the operator's entry of this sequence number.
+    pub(crate) async fn enrol_validator(&mut self, number: u8, sequence: u64) {
+        self.make_validator(number);
+        let address = listening::free_address().unwrap();
+        self.book.0.lock().unwrap().insert(id(number), address);
+        let join = NodeJoin {
+            node: id(number),
+            roles: Roles { storage: false, submitter: true },
+            address: address.to_string(),
+            zone: "north".into(),
+            operator: id(OPERATOR),
+            quota_bytes: 0,
+            generation: 1,
+        };
+        self.submit(OPERATOR, sequence, Body::NodeJoin(join), PATIENCE).await.unwrap();
+        let update = ValidatorUpdate { address: address.to_string(), anchor: None };
+        self.submit(number, 1, Body::ValidatorUpdate(update), PATIENCE).await.unwrap();
+    }
+
+    /// More than two thirds of a set vote for another; gives the height that decides it.
+    pub(crate) async fn change_validators(&mut self, set: &[u8], next: &[u8]) -> u64 {
+        let id_of = |numbers: &[u8]| numbers.iter().map(|number| (id(*number), 1)).collect();
+        let from: ValidatorSet = id_of(set);
+        let change = ValidatorChange { validators: id_of(next), from: Some(from.hash()) };
+        let mut votes = JoinSet::new();
+        for author in set.iter().copied().take(set.len() * 2 / 3 + 1) {
+            let (network_id, exchange) = (self.file.network_id(), self.exchange(author));
+            let body = Body::ValidatorChange(change.clone());
+            votes.spawn(async move {
+                // It registers its beacon's anchors under the same key.
+                loop {
+                    let sequence = next_sequence(&exchange, author).await;
+                    let key = identity(author);
+                    let vote = Entry::sign(&network_id, key.signing_key(), sequence, body.clone());
+                    match submit(&exchange, author, vote, PATIENCE).await {
+                        Ok((height, _)) => return height,
+                        Err(refusal) => {
+                            let message = refusal.message;
+                            assert!(message.contains("sequence number"), "{message}");
+                        }
+                    }
+                }
+            });
+        }
+        votes.join_all().await.into_iter().max().unwrap()
     }
 
     pub(crate) fn pointer(&self, number: u64) -> Body {
@@ -352,4 +402,13 @@ pub(crate) async fn retry(
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
+}
+
+/// The sequence number of the validator's next entry, as it says itself.
+pub(crate) async fn next_sequence(exchange: &Exchange, validator: u8) -> u64 {
+    let operation = Operation::Prove(vec![StateKey::Sequence(id(validator))]);
+    let answer = retry(exchange, id(validator), &operation, PATIENCE).await;
+    let proven: Vec<ProvenValue> = canonical::decode(&answer.body, 1 << 20).unwrap();
+    let last = proven[0].value.as_ref();
+    last.map_or(0, |bytes| canonical::decode::<u64>(bytes, 16).unwrap()) + 1
 }

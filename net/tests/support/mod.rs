@@ -1,4 +1,5 @@
 //! A whole network in one process: real QUIC on loopback, real folders, one task a machine.
+#![allow(dead_code, reason = "each test crate uses its part")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use kakera_engine::ledger::{
     Body, Genesis, GroupCreate, NodeJoin, NodeRetire, Roles, SlotReassign, Suite, ValidatorSet,
 };
 use kakera_engine::names::{GroupId, NodeId, Slot};
+use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
 use kakera_net::client::{Client, ClientSettings, GroupPlace};
 use kakera_net::id::Identity;
 use kakera_net::network_file::NetworkFile;
@@ -30,7 +32,18 @@ pub(crate) struct Network {
     pub(crate) file: NetworkFile,
     operator: Arc<Identity>,
     pub(crate) nodes: Vec<Machine>,
+    care: Care,
     _validator: Machine,
+}
+
+/// How the machines look after the network.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Care {
+    pub(crate) watch: WatchSettings,
+    pub(crate) custody: CustodySettings,
+    pub(crate) audit: AuditSettings,
+    /// The rules of the chain; none for version 1.
+    pub(crate) version: Option<u32>,
 }
 
 /// A machine and its task.
@@ -59,6 +72,11 @@ impl Drop for Machine {
 impl Network {
     /// A validator, as many nodes as the codes have slots, and one group.
     pub(crate) async fn start(code: CodeParameters, key: KeyParameters) -> Self {
+        Self::start_with(code, key, Care::default()).await
+    }
+
+    /// The same, with other times.
+    pub(crate) async fn start_with(code: CodeParameters, key: KeyParameters, care: Care) -> Self {
         let folder = TempDir::new().unwrap();
         let operator = Arc::new(Identity::generate().unwrap());
         let validator = Identity::generate().unwrap();
@@ -71,7 +89,7 @@ impl Network {
             code,
             key,
             pointers_per_author_max: 1_000_000,
-            version: None,
+            version: care.version,
             anchors: BTreeMap::new(),
         };
         let mut file = NetworkFile { genesis, addresses: BTreeMap::new() };
@@ -79,14 +97,19 @@ impl Network {
         std::fs::create_dir(&home).unwrap();
         validator.store(&home.join("identity.key")).unwrap();
         let id = validator.node_id();
-        let settings =
-            ValidatorSettings { folder: home.clone(), listen: loopback(), network: file.clone() };
+        let settings = ValidatorSettings {
+            folder: home.clone(),
+            listen: loopback(),
+            network: file.clone(),
+            watch: care.watch,
+        };
         let task = tokio::spawn(async move {
             validator::run(settings, std::future::pending()).await.unwrap();
         });
         file.addresses.insert(id, address_of(&home).await);
         let validator = Machine { id, task: Some(task), stop: None };
-        let mut network = Self { folder, file, operator, nodes: Vec::new(), _validator: validator };
+        let nodes = Vec::new();
+        let mut network = Self { folder, file, operator, nodes, care, _validator: validator };
         for _ in 0..code.n {
             network.add_node().await;
         }
@@ -111,13 +134,23 @@ impl Network {
 
     /// Shuts a node down and starts it again on its folder, where it finds its address too.
     pub(crate) async fn restart_node(&mut self, number: usize) {
+        self.stop_node(number).await;
+        self.start_node(number);
+    }
+
+    /// Shuts a node down.
+    pub(crate) async fn stop_node(&mut self, number: usize) {
         let home = self.home(number);
         let node = &mut self.nodes[number];
         node.stop.take().unwrap().send(()).unwrap();
         node.task.take().unwrap().await.unwrap();
         // Requests that it had in service keep the folder until they are done.
         eventually(async || OsDisk::open(&home).ok().map(drop)).await;
-        self.nodes[number] = self.spawn_node(self.nodes[number].id, &home);
+    }
+
+    /// Starts a node again on its folder.
+    pub(crate) fn start_node(&mut self, number: usize) {
+        self.nodes[number] = self.spawn_node(self.nodes[number].id, &self.home(number));
     }
 
     fn home(&self, node: usize) -> PathBuf {
@@ -167,6 +200,8 @@ impl Network {
             listen: loopback(),
             network: self.file.clone(),
             quota_bytes: QUOTA,
+            custody: self.care.custody,
+            audit: self.care.audit,
         };
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {

@@ -2,11 +2,10 @@
 
 use super::candidate::{Design, Outcome};
 
-/// A quantity of an outcome.
-type Quantity = fn(&Outcome) -> f64;
+/// What a design may be the best at, and what of its outcome says so.
+type Measure = (&'static str, fn(&Outcome) -> f64);
 
-/// What a design may be the best at.
-const NAMES: [(&str, Quantity); 5] = [
+const NAMES: [Measure; 5] = [
     ("least storage", |outcome| outcome.storage_factor),
     ("least repair traffic", |outcome| outcome.repair_bytes),
     ("safest data", |outcome| outcome.loss_a_year),

@@ -6,11 +6,11 @@ use crate::campaign::CurvePoint;
 use crate::exact::{Binomial, CountLaw, mbr_repair_share, msr_repair_share};
 use crate::figure::{Chart, Point, Range, Series};
 
-/// Draws a chart.
-type Draw = fn() -> Chart;
+/// A row of the table and its chart.
+type Figure = (&'static str, fn() -> Chart);
 
 /// Rows with a chart.
-pub(super) const FIGURES: [(&str, Draw); 5] = [
+pub(super) const FIGURES: [Figure; 5] = [
     ("P9", recovery),
     ("P11", regenerating_codes),
     ("P13", static_leak),

@@ -41,11 +41,7 @@ fn contradict(
 ) -> Option<Message> {
     match message {
         Message::Vote(signed) if signed.vote.validator.0 == key.verifying_key().to_bytes() => {
-            let value = signed.vote.value.is_none().then(|| {
-                let mut invented = [0; 32];
-                rng.fill_bytes(&mut invented);
-                invented
-            });
+            let value = signed.vote.value.is_none().then(|| invented(rng));
             Some(Message::Vote(Vote { value, ..signed.vote }.sign(network, key)))
         }
         Message::Proposal(proposed) => {
@@ -53,16 +49,39 @@ fn contradict(
             block.header.time += 1;
             Some(sign(proposed, block, network, key))
         }
+        Message::Outline(outline) => {
+            let SignedProposal { height, round, pol_round, .. } = outline.proposal;
+            let proposal =
+                SignedProposal::sign(network, height, round, pol_round, invented(rng), key);
+            let mut other = outline.clone();
+            other.proposal = proposal;
+            Some(Message::Outline(other))
+        }
         _ => None,
     }
 }
 
+fn invented(rng: &mut ChaCha8Rng) -> [u8; 32] {
+    let mut value = [0; 32];
+    rng.fill_bytes(&mut value);
+    value
+}
+
 /// A proposal whose header is not what its entries lead to.
 fn spoil(message: &Message, network: &NetworkId, key: &SigningKey) -> Option<Message> {
-    let Message::Proposal(proposed) = message else { return None };
-    let mut block = Block::clone(&proposed.block);
-    block.header.state_root[0] ^= 1;
-    Some(sign(proposed, block, network, key))
+    match message {
+        Message::Proposal(proposed) => {
+            let mut block = Block::clone(&proposed.block);
+            block.header.state_root[0] ^= 1;
+            Some(sign(proposed, block, network, key))
+        }
+        Message::Outline(outline) => {
+            let mut other = outline.clone();
+            other.time += 1;
+            Some(Message::Outline(other))
+        }
+        _ => None,
+    }
 }
 
 fn sign(proposed: &ProposedBlock, block: Block, network: &NetworkId, key: &SigningKey) -> Message {

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use kakera_engine::ledger::{Body, NodeJoin, Roles};
 use kakera_engine::names::NodeId;
+use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
 use kakera_engine::wire::{Operation, Response};
 use kakera_net::chain_store::{CHAIN_FILE, ChainStore};
 use kakera_net::exchange::{AddressBook, Exchange};
@@ -71,7 +72,8 @@ pub(super) fn measure(chain: &Stored) -> Result<Joined> {
             }
             validator::create_voting_log(&folder)?;
             let (listen, network) = (addresses[&identity(number).node_id()], network.clone());
-            let settings = ValidatorSettings { folder, listen, network };
+            let watch = WatchSettings::default();
+            let settings = ValidatorSettings { folder, listen, network, watch };
             processes.spawn(async move {
                 let ended = validator::run(settings, std::future::pending()).await;
                 ended.map_err(anyhow::Error::from)
@@ -90,8 +92,14 @@ pub(super) fn measure(chain: &Stored) -> Result<Joined> {
             wait_for(&exchange, number, newest).await?;
         }
         let folder = make_folder(folder.path(), NODE)?;
-        let settings =
-            NodeSettings { folder: folder.clone(), listen: node_address, network, quota_bytes: 1 };
+        let settings = NodeSettings {
+            folder: folder.clone(),
+            listen: node_address,
+            network,
+            quota_bytes: 1,
+            custody: CustodySettings::default(),
+            audit: AuditSettings::default(),
+        };
         let begin = Instant::now();
         processes.spawn(async move {
             let ended = node::run(settings, std::future::pending()).await;

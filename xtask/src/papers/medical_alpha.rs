@@ -14,8 +14,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use kakera_engine::ledger::Body;
+use anyhow::{Context, Result, bail, ensure};
+use kakera_engine::ledger::{Body, NodeRetire};
+use kakera_engine::names::NodeId;
 use kakera_net::client::{Client, ClientSettings, Submitted};
 use kakera_net::id::Identity;
 use rand_chacha::ChaCha8Rng;
@@ -23,15 +24,14 @@ use rand_core::SeedableRng;
 use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 
-use self::figures::{CatchUp, Figures, Write};
+use self::figures::{CatchUp, Figures, SyncKind, Write};
 use self::servers::Server;
 use crate::chain::read_blocks;
 use crate::entries;
 use crate::product::{self, LocalNetwork, workspace};
 use crate::report::Report;
 
-/// Entries that the other server misses while it is stopped. With one validator and one follower a
-/// write is not final before the follower has it, so there the other server misses one at a time.
+/// Entries that the other server misses while it is stopped, where writes do not wait for it.
 const MISSED: usize = 100;
 /// Writes that are not final by then wait for the other server.
 const WAITING_TIME: Duration = Duration::from_secs(1);
@@ -58,21 +58,29 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<Report> {
     let (writes, stops) = if options.short { (200, 2) } else { (options.writes, options.stops) };
-    let followers = u8::from(options.validators == 1);
-    let network = product::ledger_network(options.validators, followers)?;
+    let two = options.validators == 1;
+    let network = product::ledger_network(options.validators, u8::from(two))?;
     let mut experiment = Experiment::start(network)?;
-    let mut figures = Figures::default();
+    let (mut figures, mut swapped) = (Figures::default(), Figures::default());
     experiment.write_and_sync(writes, &mut figures)?;
-    let missed = if options.validators == 1 { 1 } else { MISSED };
     for _ in 0..stops {
-        experiment.stop_and_catch_up(missed, &mut figures)?;
+        // A write is not final before the only follower has it, so it misses one at a time.
+        experiment.stop_and_catch_up(if two { 1 } else { MISSED }, &mut figures)?;
+        if !two {
+            experiment.turn();
+        }
     }
-    // The other direction belongs here: swap the roles of the two servers by an entry that changes
-    // the validators, then write and sync, stop and catch up once more.
-    experiment.read_entry_lengths(&mut figures)?;
-    if options.validators == 1 {
+    if two {
         experiment.rebuild_validator(&mut figures)?;
+        experiment.swap_roles()?;
+        experiment.write_and_sync(writes, &mut swapped)?;
+        for _ in 0..stops {
+            experiment.stop_and_catch_up(MISSED, &mut swapped)?;
+        }
     }
+    let lengths = experiment.entry_lengths()?;
+    figures.set_entry_lengths(&lengths);
+    swapped.set_entry_lengths(&lengths);
     experiment.network.run(&["ledger", "verify"])?;
 
     let published = workspace().join("papers/medical-alpha");
@@ -85,7 +93,13 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     let published = fs::read_to_string(published.join("published.csv"))?;
     fs::write(output.join("measured.csv"), figures.to_csv())?;
     fs::write(output.join("write-to-sync.svg"), figures.to_svg(&published)?)?;
-    Ok(figures.report(options.short))
+    let mut report = Report::beside("papers medical-alpha", "published");
+    let kind = if two { SyncKind::OfEach } else { SyncKind::WithAgreement };
+    figures.add_to(&mut report, "", kind, options.short);
+    if two {
+        swapped.add_to(&mut report, "swapped_", kind, options.short);
+    }
+    Ok(report)
 }
 
 /// The servers, and a client that writes.
@@ -93,9 +107,12 @@ struct Experiment {
     runtime: Runtime,
     client: Arc<Client>,
     rng: ChaCha8Rng,
-    // Both end before the network's folder is removed.
-    validator: Server,
-    other: Server,
+    // They end before the network's folder is removed.
+    servers: Vec<Server>,
+    /// Which of them is ended after the other.
+    validator: usize,
+    /// Which of them is synced.
+    other: usize,
     network: LocalNetwork,
 }
 
@@ -112,12 +129,12 @@ impl Experiment {
         // A validator that restarts does not know its newest block for a moment, and refuses whom
         // only that block lets in.
         runtime.block_on(client.submit(entries::pointer(client.network(), &mut rng)))?;
-        let mut machines = network.running()?;
-        let other = machines.pop().context("there is no second server")?;
-        let validator = machines.into_iter().next().context("there is no validator")?;
         let take_over = |machine| runtime.block_on(Server::take_over(&network, machine));
-        let (validator, other) = (take_over(validator)?, take_over(other)?);
-        let mut experiment = Self { runtime, client, rng, validator, other, network };
+        let servers: Vec<Server> =
+            network.running()?.into_iter().map(take_over).collect::<Result<_>>()?;
+        ensure!(servers.len() > 1, "there is no second server");
+        let other = servers.len() - 1;
+        let mut experiment = Self { runtime, client, rng, servers, validator: 0, other, network };
         // Connections and the author's sequence number are no part of a write.
         experiment.write()?;
         Ok(experiment)
@@ -128,17 +145,17 @@ impl Experiment {
         let body = entries::pointer(self.client.network(), &mut self.rng);
         self.runtime.block_on(async {
             let submitted = self.client.submit(body).await?;
-            synced(&self.client, &self.other, submitted.height).await?;
+            synced(&self.client, self.other().id(), submitted.height).await?;
             Ok(submitted)
         })
     }
 
     fn write_and_sync(&mut self, writes: usize, figures: &mut Figures) -> Result<()> {
         for _ in 0..writes {
-            let (before, start) = (self.other.traffic(), Instant::now());
+            let (before, start) = (self.other().traffic(), Instant::now());
             let Submitted { index, .. } = self.write()?;
             let seconds = start.elapsed().as_secs_f64();
-            let moved = self.other.traffic_after(before)? - before;
+            let moved = self.other().traffic_after(before)? - before;
             figures.writes.push(Write { index, seconds, moved, entry_bytes: 0 });
         }
         Ok(())
@@ -147,7 +164,8 @@ impl Experiment {
     /// Stops the other server, writes, starts it and waits until it has what it missed; then stops
     /// and starts the validator.
     fn stop_and_catch_up(&mut self, missed: usize, figures: &mut Figures) -> Result<()> {
-        self.other.stop()?;
+        let other = &mut self.servers[self.other];
+        other.stop()?;
         let bodies: Vec<Body> =
             (0..missed).map(|_| entries::pointer(self.client.network(), &mut self.rng)).collect();
         let mut writing = self.runtime.spawn(write_all(Arc::clone(&self.client), bodies));
@@ -155,51 +173,91 @@ impl Experiment {
             // Those that cannot become final without the other server wait for it from here on.
             let written = timeout(WAITING_TIME, &mut writing).await;
             let start = Instant::now();
-            self.other.start().await?;
+            other.start().await?;
             let places = match written {
                 Ok(places) => places??,
                 Err(_) => writing.await??,
             };
             let last = places.last().context("nothing was written")?;
-            synced(&self.client, &self.other, last.height).await?;
+            synced(&self.client, other.id(), last.height).await?;
             let seconds = start.elapsed().as_secs_f64();
             let indices = places.iter().map(|place| place.index).collect();
             Ok::<_, anyhow::Error>(CatchUp {
                 indices,
                 seconds,
-                moved: self.other.traffic(),
+                moved: other.traffic(),
                 entry_bytes: 0,
             })
         })?;
         figures.catch_ups.push(catch_up);
 
-        self.validator.stop()?;
+        let validator = &mut self.servers[self.validator];
+        validator.stop()?;
         let start = Instant::now();
-        self.runtime.block_on(self.validator.start())?;
+        self.runtime.block_on(validator.start())?;
         self.write()?;
         figures.validator_restarts.push(start.elapsed().as_secs_f64());
         Ok(())
     }
 
+    /// The next server is stopped and caught up from here on.
+    fn turn(&mut self) {
+        self.validator = self.other;
+        self.other = (self.other + 1) % self.servers.len();
+    }
+
     /// The entries' own bytes, as they stand in the chain.
-    fn read_entry_lengths(&self, figures: &mut Figures) -> Result<()> {
+    fn entry_lengths(&self) -> Result<Vec<u64>> {
         let blocks = self.runtime.block_on(async {
             let height = self.client.head().await?.header().height;
             read_blocks(&self.client, 1, height).await
         })?;
         let entries = blocks.iter().flat_map(|block| &block.block.entries);
-        let lengths = entries.map(|salted| salted.entry.to_bytes().len() as u64);
-        figures.set_entry_lengths(&lengths.collect::<Vec<_>>());
-        Ok(())
+        Ok(entries.map(|salted| salted.entry.to_bytes().len() as u64).collect())
     }
 
     /// The validator loses its folder but for the key and is rebuilt from the follower.
     fn rebuild_validator(&mut self, figures: &mut Figures) -> Result<()> {
-        self.validator.stop()?;
-        figures.rebuilt = Some(self.validator.rebuild_from(&self.other)?);
-        self.runtime.block_on(self.validator.start())?;
+        let [validator, other] = &mut self.servers[..] else { bail!("there are more servers") };
+        validator.stop()?;
+        let (seconds, moved) = validator.rebuild_from(other)?;
+        self.runtime.block_on(validator.start())?;
+        self.write()?;
+        let own = self.entry_lengths()?.iter().sum();
+        figures.rebuilt = Some((seconds, moved, own));
+        Ok(())
+    }
+
+    /// By entries on the chain the second server becomes the only validator, and the first one its
+    /// follower. It gets a validator's key for that; its storage node is retired, so that two
+    /// servers remain.
+    fn swap_roles(&mut self) -> Result<()> {
+        let successor = self.runtime.block_on(Server::found(&self.network, "validator-02"))?;
+        let [first, node] = &mut self.servers[..] else { bail!("there are more servers") };
+        let machine = format!("{}@{}", successor.id(), successor.address());
+        first.run(&["validator", "add", &machine])?;
+        // Now both must say so.
+        let out = ["validator", "remove", &first.id().to_string()];
+        first.run(&out)?;
+        successor.run(&out)?;
+        self.runtime.block_on(retire(&self.network, node.id()))?;
+        node.stop()?;
+        self.servers[1] = successor;
+        (self.validator, self.other) = (1, 0);
         self.write().map(drop)
     }
+
+    fn other(&self) -> &Server {
+        &self.servers[self.other]
+    }
+}
+
+async fn retire(network: &LocalNetwork, node: NodeId) -> Result<()> {
+    let operator = Arc::new(Identity::load(&network.machines().join("operator.key"))?);
+    let settings =
+        ClientSettings { network: network.network_file()?, identity: operator, seen: None };
+    Client::new(settings)?.submit(Body::NodeRetire(NodeRetire { node })).await?;
+    Ok(())
 }
 
 async fn write_all(client: Arc<Client>, bodies: Vec<Body>) -> Result<Vec<Submitted>> {
@@ -211,8 +269,8 @@ async fn write_all(client: Arc<Client>, bodies: Vec<Body>) -> Result<Vec<Submitt
 }
 
 /// Waits until the other server answers that it has the block on its disk.
-async fn synced(client: &Client, other: &Server, height: u64) -> Result<()> {
-    while client.node_status(other.id()).await?.height < height {
+async fn synced(client: &Client, other: NodeId, height: u64) -> Result<()> {
+    while client.node_status(other).await?.height < height {
         sleep(POLL_PAUSE).await;
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! A writer and a reader that go on whatever happens to the network, each a process a command as a
-//! user runs it, in turn of the old and of the new program.
+//! user runs it. The writer runs the first of two programs, the reader both in turn: what a program
+//! that knows catalogues writes into a vault, one that does not refuses to read.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -174,7 +175,7 @@ impl User {
         let path = self.scratch.join(&name);
         fs::write(&path, content(seed))?;
         let begun = Instant::now();
-        let done = self.run(number, &["put", path.to_str().context("not UTF-8")?])?;
+        let done = self.run(0, &["put", path.to_str().context("not UTF-8")?])?;
         fs::remove_file(path)?;
         let mut progress = self.shared.lock();
         let records = if done.is_ok() { &mut progress.acknowledged } else { &mut progress.refused };

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use kakera_engine::catalogue::RecordName;
 use kakera_engine::seal::VaultRoot;
 use kakera_net::client::{Client, ClientSettings};
 use kakera_net::id::Identity;
@@ -55,9 +56,11 @@ impl System for Resident {
     }
 
     fn get(&mut self, index: usize) -> Result<Vec<u8>> {
-        let (name, mut record) = (record_name(index), Vec::new());
-        let reading = self.vault.get(&name, None, &mut record, &NoProgress);
-        self.runtime.block_on(reading)?;
+        let name = RecordName::new(record_name(index)).context("a record has a name")?;
+        let found = self.vault.record(&name)?;
+        let stored = found.stored(found.newest()).context("a record holds something")?;
+        let mut record = Vec::new();
+        self.runtime.block_on(self.vault.get(stored, None, &mut record, &NoProgress))?;
         Ok(record)
     }
 
@@ -95,11 +98,11 @@ impl System for Resident {
 impl Resident {
     fn put_files(&mut self, files: Vec<PathBuf>) -> Result<()> {
         let source = |path: PathBuf| {
-            let name = path.file_name()?.to_str()?.to_owned();
-            Some(Source { name, path })
+            let name = RecordName::new(path.file_name()?.as_encoded_bytes())?;
+            Some(Source::new(name, path))
         };
         let sources = files.into_iter().map(source).collect::<Option<_>>();
-        let sources = sources.context("a path is not UTF-8")?;
+        let sources = sources.context("a path has no name")?;
         self.runtime.block_on(self.vault.put(sources, Arc::new(NoProgress)))?;
         Ok(())
     }

@@ -9,6 +9,7 @@ use minicbor::{Decode, Encode};
 use super::context::{
     Address, Context, CoreVote, Height, Id, Proposal, Signed, Value, round_number,
 };
+use super::outline::{Outline, Want};
 use crate::ledger::block::{BLOCK_LEN_MAX, Block};
 use crate::ledger::certificate::Commit;
 use crate::ledger::log::Digest32;
@@ -21,7 +22,7 @@ pub const MESSAGE_LEN_MAX: usize = BLOCK_LEN_MAX + 4096;
 /// precommit.
 const SIGNATURES_MAX: usize = 128;
 
-/// A message between validators. Everything in it proves who said it.
+/// A message between validators. Everything in it proves who said it, but for a [`Want`].
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Message {
     /// A block is put forward.
@@ -36,6 +37,12 @@ pub enum Message {
     /// The votes that lead to a later round.
     #[n(3)]
     Round(#[n(0)] RoundVotes),
+    /// A block is put forward, in outline; from rules version 3 on.
+    #[n(4)]
+    Outline(#[n(0)] Outline),
+    /// A block that came in outline is asked for, of its proposer.
+    #[n(5)]
+    Want(#[n(0)] Want),
 }
 
 /// A proposal with the block that it names.
@@ -102,6 +109,8 @@ impl Message {
             Self::Vote(vote) => vote.vote.height,
             Self::Polka(polka) => polka.height,
             Self::Round(round) => round.height,
+            Self::Outline(outline) => outline.proposal.height,
+            Self::Want(want) => want.height,
         }
     }
 }

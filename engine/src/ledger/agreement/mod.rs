@@ -12,6 +12,7 @@
 mod context;
 mod host;
 mod message;
+mod outline;
 mod record;
 mod timers;
 
@@ -29,6 +30,7 @@ use context::{Address, Context, Height, Members, Value, round_number};
 use host::Host;
 use message::vote_to_core;
 pub use message::{MESSAGE_LEN_MAX, Message, Polka, ProposedBlock, RoundVotes};
+pub use outline::{Outline, Want};
 use record::inputs_of;
 pub use record::{RECORD_LEN_MAX, Record};
 pub use timers::Pace;
@@ -39,6 +41,7 @@ use super::certificate::Certificate;
 use super::equivocation::Equivocation;
 use super::genesis::ValidatorSet;
 use super::log::Digest32;
+use super::vote::SignedProposal;
 use crate::names::{NetworkId, NodeId};
 use crate::signature::node_id;
 
@@ -186,30 +189,40 @@ impl Agreement {
     /// it, and not one too many: worth the work of checking its block. To be asked once for each:
     /// good or bad, the block counts.
     pub fn welcomes(&mut self, proposed: &ProposedBlock) -> bool {
-        let known = self.knows(&proposed.proposal.value);
-        let Some(under_way) = &mut self.under_way else { return false };
-        let ProposedBlock { proposal, .. } = proposed;
-        let height = under_way.core.height().0;
-        let genuine = proposal.height == height
-            && proposal.validator == under_way.members.set().proposer(height, proposal.round)
-            && proposed.is_consistent()
-            && proposal.verifies(&self.network);
-        if !genuine || known {
+        let proposal = &proposed.proposal;
+        let genuine = proposed.is_consistent() && self.is_due(proposal);
+        if !genuine || self.knows(&proposal.value) {
             return genuine;
         }
+        let Some(under_way) = &mut self.under_way else { return false };
         let seen = under_way.proposals_seen.entry(proposal.round).or_default();
         *seen += 1;
         *seen <= PROPOSALS_PER_ROUND_MAX
     }
 
+    /// Whether a proposal is of the height under way, by the proposer of its round and signed by it.
+    pub fn is_due(&self, proposal: &SignedProposal) -> bool {
+        self.under_way.as_ref().is_some_and(|under_way| {
+            let height = under_way.core.height().0;
+            proposal.height == height
+                && proposal.validator == under_way.members.set().proposer(height, proposal.round)
+                && proposal.verifies(&self.network)
+        })
+    }
+
     /// Whether a block was checked already at this height.
     pub fn knows(&self, id: &Digest32) -> bool {
-        self.under_way.as_ref().is_some_and(|under_way| under_way.blocks.contains_key(id))
+        self.block(id).is_some()
+    }
+
+    /// A block that was checked already at this height.
+    pub fn block(&self, id: &Digest32) -> Option<&Arc<Block>> {
+        self.under_way.as_ref().and_then(|under_way| under_way.blocks.get(id))
     }
 
     /// Takes a message of another validator, of the height under way. **The block of a proposal
     /// must have been checked**, unless it is [known](Self::knows): what is handed over here counts
-    /// as valid.
+    /// as valid. An outline must have been completed.
     pub fn handle_message(
         &mut self,
         message: &Message,
@@ -230,6 +243,7 @@ impl Agreement {
             Message::Vote(vote) => Some(Input::Vote(vote_to_core(vote))),
             Message::Polka(polka) => polka.to_core().map(Input::PolkaCertificate),
             Message::Round(votes) => votes.to_core().map(Input::RoundCertificate),
+            Message::Outline(_) | Message::Want(_) => None,
         };
         input.map_or(Ok(()), |input| self.feed(input, now))
     }

@@ -8,8 +8,11 @@ use std::time::Duration;
 use ed25519_dalek::SigningKey;
 use rand_core::CryptoRng;
 
+use super::outlines::Outlines;
 use super::{Pending, Validator};
-use crate::ledger::agreement::{Agreement, AgreementError, AgreementEvent, Message, Pace, Record};
+use crate::ledger::agreement::{
+    Agreement, AgreementError, AgreementEvent, Message, Pace, ProposedBlock, Record,
+};
 use crate::ledger::{
     Anchor, BEACON_LINKS, BeaconChain, Block, Body, CertifiedBlock, Chain, CheckedBlock, Digest32,
     Entry, Equivocation, Proposer, RegisteredAnchor, VALIDATORS_MAX, ValidatorUpdate,
@@ -34,6 +37,11 @@ const SHARED_AGAIN_MAX: usize = 256;
 /// Links of a beacon chain that are left when the next one is registered: many more than the blocks
 /// until that is in use.
 const LINKS_LEFT_MIN: u32 = 1 << 10;
+/// After a block of so many entries more are on their way: the next height waits for as many again,
+/// but not longer than this. A block costs each validator several syncs and dozens of messages,
+/// however much is in it.
+const LOADED_ENTRIES_MIN: usize = 8;
+const GATHER_TIME_MAX: Duration = Duration::from_millis(25);
 /// A validator that is one block behind is most often about to decide on it.
 const BEHIND_PATIENCE: Duration = Duration::from_millis(300);
 
@@ -54,6 +62,8 @@ pub enum Work {
     Record(Record),
     /// For every other validator.
     Send(Message),
+    /// For one other validator.
+    Tell(NodeId, Message),
     /// For every other validator: an entry that a submitter brought here.
     Share(Box<Entry>),
     /// For the chain's log; then [`Validator::handle_durable`].
@@ -62,18 +72,44 @@ pub enum Work {
 
 /// What deciding with others needs beside the chain.
 pub(super) struct Council {
-    agreement: Agreement,
+    pub(super) agreement: Agreement,
     /// Blocks of the height under way that the chain found good.
-    checked: BTreeMap<Digest32, CheckedBlock>,
+    pub(super) checked: BTreeMap<Digest32, CheckedBlock>,
     /// Messages of heights that have not begun here.
     early: BTreeMap<NodeId, Vec<Message>>,
     gaps: BTreeMap<(NodeId, u64), Entry>,
+    pub(super) outlines: Outlines,
     behind: Behind,
-    work: VecDeque<Work>,
+    pub(super) work: VecDeque<Work>,
     /// When what submitters wait for is shared again.
     share_at: Option<Duration>,
+    gather: Gather,
     links: Option<BeaconChain>,
     fault: Option<AgreementError>,
+}
+
+/// Waiting for more entries between two heights.
+#[derive(Default)]
+struct Gather {
+    /// Entries of the newest block.
+    entries: usize,
+    /// When the waiting ends.
+    until: Option<Duration>,
+}
+
+impl Gather {
+    /// Whether a height with so many entries is worth waiting with.
+    fn waits(&mut self, entries: usize, now: Duration) -> bool {
+        let wanted = match self.entries {
+            loaded if loaded >= LOADED_ENTRIES_MIN => 2 * loaded,
+            _ => 0,
+        };
+        if entries == 0 || entries >= wanted {
+            self.until = None;
+            return false;
+        }
+        now < *self.until.get_or_insert(now + GATHER_TIME_MAX)
+    }
 }
 
 /// Who says that its chain is longer. A claim is worth one question: a liar must not keep the
@@ -92,9 +128,11 @@ impl Council {
             checked: BTreeMap::new(),
             early: BTreeMap::new(),
             gaps: BTreeMap::new(),
+            outlines: Outlines::default(),
             behind: Behind::default(),
             work: VecDeque::new(),
             share_at: None,
+            gather: Gather::default(),
             links: None,
             fault: None,
         };
@@ -107,11 +145,13 @@ impl Council {
         self.links.as_ref()
     }
 
-    /// The block under way is final, or another one is.
-    pub(super) fn head_moved(&mut self, chain: &Chain, key: &SigningKey) {
+    /// The block under way is final, or another one is; with so many entries.
+    pub(super) fn head_moved(&mut self, chain: &Chain, entries: usize, key: &SigningKey) {
+        self.gather = Gather { entries, until: None };
         self.agreement.end();
         self.checked.clear();
         let head = chain.head().header.height;
+        self.outlines.head_moved(head);
         for messages in self.early.values_mut() {
             messages.retain(|message| message.height() > head);
         }
@@ -139,10 +179,13 @@ impl Council {
         let of_height =
             |messages: &Vec<Message>| messages.iter().any(|message| message.height() == height);
         let begun = self.early.iter().filter(|(_, messages)| of_height(messages));
-        let orders = self.early.values().flatten().any(|message| {
-            matches!(message, Message::Proposal(proposed)
-                if message.height() == height && !proposed.block.entries.is_empty())
-        });
+        let has_entries = |message: &Message| match message {
+            Message::Proposal(proposed) => !proposed.block.entries.is_empty(),
+            Message::Outline(outline) => outline.has_entries(),
+            _ => false,
+        };
+        let mut of_this = self.early.values().flatten().filter(|it| it.height() == height);
+        let orders = of_this.any(has_entries);
         (begun.map(|(validator, _)| *validator).collect(), orders)
     }
 }
@@ -178,13 +221,16 @@ impl Validator {
             return;
         }
         self.council.agreement.heard_of(&from);
+        if let Message::Want(want) = message {
+            return self.handle_want(from, want);
+        }
         let next = self.chain.head().header.height + 1;
         let height = message.height();
         if height > next {
             self.handle_height(from, height - 1, clock);
         }
         if self.council.agreement.height() == Some(height) {
-            self.take(&message, clock);
+            self.take(message, clock);
         } else if (next..=next + 1).contains(&height) {
             self.keep_early(from, message);
         }
@@ -230,7 +276,11 @@ impl Validator {
 
     /// When [`Validator::handle_time`] has something to do.
     pub fn next_wake(&self) -> Option<Duration> {
-        self.council.agreement.next_wake().into_iter().chain(self.council.share_at).min()
+        let Council { agreement, share_at, outlines, gather, .. } = &self.council;
+        let idle = agreement.height().is_none() && self.pending.is_none();
+        let gathered = gather.until.filter(|_| idle);
+        let wakes = [agreement.next_wake(), *share_at, outlines.next_wake(), gathered];
+        wakes.into_iter().flatten().min()
     }
 
     /// When [`Validator::poll_behind`] has an answer, unless the chain moves before.
@@ -276,10 +326,14 @@ impl Validator {
     fn advance(&mut self, clock: Clock) {
         self.share_again(clock);
         self.begin_height(clock);
+        self.complete_outlines(clock);
         while let Some(event) = self.council.agreement.poll_event() {
             match event {
                 AgreementEvent::Record(record) => self.council.work.push_back(Work::Record(record)),
-                AgreementEvent::Send(message) => self.council.work.push_back(Work::Send(message)),
+                AgreementEvent::Send(message) => {
+                    let message = self.outlined(message);
+                    self.council.work.push_back(Work::Send(message));
+                }
                 AgreementEvent::Decided { block, certificate } => {
                     let checked = self.checked(&block);
                     let block = CertifiedBlock { block: Block::clone(&block), certificate };
@@ -318,33 +372,47 @@ impl Validator {
         let height = self.chain.head().header.height + 1;
         let has_work = !self.waiting.is_empty() || self.chain.state().has_pending();
         let (begun, orders) = self.council.begun_elsewhere(height);
-        if !has_work && !orders && !self.chain.validators().vouches(&begun) {
+        let begun = orders || self.chain.validators().vouches(&begun);
+        let gathers = has_work && self.council.gather.waits(self.waiting.len(), clock.elapsed);
+        if !begun && (!has_work || gathers) {
             return;
         }
+        self.council.gather.until = None;
         let validators = self.chain.validators().clone();
         let started = self.council.agreement.begin(height, &validators, clock.elapsed);
         self.note(started);
         let early: Vec<Message> = self.council.early.values().flatten().cloned().collect();
-        for message in early.iter().filter(|message| message.height() == height) {
+        for message in early.into_iter().filter(|message| message.height() == height) {
             self.take(message, clock);
         }
     }
 
-    /// A message of the height under way. A block that is not good is as if it was never proposed.
-    fn take(&mut self, message: &Message, clock: Clock) {
-        if let Message::Proposal(proposed) = message {
-            if !self.council.agreement.welcomes(proposed) {
-                return;
-            }
-            let value = proposed.proposal.value;
-            if !self.council.agreement.knows(&value) {
-                let now = Some(clock.unix_millis);
-                match self.chain.check(&proposed.block, now, &self.verified()) {
-                    Ok(checked) => self.council.checked.insert(value, checked),
-                    Err(_) => return,
-                };
-            }
+    /// A message of the height under way.
+    fn take(&mut self, message: Message, clock: Clock) {
+        match message {
+            Message::Proposal(proposed) => self.take_proposal(proposed, clock),
+            Message::Outline(outline) => self.take_outline(outline, clock),
+            other => self.take_checked(&other, clock),
         }
+    }
+
+    /// A proposal of the height under way. A block that is not good is as if it was never proposed.
+    pub(super) fn take_proposal(&mut self, proposed: ProposedBlock, clock: Clock) {
+        if !self.council.agreement.welcomes(&proposed) {
+            return;
+        }
+        let value = proposed.proposal.value;
+        if !self.council.agreement.knows(&value) {
+            let now = Some(clock.unix_millis);
+            let checked = self.chain.check(&proposed.block, now, &self.verified());
+            let Ok(checked) = checked else { return };
+            self.council.checked.insert(value, checked);
+        }
+        self.take_checked(&Message::Proposal(proposed), clock);
+    }
+
+    /// A message whose block, if any, is good.
+    pub(super) fn take_checked(&mut self, message: &Message, clock: Clock) {
         let taken = self.council.agreement.handle_message(message, clock.elapsed);
         self.note(taken);
     }
@@ -385,13 +453,16 @@ impl Validator {
     }
 
     /// Which entries need no second look at their signatures.
-    fn verified(&self) -> impl Fn(&Digest32) -> bool + use<> {
-        let ids: BTreeSet<Digest32> = self.waiting.iter().map(VerifiedEntry::id).collect();
-        move |id| ids.contains(id)
+    fn verified(&self) -> impl Fn(&Entry) -> bool {
+        let name = |entry: &Entry| (entry.author, entry.sequence);
+        let waiting = self.waiting.iter().map(VerifiedEntry::entry);
+        let waiting: BTreeMap<_, &Entry> = waiting.map(|entry| (name(entry), entry)).collect();
+        move |entry| waiting.get(&name(entry)).is_some_and(|known| *known == entry)
     }
 
     fn keep_early(&mut self, from: NodeId, message: Message) {
-        let is_proposal = |message: &&Message| matches!(message, Message::Proposal(_));
+        let is_proposal =
+            |message: &&Message| matches!(message, Message::Proposal(_) | Message::Outline(_));
         let messages = self.council.early.entry(from).or_default();
         let proposals = messages.iter().filter(is_proposal).count();
         let one_too_many = is_proposal(&&message) && proposals >= EARLY_PROPOSALS_MAX;
@@ -418,7 +489,7 @@ impl Validator {
     }
 
     /// Puts an entry of its own on the ledger. What is refused now is nothing new.
-    fn post(&mut self, body: Body) {
+    pub fn post(&mut self, body: Body) {
         let sequence = self.ahead.next_sequence(&self.id);
         let entry = Entry::sign(&self.chain.network(), &self.key, sequence, body);
         if self.admit(entry.clone()).is_ok() {
@@ -446,7 +517,12 @@ impl Validator {
 
     /// Registers the anchor of the chain that [`Validator::wants_anchor`] names.
     pub fn register_anchor(&mut self, anchor: Anchor) {
-        let address = self.chain.state().validator(&self.id).address;
+        let state = self.chain.state();
+        let mut address = state.validator(&self.id).address;
+        if address.is_empty() {
+            // Clients that know the validators of the genesis only ask where the others listen.
+            address = state.node(&self.id).map(|node| node.join.address).unwrap_or_default();
+        }
         self.post(Body::ValidatorUpdate(ValidatorUpdate { address, anchor: Some(anchor) }));
     }
 

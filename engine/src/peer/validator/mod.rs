@@ -13,6 +13,7 @@
 //! who decided on it remember it.
 
 mod council;
+mod outlines;
 mod places;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -182,6 +183,11 @@ impl Validator {
         Some(Inclusion { head: self.chain.head().clone(), salt: place.salt, proof })
     }
 
+    /// Whether a machine is enrolled once everything that is on its way is final.
+    pub fn expects(&self, machine: &NodeId) -> bool {
+        self.ahead.is_enrolled(machine)
+    }
+
     /// The newest durable height: final, or one more.
     pub fn durable_height(&self) -> u64 {
         let durable = self.pending.as_ref().is_some_and(|pending| pending.durable);
@@ -332,16 +338,14 @@ impl Validator {
         let Some(pending) = self.pending.take_if(|pending| pending.durable) else { return };
         let first = self.chain.head().header.log_size;
         let Pending { block: CertifiedBlock { block, certificate }, checked, .. } = pending;
-        if let Err(error) = self.chain.commit(checked, certificate) {
-            unreachable!(
-                "the pending block was made from this chain, or checked against it: {error}"
-            );
-        }
+        let leaves = checked.leaves().to_vec();
+        // Checked when the block came, or made of votes that were.
+        self.chain.append_certified(checked, certificate);
         self.acknowledged.clear();
-        self.council.head_moved(&self.chain, &self.key);
-        for (index, salted) in (first..).zip(&block.entries) {
+        self.council.head_moved(&self.chain, block.entries.len(), &self.key);
+        for ((index, salted), leaf) in (first..).zip(&block.entries).zip(leaves) {
             let place = Place { height: own, index, salt: salted.salt };
-            self.places.insert(&salted.entry, place);
+            self.places.insert(&salted.entry, place, leaf);
             self.answer(&(salted.entry.author, salted.entry.sequence), Ok(place));
         }
         // With others it was done when the block became pending.
@@ -354,8 +358,11 @@ impl Validator {
     /// wait and no longer fit are refused.
     fn look_ahead(&mut self) {
         let state = self.chain.state();
-        let storage = state.nodes().filter(Node::takes_slots).map(|node| node.join.node);
-        self.followers = storage.collect();
+        // Only then is anybody's word waited for, and enumerating machines costs as many reads.
+        self.followers = match self.decides_alone() {
+            true => state.nodes().filter(Node::takes_slots).map(|node| node.join.node).collect(),
+            false => BTreeSet::new(),
+        };
         let mut ahead = state.clone();
         self.ahead_of = self.chain.head().header.hash();
         if let Some(Pending { block, checked, hash, .. }) = &self.pending {

@@ -1,6 +1,7 @@
 //! The servers of the experiment, as children of this process.
 
 use std::fs;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -39,8 +40,35 @@ impl Server {
         Ok(server)
     }
 
+    /// Starts a validator that is not of the set yet, with a new key.
+    pub(super) async fn found(network: &LocalNetwork, name: &str) -> Result<Self> {
+        let folder = network.machines().join(name);
+        let made = network.run_over(&folder, &["validator", "init", "--join"])?;
+        let id = made["validator"].as_str().and_then(NodeId::from_hex).context("it has no key")?;
+        // A free one: nobody else is told it before it listens there.
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let process = Process::from_id(std::process::id());
+        let machine = Machine { name: name.into(), id, address, folder, process };
+        let program = network.program_over(&machine.folder);
+        let network_file = network.machines().join("network.toml");
+        let (child, traffic) = run(&program, &machine, &network_file)?;
+        let mut server = Self { machine, program, network_file, child, traffic };
+        server.wait_until_listening().await?;
+        Ok(server)
+    }
+
     pub(super) fn id(&self) -> NodeId {
         self.machine.id
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.machine.address
+    }
+
+    /// Runs a command over the server's folder.
+    pub(super) fn run(&self, words: &[&str]) -> Result<()> {
+        let network_file = self.network_file.to_str().context("the folder's name is not UTF-8")?;
+        self.program.run(&[&["--network", network_file], words].concat()).map(drop)
     }
 
     /// What the process moved since its start.
@@ -82,7 +110,9 @@ impl Server {
         let folder = &self.machine.folder;
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
-            if entry.file_name() != IDENTITY_FILE {
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else if entry.file_name() != IDENTITY_FILE {
                 fs::remove_file(entry.path())?;
             }
         }

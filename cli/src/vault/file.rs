@@ -1,15 +1,18 @@
-//! `kakera vault`: the sealed root from which an owner's every key follows.
+//! A vault in a file: the root sealed under a passphrase, for use without identity nodes.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use getrandom::SysRng;
-use kakera_engine::seal::{Hardening, VaultFileError, VaultRoot, open_vault_file, seal_vault_file};
+use kakera_engine::seal::{
+    HardeningError, VaultFileError, VaultRoot, open_vault_file, seal_vault_file,
+};
 use rand_core::UnwrapErr;
 use serde::Serialize;
 
-use crate::arguments::{PassphraseOptions, Profile, VaultCommand};
+use super::identity::HANDLE_FILE;
+use crate::arguments::{PassphraseOptions, Profile};
 use crate::failure::{Failure, Kind};
 use crate::local::LocalNetwork;
 use crate::output::Report;
@@ -17,80 +20,100 @@ use crate::session::{Session, replace_file};
 
 const VAULT_FILE: &str = "vault.key";
 
-/// Runs a vault command.
-pub(crate) fn run(session: &Session, command: &VaultCommand) -> Result<(), Failure> {
-    match command {
-        VaultCommand::Create { passphrase, profile } => create(session, passphrase, *profile),
-        VaultCommand::Open { file: None, passphrase } => {
-            open_root(session, passphrase)?;
-            report(session, "opens")
-        }
-        VaultCommand::Open { file: Some(file), passphrase } => bring(session, file, passphrase),
-    }
+/// Checks the passphrase of this data folder's vault file.
+pub(super) fn check(session: &Session, passphrase: &PassphraseOptions) -> Result<(), Failure> {
+    open_root(session, passphrase)?;
+    report(session, "opens")
 }
 
-/// The root of this data folder's vault.
-pub(crate) fn open_root(
+/// Whether this data folder has a vault file.
+pub(super) fn exists(session: &Session) -> bool {
+    session.data().join(VAULT_FILE).exists()
+}
+
+/// Removes the vault file, whose root is safe elsewhere.
+pub(super) fn remove(session: &Session) -> Result<(), Failure> {
+    let path = session.data().join(VAULT_FILE);
+    fs::remove_file(&path).map_err(|error| Failure::file(&path, &error))
+}
+
+/// The root of this data folder's vault file.
+pub(super) fn open_root(
     session: &Session,
     passphrase: &PassphraseOptions,
 ) -> Result<VaultRoot, Failure> {
+    let file = read(session)?;
+    open(&file, &session.passphrase(passphrase).read()?)
+}
+
+/// The root of this data folder's vault file, whose passphrase is known.
+pub(super) fn open_root_with(session: &Session, passphrase: &str) -> Result<VaultRoot, Failure> {
+    open(&read(session)?, passphrase)
+}
+
+fn read(session: &Session) -> Result<Vec<u8>, Failure> {
     let path = session.data().join(VAULT_FILE);
-    let file = fs::read(&path).map_err(|error| match error.kind() {
+    fs::read(&path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Failure::new(
             Kind::NotFound,
             format!("there is no vault in {}", session.data().display()),
-            "kakera vault create, or kakera vault open FILE with a vault file of another machine",
+            "kakera vault create, or kakera vault open HANDLE",
         ),
         _ => Failure::file(&path, &error),
-    })?;
-    open(&file, session, passphrase)
+    })
 }
 
-fn create(
+/// Makes a vault file.
+pub(super) fn create(
     session: &Session,
     passphrase: &PassphraseOptions,
     profile: Profile,
 ) -> Result<(), Failure> {
     let path = vacant_path(session)?;
-    let hardening = match profile {
-        Profile::Standard => Hardening::Standard,
-        Profile::Small => Hardening::SmallMachine,
-    };
     let passphrase = session.passphrase(passphrase).read_new()?;
     let random = &mut UnwrapErr(SysRng);
     let root = VaultRoot::generate(random);
-    let file = seal_vault_file(&root, &passphrase, hardening, random).map_err(failure)?;
+    let file = seal_vault_file(&root, &passphrase, profile.into(), random).map_err(failure)?;
     replace_file(&path, &file)?;
     report(session, "was made")
 }
 
-fn bring(session: &Session, from: &Path, passphrase: &PassphraseOptions) -> Result<(), Failure> {
+/// Brings a vault file here from another machine.
+pub(super) fn bring(
+    session: &Session,
+    from: &Path,
+    passphrase: &PassphraseOptions,
+) -> Result<(), Failure> {
     let path = vacant_path(session)?;
     let file = fs::read(from).map_err(|error| Failure::file(from, &error))?;
-    open(&file, session, passphrase)?;
+    open(&file, &session.passphrase(passphrase).read()?)?;
     replace_file(&path, &file)?;
     report(session, "was brought here")
 }
 
-fn open(
-    file: &[u8],
-    session: &Session,
-    passphrase: &PassphraseOptions,
-) -> Result<VaultRoot, Failure> {
-    open_vault_file(file, &session.passphrase(passphrase).read()?).map_err(failure)
+fn open(file: &[u8], passphrase: &str) -> Result<VaultRoot, Failure> {
+    open_vault_file(file, passphrase).map_err(failure)
 }
 
 fn vacant_path(session: &Session) -> Result<PathBuf, Failure> {
+    require_no_vault(session)?;
+    Ok(session.data().join(VAULT_FILE))
+}
+
+/// Refuses a data folder that has a vault, in a file or under a handle.
+pub(super) fn require_no_vault(session: &Session) -> Result<(), Failure> {
     session.make_data_folder()?;
-    let path = session.data().join(VAULT_FILE);
-    if path.exists() {
-        return Err(Failure::new(
-            Kind::Usage,
-            format!("there is a vault already: {}", path.display()),
-            "--data DIR for a second one",
-        ));
+    for name in [VAULT_FILE, HANDLE_FILE] {
+        let path = session.data().join(name);
+        if path.exists() {
+            return Err(Failure::new(
+                Kind::Usage,
+                format!("there is a vault already: {}", path.display()),
+                "--data DIR for a second one",
+            ));
+        }
     }
-    Ok(path)
+    Ok(())
 }
 
 fn failure(error: VaultFileError) -> Failure {
@@ -101,8 +124,12 @@ fn failure(error: VaultFileError) -> Failure {
         }
         VaultFileError::Damaged => (Kind::Integrity, "a copy of the vault file"),
         VaultFileError::WrongPassphrase => (Kind::Denied, "type it again"),
-        VaultFileError::PassphraseLength => (Kind::Usage, "another passphrase"),
-        VaultFileError::Memory(_) => (Kind::Failure, "free some memory, or --profile small"),
+        VaultFileError::Passphrase(HardeningError::PassphraseLength) => {
+            (Kind::Usage, "another passphrase")
+        }
+        VaultFileError::Passphrase(HardeningError::Memory(_)) => {
+            (Kind::Failure, "free some memory, or --profile small")
+        }
     };
     Failure::new(kind, error.to_string(), advice)
 }

@@ -1,0 +1,365 @@
+//! A validator watches the storage nodes: who is gone, and who is back.
+//!
+//! It asks every node for a sign of life now and then. One that is silent it has others ask too
+//! (the indirect probe of SWIM: Das, Gupta and Motivala, DSN 2002), so that a broken path between two
+//! machines is not a loss. Who stays silent to all climbs the [ladder](crate::policy::suspicion) and
+//! is given up by a vote; the ledger counts the votes and draws newcomers for the slots. Not more
+//! than [`exclusions_max`] machines are given up at a time, nobody without a machine that could take
+//! over, and nobody at all while the watcher hears hardly anyone. A lost node that answers again is
+//! enrolled again, and keeps the slots that were not drawn anew.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::ledger::{Group, Node, NodeJoin, NodeLost, State};
+use crate::names::NodeId;
+use crate::policy::durability::read_threshold;
+use crate::policy::repair::repair_delay;
+use crate::policy::suspicion::{Ladder, LadderTimes, Standing, exclusions_max, is_blind};
+
+/// Nodes that are asked whether they hear a silent one, each time it was silent.
+const WITNESSES: usize = 3;
+/// A machine that was given up and whose slots are not whole again after so many times the full
+/// delay holds nobody else up any more.
+const EXCLUSION_PATIENCE: u32 = 4;
+/// Fewer accusers than this count for nothing.
+const ACCUSERS_MIN: usize = 2;
+/// For so many probes a vote of this watcher waits for those of others before it gives another.
+const VOTE_PATIENCE: u32 = 3;
+
+/// How a watcher watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchSettings {
+    /// The ladder.
+    pub times: LadderTimes,
+    /// How often each node is asked; at most a third of the time until suspicion.
+    pub probe_every: Duration,
+}
+
+impl Default for WatchSettings {
+    /// 20 s between probes: about 20 B/s a node and validator.
+    fn default() -> Self {
+        Self { times: LadderTimes::default(), probe_every: Duration::from_secs(20) }
+    }
+}
+
+/// What a watcher wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchAction {
+    /// Ask a node for a sign of life, then call [`Watch::handle_probed`].
+    Probe(NodeId),
+    /// Ask a node whether it hears another, then call [`Watch::handle_testimony`] if it answers.
+    Inquire {
+        /// Who is asked.
+        witness: NodeId,
+        /// About whom.
+        suspect: NodeId,
+    },
+    /// Put this vote on the ledger.
+    GiveUp(NodeLost),
+    /// Put this on the ledger: a lost node is back.
+    Readmit(NodeJoin),
+}
+
+/// Watches the storage nodes.
+pub struct Watch {
+    settings: WatchSettings,
+    state: Option<State>,
+    watched: BTreeMap<NodeId, Watched>,
+    actions: VecDeque<WatchAction>,
+    /// Votes that have led to nothing yet, and when they were given.
+    votes: BTreeMap<NodeId, Duration>,
+    /// Who failed whose audits.
+    accusations: BTreeMap<NodeId, BTreeSet<NodeId>>,
+    /// Machines given up or newly drawn whose slots are not whole, and since when.
+    excluded: BTreeMap<NodeId, Duration>,
+    blind_since: Option<Duration>,
+    /// Where the choice of witnesses goes on.
+    turn: usize,
+    /// The last answers changed something that may lead to a vote.
+    undecided: bool,
+}
+
+struct Watched {
+    node: Node,
+    ladder: Ladder,
+    next_probe: Duration,
+    silent: bool,
+}
+
+impl Watch {
+    /// A watcher that knows of nobody yet.
+    pub fn new(settings: WatchSettings) -> Self {
+        Self {
+            settings,
+            state: None,
+            watched: BTreeMap::new(),
+            actions: VecDeque::new(),
+            votes: BTreeMap::new(),
+            accusations: BTreeMap::new(),
+            excluded: BTreeMap::new(),
+            blind_since: None,
+            turn: 0,
+            undecided: false,
+        }
+    }
+
+    /// Takes the state of the final chain.
+    pub fn handle_state(&mut self, now: Duration, state: State) {
+        let nodes = state.nodes().filter(|node| node.join.roles.storage);
+        let present = nodes.filter(|node| !node.retired || node.lost.is_some());
+        let mut before = std::mem::take(&mut self.watched);
+        let count = state.counts().storage_nodes.max(1);
+        for (place, node) in present.enumerate() {
+            let name = node.join.node;
+            let known = before.remove(&name).filter(|known| {
+                known.node.join.generation == node.join.generation
+                    && known.node.retired == node.retired
+            });
+            let watched = match known {
+                Some(known) => Watched { node, ..known },
+                None => {
+                    self.votes.remove(&name);
+                    // Spread over the time between two probes of one.
+                    let delay = self.settings.probe_every * (place as u32 % count) / count;
+                    let ladder = Ladder::new(now);
+                    Watched { node, ladder, next_probe: now + delay, silent: false }
+                }
+            };
+            self.watched.insert(name, watched);
+        }
+        self.votes.retain(|name, _| self.watched.contains_key(name));
+        self.accusations.retain(|name, _| self.watched.contains_key(name));
+        self.note_exclusions(now, &state);
+        self.state = Some(state);
+        self.undecided = true;
+    }
+
+    /// Whether a node answered a probe.
+    pub fn handle_probed(&mut self, now: Duration, node: NodeId, answered: bool) {
+        // Who does not keep what it promised is as good as gone.
+        let accused = answered && self.is_accused(&node);
+        let answered = answered && !accused;
+        let times = self.settings.times;
+        let Some(watched) = self.watched.get_mut(&node) else { return };
+        watched.silent = !answered;
+        self.undecided = true;
+        if answered {
+            watched.ladder.handle_heard(now);
+            if watched.node.retired && watched.ladder.is_steady(now, &times) {
+                let join = watched.node.join.clone();
+                let generation = join.generation + 1;
+                self.actions.push_back(WatchAction::Readmit(NodeJoin { generation, ..join }));
+            }
+        } else {
+            watched.ladder.handle_silence(now, &times);
+            if accused {
+                watched.ladder.handle_testimony(now, false);
+            } else if !watched.node.retired {
+                self.inquire(now, node);
+            }
+        }
+        self.look_at_oneself(now);
+    }
+
+    /// Which machines failed the audits of `auditor`, as it said with its sign of life.
+    pub fn handle_suspects(&mut self, auditor: NodeId, suspects: &[NodeId]) {
+        self.accusations.insert(auditor, suspects.iter().copied().collect());
+    }
+
+    /// What a witness said of a suspect.
+    pub fn handle_testimony(&mut self, now: Duration, suspect: NodeId, heard: bool) {
+        if let Some(watched) = self.watched.get_mut(&suspect) {
+            watched.ladder.handle_testimony(now, heard);
+            self.undecided = true;
+        }
+    }
+
+    /// The next thing to do, if any.
+    pub fn poll_action(&mut self, now: Duration) -> Option<WatchAction> {
+        if let Some(action) = self.actions.pop_front() {
+            return Some(action);
+        }
+        let due = self.watched.iter_mut().find(|(_, watched)| watched.next_probe <= now);
+        if let Some((name, watched)) = due {
+            watched.next_probe = now + self.settings.probe_every;
+            return Some(WatchAction::Probe(*name));
+        }
+        if std::mem::take(&mut self.undecided) {
+            return self.give_up(now);
+        }
+        None
+    }
+
+    /// When to poll again, if nothing happens before.
+    pub fn next_wake(&self) -> Option<Duration> {
+        self.watched.values().map(|watched| watched.next_probe).min()
+    }
+
+    /// Where the live nodes stand.
+    pub fn standings(&self, now: Duration) -> BTreeMap<NodeId, Standing> {
+        let live = self.watched.iter().filter(|(_, watched)| !watched.node.retired);
+        let mut groups = BTreeMap::new();
+        live.map(|(name, _)| (*name, self.standing(now, name, &mut groups))).collect()
+    }
+
+    /// Whether at least two, and more than a third of those that share a group with it, say that it
+    /// failed their audits: more than may lie.
+    fn is_accused(&self, name: &NodeId) -> bool {
+        let accusers = self.accusations.iter().filter(|(_, suspects)| suspects.contains(name));
+        let accusers: BTreeSet<NodeId> = accusers.map(|(auditor, _)| *auditor).collect();
+        let Some(state) = self.state.as_ref().filter(|_| accusers.len() >= ACCUSERS_MIN) else {
+            return false;
+        };
+        let groups = state.groups().filter(|(_, group)| group.slot_of(name).is_some());
+        let peers: BTreeSet<NodeId> =
+            groups.flat_map(|(_, group)| group.holders).map(|holder| holder.node).collect();
+        let others = peers.len().saturating_sub(1);
+        accusers.intersection(&peers).count() * 3 > others
+    }
+
+    fn inquire(&mut self, now: Duration, suspect: NodeId) {
+        let times = self.settings.times;
+        let alive = |watched: &Watched| {
+            watched.ladder.standing(now, &times, times.lost_after) == Standing::Alive
+                && !watched.silent
+                && !watched.node.retired
+        };
+        let others = self.watched.iter().filter(|(name, other)| **name != suspect && alive(other));
+        let others: Vec<NodeId> = others.map(|(name, _)| *name).collect();
+        if others.is_empty() {
+            // Nobody could be asked: the silence stands by itself.
+            self.handle_testimony(now, suspect, false);
+        }
+        for _ in 0..WITNESSES.min(others.len()) {
+            let witness = others[self.turn % others.len()];
+            self.turn = self.turn.wrapping_add(1);
+            self.actions.push_back(WatchAction::Inquire { witness, suspect });
+        }
+    }
+
+    /// While it hears hardly anyone, silences do not count.
+    fn look_at_oneself(&mut self, now: Duration) {
+        let live = self.watched.values().filter(|watched| !watched.node.retired);
+        let (heard, all) = live
+            .fold((0, 0), |(heard, all), watched| (heard + usize::from(!watched.silent), all + 1));
+        match (is_blind(heard, all), self.blind_since) {
+            (true, None) => self.blind_since = Some(now),
+            (false, Some(since)) => {
+                self.blind_since = None;
+                let pause = now.saturating_sub(since);
+                self.watched.values_mut().for_each(|watched| watched.ladder.forgive(pause));
+            }
+            _ => {}
+        }
+    }
+
+    /// Remembers since when slots of lost machines wait, and which newcomers are still at work.
+    fn note_exclusions(&mut self, now: Duration, state: &State) {
+        let lost = self.watched.values().filter(|watched| watched.node.retired);
+        let mut open: BTreeSet<NodeId> =
+            lost.filter(|lost| lost.node.slots > 0).map(|lost| lost.node.join.node).collect();
+        let holders = state.groups().flat_map(|(_, group)| group.holders);
+        open.extend(holders.filter(|holder| holder.is_filling()).map(|holder| holder.node));
+        self.excluded.retain(|name, _| open.contains(name));
+        for name in open {
+            self.excluded.entry(name).or_insert(now);
+        }
+    }
+
+    /// How many machines are given up and not replaced yet, this watcher's newest votes included.
+    fn exclusions(&self, now: Duration) -> usize {
+        let recent = |since: &Duration, patience| now.saturating_sub(*since) < patience;
+        let replaced = self.settings.times.lost_after * EXCLUSION_PATIENCE;
+        let voted = self.settings.probe_every * VOTE_PATIENCE;
+        let open = self.excluded.values().filter(|since| recent(since, replaced));
+        open.count() + self.votes.values().filter(|since| recent(since, voted)).count()
+    }
+
+    /// The vote against the first of those that are lost and may be given up now.
+    fn give_up(&mut self, now: Duration) -> Option<WatchAction> {
+        if self.blind_since.is_some() {
+            return None;
+        }
+        let live: Vec<NodeId> = self
+            .watched
+            .iter()
+            .filter(|(name, watched)| {
+                watched.silent && !watched.node.retired && !self.votes.contains_key(name)
+            })
+            .map(|(name, _)| *name)
+            .collect();
+        let mut groups = BTreeMap::new();
+        let storage_nodes = self.watched.values().filter(|other| !other.node.retired).count();
+        let may_exclude = self.exclusions(now) < exclusions_max(storage_nodes);
+        let lost = live.into_iter().find(|name| {
+            self.standing(now, name, &mut groups) == Standing::Lost
+                && (self.watched[name].node.slots == 0
+                    || may_exclude && self.is_replaceable(now, name, &mut groups))
+        })?;
+        self.votes.insert(lost, now);
+        self.undecided = true;
+        let generation = self.watched[&lost].node.join.generation;
+        Some(WatchAction::GiveUp(NodeLost { node: lost, generation }))
+    }
+
+    /// The delay is shorter where a group has lost others already.
+    fn standing(
+        &self,
+        now: Duration,
+        name: &NodeId,
+        groups: &mut BTreeMap<NodeId, Vec<Group>>,
+    ) -> Standing {
+        let times = &self.settings.times;
+        let Some(watched) = self.watched.get(name) else { return Standing::Lost };
+        let standing = watched.ladder.standing(now, times, times.lost_after);
+        if standing != Standing::Grace {
+            return standing;
+        }
+        self.collect_groups(groups);
+        let delay = |group: &Group| {
+            let healthy = group.holders.iter().filter(|holder| {
+                let other = self.watched.get(&holder.node);
+                let answers = other.is_some_and(|other| !other.silent && !other.node.retired);
+                answers && holder.node != *name && !holder.is_filling()
+            });
+            let needed = read_threshold(&group.code, &group.key);
+            repair_delay(times.lost_after, group.code.n.into(), healthy.count(), needed)
+        };
+        let delays = groups.get(name).into_iter().flatten().map(delay);
+        let delay = delays.min().unwrap_or(times.lost_after).max(times.suspect_after);
+        watched.ladder.standing(now, times, delay)
+    }
+
+    /// Whether in all its groups there is a machine, alive and not of the group, to take over.
+    fn is_replaceable(
+        &self,
+        now: Duration,
+        name: &NodeId,
+        groups: &mut BTreeMap<NodeId, Vec<Group>>,
+    ) -> bool {
+        self.collect_groups(groups);
+        let times = &self.settings.times;
+        let alive = |watched: &Watched| {
+            watched.node.takes_slots()
+                && watched.ladder.standing(now, times, times.lost_after) == Standing::Alive
+        };
+        groups.get(name).into_iter().flatten().all(|group| {
+            let mut spare = self.watched.iter().filter(|(_, watched)| alive(watched));
+            spare.any(|(spare, _)| group.slot_of(spare).is_none())
+        })
+    }
+
+    /// The groups by the machines in them; read once a decision.
+    fn collect_groups(&self, groups: &mut BTreeMap<NodeId, Vec<Group>>) {
+        let Some(state) = self.state.as_ref().filter(|_| groups.is_empty()) else { return };
+        for (_, group) in state.groups() {
+            for holder in &group.holders {
+                let silent = self.watched.get(&holder.node).is_some_and(|watched| watched.silent);
+                if silent {
+                    groups.entry(holder.node).or_default().push(group.clone());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! When the key shares of a group are dealt anew.
+
+use std::time::Duration;
+
+use super::repair::churn_budget;
+use crate::hash::hash;
+
+/// The times of refreshing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefreshTimes {
+    /// The length of an epoch.
+    pub epoch: Duration,
+    /// How long one of the rounds of a refresh is open at most.
+    pub round: Duration,
+    /// Between two attempts where the first led to nothing.
+    pub pause: Duration,
+}
+
+impl Default for RefreshTimes {
+    /// A month, and rounds that machines over slow links can keep.
+    fn default() -> Self {
+        Self {
+            epoch: Duration::from_secs(30 * 24 * 3600),
+            round: Duration::from_secs(60),
+            pause: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Whether a group's shares are due: the epoch is over, or so many holders left in it that another
+/// would come too close to the read threshold `k` (`crypto.md` §4.8 a).
+///
+/// `age` is that of the epoch. Groups of one age are spread over a quarter of the epoch by `group`,
+/// any number that names the group, so that they are not all due at once.
+pub fn is_due(times: &RefreshTimes, group: u32, k: u8, age: Duration, left: usize) -> bool {
+    left >= churn_budget(k) || age + spread(times, group) >= times.epoch
+}
+
+/// Up to a quarter of an epoch.
+fn spread(times: &RefreshTimes, group: u32) -> Duration {
+    let digest = hash("refresh", &[&group.to_be_bytes()]);
+    let part = u32::from(u16::from_be_bytes([digest[0], digest[1]]));
+    times.epoch / 4 * part / (1 << 16)
+}
+
+/// How many of `live` holders a refresh of a key code with `k` and `d` can bear faulty, and whether
+/// it can be at all: d + 1 must be live (`keyshare.md` §9).
+pub fn faults_borne(live: usize, k: u8, d: u8) -> Option<usize> {
+    let above = live.checked_sub(usize::from(d))?;
+    (above >= 1).then_some((above / 2).min(usize::from(k).saturating_sub(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_ends_by_time_or_by_churn() {
+        let times = RefreshTimes { epoch: Duration::from_secs(1000), ..RefreshTimes::default() };
+        let due = |group, age, left| is_due(&times, group, 5, Duration::from_secs(age), left);
+        assert!((0..100).all(|group| !due(group, 749, 0) && due(group, 1000, 0)));
+        let halfway = (0..1000).filter(|group| due(*group, 875, 0)).count();
+        assert!((400..600).contains(&halfway), "{halfway} of 1000 groups");
+        assert!(due(1, 0, 1), "k = 5 bears one change of hands");
+    }
+
+    #[test]
+    fn few_faults_are_borne() {
+        assert_eq!(
+            [5, 6, 7, 8, 10].map(|live| faults_borne(live, 5, 6)),
+            [None, None, Some(0), Some(1), Some(2)]
+        );
+        assert_eq!(faults_borne(40, 3, 4), Some(2), "fewer than k");
+    }
+}

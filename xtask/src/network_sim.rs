@@ -1,0 +1,141 @@
+//! Storage nodes and the validators that watch them, on virtual time and over the real ledger: nodes
+//! die, sleep, are cut off, lie and rot while objects are put, and nobody does anything about it.
+//!
+//! Each seed is one network. Objects that were stored must stay readable, what is rebuilt must be
+//! what was dealt, and few machines at a time may be given up; when the faults stop, every slot must
+//! become whole again. A second kind of run, the *nap*, has every node sleep for two minutes at
+//! some time of an hour: nobody may be given up, and hardly more be moved than the machines that
+//! really die need. The same seed gives the same trace.
+
+mod chain;
+mod fault;
+mod node;
+mod world;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use clap::Args;
+use fault::Fault;
+use world::{Outcome, Plan, World};
+
+use crate::report::{Goal, Report};
+
+/// What `cargo xtask network-sim` takes.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Networks to simulate, each with its own seed
+    #[arg(long, default_value_t = 500)]
+    seeds: u64,
+    /// The first seed
+    #[arg(long, default_value_t = 1)]
+    first: u64,
+    /// 6 networks of some hours
+    #[arg(long)]
+    short: bool,
+}
+
+/// Simulates every seed; the first that breaks a promise is named.
+pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
+    let (count, plan) = match options.short {
+        true => (options.seeds.min(6), Plan::storm(Duration::from_secs(4 * 3600))),
+        false => (options.seeds, Plan::storm(Duration::from_secs(24 * 3600))),
+    };
+    let start = Instant::now();
+    let mut sum = Sum::default();
+    for seed in options.first..options.first + count {
+        sum.add(seed, &World::run(seed, plan))?;
+        if seed.is_multiple_of(20) || options.short && seed == options.first {
+            let again = World::run(seed, plan);
+            ensure!(again.trace == sum.last_trace, "seed {seed} gives two different traces");
+            sum.repeated += 1;
+        }
+    }
+    let mut naps = Sum::default();
+    for seed in options.first..options.first + count.div_ceil(4) {
+        naps.add(seed, &World::run(seed, Plan::nap()))?;
+    }
+    Ok(sum.report(count, &naps, start.elapsed().as_secs_f64()))
+}
+
+#[derive(Default)]
+struct Sum {
+    faults: BTreeMap<Fault, usize>,
+    objects: usize,
+    given_up: usize,
+    convicted: usize,
+    readmitted: usize,
+    slots_rebuilt: usize,
+    bytes_moved: u64,
+    bytes_needed: u64,
+    hours: f64,
+    repeated: usize,
+    last_trace: [u8; 32],
+}
+
+impl Sum {
+    fn add(&mut self, seed: u64, outcome: &Outcome) -> anyhow::Result<()> {
+        ensure!(outcome.broken.is_empty(), "seed {seed}: {}", outcome.broken.join("; "));
+        for (fault, count) in &outcome.faults {
+            *self.faults.entry(*fault).or_default() += count;
+        }
+        self.objects += outcome.objects;
+        self.given_up += outcome.given_up;
+        self.convicted += outcome.convicted;
+        self.readmitted += outcome.readmitted;
+        self.slots_rebuilt += outcome.slots_rebuilt;
+        self.bytes_moved += outcome.bytes_moved;
+        self.bytes_needed += outcome.bytes_needed;
+        self.hours += outcome.virtual_time.as_secs_f64() / 3600.0;
+        self.last_trace = outcome.trace;
+        Ok(())
+    }
+
+    fn report(&self, seeds: u64, naps: &Self, seconds: f64) -> Report {
+        let mut report = Report::new("network-sim");
+        report.count("seeds", seeds as usize);
+        report.count("seeds_run_twice_alike", self.repeated).goal(Goal::AtLeast(1.0));
+        report.add("virtual_hours", self.hours);
+        report.count("objects_stored", self.objects).goal(Goal::AtLeast(1.0));
+        report.count("machines_given_up", self.given_up).goal(Goal::AtLeast(1.0));
+        report.count("liars_excluded", self.convicted).goal(Goal::AtLeast(1.0));
+        report.count("machines_readmitted", self.readmitted).goal(Goal::AtLeast(1.0));
+        report.count("slots_rebuilt", self.slots_rebuilt).goal(Goal::AtLeast(1.0));
+        report.add("repair_bytes", self.bytes_moved as f64);
+        report.add("repair_bytes_to_theory", self.bytes_moved as f64 / self.bytes_needed as f64);
+        for fault in Fault::ALL {
+            let fired = self.faults.get(&fault).copied().unwrap_or(0);
+            // A fault that never fires proves nothing.
+            report.count(format!("fault_{}", fault.name()), fired).goal(Goal::AtLeast(1.0));
+        }
+        let naps_taken = naps.faults.get(&Fault::Nap).copied().unwrap_or(0);
+        report.count("nap_machines_asleep", naps_taken).goal(Goal::AtLeast(1.0));
+        let dead = naps.faults.get(&Fault::Death).copied().unwrap_or(0);
+        report.count("nap_machines_dead", dead).goal(Goal::AtLeast(1.0));
+        let wrongly = naps.given_up.saturating_sub(dead);
+        report.count("nap_sleepers_given_up", wrongly).goal(Goal::AtMost(0.0));
+        let ratio = naps.bytes_moved as f64 / naps.bytes_needed as f64;
+        report.add("nap_repair_bytes_to_theory", ratio).goal(Goal::AtMost(2.0));
+        report.count("promises_broken", 0).goal(Goal::AtMost(0.0));
+        report.add("seconds", seconds);
+        report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_look_after_themselves_and_repeat_exactly() {
+        let plan = Plan::storm(Duration::from_secs(2 * 3600));
+        for seed in 1..=2 {
+            let outcome = World::run(seed, plan);
+            assert!(outcome.broken.is_empty(), "seed {seed}: {:?}", outcome.broken);
+            assert!(outcome.objects > 0 && outcome.slots_rebuilt > 0, "seed {seed} did nothing");
+        }
+        assert_eq!(World::run(1, plan).trace, World::run(1, plan).trace);
+        assert_ne!(World::run(1, plan).trace, World::run(2, plan).trace);
+    }
+}
