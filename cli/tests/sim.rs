@@ -91,6 +91,35 @@ fn a_stopped_run_goes_on_where_it_was() {
     assert_eq!(broken.status.code(), Some(5));
 }
 
+/// Killed with -9 in the middle, then begun again: the bytes of a run that was left alone.
+#[test]
+fn a_killed_run_is_resumed() {
+    let folder = TempDir::new().unwrap();
+    let long = SCENARIO.replacen("replications = 200", "replications = 20000", 1);
+    let path = scenario(folder.path(), &long);
+    let kept = folder.path().join("parts");
+    let kept_name = kept.display().to_string();
+    let arguments = ["sim", "run", &path, "--threads", "1", "--parts", &kept_name, "--json"];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kakera"))
+        .args(arguments)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let whole_parts = || {
+        let entries = fs::read_dir(&kept).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.path().extension().is_some_and(|end| end == "json")).count()
+    };
+    while whole_parts() < 3 && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let before = whole_parts();
+    assert!((3..64).contains(&before), "{before}");
+    let resumed = answer(&arguments[1..]);
+    assert_eq!(resumed, answer(&["run", &path, "--json"]));
+}
+
 #[test]
 fn bad_scenarios_are_refused_in_one_line() {
     let folder = TempDir::new().unwrap();
