@@ -100,6 +100,8 @@ fn ask_failure(error: RequestError) -> AskFailure {
         RequestError::Timeout(_) => AskFailure::TimedOut,
         RequestError::Unreachable { .. } | RequestError::Closed { .. } => AskFailure::Unreachable,
         RequestError::Refused(FabricRefusal::NotAdmitted) => AskFailure::NotAdmitted,
+        // It is busy; another attempt may succeed.
+        RequestError::Refused(FabricRefusal::Crowded) => AskFailure::Unreachable,
         other => AskFailure::Misbehaved(other.to_string()),
     }
 }
