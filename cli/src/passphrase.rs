@@ -123,8 +123,7 @@ mod tests {
 
     #[test]
     fn weak_passphrases_are_refused_with_the_reason() {
-        for weak in
-            ["", "password", "correct horse", "Tr0ub4dour&3", "aaaaaaaaaaaaaaaaaaaaaaaaaaaa"]
+        for weak in ["", "letmein", "correct horse", "Tr0ub4dour&3", "aaaaaaaaaaaaaaaaaaaaaaaaaaaa"]
         {
             let failure = require_strong(weak).unwrap_err();
             assert!(

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -17,7 +18,10 @@ struct Machine {
 
 impl Machine {
     fn new(network: Option<PathBuf>) -> Self {
-        Self { data: TempDir::new().unwrap(), network }
+        let data = TempDir::new().unwrap();
+        // As the program makes it itself: nobody else may look into it.
+        std::fs::set_permissions(data.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        Self { data, network }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -92,7 +96,7 @@ fn files_with(folder: &Path, markers: &[&[u8]]) -> Vec<PathBuf> {
         } else if kind.is_file() {
             let bytes = std::fs::read(entry.path()).unwrap();
             let has = |marker: &&[u8]| bytes.windows(marker.len()).any(|part| *part == **marker);
-            if markers.iter().any(|marker| has(&marker)) {
+            if markers.iter().any(has) {
                 found.push(entry.path());
             }
         }

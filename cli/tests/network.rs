@@ -296,7 +296,7 @@ fn killed_nodes_are_replaced_by_nobody_s_hand_and_rot_is_repaired() {
     let charts = machine.data.path().join("charts");
     write_charts(&charts);
     machine.ok(&["local", "up", "--nodes", "5"]);
-    machine.ok(&["vault", "create", "--profile", "small"]);
+    machine.ok(&["vault", "create", "--file", "--profile", "small"]);
     let codes = machine.ok(&["status"]);
     let n = codes["groups"][0]["n"].as_u64().unwrap();
     for _ in 0..2 {
@@ -311,11 +311,7 @@ fn killed_nodes_are_replaced_by_nobody_s_hand_and_rot_is_repaired() {
     let mut gone = Vec::new();
     for _ in 0..2 {
         let holder = machine.ok(&["status"])["groups"][0]["holders"][0]["node"].clone();
-        let processes = machine.ok(&["local", "status"])["processes"].clone();
-        let of_holder = |process: &&Value| process["id"] == holder;
-        let name = processes.as_array().unwrap().iter().find(of_holder).unwrap()["name"].clone();
-        let number = name.as_str().unwrap().trim_start_matches("node-").to_owned();
-        machine.ok(&["local", "kill", number.trim_start_matches('0')]);
+        machine.ok(&["local", "kill", &number_of(&machine, &holder).to_string()]);
         gone.push(holder.as_str().unwrap().to_owned());
         wait_until_whole(&machine, &gone);
     }
@@ -324,12 +320,8 @@ fn killed_nodes_are_replaced_by_nobody_s_hand_and_rot_is_repaired() {
 
     // A byte of a part changes on the disk of a holder: its scrub finds it.
     let holder = holders[1]["node"].clone();
-    let processes = machine.ok(&["local", "status"])["processes"].clone();
-    let name = processes.as_array().unwrap().iter().find(|p| p["id"] == holder).unwrap()["name"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let folder = machine.data.path().join("local").join(name);
+    let number = number_of(&machine, &holder);
+    let folder = machine.data.path().join(format!("local/node-{number:02}"));
     let part = a_file_below(&folder.join("parts"));
     let sound = std::fs::read(&part).unwrap();
     let mut rotten = sound.clone();
@@ -343,6 +335,14 @@ fn killed_nodes_are_replaced_by_nobody_s_hand_and_rot_is_repaired() {
     let out = machine.data.path().join("out");
     machine.ok(&["get", "charts/scan.dcm", "-o", out.to_str().unwrap()]);
     assert!(std::fs::read(out).unwrap() == std::fs::read(charts.join("scan.dcm")).unwrap());
+}
+
+/// The number of the local node that has this id.
+fn number_of(machine: &Machine, id: &Value) -> u16 {
+    let status = machine.ok(&["local", "status"]);
+    let processes = status["processes"].as_array().unwrap();
+    let process = processes.iter().find(|process| process["id"] == *id).unwrap();
+    process["name"].as_str().unwrap().parse().unwrap()
 }
 
 fn a_file_below(folder: &Path) -> std::path::PathBuf {

@@ -91,6 +91,35 @@ fn a_stopped_run_goes_on_where_it_was() {
     assert_eq!(broken.status.code(), Some(5));
 }
 
+/// Killed with -9 in the middle, then begun again: the bytes of a run that was left alone.
+#[test]
+fn a_killed_run_is_resumed() {
+    let folder = TempDir::new().unwrap();
+    let long = SCENARIO.replacen("replications = 200", "replications = 20000", 1);
+    let path = scenario(folder.path(), &long);
+    let kept = folder.path().join("parts");
+    let kept_name = kept.display().to_string();
+    let arguments = ["sim", "run", &path, "--threads", "1", "--parts", &kept_name, "--json"];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kakera"))
+        .args(arguments)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let whole_parts = || {
+        let entries = fs::read_dir(&kept).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.path().extension().is_some_and(|end| end == "json")).count()
+    };
+    while whole_parts() < 3 && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let before = whole_parts();
+    assert!((3..64).contains(&before), "{before}");
+    let resumed = answer(&arguments[1..]);
+    assert_eq!(resumed, answer(&["run", &path, "--json"]));
+}
+
 #[test]
 fn bad_scenarios_are_refused_in_one_line() {
     let folder = TempDir::new().unwrap();
@@ -101,6 +130,12 @@ fn bad_scenarios_are_refused_in_one_line() {
         ("mbr(6,3,4)", "mbr(6,7,4)", "code.data: mbr(6,7,4): a code needs 1 <= k <= d < n"),
         ("groups = 2", "groups = 1000000000000", "objects.groups: 1000000000000 is not between"),
         ("[network]", "[network", "line 1:"),
+        ("d = 4 }", "d = 7 }", "code.key.k: (n, k, d) = (6, 3, 7)"),
+        ("{ exponential = \"60d\" }", "{ empirical = [] }", "there are no observations"),
+        ("\"10%\"", "\"-3%\"", "attacker.hostile: '-3%' is not a share"),
+        ("horizon = \"1y\"", "horizon = 1", "run.horizon: '1' has no unit"),
+        ("[run]", "[mass_loss]\nat = \"9d\"\n[run]", "mass_loss.share: is missing"),
+        ("replications = 200", "replications = 0", "run.replications: 0 is not between"),
     ] {
         let path = scenario(folder.path(), &SCENARIO.replacen(from, to, 1));
         let refused = sim(&["run", &path]);
@@ -135,16 +170,112 @@ fn a_run_that_cannot_fit_is_refused_with_the_figure() {
     assert!(text.contains("1024 threads need ") && text.contains(" GB of memory"), "{text}");
 }
 
+/// Every one is explained, and run a few times.
 #[test]
 fn ready_scenarios_are_sound() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sim/scenarios");
-    let mut explained = 0;
+    let scratch = TempDir::new().unwrap();
+    let mut ran = 0;
     for path in parts(&folder) {
         let text = answer(&["explain", &path.display().to_string()]);
         assert!(text.contains("exact answer"), "{text}");
-        explained += 1;
+        let text = fs::read_to_string(&path).unwrap();
+        let (before, after) = text.split_once("replications = ").unwrap();
+        let after = after.trim_start_matches(|digit: char| digit.is_ascii_digit());
+        let short = scenario(scratch.path(), &format!("{before}replications = 2{after}"));
+        let summary = answer(&["run", &short, "--threads", "1"]);
+        assert!(summary.contains("\n2 runs, "), "{}: {summary}", path.display());
+        ran += 1;
     }
-    assert!(explained >= 5);
+    assert!(ran >= 9);
+}
+
+#[test]
+fn designs_meet_their_targets_or_the_reason_is_said() {
+    let networks = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sim/networks");
+    let folder = TempDir::new().unwrap();
+    let page = folder.path().join("designs.html").display().to_string();
+    let clinics = networks.join("seven-clinics.toml").display().to_string();
+    let table = answer(&["design", &clinics, "--html", &page]);
+    assert!(table.contains("least storage") && table.contains("safest secret"), "{table}");
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.matches("<svg").count() == 3 && html.contains("bytes stored a byte of objects"));
+    let first = scenario(folder.path(), &answer(&["design", &clinics, "--scenario", "1"]));
+    assert!(answer(&["calc", &first]).contains("P(a group leaks)"));
+
+    let text = fs::read_to_string(&clinics).unwrap();
+    let greedy = scenario(folder.path(), &format!("{text}storage = 1.01\n"));
+    let refused = sim(&["design", &greedy]);
+    assert_eq!(refused.status.code(), Some(2));
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(text.starts_with("error: impossible, because storage factor of 1.01"), "{text}");
+}
+
+#[test]
+fn plans_and_influences_are_told() {
+    let folder = TempDir::new().unwrap();
+    let path = scenario(folder.path(), SCENARIO);
+    let plan = answer(&["plan", &path, "--half-width", "5%"]);
+    assert!(plan.contains("replications") && plan.contains("P(any group leaks)"), "{plan}");
+    let influence = answer(&["sensitivity", &path]);
+    for parameter in ["network.lifetime", "repair.time", "attacker.hostile", "attacker.refresh"] {
+        assert!(influence.contains(parameter), "{influence}");
+    }
+}
+
+#[test]
+fn traces_become_laws() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("trace.csv").display().to_string();
+    let mut trace = String::from("node,start,end\n");
+    for node in 0..40 {
+        for session in 0..5 {
+            let start = session * 5000 + node * 7;
+            let end = start + 300 + (node * 37 + session * 911) % 3000;
+            trace.push_str(&format!("n{node},{start},{end}\n"));
+        }
+    }
+    fs::write(&path, trace).unwrap();
+    let laws = answer(&["fit", &path]);
+    assert!(laws.contains("pauses.session") && laws.contains("{ weibull = { shape = "), "{laws}");
+    for (text, message) in [("", "there are no sessions"), ("a,1,2\nb,3\n", "line 2: has 2 fields")]
+    {
+        fs::write(&path, text).unwrap();
+        let refused = sim(&["fit", &path]);
+        assert_eq!(refused.status.code(), Some(2));
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(said.contains(message) && said.lines().count() == 2, "{said}");
+    }
+}
+
+#[test]
+fn reports_stand_alone() {
+    let folder = TempDir::new().unwrap();
+    let path = scenario(folder.path(), SCENARIO);
+    let page = folder.path().join("report.html").display().to_string();
+    answer(&["run", &path, "--html", &page]);
+    let html = fs::read_to_string(&page).unwrap();
+    for part in ["P(a group is not lost)", "P(a group has leaked)", "MB a machine and month"] {
+        assert!(html.contains(part), "{part}");
+    }
+    assert!(html.matches("<svg").count() == 3 && !html.contains("NaN"));
+    assert!(!html.contains("http://") || html.matches("http://").count() == 3, "only SVG's name");
+}
+
+/// Losses that counting does not see are estimated by splitting, and that is said.
+#[test]
+fn rare_losses_are_split() {
+    let folder = TempDir::new().unwrap();
+    let rare = SCENARIO.replacen("groups = 2", "groups = 1", 1).replacen(
+        "exponential = \"5d\"",
+        "fixed = \"8h\"",
+        1,
+    );
+    let path = scenario(folder.path(), &rare);
+    let output = sim(&["run", &path]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("estimating their loss by splitting"), "{said}");
+    assert!(String::from_utf8(output.stdout).unwrap().contains("splitting"));
 }
 
 #[test]

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kakera_engine::identity::{
     Deposit, DepositError, Kept, KeptError, KeyCommitment, Login, LoginError, NodeAnswer, Opened,
-    PublicRecord, Registered, Renewal, RenewalTarget, Sharing, WINDOW_MS_MAX, Wrapped,
+    PublicRecord, Registered, Renewal, RenewalTarget, Sharing, WINDOW_MS_MAX, WrapTerms, Wrapped,
     accept_dealings, deal, identity_threshold, wrap,
 };
 use kakera_engine::names::{NetworkId, NodeId};
 use kakera_engine::seal::{Hardening, VaultRoot};
+use kakera_engine::wire::{ListedIdentity, Operation, Response, canonical};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use zeroize::Zeroizing;
@@ -39,8 +40,9 @@ struct World {
 }
 
 fn wrapped(version: u64, passphrase: &str, seed: u64) -> Wrapped {
-    let small = Hardening::SmallMachine;
-    wrap(&NETWORK, HANDLE, version, &root(), passphrase, small, b"machine", &mut rng(seed)).unwrap()
+    let hardening = Hardening::SmallMachine;
+    let terms = WrapTerms { network: NETWORK, handle: HANDLE, version, hardening };
+    wrap(&terms, &root(), passphrase, b"machine", &mut rng(seed)).unwrap()
 }
 
 fn deposits(wrapped: &Wrapped, holders: &[NodeId], seed: u64) -> Vec<(NodeId, Deposit)> {
@@ -358,6 +360,44 @@ fn formats_are_frozen() {
     let hash = |bytes: &[u8]| blake3::hash(bytes).to_hex()[..16].to_owned();
     let record = world.registered.record.to_bytes();
     assert_eq!(PublicRecord::from_bytes(&record).unwrap(), world.registered.record);
-    assert_eq!(hash(&record), "FROZEN_RECORD");
-    assert_eq!(hash(&world.kept.values().next().unwrap().to_bytes()), "FROZEN_KEPT");
+    assert_eq!(hash(&record), "31ad52adbcaf3f6f");
+    assert_eq!(hash(&world.kept.values().next().unwrap().to_bytes()), "8851e9467f8c47a1");
+}
+
+/// Frozen as the formats are (spec/wire.md).
+#[test]
+fn messages_are_frozen() {
+    let (first, holders) = (wrapped(1, RIGHT, 1), nodes(1..=4));
+    let deposit = deposits(&first, &holders, 2).remove(0).1;
+    let world = World::new(4);
+    let kept = &world.kept[&holders[0]];
+    let login = Login::new(&HANDLE, RIGHT, &mut rng(4)).unwrap();
+    let target = RenewalTarget { handle: HANDLE, version: 1, epoch: 1, holders: holders.clone() };
+    let renewal = target.renewal(deposit.sharing.id, holders[..3].to_vec());
+    let dealing = kept.deal(&renewal, &[1; 32], &holders[1]).unwrap();
+    let shares = kept.evaluate(login.blinded(), &mut rng(3));
+    let wrapping = kept.wrapping().clone();
+    let answer = NodeAnswer { wrapping: wrapping.clone(), shares };
+    let listed = ListedIdentity { handle: HANDLE, sharings: vec![deposit.sharing.clone()] };
+    let operations = [
+        Operation::Deposit(Box::new(deposit)),
+        Operation::Evaluate { handle: HANDLE, blinded: Box::new(*login.blinded()) },
+        Operation::Confirm { handle: HANDLE },
+        Operation::Recall { handle: HANDLE },
+        Operation::Identities { after: Some(HANDLE) },
+        Operation::DealAgain(Box::new(renewal)),
+    ];
+    let responses = [
+        Response::Deposited,
+        Response::Evaluated(Box::new(answer)),
+        Response::Confirmed,
+        Response::Recalled(Box::new(wrapping.clone())),
+        Response::Identities { more: true },
+        Response::Dealt { wrapping: Box::new(wrapping), dealing: Box::new(dealing) },
+        Response::LockedOut { until: NOW },
+    ];
+    let mut bytes: Vec<u8> = operations.iter().flat_map(canonical::encode).collect();
+    bytes.extend(responses.iter().flat_map(canonical::encode));
+    bytes.extend(canonical::encode(&listed));
+    assert_eq!(blake3::hash(&bytes).to_hex()[..16], *"ed60670fbe6b2615");
 }

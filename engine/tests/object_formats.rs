@@ -196,7 +196,7 @@ fn refuses_other_encodings<T: std::fmt::Debug>(
         assert!(matches!(encoding(&bytes[..length]), CanonicalError::Malformed(_)));
     }
     assert_eq!(bytes[1], 1, "the version comes first");
-    let unknown = [&bytes[..1], &[2], &bytes[2..]].concat();
+    let unknown = [&bytes[..1], &[9], &bytes[2..]].concat();
     assert!(matches!(encoding(&unknown), CanonicalError::Malformed(_)));
     let long_form = [&bytes[..1], &[0x18, 1], &bytes[2..]].concat();
     assert_eq!(encoding(&long_form), CanonicalError::NotCanonical);

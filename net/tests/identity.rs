@@ -98,7 +98,7 @@ async fn guesses_are_counted_across_restarts_and_the_owner_keeps_a_way_in() {
     let exchange = network.exchange(GUESSER);
     let mut guess = async |validator: u8| -> bool {
         let login = Login::new(&hash, &generate_passphrase(&mut random), &mut random).unwrap();
-        let operation = Operation::Evaluate { handle: hash, blinded: *login.blinded() };
+        let operation = Operation::Evaluate { handle: hash, blinded: Box::new(*login.blinded()) };
         match retry(&exchange, id(validator), &operation, PATIENCE).await.response {
             Response::Evaluated(_) => true,
             Response::LockedOut { .. } => false,

@@ -6,6 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kakera_engine::catalogue::RecordName;
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::names::NodeId;
@@ -47,15 +48,21 @@ async fn put(network: &Network, vault: &tokio::sync::Mutex<Vault>, name: &str, c
     let path = network.folder.path().join("source");
     std::fs::write(&path, content).unwrap();
     eventually(async || {
-        let source = Source { name: name.to_owned(), path: path.clone() };
+        let source = Source::new(record_name(name), path.clone());
         vault.lock().await.put(vec![source], Arc::new(NoProgress)).await.ok()
     })
     .await;
 }
 
+fn record_name(name: &str) -> RecordName {
+    RecordName::new(name).unwrap()
+}
+
 async fn read(vault: &Vault, name: &str) -> Vec<u8> {
     let mut output = Vec::new();
-    vault.get(name, None, &mut output, &NoProgress).await.unwrap();
+    let record = vault.record(&record_name(name)).unwrap();
+    let stored = record.stored(record.newest()).unwrap();
+    vault.get(stored, None, &mut output, &NoProgress).await.unwrap();
     output
 }
 

@@ -65,9 +65,11 @@ pub struct Summary {
     pub loss_curve: Vec<CurvePoint>,
     /// That the secret of a group leaks by then.
     pub leak_curve: Vec<CurvePoint>,
+    /// Bytes that repairs move in each of these parts, a machine and month (a twelfth of a year).
+    pub repair_curve: Vec<CurvePoint>,
 }
 
-/// A probability that grows with time.
+/// A quantity at a time: a probability that something has happened by then, or a rate until then.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct CurvePoint {
     /// Since the start.
@@ -89,11 +91,7 @@ impl Campaign {
         let start = |block: u64| {
             (u128::from(self.replications) * u128::from(block) / u128::from(self.blocks())) as u64
         };
-        let mut tally = Tally::new();
-        for replication in start(block)..start(block + 1) {
-            simulate(&self.fleet, self.seed, replication, &mut tally);
-        }
-        tally
+        simulate(&self.fleet, self.seed, start(block)..start(block + 1))
     }
 
     /// The blocks of shard `index` of `shards`, 0 <= index < shards: every `shards`-th.
@@ -133,7 +131,34 @@ impl Campaign {
             false_repairs_per_node_year: total.false_repairs as f64 / node_years,
             loss_curve: self.curve(blocks, |tally| &tally.losses, confidence),
             leak_curve: self.curve(blocks, |tally| &tally.leaks, confidence),
+            repair_curve: self.repair_curve(blocks, &total, confidence),
         }
+    }
+
+    /// Repaired shares by time, each with the bytes that it took in the mean over all time.
+    fn repair_curve(&self, blocks: &Blocks, total: &Tally, confidence: f64) -> Vec<CurvePoint> {
+        let bytes = total.repair_bytes as f64 / (total.shares_repaired as f64).max(1.0);
+        let months = 12.0 / CURVE_POINTS as f64;
+        let point = |part: usize| {
+            let pair = |tally: &Tally| {
+                [tally.repairs[part] as f64 * bytes, self.node_years(tally) * months]
+            };
+            let pairs: Vec<[f64; 2]> = blocks.values().map(pair).collect();
+            let [above, below] =
+                [0, 1].map(|half| pairs.iter().map(|pair| pair[half]).sum::<f64>());
+            CurvePoint {
+                years: self.years(part),
+                value: above / below,
+                interval: Estimate::of_ratio(&pairs, confidence).map(|estimate| estimate.interval),
+            }
+        };
+        (0..CURVE_POINTS).map(point).collect()
+    }
+
+    /// The end of a part of the horizon.
+    fn years(&self, part: usize) -> f64 {
+        let horizon_years = self.fleet.horizon as f64 / YEAR as f64;
+        horizon_years * (part + 1) as f64 / CURVE_POINTS as f64
     }
 
     fn group_runs(&self, tally: &Tally) -> f64 {
@@ -182,12 +207,11 @@ impl Campaign {
         confidence: f64,
     ) -> Vec<CurvePoint> {
         let runs: f64 = blocks.values().map(|tally| self.group_runs(tally)).sum();
-        let horizon_years = self.fleet.horizon as f64 / YEAR as f64;
         let point = |last: usize| {
             let hits = |tally: &Tally| counts(tally)[..=last].iter().sum::<u64>();
             let all: u64 = blocks.values().map(hits).sum();
             CurvePoint {
-                years: horizon_years * (last + 1) as f64 / CURVE_POINTS as f64,
+                years: self.years(last),
                 value: all as f64 / runs,
                 interval: self.of_hits(blocks, hits, confidence).map(|estimate| estimate.interval),
             }
@@ -226,6 +250,8 @@ mod tests {
             k: 3,
             lives: vec![hours(200.0)],
             absence: None,
+            outages: None,
+            mass_loss: None,
             detection: hours(1.0),
             repair: Repair::Each(RepairTime::Law(hours(10.0))),
             traffic: Traffic { d: 4, repair_bytes: 10, decode_bytes: 30 },

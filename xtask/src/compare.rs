@@ -6,6 +6,7 @@
 //!
 //! The rivals are dependencies of `kakera-benches` only, which measures and answers as JSON.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -25,9 +26,10 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<Report> {
+    let program = build()?;
     // One process has one kernel.
-    let mut outcomes = measure(options, &[])?;
-    outcomes.extend(measure(options, &["--avx2"])?);
+    let mut outcomes = measure(&program, options, &[])?;
+    outcomes.extend(measure(&program, options, &["--avx2"])?);
     ensure!(!outcomes.is_empty(), "no contest has a name with '{}' in it", options.filter);
     let mut report = Report::beside("compare", "peer");
     for outcome in &outcomes {
@@ -36,11 +38,21 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     Ok(report)
 }
 
-fn measure(options: &Options, arguments: &[&str]) -> Result<Vec<Value>> {
-    let output = Command::new(env!("CARGO"))
+/// The program that measures.
+fn build() -> Result<PathBuf> {
+    let status = Command::new(env!("CARGO"))
         .current_dir(workspace())
-        .args(["run", "--quiet", "--locked", "--release", "--package", "kakera-benches"])
-        .args(["--bin", "compare", "--", "--filter", &options.filter])
+        .args(["build", "--quiet", "--locked", "--release", "--bin", "compare"])
+        // With the features that the product's dependencies are built with, so that they are used again.
+        .args(["--package", "kakera-benches", "--package", "kakera"])
+        .status()?;
+    ensure!(status.success(), "the comparison does not build");
+    Ok(workspace().join("target/release/compare"))
+}
+
+fn measure(program: &Path, options: &Options, arguments: &[&str]) -> Result<Vec<Value>> {
+    let output = Command::new(program)
+        .args(["--filter", &options.filter])
         .args(options.short.then_some("--short"))
         .args(arguments)
         .stderr(Stdio::inherit())

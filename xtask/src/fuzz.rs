@@ -2,22 +2,20 @@
 //!
 //! The coverage counters come from LLVM's SanitizerCoverage pass, which is reached by code
 //! generation options; only AddressSanitizer would need a nightly compiler, and there is no unsafe
-//! code in the decoders for it to watch.
+//! code in the decoders for it to watch. The crates of the workspace have the counters
+//! (`fuzz/instrument`); their dependencies are those of the tests, with their debug assertions and
+//! overflow checks, and are not built again.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use kakera_fuzz::{TARGETS, Target};
 
 use crate::product::workspace;
 use crate::report::{Goal, Report};
 
-/// The options of `cargo fuzz --sanitizer none`.
-const RUSTFLAGS: &str = "--cfg fuzzing -Ccodegen-units=1 -Cdebug-assertions -Coverflow-checks \
-    -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
-    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
-    -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares";
 const MEMORY_MIB: u32 = 1024;
 const INPUT_LEN_MAX: usize = 64 * 1024;
 const INPUT_SECONDS_MAX: u32 = 10;
@@ -38,14 +36,16 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     let chosen = |target: &&Target| {
         options.targets.is_empty() || options.targets.iter().any(|name| name == target.name)
     };
+    let chosen: Vec<&'static Target> = TARGETS.iter().filter(chosen).collect();
     let mut findings = 0;
-    for target in TARGETS.iter().filter(chosen) {
-        let outcome = fuzz(&binary, target, options.seconds)?;
-        report
-            .add(format!("{}_executions", target.name), outcome.executions)
-            .goal(Goal::AtLeast(1.0));
-        report.add(format!("{}_edges", target.name), outcome.edges);
-        findings += outcome.findings;
+    for targets in chosen.chunks(thread::available_parallelism()?.get()) {
+        for (target, outcome) in targets.iter().zip(fuzz_all(&binary, targets, options.seconds)?) {
+            report
+                .add(format!("{}_executions", target.name), outcome.executions)
+                .goal(Goal::AtLeast(1.0));
+            report.add(format!("{}_edges", target.name), outcome.edges);
+            findings += outcome.findings;
+        }
     }
     report.count("findings", findings).goal(Goal::AtMost(0.0));
     Ok(report)
@@ -59,25 +59,30 @@ struct Outcome {
 }
 
 fn build() -> Result<PathBuf> {
-    let target = host()?;
-    let folder = workspace().join("target/fuzz");
     let status = Command::new(env!("CARGO"))
         .current_dir(workspace())
-        .args(["build", "--quiet", "--locked", "--release", "--package", "kakera-fuzz"])
-        .args(["--features", "libfuzzer", "--target", &target, "--target-dir"])
-        .arg(&folder)
-        .env("RUSTFLAGS", RUSTFLAGS)
+        // The features of the whole workspace are those that the tests' dependencies were built with.
+        .args(["build", "--quiet", "--locked", "--workspace", "--bin", "kakera-libfuzzer"])
+        .args(["--features", "kakera-fuzz/libfuzzer"])
+        .env("RUSTC_WORKSPACE_WRAPPER", workspace().join("fuzz/instrument"))
         .status()?;
     ensure!(status.success(), "the fuzzer does not build");
-    Ok(folder.join(target).join("release/kakera-libfuzzer"))
+    Ok(workspace().join("target/debug/kakera-libfuzzer"))
 }
 
-/// Named explicitly, so that build scripts and macros are compiled without the counters.
-fn host() -> Result<String> {
-    let output = Command::new("rustc").arg("-vV").output()?;
-    let text = String::from_utf8(output.stdout)?;
-    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.context("rustc -vV names no host")?.to_owned())
+/// Runs these targets at the same time.
+fn fuzz_all(binary: &Path, targets: &[&'static Target], seconds: u32) -> Result<Vec<Outcome>> {
+    thread::scope(|scope| {
+        let start = |target: &&'static Target| {
+            let target = *target;
+            scope.spawn(move || fuzz(binary, target, seconds))
+        };
+        let runs: Vec<_> = targets.iter().map(start).collect();
+        let outcome = |run: thread::ScopedJoinHandle<Result<Outcome>>| {
+            run.join().map_err(|_| anyhow!("a run panicked"))?
+        };
+        runs.into_iter().map(outcome).collect()
+    })
 }
 
 /// Runs one target from its samples, earlier findings and the corpus of earlier runs.

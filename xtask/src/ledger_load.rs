@@ -21,13 +21,14 @@ use crate::samples::{ascending, median, percentile};
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Validators, each a process
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 4)]
     validators: u8,
     /// Storage nodes that follow them
     #[arg(long, default_value_t = 0)]
     nodes: u8,
-    /// Clients that post at once, each one entry after the other
-    #[arg(long, default_value_t = 16)]
+    /// Clients that post at once, each one entry after the other: the more, the more entries there
+    /// are to a block, and the cheaper each is
+    #[arg(long, default_value_t = 128)]
     clients: u8,
     /// How long they post
     #[arg(long, default_value_t = 30)]

@@ -25,6 +25,7 @@ mod report;
 mod restore;
 mod samples;
 mod sim_coverage;
+mod sim_speed;
 mod upgrade;
 mod versus_tahoe;
 
@@ -76,6 +77,8 @@ enum Command {
     Restore(restore::Options),
     /// Whether the simulator's intervals hold the exact answer as often as they say
     SimCoverage(sim_coverage::Options),
+    /// CPU seconds of the simulator on scenarios of known size
+    SimSpeed(sim_speed::Options),
     /// Replace the program of a running network machine by machine, under load
     Upgrade(upgrade::Options),
     /// Side by side with a Tahoe-LAFS grid on this machine
@@ -100,6 +103,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Papers(paper) => papers::run(&paper),
         Command::Restore(options) => restore::run(&options),
         Command::SimCoverage(options) => sim_coverage::run(&options),
+        Command::SimSpeed(options) => sim_speed::run(&options),
         Command::Upgrade(options) => upgrade::run(&options),
         Command::VersusTahoe(options) => versus_tahoe::run(&options),
     }?;

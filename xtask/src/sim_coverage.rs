@@ -70,6 +70,8 @@ fn fleet(n: u8, k: u8, life: f64, repair: f64) -> Fleet {
         k,
         lives: vec![hours(life)],
         absence: None,
+        outages: None,
+        mass_loss: None,
         detection: Law::Fixed(0.0),
         repair: Repair::Each(RepairTime::Law(hours(repair))),
         traffic: Traffic { d: k, repair_bytes: 0, decode_bytes: 0 },

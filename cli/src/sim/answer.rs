@@ -1,15 +1,19 @@
 //! What a scenario is answered with: exact numbers, simulated ones, or both beside each other.
 
 use std::io::{self, Write};
+use std::path::Path;
 
-use kakera_sim::campaign::{Blocks, Summary};
+use kakera_sim::campaign::{Blocks, Campaign, Summary};
 use kakera_sim::estimate::Estimate;
+use kakera_sim::rare::{Splitting, split_loss_probability};
 use kakera_sim::scenario::{ExactAnswer, Leak, Scenario};
 use serde::Serialize;
 
 use crate::failure::{Failure, Kind};
 use crate::output::{Align, Output, Report, write_table};
 use crate::sim::number::show;
+use crate::sim::page::{Page, charts};
+use crate::sim::{Form, ScenarioFile};
 
 /// Answers exactly or says why not.
 pub(super) fn calc(output: Output, scenario: &Scenario) -> Result<(), Failure> {
@@ -22,18 +26,57 @@ pub(super) fn calc(output: Output, scenario: &Scenario) -> Result<(), Failure> {
 /// Reports what all blocks say, with the exact answer beside it if there is one.
 pub(super) fn simulated(
     output: Output,
+    file: &ScenarioFile,
     scenario: &Scenario,
     blocks: &Blocks,
-    csv: bool,
+    form: &Form,
 ) -> Result<(), Failure> {
     let summary = scenario.campaign.summary(blocks, scenario.confidence);
-    let answer = Answer::new(scenario, scenario.exact().ok(), Some(summary));
-    if !csv {
+    let exact = scenario.exact().ok();
+    let rare = summary.groups_lost < COUNTED_LOSSES_MIN && exact.is_none();
+    let splitting = if rare { split(output, scenario, summary.groups_lost) } else { None };
+    let answer = Answer { splitting, ..Answer::new(scenario, exact, Some(summary)) };
+    if let Some(path) = &form.html {
+        answer.write_page(path, file)?;
+    }
+    if !form.csv {
         return output.report(&answer);
     }
     let mut out = io::stdout().lock();
     let written = answer.write_csv(&mut out).and_then(|()| out.flush());
     written.map_err(|error| Failure::standard_output(&error))
+}
+
+/// With fewer losses counting says little of their probability.
+const COUNTED_LOSSES_MIN: u64 = 10;
+/// Runs of a batch of splitting, more until the interval's half width is this share.
+const SPLITTING_RUNS: [u64; 3] = [25, 100, 400];
+const SPLITTING_HALF_WIDTH: f64 = 0.2;
+
+/// The probability of a loss that counting hardly sees, of one group on its own.
+fn split(output: Output, scenario: &Scenario, lost: u64) -> Option<Splitting> {
+    let Campaign { fleet, seed, .. } = &scenario.campaign;
+    let fleet = fleet.one_group()?;
+    output.narrate(&format!("only {lost} groups were lost: estimating their loss by splitting"));
+    let mut last = None;
+    for runs in SPLITTING_RUNS {
+        let split = split_loss_probability(&fleet, *seed, runs, scenario.confidence);
+        let narrow = split
+            .as_ref()
+            .is_ok_and(|split| split.estimate.relative_half_width() <= SPLITTING_HALF_WIDTH);
+        let hopeless = split.as_ref().is_err_and(|error| !error.passes_with_more_runs());
+        last = Some(split);
+        if narrow || hopeless {
+            break;
+        }
+    }
+    match last? {
+        Ok(split) => Some(split),
+        Err(error) => {
+            output.narrate(&format!("there is no such estimate: {error}"));
+            None
+        }
+    }
 }
 
 /// The JSON form. Nothing in it depends on who ran what, or when.
@@ -46,6 +89,8 @@ struct Answer<'a> {
     horizon_years: f64,
     exact: Option<ExactAnswer>,
     simulated: Option<Summary>,
+    /// The loss of the group, where counting saw too few.
+    splitting: Option<Splitting>,
 }
 
 /// A line of the table.
@@ -67,6 +112,7 @@ impl<'a> Answer<'a> {
             horizon_years: horizon as f64 / kakera_sim::time::YEAR as f64,
             exact,
             simulated,
+            splitting: None,
         }
     }
 
@@ -78,7 +124,36 @@ impl<'a> Answer<'a> {
         if let Some(summary) = &self.simulated {
             simulated_lines(summary, &mut lines);
         }
+        if let Some(Splitting { estimate, .. }) = &self.splitting {
+            let (quantity, interval) = ("P(a group is lost)", Some(estimate.interval));
+            lines.push(Line { quantity, value: estimate.value, interval, method: "splitting" });
+        }
         lines
+    }
+
+    fn write_page(&self, path: &Path, file: &ScenarioFile) -> Result<(), Failure> {
+        let Some(summary) = &self.simulated else { return Ok(()) };
+        let name = file.path.file_stem().unwrap_or_default().to_string_lossy();
+        let text = std::fs::read_to_string(&file.path)
+            .map_err(|error| Failure::file(&file.path, &error))?;
+        let mut page = Page::new(&format!("{name}: reliability and risk"));
+        page.paragraph(&format!(
+            "{} runs of {} years, {} events; seed {}, scenario {}, kakera {}.",
+            summary.replications,
+            show(self.horizon_years, 4),
+            summary.events,
+            self.seed,
+            self.scenario,
+            self.version
+        ));
+        let interval = format!("{} % interval", show(100.0 * self.confidence, 4));
+        let rows: Vec<_> = self.lines().into_iter().map(Line::cells).collect();
+        page.table(["quantity", "value", &interval, "method"], &rows);
+        for chart in charts(summary, self.confidence) {
+            page.chart(&chart);
+        }
+        page.verbatim("Scenario", &text);
+        page.write(path)
     }
 
     fn write_csv(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -93,6 +168,16 @@ impl<'a> Answer<'a> {
             )?;
         }
         Ok(())
+    }
+}
+
+impl Line {
+    fn cells(self) -> [String; 4] {
+        let Self { quantity, value, interval, method } = self;
+        let ends = interval
+            .map(|[low, high]| format!("{} to {}", show(low, 4), show(high, 4)))
+            .unwrap_or_default();
+        [quantity.into(), show(value, 5), ends, method.into()]
     }
 }
 
@@ -141,13 +226,7 @@ impl Report for Answer<'_> {
             (&*interval, Align::Right),
             ("", Align::Left),
         ];
-        let row = |Line { quantity, value, interval, method }: Line| {
-            let ends = interval
-                .map(|[low, high]| format!("{} to {}", show(low, 4), show(high, 4)))
-                .unwrap_or_default();
-            [quantity.into(), show(value, 5), ends, method.into()]
-        };
-        let rows: Vec<_> = self.lines().into_iter().map(row).collect();
+        let rows: Vec<_> = self.lines().into_iter().map(Line::cells).collect();
         write_table(out, headings, &rows)?;
         if let Some(Summary { replications, events, groups_lost, groups_leaked, .. }) =
             &self.simulated

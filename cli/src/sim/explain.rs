@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use kakera_sim::fleet::{Absence, Attack, Hostile, Repair, RepairTime};
+use kakera_sim::fleet::{Absence, Attack, Hostile, Repair, RepairTime, Session};
 use kakera_sim::random::Law;
 use kakera_sim::scenario::Scenario;
 use kakera_sim::time::HOUR;
@@ -54,6 +54,14 @@ fn lines(scenario: &Scenario) -> Vec<(&'static str, String)> {
         ("repair", repair(&fleet.repair)),
     ];
     lines.extend(fleet.absence.as_ref().map(|absence| ("pauses", pauses(absence))));
+    lines.extend(fleet.outages.as_ref().map(|outages| {
+        let (interval, length) = (law(&outages.interval), law(&outages.length));
+        ("outages", format!("of every zone after {interval}, for {length}"))
+    }));
+    lines.extend(fleet.mass_loss.map(|loss| {
+        let share = show(100.0 * loss.share, 4);
+        ("mass loss", format!("{share} % of machines at {}", span(loss.at as f64)))
+    }));
     lines.extend(fleet.attack.map(|attack| ("attacker", attacker(attack))));
     lines.push((
         "runs",
@@ -74,9 +82,16 @@ fn lines(scenario: &Scenario) -> Vec<(&'static str, String)> {
 }
 
 fn pauses(absence: &Absence) -> String {
-    let (session, length) = (law(&absence.session), law(&absence.length));
-    let timeout = span(absence.timeout as f64);
-    format!("up {session}, then away {length}; taken for dead after {timeout}")
+    let session = match &absence.session {
+        Session::Law(session) => format!("up {}", law(session)),
+        Session::Daily { at, spread } => format!(
+            "up until {} of every day, or up to {} later",
+            span(*at as f64),
+            span(*spread as f64)
+        ),
+    };
+    let (length, timeout) = (law(&absence.length), span(absence.timeout as f64));
+    format!("{session}, then away {length}; taken for dead after {timeout}")
 }
 
 fn attacker(attack: Attack) -> String {

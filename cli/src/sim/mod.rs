@@ -1,10 +1,15 @@
 //! `kakera sim`: the simulator. The crate `kakera-sim` computes; this reads arguments and prints.
 
 mod answer;
+mod design;
 mod explain;
+mod fit;
 mod number;
+mod page;
 mod parts;
+mod plan;
 mod run;
+mod sensitivity;
 mod validate;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +27,7 @@ pub(crate) enum SimCommand {
 Examples:
   kakera sim run clinics.toml
   kakera sim run clinics.toml --threads 8 --json
+  kakera sim run clinics.toml --html report.html
   kakera sim run clinics.toml --parts work/ --shard 3/16    one of 16 machines
   kakera sim merge clinics.toml work/                       when all are done
 
@@ -35,6 +41,33 @@ Examples:
   kakera sim calc clinics.toml
   kakera sim calc clinics.toml --json")]
     Calc(ScenarioFile),
+    /// Find the parameters that meet targets: the Pareto set of codes, thresholds, epochs and delays
+    #[command(after_help = "\
+Examples:
+  kakera sim design seven-clinics.toml
+  kakera sim design seven-clinics.toml --html designs.html
+  kakera sim design seven-clinics.toml --scenario 1 > first.toml    for kakera sim run
+
+A network says what there is ([network], [objects]) and what is wanted ([targets]); ready ones are in
+sim/networks.")]
+    Design(design::Options),
+    /// Say what a run would take for intervals of a width: replications, CPU hours, shards, memory
+    #[command(after_help = "\
+Examples:
+  kakera sim plan clinics.toml
+  kakera sim plan clinics.toml --half-width 2% --hours 4")]
+    Plan(plan::Options),
+    /// Halve and double every parameter, and say what it does to loss and leak
+    #[command(after_help = "\
+Examples:
+  kakera sim sensitivity clinics.toml")]
+    Sensitivity(ScenarioFile),
+    /// Fit laws of lives, sessions and absences to a trace
+    #[command(after_help = "\
+Examples:
+  kakera sim fit trace.csv              node,start,end in seconds; an empty end was not seen
+  kakera sim fit event_trace.tab        of the Failure Trace Archive")]
+    Fit(fit::Options),
     /// Say in words what a scenario means, and what its codes cost
     #[command(after_help = "\
 Examples:
@@ -51,9 +84,8 @@ Examples:
         /// Folders with parts
         #[arg(value_name = "DIR", required = true)]
         folders: Vec<PathBuf>,
-        /// Print rows of comma-separated values
-        #[arg(long, conflicts_with = "json")]
-        csv: bool,
+        #[command(flatten)]
+        form: Form,
     },
     /// Compute published numbers again and compare
     #[command(after_help = "\
@@ -61,12 +93,16 @@ Examples:
   kakera sim validate
   kakera sim validate P4 S3
   kakera sim validate --json
+  kakera sim validate --figures papers
 
 Rows are P1 to P16 and S1 to S4; papers/ has a page on each. It fails if a number is missed.")]
     Validate {
         /// Rows to compute [default: all]
         #[arg(value_name = "ROW")]
         rows: Vec<String>,
+        /// Draw the charts of the rows into the folders below this one instead
+        #[arg(long, value_name = "DIR", conflicts_with = "json")]
+        figures: Option<PathBuf>,
     },
 }
 
@@ -90,9 +126,19 @@ pub(crate) struct RunOptions {
     /// Run only this part of the blocks, as in 0/16 to 15/16, or auto
     #[arg(long, value_name = "I/N", requires = "parts", value_parser = parts::parse_shard)]
     shard: Option<parts::Shard>,
+    #[command(flatten)]
+    form: Form,
+}
+
+/// In which forms an answer is given.
+#[derive(Debug, Args)]
+pub(crate) struct Form {
     /// Print rows of comma-separated values
     #[arg(long, conflicts_with = "json")]
     csv: bool,
+    /// Write a report with curves to this HTML file, too
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -101,12 +147,16 @@ pub(crate) fn run(output: Output, command: &SimCommand) -> Result<(), Failure> {
         SimCommand::Run(options) => run::run(output, options),
         SimCommand::Calc(file) => answer::calc(output, &read_scenario(&file.path)?),
         SimCommand::Explain(file) => explain::run(output, &read_scenario(&file.path)?),
-        SimCommand::Merge { scenario, folders, csv } => {
-            let scenario = read_scenario(&scenario.path)?;
+        SimCommand::Design(options) => design::run(output, options),
+        SimCommand::Plan(options) => plan::run(output, options),
+        SimCommand::Sensitivity(file) => sensitivity::run(output, file),
+        SimCommand::Fit(options) => fit::run(output, options),
+        SimCommand::Merge { scenario: file, folders, form } => {
+            let scenario = read_scenario(&file.path)?;
             let blocks = parts::merge_folders(&scenario, folders)?;
-            answer::simulated(output, &scenario, &blocks, *csv)
+            answer::simulated(output, file, &scenario, &blocks, form)
         }
-        SimCommand::Validate { rows } => validate::run(output, rows),
+        SimCommand::Validate { rows, figures } => validate::run(output, rows, figures.as_deref()),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::sim::{RunOptions, answer, read_scenario};
 pub(super) fn run(output: Output, options: &RunOptions) -> Result<(), Failure> {
     let scenario = read_scenario(&options.scenario.path)?;
     let threads = options.threads.map_or_else(cores, usize::from);
-    refuse_too_large(&scenario, threads, available_memory())?;
+    refuse_too_large(&scenario, threads)?;
     let folder = options.parts.as_deref().map(|path| Folder::open(path, &scenario)).transpose()?;
     let shard = options.shard.unwrap_or(Shard { index: 0, of: 1 });
     let wanted: Vec<u64> = scenario.campaign.shard(shard.index, shard.of).collect();
@@ -49,7 +49,7 @@ pub(super) fn run(output: Output, options: &RunOptions) -> Result<(), Failure> {
     }
     let blocks =
         merge(&scenario, parts).map_err(|error| Failure::of(Kind::Integrity, error, ""))?;
-    answer::simulated(output, &scenario, &blocks, options.csv)
+    answer::simulated(output, &options.scenario, &scenario, &blocks, &options.form)
 }
 
 /// Runs blocks on threads and hands over what is done, in whatever order.
@@ -84,13 +84,10 @@ fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-fn refuse_too_large(
-    scenario: &Scenario,
-    threads: usize,
-    available: Option<u64>,
-) -> Result<(), Failure> {
+/// A run that needs more memory than is free is not begun.
+pub(super) fn refuse_too_large(scenario: &Scenario, threads: usize) -> Result<(), Failure> {
     let needed = scenario.campaign.fleet.memory_bytes().saturating_mul(threads as u64);
-    match available {
+    match available_memory() {
         Some(available) if needed > available => {
             let gigabytes = |bytes: u64| bytes as f64 / 1e9;
             Err(Failure::new(

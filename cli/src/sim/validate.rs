@@ -1,6 +1,7 @@
 //! `kakera sim validate`: published numbers beside ours.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use kakera_sim::validation::{Check, Effort, Row, Tolerance, rows};
 use serde::Serialize;
@@ -10,8 +11,11 @@ use crate::output::{Align, Output, Report, write_table};
 use crate::sim::number::show;
 
 /// Computes the named rows, or all, and fails if a number is missed.
-pub(super) fn run(output: Output, names: &[String]) -> Result<(), Failure> {
+pub(super) fn run(output: Output, names: &[String], figures: Option<&Path>) -> Result<(), Failure> {
     let chosen = choose(names)?;
+    if let Some(folder) = figures {
+        return draw(output, &chosen, folder);
+    }
     let rows = chosen.into_iter().map(RowReport::of).collect();
     let report = ValidationReport { rows };
     output.report(&report)?;
@@ -24,6 +28,17 @@ pub(super) fn run(output: Output, names: &[String]) -> Result<(), Failure> {
         format!("{missed} of {all} numbers are not reproduced"),
         "the rows marked 'missed', and their pages in papers/",
     ))
+}
+
+/// Writes the charts of rows below a folder, each into the row's own.
+fn draw(output: Output, rows: &[&Row], folder: &Path) -> Result<(), Failure> {
+    for row in rows {
+        let Some(chart) = row.figure() else { continue };
+        let path = folder.join(row.folder).join("figure.svg");
+        std::fs::write(&path, chart.to_svg()).map_err(|error| Failure::file(&path, &error))?;
+        output.narrate(&format!("{} is drawn", path.display()));
+    }
+    Ok(())
 }
 
 fn choose(names: &[String]) -> Result<Vec<&'static Row>, Failure> {

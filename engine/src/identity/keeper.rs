@@ -139,8 +139,7 @@ impl Kept {
     /// Goes over to the next version once the ledger has it, and forgets the one before; tells
     /// whether anything changed.
     pub fn settle(&mut self, registered: &Registered, network: &NetworkId) -> bool {
-        let arrived = |next: &Box<Next>| next.wrapping.is_of(network, registered);
-        match self.next.take_if(|next| arrived(next)) {
+        match self.next.take_if(|next| next.wrapping.is_of(network, registered)) {
             Some(next) => {
                 self.wrapping = next.wrapping;
                 self.shares = vec![next.share];

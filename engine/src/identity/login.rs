@@ -27,18 +27,29 @@ pub struct Wrapped {
     pub key: Key,
 }
 
+/// For which version of an identity a root is wrapped.
+#[derive(Clone, Copy, Debug)]
+pub struct WrapTerms {
+    /// The network.
+    pub network: NetworkId,
+    /// The handle's hash.
+    pub handle: [u8; 32],
+    /// 1, or one more than the ledger's.
+    pub version: u64,
+    /// What a guess shall cost.
+    pub hardening: Hardening,
+}
+
 /// Wraps `root` under `passphrase` and a fresh key of the oblivious function, with an `attachment`
 /// of at most 240 bytes sealed under the root.
 pub fn wrap(
-    network: &NetworkId,
-    handle: [u8; 32],
-    version: u64,
+    terms: &WrapTerms,
     root: &VaultRoot,
     passphrase: &str,
-    hardening: Hardening,
     attachment: &[u8],
     rng: &mut impl CryptoRng,
 ) -> Result<Wrapped, HardeningError> {
+    let WrapTerms { network, handle, version, hardening } = *terms;
     let (key, public) = std::iter::repeat_with(|| Key::generate(rng))
         .find_map(|key| key.public().map(|public| (key, public)))
         .unwrap_or_else(|| unreachable!("the iterator has no end"));
@@ -54,7 +65,7 @@ pub fn wrap(
         .seal(root.expose(), &mut envelope);
     let mut sealed_attachment = Vec::new();
     root.attachment_key(version).seal(attachment, &mut sealed_attachment);
-    let wrapping = Wrapping::sign(network, &owner, &registered, envelope, sealed_attachment);
+    let wrapping = Wrapping::sign(&network, &owner, &registered, envelope, sealed_attachment);
     Ok(Wrapped { registered, wrapping, key })
 }
 

@@ -31,7 +31,7 @@ pub use deposit::{
 };
 pub use handle::{HANDLE_NAME_DEFAULT, HANDLE_NAME_LEN_MAX, Handle, HandleError};
 pub use keeper::{DepositError, KEPT_LEN_MAX, Kept, KeptError, SHARINGS_MAX};
-pub use login::{Login, LoginError, NodeAnswer, Opened, ShareAnswer, Wrapped, wrap};
+pub use login::{Login, LoginError, NodeAnswer, Opened, ShareAnswer, WrapTerms, Wrapped, wrap};
 pub use passphrase::{PASSPHRASE_WORDS, generate_passphrase};
 pub use plan::{EPOCH_HEIGHTS, RenewalPlan, RenewalTarget, identity_epoch, identity_nodes};
 pub use recovery_kit::{KIT_SHARES_MAX, KIT_WORDS, KitError, make_kit, open_kit};

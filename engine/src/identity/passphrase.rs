@@ -49,7 +49,7 @@ mod tests {
         assert_eq!(words.len(), WORDS);
         assert!(words.windows(2).all(|pair| pair[0] < pair[1]), "no word twice");
         let plain = |word: &&str| word.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'-'));
-        assert!(words.iter().all(|word| (3..=9).contains(&word.len()) && plain(&word)));
+        assert!(words.iter().all(|word| (3..=9).contains(&word.len()) && plain(word)));
         let digest = blake3::hash(LIST.as_bytes()).to_hex();
         assert_eq!(
             digest.as_str(),

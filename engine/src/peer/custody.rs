@@ -148,7 +148,7 @@ impl Custody {
         }
         // Those that the ledger waits for come first.
         let due = self.duties.iter_mut().filter(|(_, duty)| !duty.working && duty.due <= now);
-        let first = due.min_by_key(|(_, duty)| (!(duty.filling && !duty.whole), duty.due))?;
+        let first = due.min_by_key(|(_, duty)| (!duty.filling || duty.whole, duty.due))?;
         let (&(group, slot), duty) = first;
         duty.working = true;
         Some(CustodyAction::Repair(group, slot))

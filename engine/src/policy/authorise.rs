@@ -39,11 +39,8 @@ pub fn authorise(
     stored: Option<&Descriptor>,
     now: u64,
 ) -> Result<(), Refusal> {
-    // A former validator has shares to forget, once it knows that others hold newer ones.
-    let may_forget = matches!(request.operation, Operation::Identities { .. })
-        && view.was_validator(&request.author);
     if !(view.is_enrolled(&request.author)
-        || may_forget
+        || is_open_to_former_validators(&request.operation) && view.was_validator(&request.author)
         || is_open_to_strangers(&request.operation))
     {
         return denied("this machine is not enrolled; ask the network's operator to enrol it");
@@ -130,6 +127,12 @@ pub fn authorise(
         | Operation::Recall { .. }
         | Operation::Identities { .. } => Ok(()),
     }
+}
+
+/// What a validator may ask that others voted out and nobody enrolled as a machine: it may not know
+/// yet, and it has shares to forget once it knows that others hold newer ones.
+fn is_open_to_former_validators(operation: &Operation) -> bool {
+    matches!(operation, Operation::Status | Operation::Follow { .. } | Operation::Identities { .. })
 }
 
 /// What a machine may ask that nobody enrolled: its user has a handle and a passphrase, and nothing

@@ -42,11 +42,13 @@ pub enum Standing {
     Lost,
 }
 
-/// What one observer knows of one machine: 50 bytes.
+/// What one observer knows of one machine: 66 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ladder {
     /// Since when there is silence, or since when answers come.
     since: Duration,
+    /// When it answered last; what was not asked in between says nothing.
+    heard: Duration,
     silent: bool,
     /// It has been suspected and not been steady since.
     suspect: bool,
@@ -59,7 +61,14 @@ pub struct Ladder {
 impl Ladder {
     /// A machine that is first looked at `now`: it has the benefit of the doubt.
     pub fn new(now: Duration) -> Self {
-        Self { since: now, silent: true, suspect: false, heard_by_others: None, confirmed: false }
+        Self {
+            since: now,
+            heard: now,
+            silent: true,
+            suspect: false,
+            heard_by_others: None,
+            confirmed: false,
+        }
     }
 
     /// It answered.
@@ -67,12 +76,16 @@ impl Ladder {
         if self.silent {
             *self = Self { since: now, silent: false, ..*self };
         }
+        self.heard = now;
         self.confirmed = false;
     }
 
     /// It did not answer.
     pub fn handle_silence(&mut self, now: Duration, times: &LadderTimes) {
-        self.suspect = self.is_suspect(now, times);
+        self.suspect = match self.silent {
+            true => self.is_suspect(now, times),
+            false => self.is_suspect(self.heard, times),
+        };
         if !self.silent {
             *self = Self { since: now, silent: true, confirmed: false, ..*self };
         }

@@ -148,7 +148,7 @@ pub enum Operation {
         handle: [u8; 32],
         /// The blinded passphrase.
         #[n(1)]
-        blinded: Element,
+        blinded: Box<Element>,
     },
     /// The asker's last try was the owner's, whose key signs the request.
     #[n(34)]

@@ -1,7 +1,8 @@
 //! An identity, at its owner and at its nodes.
 
 use kakera_engine::identity::{
-    Deposit, Handle, Kept, Login, NodeAnswer, Renewal, Sharing, Wrapped, deal, make_kit, wrap,
+    Deposit, Handle, Kept, Login, NodeAnswer, Renewal, Sharing, WrapTerms, Wrapped, deal, make_kit,
+    wrap,
 };
 use kakera_engine::names::NodeId;
 use kakera_engine::seal::Hardening;
@@ -17,8 +18,9 @@ fn node() -> NodeId {
 }
 
 fn wrapped() -> Wrapped {
-    let (network, root, small) = (ledger::network(), object::root(), Hardening::SmallMachine);
-    wrap(&network, HANDLE, 1, &root, "passphrase", small, &[4; 32], &mut rng())
+    let (network, hardening) = (ledger::network(), Hardening::SmallMachine);
+    let terms = WrapTerms { network, handle: HANDLE, version: 1, hardening };
+    wrap(&terms, &object::root(), "passphrase", &[4; 32], &mut rng())
         .unwrap_or_else(|error| panic!("a sample passphrase: {error}"))
 }
 
@@ -51,7 +53,7 @@ fn login() -> Login {
 pub(crate) fn operations() -> Vec<Operation> {
     vec![
         Operation::Deposit(Box::new(deposit(&wrapped()))),
-        Operation::Evaluate { handle: HANDLE, blinded: *login().blinded() },
+        Operation::Evaluate { handle: HANDLE, blinded: Box::new(*login().blinded()) },
         Operation::Confirm { handle: HANDLE },
         Operation::Recall { handle: HANDLE },
         Operation::Identities { after: Some(HANDLE) },

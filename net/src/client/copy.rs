@@ -93,11 +93,7 @@ impl Client {
     /// Follows the validator set from the one that is known to that of now, as somebody tells;
     /// whether it has changed.
     pub(super) async fn follow_set_changes(&self) -> bool {
-        let mut told_by = self.order();
-        let written = self.network.addresses.keys().filter(|node| !told_by.contains(node));
-        let written: Vec<NodeId> = written.copied().collect();
-        told_by.extend(written);
-        for node in told_by {
+        for node in self.informants() {
             // The newest header that is believed may itself change the set.
             let after = self.seen().height.saturating_sub(1);
             match ask_set_changes(node, after, u64::MAX, &self.exchange).await {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use kakera_engine::identity::{
-    Deposit, Handle, Login, LoginError, NodeAnswer, Registered, Renewal, Sharing, Wrapped, deal,
-    identity_epoch, identity_nodes, identity_threshold, wrap,
+    Deposit, Handle, Login, LoginError, NodeAnswer, Registered, Renewal, Sharing, WrapTerms,
+    Wrapped, deal, identity_epoch, identity_nodes, identity_threshold, wrap,
 };
 use kakera_engine::ledger::{Body, Identity, IdentityRecord, StateKey};
 use kakera_engine::names::NodeId;
@@ -27,9 +27,10 @@ use crate::random::system_random;
 /// How long to wait for the other nodes once enough have answered.
 const LATE: Duration = Duration::from_millis(500);
 /// Nodes are not all equally far: how often, and how long between, a deposit is offered again; and
-/// how often once enough have taken it.
+/// how often once enough have taken it, three seconds in all: who misses it gets a share only when
+/// the next epoch begins.
 const ROUNDS: usize = 20;
-const ROUNDS_ENOUGH: usize = 3;
+const ROUNDS_ENOUGH: usize = 12;
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long one node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -176,8 +177,8 @@ impl Client {
         let attachment = Zeroizing::new(attachment.to_vec());
         let wrapped = blocking(move || {
             let NewPassphrase { passphrase, hardening } = new;
-            let random = &mut system_random();
-            wrap(&network, handle, version, &root, &passphrase, hardening, &attachment, random)
+            let terms = WrapTerms { network, handle, version, hardening };
+            wrap(&terms, &root, &passphrase, &attachment, &mut system_random())
         });
         wrapped.await.map_err(|error| ClientError::usage(error.to_string()))
     }
@@ -241,7 +242,7 @@ impl Client {
         handle: [u8; 32],
         login: &Login,
     ) -> Result<(BTreeMap<NodeId, NodeAnswer>, Option<u64>), ClientError> {
-        let operation = Operation::Evaluate { handle, blinded: *login.blinded() };
+        let operation = Operation::Evaluate { handle, blinded: Box::new(*login.blinded()) };
         let enough = |answers: &[Asked]| {
             let shares = answers.iter().filter_map(|(_, answer)| match answer {
                 Ok(Answer { response: Response::Evaluated(answer), .. }) => Some(&answer.shares),
@@ -288,7 +289,7 @@ impl Client {
         capability: Option<&SigningKey>,
         enough: impl Fn(&[Asked]) -> bool,
     ) -> Result<Vec<Asked>, ClientError> {
-        self.learn_validators().await?;
+        self.learn_validators().await;
         let (mut asking, operation) = (JoinSet::new(), Arc::new(operation));
         for node in identity_nodes(&self.validators()) {
             let (exchange, operation) = (self.exchange.clone(), Arc::clone(&operation));

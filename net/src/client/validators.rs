@@ -30,6 +30,8 @@ use crate::random::system_random;
 /// How long one validator has to itself to answer a question, and to make an entry final.
 const READ_PATIENCE: Duration = Duration::from_millis(300);
 const POST_PATIENCE: Duration = Duration::from_secs(1);
+/// How long to look for others when an entry was not taken.
+const CHANGES_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a validator that did not answer is asked last.
 const SUSPICION: Duration = Duration::from_secs(30);
 
@@ -82,20 +84,23 @@ struct Word {
 impl Client {
     /// The newest head and the proven values under the keys.
     pub(super) async fn consult(&self, keys: &[StateKey]) -> Result<Consulted, ClientError> {
-        self.learn_validators().await?;
+        self.learn_validators().await;
         self.consult_known(keys).await
     }
 
     /// Puts an entry on the ledger and returns when it is proven to be there.
     pub(super) async fn post(&self, entry: Entry) -> Result<Submitted, ClientError> {
         match self.post_once(&entry).await {
-            // The entry may have changed the validators, or others did meanwhile. Said again it has
-            // the same place, which those prove who are known then.
-            Err(error) if error.kind() == ErrorKind::Integrity => {
-                if !self.follow_set_changes().await {
-                    return Err(error);
+            // The entry may have changed the validators, or all that are known were replaced. Said
+            // again it has the same place, which those prove who are known then.
+            Err(error) if error.is_passing() || error.kind() == ErrorKind::Integrity => {
+                match timeout(CHANGES_PATIENCE, self.follow_set_changes()).await {
+                    Ok(true) => {
+                        self.learn_validators().await;
+                        self.post_once(&entry).await
+                    }
+                    Ok(false) | Err(_) => Err(error),
                 }
-                self.post_once(&entry).await
             }
             posted => posted,
         }
@@ -130,6 +135,7 @@ impl Client {
                     if !self.follow_set_changes().await {
                         return Err(error);
                     }
+                    self.learn_validators().await;
                 }
                 consulted => return consulted,
             }
@@ -295,25 +301,41 @@ impl Client {
         self.light.lock().unwrap_or_else(PoisonError::into_inner).validators().clone()
     }
 
-    /// Asks where those validators listen that the network file does not know.
-    pub(super) async fn learn_validators(&self) -> Result<(), ClientError> {
-        let set = self.validators();
-        let unknown: Vec<NodeId> =
-            set.0.keys().filter(|id| self.addresses.address(id).is_none()).copied().collect();
-        if unknown.is_empty() {
-            return Ok(());
-        }
-        let keys: Vec<StateKey> = unknown.iter().copied().map(StateKey::Validator).collect();
-        let consulted = self.consult_known(&keys).await?;
-        for (validator, value) in unknown.into_iter().zip(consulted.values) {
-            let registered = value.and_then(|bytes| {
-                canonical::decode::<Validator>(&bytes, BODY_LEN_MAX).ok()?.address.parse().ok()
-            });
-            if let Some(address) = registered {
-                self.addresses.learn(validator, address);
+    /// Asks where those validators listen that the network file does not know. Whoever tells is not
+    /// believed: who listens there has to prove that it is the validator.
+    pub(super) async fn learn_validators(&self) {
+        for informant in self.informants() {
+            let set = self.validators();
+            let unknown = set.0.keys().filter(|id| self.addresses.address(id).is_none());
+            let unknown: Vec<NodeId> = unknown.copied().collect();
+            if unknown.is_empty() {
+                return;
+            }
+            let keys = unknown.iter().copied().map(StateKey::Validator).collect();
+            let operation = Operation::Prove(keys);
+            let answer =
+                self.exchange.ask(informant, &operation, Bytes::new(), READ_PATIENCE, None).await;
+            let told = answer
+                .ok()
+                .and_then(|it| canonical::decode::<Vec<ProvenValue>>(&it.body, BODY_LEN_MAX).ok());
+            for (validator, told) in unknown.into_iter().zip(told.unwrap_or_default()) {
+                let registered = told.value.and_then(|bytes| {
+                    canonical::decode::<Validator>(&bytes, BODY_LEN_MAX).ok()?.address.parse().ok()
+                });
+                if let Some(address) = registered {
+                    self.addresses.learn(validator, address);
+                }
             }
         }
-        Ok(())
+    }
+
+    /// Who may know of other validators: those that are known, then those of the network file.
+    pub(super) fn informants(&self) -> Vec<NodeId> {
+        let mut informants = self.order();
+        let written = self.network.addresses.keys().filter(|node| !informants.contains(node));
+        let written: Vec<NodeId> = written.copied().collect();
+        informants.extend(written);
+        informants
     }
 }
 

@@ -4,8 +4,14 @@ use thiserror::Error;
 
 use super::{CountLaw, Poisson};
 
-/// Jumps up to which a distribution is followed jump by jump; beyond, the matrix is squared.
-const JUMPS_MAX: f64 = 50_000.0;
+/// Jumps up to which a distribution is followed jump by jump; beyond, the matrix is squared, unless
+/// it is so large that jumps are still faster.
+const JUMPS_MAX: u64 = 50_000;
+const SQUARED_STATES_MAX: usize = 256;
+
+/// The probability of a loss in one jump, given none before, has settled once it changes by less than
+/// this share while the jumps grow by half.
+const SETTLED: f64 = 1e-12;
 
 /// States 0 to `len` - 1, a start in state 0, and an absorbing state beyond them: the loss.
 #[derive(Clone, Debug)]
@@ -89,40 +95,44 @@ impl Chain {
     pub fn loss_probability(&self, time: f64) -> f64 {
         let fastest = (0..self.len).map(|i| self.row(i).iter().sum()).fold(0.0, f64::max);
         if fastest * time <= 0.0 {
-            0.0
-        } else if fastest * time <= JUMPS_MAX {
-            self.loss_by_jumps(time, fastest)
-        } else {
-            self.loss_by_squaring(time, fastest)
+            return 0.0;
         }
+        self.loss_by_jumps(time, fastest).unwrap_or_else(|| self.loss_by_squaring(time, fastest))
     }
 
     /// Uniformisation (Jensen 1953): the chain jumps at the times of a Poisson process of the
-    /// fastest rate, and where it would leave more slowly, it mostly stays.
-    fn loss_by_jumps(&self, time: f64, fastest: f64) -> f64 {
+    /// fastest rate, and where it would leave more slowly, it mostly stays. `None` if it takes too
+    /// many jumps.
+    ///
+    /// Before a loss the chain forgets its start (quasi-stationary distribution: Darroch, Seneta,
+    /// Journal of Applied Probability 4 (1967)). From then on every jump loses the same share.
+    fn loss_by_jumps(&self, time: f64, fastest: f64) -> Option<f64> {
         let jumps = Poisson { mean: fastest * time };
-        let stay: Vec<f64> =
-            (0..self.len).map(|i| 1.0 - self.row(i).iter().sum::<f64>() / fastest).collect();
-        let way = |from| self.ways(from).map(move |(to, rate)| (from, to, rate / fastest));
-        let steps: Vec<(usize, usize, f64)> = (0..self.len).flat_map(way).collect();
-        let mut now = vec![0.0; self.len];
-        now[0] = 1.0;
-        let (mut lost, mut answer, mut count) = (0.0, 0.0, 0u64);
-        // Losses only grow with jumps, so what is left out is below the tail's weight.
-        loop {
-            count += 1;
-            let mut next: Vec<f64> = now.iter().zip(&stay).map(|(p, stay)| p * stay).collect();
-            for &(from, to, probability) in &steps {
-                let moved = now[from] * probability;
-                if to == self.len { lost += moved } else { next[to] += moved }
+        // Fewer jumps have a weight below 1e-20, and lose less than more jumps do.
+        let first = (jumps.mean - 9.5 * jumps.mean.sqrt() - 30.0).max(0.0) as u64;
+        let mut walk = Walk::new(self, fastest);
+        let mut answer = 0.0;
+        for count in 1u64.. {
+            walk.jump();
+            if walk.settled && count < first {
+                return Some(walk.lost_after(jumps.mean - count as f64, jumps.mean));
             }
-            now = next;
-            answer += jumps.probability(count) * lost;
-            let beyond = count as f64 > jumps.mean && count > self.len as u64;
-            if beyond && jumps.at_least(count + 1) <= 1e-17 * answer {
-                return answer.min(1.0);
+            if count < first {
+                if count >= JUMPS_MAX && self.len <= SQUARED_STATES_MAX {
+                    return None;
+                }
+                continue;
+            }
+            let weight = jumps.probability(count);
+            answer += weight * walk.lost();
+            // What is left out is below the tail's weight, which falls faster than geometrically.
+            let ratio = jumps.mean / (count + 1) as f64;
+            let beyond = ratio < 1.0 && count > self.len as u64;
+            if beyond && weight * ratio / (1.0 - ratio) <= 1e-17 * answer {
+                break;
             }
         }
+        Some(answer.min(1.0))
     }
 
     /// Squares the matrix of so short a step that two jumps in one do not matter. Off-diagonal
@@ -159,6 +169,80 @@ impl Chain {
             std::mem::swap(&mut moves, &mut squared);
         }
         moves[self.len].min(1.0)
+    }
+}
+
+/// The distribution of a chain that jumps at even times.
+struct Walk {
+    /// By state, the loss last.
+    now: Vec<f64>,
+    next: Vec<f64>,
+    stay: Vec<f64>,
+    /// (from, to, probability); the ways to the loss among them.
+    steps: Vec<(u32, u32, f64)>,
+    jumps: u64,
+    /// Whether every further jump loses the same share of what is left.
+    settled: bool,
+    /// That share in the last jump, and at the last check.
+    share: f64,
+    checked: (u64, f64),
+}
+
+impl Walk {
+    fn new(chain: &Chain, fastest: f64) -> Self {
+        let rate = |i| chain.row(i).iter().sum::<f64>();
+        let way = |from: usize| {
+            chain.ways(from).map(move |(to, rate)| (from as u32, to as u32, rate / fastest))
+        };
+        let mut now = vec![0.0; chain.len + 1];
+        now[0] = 1.0;
+        Self {
+            next: now.clone(),
+            now,
+            stay: (0..chain.len).map(|i| 1.0 - rate(i) / fastest).chain([1.0]).collect(),
+            steps: (0..chain.len).flat_map(way).collect(),
+            jumps: 0,
+            settled: false,
+            share: 0.0,
+            checked: (4 * chain.len as u64, 0.0),
+        }
+    }
+
+    fn lost(&self) -> f64 {
+        self.now[self.now.len() - 1]
+    }
+
+    fn jump(&mut self) {
+        let loss = self.now.len() - 1;
+        self.jumps += 1;
+        if self.settled {
+            self.now[loss] += (1.0 - self.now[loss]) * self.share;
+            return;
+        }
+        let stayed = self.now.iter().zip(&self.stay).map(|(p, stay)| p * stay);
+        self.next.iter_mut().zip(stayed).for_each(|(next, stayed)| *next = stayed);
+        // Kept apart, since it is small beside what is lost already.
+        self.next[loss] = 0.0;
+        for &(from, to, probability) in &self.steps {
+            self.next[to as usize] += self.now[from as usize] * probability;
+        }
+        self.share = self.next[loss] / (1.0 - self.now[loss]);
+        self.next[loss] += self.now[loss];
+        std::mem::swap(&mut self.now, &mut self.next);
+        let (checked, share) = self.checked;
+        if self.jumps >= checked + checked / 2 {
+            self.settled = self.share > 0.0 && (share / self.share - 1.0).abs() < SETTLED;
+            self.checked = (self.jumps, self.share);
+        }
+    }
+
+    /// What is lost after a Poisson number of jumps with this mean, `more` of them still to come in
+    /// the mean, all of one share q: 1 - (1 - lost) E[(1 - q)^(N - jumps)].
+    fn lost_after(&self, more: f64, mean: f64) -> f64 {
+        let kept = (-self.share).ln_1p();
+        // E[(1 - q)^N] = exp(-q mean), written so that nothing cancels when q is small.
+        let surplus = -self.share - kept;
+        -((-self.lost()).ln_1p() + kept * more + surplus * mean).exp_m1()
     }
 }
 
@@ -201,7 +285,7 @@ mod tests {
             let chain = mirror(1.0, 10.0);
             assert_close(chain.loss_probability(time), mirror_loss(1.0, 10.0, time), 1e-12);
         }
-        // 2e6 jumps: by squaring.
+        // 2e9 jumps, of which some are followed.
         let chain = mirror(1.0, 1e5);
         assert_close(chain.loss_probability(2e4), mirror_loss(1.0, 1e5, 2e4), 1e-10);
     }
@@ -218,9 +302,28 @@ mod tests {
                     }
                 }
                 let fastest = repair * states as f64 + 1.0;
-                let by_jumps = chain.loss_by_jumps(5.0, fastest);
-                assert_close(chain.loss_by_squaring(5.0, fastest), by_jumps, 1e-10);
-                assert!(by_jumps < 0.9);
+                // Jumps that never settle, some that do, and mostly those after.
+                for time in [0.02, 5.0, 500.0] {
+                    let by_jumps = chain.loss_by_jumps(time, fastest).unwrap();
+                    assert_close(chain.loss_by_squaring(time, fastest), by_jumps, 1e-10);
+                }
+            }
+        }
+    }
+
+    /// A slow way back: the loss goes on getting more likely for long, and the jumps are followed.
+    #[test]
+    fn slow_chains_settle_late() {
+        for slow in [1e-5, 1e-4, 1e-3] {
+            let mut chain = Chain::new(3);
+            chain.add(0, 1, 1e-3);
+            chain.add(1, 0, 1.0);
+            chain.add(1, 2, 1e-4);
+            chain.add(2, 1, slow);
+            chain.add(2, 3, 1e-7);
+            for time in [1e3, 1e5, 1e7] {
+                let squared = chain.loss_by_squaring(time, 1.0001);
+                assert_close(chain.loss_probability(time), squared, 1e-10);
             }
         }
     }

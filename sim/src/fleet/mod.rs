@@ -10,6 +10,8 @@
 //!   shares are gone. A group with fewer than `k` shares is lost and stays so.
 //! - **Pause.** With an [`Absence`], a machine is up for a session, then away; its shares exist but do
 //!   not answer. Who is away for longer than the time-out is taken for dead.
+//! - **Outage.** With [`Outages`], no machine of a zone answers for a while.
+//! - **Mass loss.** At one moment, a share of all machines dies, whatever their lives were to be.
 //! - **Notice.** A death is known after `detection`.
 //! - **Repair.** As [`Repair`] says. A repair of a share reads from `d` others, or, if fewer are
 //!   left, from `k` whole fragments. If a machine that was only taken for dead returns before its
@@ -21,7 +23,7 @@
 //!   refresh, only shares that hostile machines hold then are exposed.
 //!
 //! What falls on the same nanosecond comes in this order: refreshes, ended repairs, returns and ends
-//! of sessions, notices, deaths; then by number.
+//! of sessions, outages, notices, deaths, the mass loss; then by number.
 
 mod placement;
 mod replication;
@@ -53,6 +55,10 @@ pub struct Fleet {
     pub lives: Vec<Law>,
     /// Pauses, if there are any.
     pub absence: Option<Absence>,
+    /// Outages of whole zones, if there are any.
+    pub outages: Option<Outages>,
+    /// A moment at which many machines are lost at once.
+    pub mass_loss: Option<MassLoss>,
     /// From a death to its being known.
     pub detection: Law,
     /// How lost shares come back.
@@ -65,11 +71,44 @@ pub struct Fleet {
     pub horizon: Nanoseconds,
 }
 
+/// How zones come and go: none of their machines answers meanwhile. An outage is known as one, so
+/// that nobody is taken for dead.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outages {
+    /// From the end of one to the next of the zone.
+    pub interval: Law,
+    /// How long one lasts.
+    pub length: Law,
+}
+
+/// Every machine that has its content loses it with a probability.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MassLoss {
+    /// When.
+    pub at: Nanoseconds,
+    /// From 0 to 1.
+    pub share: f64,
+}
+
+/// When a machine pauses.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Session {
+    /// After a span that follows a law.
+    Law(Law),
+    /// At a time of every day, or up to `spread` later, evenly drawn. Runs start at midnight.
+    Daily {
+        /// Since midnight.
+        at: Nanoseconds,
+        /// At most a day.
+        spread: Nanoseconds,
+    },
+}
+
 /// How machines come and go without losing anything.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Absence {
     /// How long a machine is up.
-    pub session: Law,
+    pub session: Session,
     /// How long it is away then.
     pub length: Law,
     /// Who is away for longer is taken for dead.
@@ -145,19 +184,34 @@ impl Hostile {
 }
 
 impl Fleet {
+    /// One group of the fleet on machines of its own: what befalls it has the same law, as long as
+    /// its repairs do not wait for those of others.
+    pub fn one_group(&self) -> Option<Self> {
+        let alone =
+            matches!(self.repair, Repair::Each(RepairTime::Law(_)) | Repair::Together { .. });
+        let together = self.outages.is_some() || self.mass_loss.is_some();
+        if self.groups == 1 {
+            return Some(self.clone());
+        }
+        let nodes = u32::from(self.n);
+        (alone && !together).then(|| Self { nodes, zones: nodes, groups: 1, ..self.clone() })
+    }
+
     /// Bytes of memory that one run takes, about.
     pub fn memory_bytes(&self) -> u64 {
         let (nodes, groups) = (u64::from(self.nodes), u64::from(self.groups));
         let shares = groups * u64::from(self.n);
-        let events = match self.repair {
-            Repair::Together { .. } => nodes + groups + shares,
-            _ => nodes,
-        };
-        9 * shares + 16 * groups + 48 * nodes + 20 * events
+        let together = matches!(self.repair, Repair::Together { .. });
+        let events = nodes + if together { groups + shares } else { 0 };
+        let flags = u64::from(together || self.attack.is_some());
+        let of_share = 8 + flags + if together { 12 } else { 0 };
+        let of_group = if together { 28 } else { 16 };
+        of_share * shares + of_group * groups + 66 * nodes + 4 * u64::from(self.zones) + 20 * events
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
     use crate::estimate::Estimate;
@@ -178,6 +232,8 @@ mod tests {
             k: 3,
             lives: vec![hours(100.0)],
             absence: None,
+            outages: None,
+            mass_loss: None,
             detection: Law::Fixed(0.0),
             repair: Repair::Each(RepairTime::Law(hours(10.0))),
             traffic: Traffic { d: 4, repair_bytes: 10, decode_bytes: 30 },
@@ -187,9 +243,7 @@ mod tests {
     }
 
     fn tally(fleet: &Fleet, replications: u64) -> Tally {
-        let mut tally = Tally::new();
-        (0..replications).for_each(|replication| simulate(fleet, 1, replication, &mut tally));
-        tally
+        simulate(fleet, 1, 0..replications)
     }
 
     fn assert_probability(hits: u64, trials: u64, expected: f64) {
@@ -225,6 +279,17 @@ mod tests {
             assert_probability(tally.groups_lost, 1500, chain(repair).loss_probability(2000.0));
             assert_eq!(tally.losses.iter().sum::<u64>(), tally.groups_lost);
         }
+    }
+
+    #[test]
+    fn one_group_fares_as_each_of_many() {
+        let many = Fleet { nodes: 12, zones: 12, groups: 6, ..small_fleet() };
+        let one = many.one_group().unwrap();
+        let (many, one) = (tally(&many, 500), tally(&one, 1500));
+        let share = many.groups_lost as f64 / 3000.0;
+        assert_probability(one.groups_lost, 1500, share);
+        let serial = Repair::OneByOne(RepairTime::Law(hours(10.0)));
+        assert_eq!(Fleet { groups: 6, repair: serial, ..small_fleet() }.one_group(), None);
     }
 
     #[test]
@@ -264,8 +329,11 @@ mod tests {
 
     #[test]
     fn pauses_make_groups_unreadable_for_a_while() {
-        let absence =
-            Absence { session: hours(8.0), length: hours(2.0), timeout: crate::time::NEVER };
+        let absence = Absence {
+            session: Session::Law(hours(8.0)),
+            length: hours(2.0),
+            timeout: crate::time::NEVER,
+        };
         let fleet = Fleet { lives: vec![], absence: Some(absence), ..small_fleet() };
         let tally = tally(&fleet, 60);
         let share = tally.unreadable as f64 / tally.survived as f64;
@@ -276,7 +344,8 @@ mod tests {
 
     #[test]
     fn short_time_outs_repair_who_was_only_away() {
-        let absence = Absence { session: hours(8.0), length: hours(2.0), timeout: HOUR };
+        let absence =
+            Absence { session: Session::Law(hours(8.0)), length: hours(2.0), timeout: HOUR };
         for repair in [
             Repair::Each(RepairTime::Law(hours(1.0))),
             Repair::OneByOne(RepairTime::Law(hours(1.0))),
@@ -286,6 +355,66 @@ mod tests {
             let tally = tally(&fleet, 20);
             assert!(tally.false_repairs > 1000, "{tally:?}");
         }
+    }
+
+    #[test]
+    fn outages_silence_whole_zones() {
+        let outages = Outages { interval: hours(90.0), length: hours(10.0) };
+        // Three zones of two machines each: (6, 3) cannot be read while two or more are out.
+        let fleet = Fleet { zones: 3, lives: vec![], outages: Some(outages), ..small_fleet() };
+        let tally = tally(&fleet, 300);
+        let share = tally.unreadable as f64 / tally.survived as f64;
+        let expected = Binomial { n: 3, p: 0.1 }.at_least(2);
+        assert!((share / expected - 1.0).abs() < 0.15, "{share} is not {expected}");
+        // Machines that pause besides are not counted twice.
+        let absence = Absence {
+            session: Session::Law(hours(8.0)),
+            length: hours(2.0),
+            timeout: crate::time::NEVER,
+        };
+        let both = self::tally(&Fleet { absence: Some(absence), ..fleet.clone() }, 100);
+        let share = both.unreadable as f64 / both.survived as f64;
+        let up = |zones: u64| Binomial { n: 2 * zones, p: 0.8 }.at_most(2);
+        let zones = Binomial { n: 3, p: 0.9 };
+        let expected: f64 = (0..=3).map(|z| zones.probability(z) * up(z)).sum();
+        assert!((share / expected - 1.0).abs() < 0.1, "{share} is not {expected}");
+        // So it is where groups are repaired together, too.
+        let together = Repair::Together { time: hours(1.0), threshold: 1 };
+        let lives = vec![hours(1e5)];
+        let fleet = Fleet { repair: together, lives, ..fleet };
+        let tally = self::tally(&fleet, 300);
+        let share = tally.unreadable as f64 / tally.survived as f64;
+        let expected = Binomial { n: 3, p: 0.1 }.at_least(2);
+        assert!((share / expected - 1.0).abs() < 0.15, "{share} is not {expected}");
+    }
+
+    #[test]
+    fn a_mass_loss_is_binomial() {
+        for repair in [
+            Repair::Each(RepairTime::Law(hours(10.0))),
+            Repair::Together { time: hours(10.0), threshold: 1 },
+        ] {
+            let loss = MassLoss { at: 50 * HOUR, share: 0.5 };
+            let fleet = Fleet { lives: vec![], mass_loss: Some(loss), repair, ..small_fleet() };
+            let tally = tally(&fleet, 3000);
+            assert_probability(tally.groups_lost, 3000, Binomial { n: 6, p: 0.5 }.at_most(2));
+            assert_eq!(tally.losses[CURVE_POINTS * 50 / 2000], tally.groups_lost);
+        }
+    }
+
+    /// Off from ten in the evening or later, for eight hours: nobody can read at four.
+    #[test]
+    fn nights_take_their_share() {
+        let session = Session::Daily { at: 22 * HOUR, spread: HOUR };
+        let length = Law::Fixed(8.0 * HOUR as f64);
+        let absence = Absence { session, length, timeout: crate::time::NEVER };
+        let fleet = Fleet { lives: vec![], absence: Some(absence), ..small_fleet() };
+        let tally = tally(&fleet, 20);
+        // Of (6, 3): from the fourth machine's leaving to the third's return, 8 h less the seventh
+        // part of the hour between these two.
+        let share = tally.unreadable as f64 / tally.survived as f64;
+        let expected = (8.0 - 1.0 / 7.0) / 24.0;
+        assert!((share / expected - 1.0).abs() < 0.02, "{share} is not {expected}");
     }
 
     #[test]
@@ -308,9 +437,7 @@ mod tests {
         let whole = tally(&fleet, 12);
         let mut parts = Tally::new();
         for replication in (0..12).rev() {
-            let mut part = Tally::new();
-            simulate(&fleet, 1, replication, &mut part);
-            parts.add(&part);
+            parts.add(&simulate(&fleet, 1, replication..replication + 1));
         }
         assert_eq!(whole, parts);
         assert_eq!(

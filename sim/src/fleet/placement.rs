@@ -1,7 +1,7 @@
 //! Which machine holds which share.
 
 use super::Fleet;
-use crate::random::{Purpose, Source};
+use crate::random::{Purpose, Source, Stream};
 
 /// The machines of the shares, and the shares of the machines (compressed sparse rows).
 ///
@@ -9,24 +9,95 @@ use crate::random::{Purpose, Source};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
     holders: Vec<u32>,
-    /// The shares of node i are `shares[first[i]..first[i + 1]]`.
+    /// How many shares each machine has.
+    counts: Vec<u32>,
+    /// The shares of node i are `shares[first[i]..first[i + 1]]`; empty until [`index`](Self::index).
     first: Vec<u32>,
     shares: Vec<u32>,
+    divider: Divider,
+    /// Of zones: the last group that has a slot there.
+    visited: Vec<u32>,
+}
+
+/// Divides by a constant of at least 2 with one multiplication, exactly (Granlund, Montgomery,
+/// "Division by invariant integers using multiplication", PLDI 1994, theorem 4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Divider(u64);
+
+impl Divider {
+    fn new(divisor: u32) -> Self {
+        debug_assert!(divisor >= 2);
+        Self(u64::MAX / u64::from(divisor) + 1)
+    }
+
+    /// The quotient.
+    #[inline]
+    pub(super) fn divide(self, dividend: u32) -> u32 {
+        ((u128::from(dividend) * u128::from(self.0)) >> 64) as u32
+    }
 }
 
 impl Placement {
     /// Draws every group's machines: the law of `kakera_engine::policy::placement::draw` for equal
     /// weights and one operator a machine, without its pass over all candidates for each slot.
     pub fn draw(fleet: &Fleet, source: &Source) -> Self {
-        let mut holders = Vec::with_capacity(fleet.groups as usize * usize::from(fleet.n));
+        let mut placement = Self {
+            holders: Vec::with_capacity(fleet.groups as usize * usize::from(fleet.n)),
+            counts: vec![0; fleet.nodes as usize],
+            first: Vec::new(),
+            shares: Vec::new(),
+            divider: Divider::new(fleet.n.into()),
+            visited: Vec::new(),
+        };
+        placement.draw_again(fleet, source);
+        placement
+    }
+
+    /// Draws anew for the same fleet, in the same memory.
+    pub fn draw_again(&mut self, fleet: &Fleet, source: &Source) {
+        self.counts.fill(0);
+        self.first.clear();
+        let mut stream = source.stream(Purpose::Placement);
+        if u32::from(fleet.n) <= fleet.zones {
+            self.draw_distinct_zones(fleet, &mut stream);
+        } else {
+            self.draw_shared_zones(fleet, &mut stream);
+        }
+    }
+
+    /// Machines are drawn until one is in a zone that has no slot of the group yet.
+    fn draw_distinct_zones(&mut self, fleet: &Fleet, stream: &mut Stream) {
+        const NO_GROUP: u32 = u32::MAX;
+        self.visited.clear();
+        self.visited.resize(fleet.zones as usize, NO_GROUP);
+        let one_machine_a_zone = fleet.zones == fleet.nodes;
+        let by_zones = Divider::new(fleet.zones);
+        let shares = fleet.groups as usize * usize::from(fleet.n);
+        self.holders.resize(shares, 0);
+        let (mut share, mut group, mut slots) = (0, 0, 0);
+        // No branch depends on what is drawn: a machine that is refused is written over.
+        while share < shares {
+            let node = stream.below(fleet.nodes);
+            let zone =
+                if one_machine_a_zone { node } else { node - by_zones.divide(node) * fleet.zones };
+            let fits = self.visited[zone as usize] != group;
+            self.visited[zone as usize] = group;
+            self.holders[share] = node;
+            self.counts[node as usize] += u32::from(fits);
+            share += usize::from(fits);
+            slots += u8::from(fits);
+            let full = slots == fleet.n;
+            group += u32::from(full);
+            slots = if full { 0 } else { slots };
+        }
+    }
+
+    /// Machines are drawn until one is in a zone that has as few slots of the group as any.
+    fn draw_shared_zones(&mut self, fleet: &Fleet, stream: &mut Stream) {
+        self.holders.clear();
         let mut seats = vec![0u8; fleet.zones as usize];
-        for group in 0..fleet.groups {
-            let start = holders.len();
-            let mut draws = 0;
-            let mut drawn = std::iter::repeat_with(|| {
-                draws += 1;
-                source.draw(group, Purpose::Placement, draws).below(fleet.nodes.into()) as u32
-            });
+        for _ in 0..fleet.groups {
+            let start = self.holders.len();
             // The slots of the emptiest zones, and how many of these still take one.
             let (mut fewest, mut open) = (0u8, fleet.zones);
             for _ in 0..fleet.n {
@@ -34,37 +105,42 @@ impl Placement {
                     fewest += 1;
                     open = zones_with_more(fleet, fewest);
                 }
-                let eligible = |&node: &u32| {
-                    seats[(node % fleet.zones) as usize] == fewest
-                        && !holders[start..].contains(&node)
+                let node = loop {
+                    let node = stream.below(fleet.nodes);
+                    if seats[(node % fleet.zones) as usize] == fewest
+                        && !self.holders[start..].contains(&node)
+                    {
+                        break node;
+                    }
                 };
-                // The policy draws from the eligible; drawing until one is has the same law.
-                let Some(node) = drawn.find(eligible) else { break };
                 seats[(node % fleet.zones) as usize] += 1;
                 open -= 1;
-                holders.push(node);
+                self.counts[node as usize] += 1;
+                self.holders.push(node);
             }
-            holders[start..].iter().for_each(|node| seats[(node % fleet.zones) as usize] = 0);
+            self.holders[start..].iter().for_each(|node| seats[(node % fleet.zones) as usize] = 0);
         }
-        Self::of_holders(holders, fleet.nodes as usize)
     }
 
-    fn of_holders(holders: Vec<u32>, nodes: usize) -> Self {
-        let mut first = vec![0u32; nodes + 1];
-        for &node in &holders {
-            first[node as usize + 1] += 1;
+    /// Sorts the shares by machines, once; before, only their counts are known.
+    pub fn index(&mut self) {
+        if !self.first.is_empty() {
+            return;
         }
-        for node in 0..nodes {
-            first[node + 1] += first[node];
+        // Filling a row moves its begin to its end, which is the begin of the next.
+        self.first.reserve(self.counts.len() + 1);
+        self.first.push(0);
+        let mut sum = 0;
+        for &count in &self.counts {
+            self.first.push(sum);
+            sum += count;
         }
-        let mut next = first.clone();
-        let mut shares = vec![0u32; holders.len()];
-        for (share, &node) in holders.iter().enumerate() {
-            let place = &mut next[node as usize];
-            shares[*place as usize] = share as u32;
+        self.shares.resize(self.holders.len(), 0);
+        for (share, &node) in self.holders.iter().enumerate() {
+            let place = &mut self.first[node as usize + 1];
+            self.shares[*place as usize] = share as u32;
             *place += 1;
         }
-        Self { holders, first, shares }
     }
 
     /// The machine of a share.
@@ -72,14 +148,28 @@ impl Placement {
         self.holders[share as usize]
     }
 
-    /// The numbers of the shares of a machine, ascending, as a range for [`share`](Self::share).
-    pub fn range(&self, node: u32) -> std::ops::Range<u32> {
-        self.first[node as usize]..self.first[node as usize + 1]
+    /// How many shares a machine has.
+    pub fn count(&self, node: u32) -> u32 {
+        self.counts[node as usize]
     }
 
-    /// The share at a place of a machine's range.
-    pub fn share(&self, place: u32) -> u32 {
-        self.shares[place as usize]
+    /// The numbers of the shares of a machine, ascending, after [`index`](Self::index).
+    #[inline]
+    pub fn shares(&self, node: u32) -> &[u32] {
+        let row = self.first[node as usize] as usize..self.first[node as usize + 1] as usize;
+        &self.shares[row]
+    }
+
+    /// The divider that takes a share to its group.
+    #[inline]
+    pub(super) fn divider(&self) -> Divider {
+        self.divider
+    }
+
+    /// The group of a share.
+    #[inline]
+    pub fn group(&self, share: u32) -> u32 {
+        self.divider.divide(share)
     }
 }
 
@@ -164,20 +254,39 @@ mod tests {
     fn small_zones_fill_up() {
         let fleet = Fleet { nodes: 8, zones: 3, groups: 5, n: 8, ..small_fleet() };
         let placement = Placement::draw(&fleet, &Source::new(2, 0));
-        assert!((0..8).all(|node| placement.range(node).len() == 5));
+        assert!((0..8).all(|node| placement.count(node) == 5));
     }
 
     #[test]
     fn rows_are_the_inverse_of_holders() {
         let fleet = Fleet { nodes: 9, zones: 1, groups: 20, n: 4, ..small_fleet() };
-        let placement = Placement::draw(&fleet, &Source::new(2, 0));
-        let mut shares = 0;
-        for node in 0..9 {
-            for place in placement.range(node) {
-                assert_eq!(placement.holder(placement.share(place)), node);
-                shares += 1;
+        let mut placement = Placement::draw(&fleet, &Source::new(2, 0));
+        for replication in 0..3 {
+            placement.draw_again(&fleet, &Source::new(2, replication));
+            placement.index();
+            let mut shares = 0;
+            for node in 0..9 {
+                assert_eq!(placement.shares(node).len(), placement.count(node) as usize);
+                for &share in placement.shares(node) {
+                    assert_eq!(placement.holder(share), node);
+                    assert_eq!(placement.group(share), share / 4);
+                    shares += 1;
+                }
+            }
+            assert_eq!(shares, 80);
+        }
+    }
+
+    #[test]
+    fn division_by_multiplication_is_exact() {
+        for divisor in (2..=300).chain([65_537, 1_000_003, u32::MAX / 2]) {
+            let divider = Divider::new(divisor);
+            for quotient in [0, 1, 77, 1 << 20].map(|quotient: u32| quotient % (u32::MAX / divisor))
+            {
+                let first = quotient * divisor;
+                assert_eq!(divider.divide(first), quotient);
+                assert_eq!(divider.divide(first + (divisor - 1)), quotient);
             }
         }
-        assert_eq!(shares, 80);
     }
 }

@@ -26,6 +26,9 @@ pub struct Tally {
     pub deaths: u64,
     /// Replacements of machines that were not dead, and such that were called off.
     pub false_repairs: u64,
+    /// Shares whose loss, return, pause or repair was counted in their groups. Where too few machines
+    /// miss for any harm, nothing is counted.
+    pub share_updates: u64,
     /// Shares that were repaired.
     pub shares_repaired: u64,
     /// Bytes that repairs moved.
@@ -41,6 +44,8 @@ pub struct Tally {
     pub losses: Vec<u64>,
     /// Leaks by time.
     pub leaks: Vec<u64>,
+    /// Repaired shares by time.
+    pub repairs: Vec<u64>,
 }
 
 impl Tally {
@@ -55,12 +60,14 @@ impl Tally {
             replications_with_leak: 0,
             deaths: 0,
             false_repairs: 0,
+            share_updates: 0,
             shares_repaired: 0,
             repair_bytes: 0,
             unreadable: 0,
             survived: 0,
             losses: vec![0; CURVE_POINTS],
             leaks: vec![0; CURVE_POINTS],
+            repairs: vec![0; CURVE_POINTS],
         }
     }
 
@@ -74,6 +81,7 @@ impl Tally {
         self.replications_with_leak += other.replications_with_leak;
         self.deaths += other.deaths;
         self.false_repairs += other.false_repairs;
+        self.share_updates += other.share_updates;
         self.shares_repaired += other.shares_repaired;
         self.repair_bytes += other.repair_bytes;
         self.unreadable += other.unreadable;
@@ -83,6 +91,7 @@ impl Tally {
         };
         add_curve(&mut self.losses, &other.losses);
         add_curve(&mut self.leaks, &other.leaks);
+        add_curve(&mut self.repairs, &other.repairs);
     }
 }
 

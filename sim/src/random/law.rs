@@ -88,18 +88,39 @@ impl Law {
     /// [`NEVER`] for what lasts longer than virtual time.
     pub fn span(&self, uniform: f64) -> Nanoseconds {
         // Small numbers are the finest, so they are given to the long tail.
-        let exponential = -uniform.ln();
+        let exponential = || -uniform.ln();
         let span = match self {
             Self::Never => return NEVER,
             Self::Fixed(span) => *span,
-            Self::Exponential { mean } => mean * exponential,
+            Self::Exponential { mean } => mean * exponential(),
             Self::Weibull { shape, scale, location } => {
-                location + scale * exponential.powf(shape.recip())
+                location + scale * exponential().powf(shape.recip())
             }
             Self::LogNormal { median, sigma } => median * (-sigma * normal_quantile(uniform)).exp(),
             Self::Empirical(spans) => spans[(uniform * spans.len() as f64) as usize],
         };
-        span.round() as Nanoseconds
+        (span + 0.5) as Nanoseconds
+    }
+
+    /// The law of spans so many times as long.
+    pub fn scaled(&self, factor: f64) -> Self {
+        match self.clone() {
+            Self::Never => Self::Never,
+            Self::Fixed(span) => Self::Fixed(span * factor),
+            Self::Exponential { mean } => Self::Exponential { mean: mean * factor },
+            Self::Weibull { shape, scale, location } => {
+                Self::Weibull { shape, scale: scale * factor, location: location * factor }
+            }
+            Self::LogNormal { median, sigma } => Self::LogNormal { median: median * factor, sigma },
+            Self::Empirical(spans) => {
+                Self::Empirical(spans.into_iter().map(|span| span * factor).collect())
+            }
+        }
+    }
+
+    /// Whether its spans differ, so that a draw is needed.
+    pub fn is_random(&self) -> bool {
+        !matches!(self, Self::Never | Self::Fixed(_))
     }
 
     /// What is left, as drawn by a uniform number, of a span that has lasted for `age` already.
@@ -122,7 +143,7 @@ impl Law {
                 longer.get((uniform * longer.len() as f64) as usize).copied().unwrap_or(age)
             }
         };
-        (whole - age).max(0.0).round() as Nanoseconds
+        ((whole - age).max(0.0) + 0.5) as Nanoseconds
     }
 
     /// The rate of a law without memory, per nanosecond; `None` for any other.

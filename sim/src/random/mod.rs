@@ -7,10 +7,12 @@
 mod law;
 mod normal;
 mod philox;
+mod stream;
 
 pub use law::{Law, LawError};
 pub use normal::{normal_quantile, normal_survival};
 pub use philox::philox4x32;
+pub use stream::Stream;
 
 /// What a draw is for. The numbers are part of what a seed means: they are never given again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub enum Purpose {
     Repair = 2,
     /// Whether a machine belongs to the attacker.
     Allegiance = 3,
-    /// Which machines hold a group.
+    /// Which machines hold what: a stream.
     Placement = 4,
     /// How long a machine is up before it pauses.
     Session = 5,
@@ -32,6 +34,12 @@ pub enum Purpose {
     Absence = 6,
     /// The next jump of a chain, in rare-event methods.
     Jump = 7,
+    /// From one outage of a zone to the next.
+    OutageInterval = 8,
+    /// How long an outage is.
+    OutageLength = 9,
+    /// Who is lost in a mass loss.
+    MassLoss = 10,
 }
 
 /// The random numbers of one replication under one seed.
@@ -54,10 +62,21 @@ impl Source {
     }
 
     /// The `number`-th draw of an entity for a purpose.
+    #[inline]
     pub fn draw(&self, entity: u32, purpose: Purpose, number: u32) -> Draw {
-        let high = (self.replication >> 32) as u32 | (purpose as u32) << 24;
-        let [a, b, c, d] = philox4x32([number, entity, self.replication as u32, high], self.key);
+        let [replication, high] = self.words(purpose);
+        let [a, b, c, d] = philox4x32([number, entity, replication, high], self.key);
         Draw([u64::from(b) << 32 | u64::from(a), u64::from(d) << 32 | u64::from(c)])
+    }
+
+    /// The words of all draws of entity 0 for a purpose, one after the other: for many small draws
+    /// that nothing but their order tells apart.
+    pub fn stream(&self, purpose: Purpose) -> Stream {
+        Stream::new(self.key, self.words(purpose))
+    }
+
+    fn words(&self, purpose: Purpose) -> [u32; 2] {
+        [self.replication as u32, (self.replication >> 32) as u32 | (purpose as u32) << 24]
     }
 }
 

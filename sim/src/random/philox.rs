@@ -19,6 +19,32 @@ pub fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     counter
 }
 
+/// As many counters at once as a loop over lanes keeps in vector registers.
+pub(super) const LANES: usize = 8;
+
+/// The blocks of [`LANES`] counters under one key, word by word.
+pub(super) fn philox4x32_lanes(
+    mut counters: [[u32; LANES]; 4],
+    mut key: [u32; 2],
+) -> [[u32; LANES]; 4] {
+    for round in 0..ROUNDS {
+        if round > 0 {
+            key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
+        }
+        let mut next = [[0; LANES]; 4];
+        for lane in 0..LANES {
+            let (high_0, low_0) = multiply(MULTIPLIERS[0], counters[0][lane]);
+            let (high_1, low_1) = multiply(MULTIPLIERS[1], counters[2][lane]);
+            next[0][lane] = high_1 ^ counters[1][lane] ^ key[0];
+            next[1][lane] = low_1;
+            next[2][lane] = high_0 ^ counters[3][lane] ^ key[1];
+            next[3][lane] = low_0;
+        }
+        counters = next;
+    }
+    counters
+}
+
 fn multiply(a: u32, b: u32) -> (u32, u32) {
     let product = u64::from(a) * u64::from(b);
     ((product >> 32) as u32, product as u32)
@@ -27,6 +53,18 @@ fn multiply(a: u32, b: u32) -> (u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lanes_are_single_blocks() {
+        let counters: [[u32; LANES]; 4] =
+            std::array::from_fn(|word| std::array::from_fn(|lane| (word * 77 + lane * 5) as u32));
+        let blocks = philox4x32_lanes(counters, [3, 4]);
+        for lane in 0..LANES {
+            let word = |word: usize| counters[word][lane];
+            let block = philox4x32([word(0), word(1), word(2), word(3)], [3, 4]);
+            assert_eq!(block, [0, 1, 2, 3].map(|word| blocks[word][lane]));
+        }
+    }
 
     /// The known answers that Random123 publishes (`kat_vectors`, philox4x32 with 10 rounds).
     #[test]

@@ -18,7 +18,7 @@ use crate::exact::Chain;
 use crate::random::{Purpose, Source};
 
 /// What jumps to a higher level get of the share that they have with those to a lower one.
-const RAISING_SHARE: f64 = 0.8;
+const RAISING_SHARE: f64 = 0.7;
 
 /// What they get at least where no jump lowers the level.
 const UNCONTESTED_SHARE: f64 = 0.2;

@@ -40,6 +40,9 @@ pub enum NotExact {
     /// Pauses make states of the machines.
     #[error("machines pause; try: kakera sim run, or leave [pauses] out")]
     Pauses,
+    /// Machines of many groups go together.
+    #[error("many machines go at once; try: kakera sim run, or leave [outages], [mass_loss] out")]
+    Together,
     /// One repairer serves several groups.
     #[error("one repairer serves more machines than those of a group; try: kakera sim run")]
     SharedRepairer,
@@ -51,6 +54,10 @@ pub enum NotExact {
 impl Scenario {
     /// The exact answer for one group.
     pub fn exact(&self) -> Result<ExactAnswer, NotExact> {
+        let fleet = &self.campaign.fleet;
+        if fleet.outages.is_some() || fleet.mass_loss.is_some() {
+            return Err(NotExact::Together);
+        }
         if let Some(failure_rate) = self.replaced_at_once() {
             let leak = self.leak(failure_rate, true);
             return Ok(ExactAnswer { loss_probability: 0.0, mean_years_to_loss: None, leak });

@@ -24,6 +24,16 @@
 //! length = { exponential = "3h" }
 //! timeout = "1d"                            # who is away for longer is taken for dead
 //!
+//! # or daily = "22h", spread = "2h"           # at ten in the evening or up to two hours later
+//!
+//! [outages]                                 # of whole zones [never]
+//! every = { exponential = "90d" }           # from the end of one to the next
+//! length = { exponential = "6h" }
+//!
+//! [mass_loss]                               # [never]
+//! at = "180d"
+//! share = "50%"                             # of machines
+//!
 //! [attacker]                                # [nobody]
 //! hostile = "10%"                           # of machines, or machines = 3
 //! refresh = "30d"                           # or "never" ["never"]
@@ -42,7 +52,7 @@
 
 mod exact;
 mod laws;
-mod reader;
+pub(crate) mod reader;
 
 pub use exact::{ExactAnswer, Leak, NotExact};
 pub use reader::ScenarioError;
@@ -54,10 +64,12 @@ use kakera_engine::policy::durability;
 
 use crate::campaign::Campaign;
 use crate::exact::{mbr_repair_share, msr_repair_share};
-use crate::fleet::{Absence, Attack, Fleet, Hostile, Repair, RepairTime, Traffic};
+use crate::fleet::{
+    Absence, Attack, Fleet, Hostile, MassLoss, Outages, Repair, RepairTime, Session, Traffic,
+};
 use crate::quantity::{parse_rate, parse_share, parse_size, parse_span};
 use crate::random::Law;
-use crate::time::{NEVER, Nanoseconds, YEAR};
+use crate::time::{DAY, NEVER, Nanoseconds, YEAR};
 use laws::{law, laws};
 use reader::Reader;
 
@@ -91,6 +103,7 @@ impl Scenario {
         let (network, code, objects) = (section("network")?, section("code")?, section("objects")?);
         let (repair, pauses, attacker) =
             (section("repair")?, section("pauses")?, section("attacker")?);
+        let (outages, mass_loss) = (section("outages")?, section("mass_loss")?);
         let run = section("run")?;
         let need = |reader: Option<Reader>, name: &str| {
             reader.ok_or_else(|| ScenarioError::new(name, "is missing", format!("[{name}]")))
@@ -101,6 +114,8 @@ impl Scenario {
         let (detection, repair) = read_repair(need(repair, "repair")?)?;
         let absence = pauses.map(read_pauses).transpose()?;
         let attack = attacker.map(|reader| read_attacker(reader, nodes, key)).transpose()?;
+        let outages = outages.map(read_outages).transpose()?;
+        let mass_loss = mass_loss.map(read_mass_loss).transpose()?;
         let run = read_run(need(run, "run")?)?;
         root.finish()?;
         let fleet = Fleet {
@@ -111,6 +126,8 @@ impl Scenario {
             k: key.map_or(code.k, |key| durability::read_threshold(&code, &key) as u8),
             lives,
             absence,
+            outages,
+            mass_loss,
             detection,
             repair,
             traffic: traffic(&code, key.as_ref(), bytes_per_group),
@@ -130,31 +147,41 @@ impl Scenario {
 
     /// Bytes on all slots, per byte of the objects.
     pub fn storage_factor(&self) -> f64 {
-        f64::from(self.code.n) * fragment_share(&self.code)
+        f64::from(self.code.n) * code_costs(&self.code).stored
     }
 }
 
-/// What a slot stores, per byte of the objects.
-fn fragment_share(code: &CodeParameters) -> f64 {
+/// What a code costs, per byte of the objects.
+pub(crate) struct CodeCosts {
+    /// By a slot.
+    pub(crate) stored: f64,
+    /// For a repair with d helpers.
+    pub(crate) moved: f64,
+}
+
+/// Exactly, without the padding of small objects.
+pub(crate) fn code_costs(code: &CodeParameters) -> CodeCosts {
+    let (k, d) = (code.k.into(), code.d.into());
+    let whole = f64::from(k).recip();
     match code.kind {
-        CodeKind::Mbr => mbr_repair_share(code.k.into(), code.d.into()),
-        CodeKind::Rs | CodeKind::Msr | CodeKind::Clay => f64::from(code.k).recip(),
+        CodeKind::Rs => CodeCosts { stored: whole, moved: 1.0 },
+        CodeKind::Mbr => {
+            CodeCosts { stored: mbr_repair_share(k, d), moved: mbr_repair_share(k, d) }
+        }
+        CodeKind::Msr | CodeKind::Clay => {
+            CodeCosts { stored: whole, moved: msr_repair_share(k, d) }
+        }
     }
 }
 
 /// With d helpers what the code moves, with fewer k whole fragments, as `RepairObject` does.
 fn traffic(code: &CodeParameters, key: Option<&KeyParameters>, bytes: u64) -> Traffic {
-    let repair_share = match code.kind {
-        CodeKind::Rs => 1.0,
-        CodeKind::Mbr => mbr_repair_share(code.k.into(), code.d.into()),
-        CodeKind::Msr | CodeKind::Clay => msr_repair_share(code.k.into(), code.d.into()),
-    };
-    let decode_share = f64::from(code.k) * fragment_share(code);
+    let costs = code_costs(code);
     let moved = |share: f64| (share * bytes as f64).round() as u64;
     Traffic {
         d: key.map_or(code.d, |key| durability::repair_helpers(code, key) as u8),
-        repair_bytes: moved(repair_share),
-        decode_bytes: moved(decode_share),
+        repair_bytes: moved(costs.moved),
+        decode_bytes: moved(f64::from(code.k) * costs.stored),
     }
 }
 
@@ -249,16 +276,55 @@ fn read_repair(mut reader: Reader) -> Result<(Law, Repair), ScenarioError> {
 
 fn read_pauses(mut reader: Reader) -> Result<Absence, ScenarioError> {
     let example = "{ exponential = \"3h\" }";
-    let session = law(&mut reader, "session")?.ok_or_else(|| reader.missing("session", example))?;
+    let at = reader.at("session");
+    let session = law(&mut reader, "session")?;
+    let daily = reader.quantity("daily", parse_span)?;
+    let spread = reader.quantity("spread", parse_span)?.unwrap_or(0.0);
     let length = law(&mut reader, "length")?.ok_or_else(|| reader.missing("length", example))?;
     let timeout = reader.quantity("timeout", parse_span)?;
     let timeout = timeout.ok_or_else(|| reader.missing("timeout", "\"1d\""))?;
-    let at = reader.at("session");
+    let daily_at = reader.at("daily");
     reader.finish()?;
-    if session == Law::Fixed(0.0) && length == Law::Fixed(0.0) {
+    if session == Some(Law::Fixed(0.0)) && length == Law::Fixed(0.0) {
         return Err(ScenarioError::new(at, "never passes any time", example));
     }
+    let session = match (session, daily) {
+        (Some(law), None) => Session::Law(law),
+        (None, Some(at)) if at < DAY as f64 && spread <= DAY as f64 => {
+            Session::Daily { at: at as Nanoseconds, spread: spread as Nanoseconds }
+        }
+        (None, Some(_)) => {
+            let message = "must be a time of day, and the spread at most a day";
+            return Err(ScenarioError::new(daily_at, message, "\"22h\""));
+        }
+        _ => {
+            let message = "needs either a session or a time of day";
+            let advice = "session = { exponential = \"9h\" } or daily = \"22h\"";
+            return Err(ScenarioError::new(at, message, advice));
+        }
+    };
     Ok(Absence { session, length, timeout: timeout as Nanoseconds })
+}
+
+fn read_outages(mut reader: Reader) -> Result<Outages, ScenarioError> {
+    let example = "{ exponential = \"90d\" }";
+    let interval = law(&mut reader, "every")?.ok_or_else(|| reader.missing("every", example))?;
+    let example = "{ exponential = \"6h\" }";
+    let length = law(&mut reader, "length")?.ok_or_else(|| reader.missing("length", example))?;
+    let at = reader.at("every");
+    reader.finish()?;
+    if interval == Law::Fixed(0.0) && length == Law::Fixed(0.0) {
+        return Err(ScenarioError::new(at, "never passes any time", "{ exponential = \"90d\" }"));
+    }
+    Ok(Outages { interval, length })
+}
+
+fn read_mass_loss(mut reader: Reader) -> Result<MassLoss, ScenarioError> {
+    let at = reader.quantity("at", parse_span)?.ok_or_else(|| reader.missing("at", "\"180d\""))?;
+    let share = reader.quantity("share", parse_share)?;
+    let share = share.ok_or_else(|| reader.missing("share", "\"50%\""))?;
+    reader.finish()?;
+    Ok(MassLoss { at: at as Nanoseconds, share })
 }
 
 fn read_attacker(
@@ -329,7 +395,7 @@ fn read_run(mut reader: Reader) -> Result<Run, ScenarioError> {
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
-    use crate::time::{DAY, HOUR};
+    use crate::time::HOUR;
 
     pub(super) const CLINICS: &str = "\
 [network]
@@ -441,6 +507,29 @@ replications = 500
             let message = refusal(change);
             assert!(message.starts_with(expected), "{change:?}: {message}");
             assert!(!message.contains('\n') && message.contains("; try: "), "{message}");
+        }
+    }
+
+    #[test]
+    fn nights_outages_and_mass_losses_are_read() {
+        let more = "[pauses]\ndaily = \"22h\"\nspread = \"2h\"\nlength = { fixed = \"8h\" }\n\
+                    timeout = \"1d\"\n[outages]\nevery = { exponential = \"90d\" }\n\
+                    length = { fixed = \"6h\" }\n[mass_loss]\nat = \"180d\"\nshare = \"50%\"\n[run]";
+        let parse = |text: &str| Scenario::parse(&CLINICS.replacen("[run]", text, 1));
+        let fleet = parse(more).unwrap().campaign.fleet;
+        let session = Session::Daily { at: 22 * HOUR, spread: 2 * HOUR };
+        assert_eq!(fleet.absence.unwrap().session, session);
+        assert_eq!(fleet.mass_loss, Some(MassLoss { at: 180 * DAY, share: 0.5 }));
+        assert_eq!(fleet.outages.unwrap().length, Law::Fixed(6.0 * HOUR as f64));
+        for (from, to, expected) in [
+            ("daily = \"22h\"", "", "pauses.session: needs either a session or a time of day"),
+            ("\"22h\"", "\"25h\"", "pauses.daily: must be a time of day"),
+            ("\"50%\"", "\"150%\"", "mass_loss.share: '150%' is not a share"),
+            ("at = \"180d\"\n", "", "mass_loss.at: is missing"),
+            ("every", "evry", "outages.every: is missing"),
+        ] {
+            let message = parse(&more.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(message.starts_with(expected), "{message}");
         }
     }
 

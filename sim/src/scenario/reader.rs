@@ -19,7 +19,7 @@ pub struct ScenarioError {
 }
 
 impl ScenarioError {
-    pub(super) fn new(
+    pub(crate) fn new(
         at: impl Into<String>,
         message: impl Into<String>,
         advice: impl Into<String>,
@@ -28,7 +28,7 @@ impl ScenarioError {
     }
 
     /// An error whose message ends in its own advice, as those of quantities and codes do.
-    pub(super) fn of(at: impl Into<String>, error: impl std::fmt::Display, advice: &str) -> Self {
+    pub(crate) fn of(at: impl Into<String>, error: impl std::fmt::Display, advice: &str) -> Self {
         let message = error.to_string();
         match message.rsplit_once("; try: ") {
             Some((message, advice)) => Self::new(at, message, advice),
@@ -38,7 +38,7 @@ impl ScenarioError {
 }
 
 /// A table that is being read: keys are taken out, and those that are left are errors.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     path: String,
     table: Table,
     /// Keys that were asked for.
@@ -47,7 +47,7 @@ pub(super) struct Reader {
 
 impl Reader {
     /// Reads a text.
-    pub(super) fn parse(text: &str) -> Result<Self, ScenarioError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, ScenarioError> {
         let table = text.parse::<Table>().map_err(|error| {
             let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
             let message = error.message().lines().next().unwrap_or_default().to_owned();
@@ -57,7 +57,7 @@ impl Reader {
     }
 
     /// Reads a table that stands as a value.
-    pub(super) fn of(path: &str, value: Value, example: &str) -> Result<Self, ScenarioError> {
+    pub(crate) fn of(path: &str, value: Value, example: &str) -> Result<Self, ScenarioError> {
         match value {
             Value::Table(table) => Ok(Self { path: path.into(), table, known: Vec::new() }),
             value => {
@@ -68,18 +68,18 @@ impl Reader {
     }
 
     /// The full name of a key.
-    pub(super) fn at(&self, key: &str) -> String {
+    pub(crate) fn at(&self, key: &str) -> String {
         if self.path.is_empty() { key.into() } else { format!("{}.{key}", self.path) }
     }
 
     /// A value, if it is there.
-    pub(super) fn take(&mut self, key: &'static str) -> Option<Value> {
+    pub(crate) fn take(&mut self, key: &'static str) -> Option<Value> {
         self.known.push(key);
         self.table.remove(key)
     }
 
     /// A table below, if it is there.
-    pub(super) fn section(&mut self, key: &'static str) -> Result<Option<Self>, ScenarioError> {
+    pub(crate) fn section(&mut self, key: &'static str) -> Result<Option<Self>, ScenarioError> {
         let path = self.at(key);
         match self.take(key) {
             None => Ok(None),
@@ -91,7 +91,7 @@ impl Reader {
     }
 
     /// A text, if it is there.
-    pub(super) fn text(
+    pub(crate) fn text(
         &mut self,
         key: &'static str,
         example: &str,
@@ -104,7 +104,7 @@ impl Reader {
     }
 
     /// A quantity in its unit, if it is there.
-    pub(super) fn quantity(
+    pub(crate) fn quantity(
         &mut self,
         key: &'static str,
         parse: fn(&str) -> Result<f64, QuantityError>,
@@ -114,7 +114,7 @@ impl Reader {
     }
 
     /// A whole number in a range, if it is there.
-    pub(super) fn count(
+    pub(crate) fn count(
         &mut self,
         key: &'static str,
         least: u64,
@@ -135,22 +135,31 @@ impl Reader {
         }
     }
 
+    /// A number, if it is there.
+    pub(crate) fn optional_number(
+        &mut self,
+        key: &'static str,
+        example: &str,
+    ) -> Result<Option<f64>, ScenarioError> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::Float(value)) => Ok(Some(value)),
+            Some(Value::Integer(value)) => Ok(Some(value as f64)),
+            Some(value) => Err(self.wrong(key, &value, "a number", example)),
+        }
+    }
+
     /// A number, which must be there.
-    pub(super) fn number(
+    pub(crate) fn number(
         &mut self,
         key: &'static str,
         example: &str,
     ) -> Result<f64, ScenarioError> {
-        match self.take(key) {
-            Some(Value::Float(value)) => Ok(value),
-            Some(Value::Integer(value)) => Ok(value as f64),
-            Some(value) => Err(self.wrong(key, &value, "a number", example)),
-            None => Err(self.missing(key, example)),
-        }
+        self.optional_number(key, example)?.ok_or_else(|| self.missing(key, example))
     }
 
     /// The error of a key that must be there.
-    pub(super) fn missing(&self, key: &str, example: &str) -> ScenarioError {
+    pub(crate) fn missing(&self, key: &str, example: &str) -> ScenarioError {
         ScenarioError::new(self.at(key), "is missing", format!("{key} = {example}"))
     }
 
@@ -160,7 +169,7 @@ impl Reader {
     }
 
     /// Every key must have been asked for.
-    pub(super) fn finish(self) -> Result<(), ScenarioError> {
+    pub(crate) fn finish(self) -> Result<(), ScenarioError> {
         let Some(key) = self.table.keys().next() else { return Ok(()) };
         let likeness = |known: &&str| (strsim::jaro_winkler(key, known) * 1000.0) as u32;
         let nearest = self.known.iter().copied().max_by_key(likeness).unwrap_or_default();
@@ -173,7 +182,7 @@ impl Reader {
 }
 
 /// Reads a quantity, which TOML holds as a text.
-pub(super) fn quantity(
+pub(crate) fn quantity(
     at: &str,
     value: &Value,
     parse: fn(&str) -> Result<f64, QuantityError>,

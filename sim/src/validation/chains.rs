@@ -101,7 +101,7 @@ pub(super) const RECOVERIES: [(&str, u32, u32, f64); 2] =
 
 /// The group of unit failure rate, struck by bursts too, each of which takes every live slot with
 /// probability 0.1.
-fn mean_time_with_bursts(n: u32, k: u32, recovery_rate: f64, burst_rate: f64) -> f64 {
+pub(super) fn mean_time_with_bursts(n: u32, k: u32, recovery_rate: f64, burst_rate: f64) -> f64 {
     let repair = RepairRates::Each { rate: recovery_rate, detection_rate: f64::INFINITY };
     let mut chain = Redundancy { n, k, failure_rate: 1.0, repair }.chain();
     for lost in 0..=n - k {

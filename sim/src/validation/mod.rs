@@ -5,6 +5,7 @@
 
 mod chains;
 mod closed_forms;
+mod figures;
 mod rare;
 mod simulated;
 mod tables;
@@ -12,6 +13,7 @@ mod tables;
 use serde::Serialize;
 
 use crate::estimate::Estimate;
+use crate::figure::Chart;
 
 /// A source, or an effect that one states.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +95,12 @@ impl Row {
         let mut checks = Vec::new();
         self.checks.iter().for_each(|add| add(&mut checks, effort));
         checks
+    }
+
+    /// The chart of the row's page, if it has one.
+    pub fn figure(&self) -> Option<Chart> {
+        let (_, draw) = figures::FIGURES.iter().find(|(id, _)| *id == self.id)?;
+        Some(draw())
     }
 }
 

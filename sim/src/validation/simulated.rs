@@ -2,12 +2,12 @@
 
 use super::Method::Simulation;
 use super::{Check, Effort, Tolerance, chains};
-use crate::campaign::{Campaign, Summary};
+use crate::campaign::{Campaign, CurvePoint, Summary};
 use crate::estimate::Estimate;
 use crate::exact::{mbr_repair_share, msr_repair_share};
 use crate::fleet::{Attack, Fleet, Hostile, Repair, RepairTime, Traffic};
 use crate::random::Law;
-use crate::time::{DAY, HOUR, YEAR};
+use crate::time::{DAY, HOUR, Nanoseconds, YEAR};
 
 const CONFIDENCE: f64 = 0.99;
 const SEED: u64 = 20_170_926;
@@ -44,6 +44,8 @@ fn one_group(n: u8, k: u8, life: Law) -> Fleet {
         k,
         lives: vec![life],
         absence: None,
+        outages: None,
+        mass_loss: None,
         detection: Law::Fixed(0.0),
         repair: Repair::Each(RepairTime::Law(Law::Fixed(0.0))),
         traffic: Traffic { d: k, repair_bytes: 0, decode_bytes: 0 },
@@ -137,13 +139,25 @@ pub(super) fn eager_repair(checks: &mut Vec<Check>, effort: Effort) {
     }
 }
 
+/// Machines that stay for 30 days, a tenth of them hostile, replaced at once.
+fn accumulation(epoch: Option<Nanoseconds>) -> Fleet {
+    let hostile = Hostile::Each(chains::ACCUMULATION.hostile);
+    Fleet {
+        attack: Some(Attack { hostile, k_key: 10, epoch }),
+        ..one_group(20, 10, Law::Exponential { mean: 30.0 * DAYS })
+    }
+}
+
+/// The leak of row S3 over a year, with a refresh every so many days.
+pub(super) fn leak_curve(refresh_days: Option<u64>) -> Vec<CurvePoint> {
+    let epoch = refresh_days.map(|days| days * DAY);
+    run(accumulation(epoch), Effort::Full, 20_000, 0).leak_curve
+}
+
 /// The closed forms of row S3, machine by machine.
 pub(super) fn leak_accumulation(checks: &mut Vec<Check>, effort: Effort) {
     let model = chains::ACCUMULATION;
-    let fleet = |epoch| Fleet {
-        attack: Some(Attack { hostile: Hostile::Each(model.hostile), k_key: 10, epoch }),
-        ..one_group(20, 10, Law::Exponential { mean: 30.0 * DAYS })
-    };
+    let fleet = accumulation;
     let without = run(fleet(None), effort, 20_000, 500).leak_of_a_group;
     let what = "P(leak) in a year without refresh, simulated; exact: left";
     add(checks, effort, what, model.without_refresh(365.0), without, (0.0, 0.01));

@@ -23,7 +23,6 @@ const QUOTA_BYTES: u64 = 1 << 30;
 pub(super) struct Ledger {
     chain: Chain,
     validators: Vec<SigningKey>,
-    submitter: NodeId,
     sequences: BTreeMap<NodeId, u64>,
     /// Entries that no block has yet.
     waiting: Vec<Entry>,
@@ -52,7 +51,7 @@ impl Ledger {
         };
         let chain = Chain::new(genesis).expect("a genesis that keeps the rules");
         let (sequences, waiting) = (BTreeMap::new(), Vec::new());
-        let mut ledger = Self { chain, validators, submitter, sequences, waiting };
+        let mut ledger = Self { chain, validators, sequences, waiting };
         let founder = ledger.validators[0].clone();
         for (place, node) in nodes.iter().enumerate() {
             let join = ledger.join(*node, true, format!("site {}", place % 4));
@@ -128,14 +127,12 @@ impl Ledger {
 #[derive(Clone)]
 pub(super) struct View {
     pub(super) state: State,
-    pub(super) submitter: NodeId,
     pub(super) attested_at: u64,
 }
 
 impl View {
     pub(super) fn of(ledger: &Ledger, now: u64) -> Self {
-        let (state, submitter) = (ledger.state().clone(), ledger.submitter);
-        Self { state, submitter, attested_at: now }
+        Self { state: ledger.state().clone(), attested_at: now }
     }
 
     pub(super) fn members(&self, group: GroupId) -> Vec<Member> {

@@ -40,6 +40,8 @@ pub(super) struct SimulatedNode {
     pub(super) liar: bool,
     /// Since when nobody reaches it, if so.
     pub(super) silent_since: Option<Duration>,
+    /// When its last silence ended, and how long it was.
+    pub(super) last_silence: Option<(Duration, Duration)>,
 }
 
 /// What a repair wants of the world.
@@ -74,6 +76,7 @@ impl SimulatedNode {
             asleep_until: Duration::ZERO,
             liar: false,
             silent_since: None,
+            last_silence: None,
         }
     }
 

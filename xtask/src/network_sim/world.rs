@@ -73,6 +73,7 @@ pub(super) struct Outcome {
     pub(super) trace: [u8; 32],
 }
 
+#[expect(clippy::large_enum_variant, reason = "a queue of some thousands")]
 enum Event {
     PollWatch(usize),
     PollNode(usize),
@@ -361,9 +362,7 @@ impl World {
                         .groups()
                         .filter_map(|(group, seats)| seats.slot_of(&id).map(|slot| (group, slot)));
                     self.open_losses.insert(id, seats.collect());
-                    let silent = self.nodes[node].silent_since;
-                    let long = silent.is_some_and(|since| self.now >= since + MINUTE);
-                    if !long {
+                    if !self.was_silent(node) {
                         self.broken(&format!("node {node} was given up and not silent"));
                     }
                 }
@@ -389,6 +388,15 @@ impl World {
         if self.open_losses.len() > cap {
             self.broken(&format!("{} machines given up at a time", self.open_losses.len()));
         }
+    }
+
+    /// Whether it has been silent for a minute, or was until a minute ago: votes and blocks take their
+    /// time.
+    fn was_silent(&self, node: usize) -> bool {
+        let SimulatedNode { silent_since, last_silence, .. } = &self.nodes[node];
+        let is = silent_since.is_some_and(|since| self.now >= since + MINUTE);
+        let was = |(ended, lasted)| self.now <= ended + MINUTE && lasted >= MINUTE;
+        is || last_silence.is_some_and(was)
     }
 
     fn poll_node(&mut self, node: usize) {
@@ -667,13 +675,19 @@ impl World {
     fn note_silence(&mut self) {
         for node in 0..NODES {
             let silent = !self.nodes[node].is_up(self.now) || !self.is_near(node);
-            let since = self.nodes[node].silent_since.filter(|_| silent);
-            self.nodes[node].silent_since = since.or(silent.then_some(self.now));
+            let before = self.nodes[node].silent_since;
+            if let (Some(since), false) = (before, silent) {
+                self.nodes[node].last_silence = Some((self.now, self.now - since));
+            }
+            self.nodes[node].silent_since = before.or(Some(self.now)).filter(|_| silent);
         }
     }
 
     fn judge(mut self) -> Outcome {
         self.outcome.virtual_time = self.now;
+        if !self.outcome.broken.is_empty() {
+            return self.outcome;
+        }
         let state = self.ledger.state().clone();
         for (id, group) in state.groups() {
             for (slot, holder) in Slot::all(self.codes.0.n).zip(&group.holders) {

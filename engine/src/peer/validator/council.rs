@@ -517,7 +517,12 @@ impl Validator {
 
     /// Registers the anchor of the chain that [`Validator::wants_anchor`] names.
     pub fn register_anchor(&mut self, anchor: Anchor) {
-        let address = self.chain.state().validator(&self.id).address;
+        let state = self.chain.state();
+        let mut address = state.validator(&self.id).address;
+        if address.is_empty() {
+            // Clients that know the validators of the genesis only ask where the others listen.
+            address = state.node(&self.id).map(|node| node.join.address).unwrap_or_default();
+        }
         self.post(Body::ValidatorUpdate(ValidatorUpdate { address, anchor: Some(anchor) }));
     }
 

@@ -1,9 +1,11 @@
 //! Who is hostile, and what has been seen.
 
-use super::{EXPOSED, MISSING, Run, class};
+use super::together::{EXPOSED, MISSING};
+use super::{Phase, Run, class};
 use crate::fleet::tally::curve_point;
 use crate::fleet::{Attack, Hostile};
 use crate::random::Purpose;
+use crate::time::NEVER;
 
 impl Run<'_> {
     pub(super) fn choose_hostile(&mut self, hostile: Hostile) {
@@ -34,9 +36,10 @@ impl Run<'_> {
         self.source.draw(node, Purpose::Allegiance, number).uniform() < share
     }
 
+    /// A hostile machine has got a share. Those of lost groups give nothing.
     pub(super) fn expose(&mut self, share: u32, attack: Attack) {
-        let group = self.group_of(share);
-        if self.share[share as usize] & EXPOSED != 0 {
+        let group = self.placement.group(share) as usize;
+        if self.lost[group] || self.share[share as usize] & EXPOSED != 0 {
             return;
         }
         self.share[share as usize] |= EXPOSED;
@@ -49,12 +52,26 @@ impl Run<'_> {
     }
 
     pub(super) fn expose_held(&mut self, attack: Attack) {
-        for share in 0..self.share.len() as u32 {
-            let holder = self.placement.holder(share) as usize;
-            let held = self.share[share as usize] & MISSING == 0;
-            if held && self.hostile[holder] && !self.lost[self.group_of(share)] {
-                self.expose(share, attack);
+        for node in 0..self.fleet.nodes {
+            if self.hostile[node as usize] && self.has_content(node) {
+                for place in 0..self.placement.count(node) as usize {
+                    let share = self.placement.shares(node)[place];
+                    if self.share[share as usize] & MISSING == 0 {
+                        self.expose(share, attack);
+                    }
+                }
             }
+        }
+    }
+
+    /// Whether a machine has what it is meant to hold. Where groups are repaired together, its shares
+    /// tell.
+    pub(super) fn has_content(&self, node: u32) -> bool {
+        match self.phase[node as usize] {
+            Phase::Up | Phase::Away => true,
+            Phase::Unnoticed => false,
+            // Taken for dead, and perhaps only away.
+            Phase::Queued | Phase::Repairing => self.back[node as usize] != NEVER,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Another future for the same past.
 
-use super::{KNOWN, MISSING, Phase, Run, class};
+use super::together::{KNOWN, MISSING};
+use super::{Phase, Run, class};
 use crate::fleet::{Repair, RepairTime};
 use crate::random::Purpose;
 use crate::time::Nanoseconds;

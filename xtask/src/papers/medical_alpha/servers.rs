@@ -110,7 +110,9 @@ impl Server {
         let folder = &self.machine.folder;
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
-            if entry.file_name() != IDENTITY_FILE {
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else if entry.file_name() != IDENTITY_FILE {
                 fs::remove_file(entry.path())?;
             }
         }

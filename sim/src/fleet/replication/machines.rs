@@ -1,0 +1,208 @@
+//! Machines that live, pause, die and are replaced.
+
+use super::{Phase, Run, class};
+use crate::fleet::{Repair, RepairTime, Session};
+use crate::random::{Draw, Law, Purpose};
+use crate::time::{DAY, NEVER, Nanoseconds, SECOND};
+
+impl Run<'_> {
+    pub(super) fn begin_life(&mut self, node: u32) {
+        let life = self.life(node, Law::span);
+        self.born[node as usize] = self.now;
+        self.death[node as usize] = self.now.saturating_add(life);
+        self.begin_session(node);
+    }
+
+    /// The first of the ends that a machine's causes of death draw.
+    pub(super) fn life(&self, node: u32, span: impl Fn(&Law, f64) -> Nanoseconds) -> Nanoseconds {
+        // A draw has two numbers: for two causes.
+        let pairs = self.fleet.lives.chunks(2);
+        let number = self.incarnation[node as usize] * pairs.len() as u32;
+        let first_end = |(number, causes): (u32, &[Law])| {
+            let draw = self.source.draw(node, Purpose::Life, number);
+            let uniforms = [Draw::uniform(draw), Draw::second_uniform(draw)];
+            causes.iter().zip(uniforms).map(|(law, uniform)| span(law, uniform)).min()
+        };
+        (number..).zip(pairs).filter_map(first_end).min().unwrap_or(NEVER)
+    }
+
+    pub(super) fn enter(&mut self, node: u32, phase: Phase) {
+        self.phase[node as usize] = phase;
+        self.since[node as usize] = self.now;
+    }
+
+    fn begin_session(&mut self, node: u32) {
+        self.enter(node, Phase::Up);
+        let death = self.death[node as usize];
+        let pause = self.fleet.absence.as_ref().map_or(NEVER, |absence| {
+            self.session_end(&absence.session, node, self.pauses[node as usize])
+        });
+        if death <= pause {
+            self.queue.schedule(node, class::DEATH, death);
+        } else {
+            self.queue.schedule(node, class::PAUSE, pause);
+        }
+    }
+
+    fn session_end(&self, session: &Session, node: u32, number: u32) -> Nanoseconds {
+        match session {
+            Session::Law(law) => self.after(law, node, Purpose::Session, number),
+            Session::Daily { at, spread } => {
+                let today = self.now / DAY * DAY + at;
+                let begin = if today > self.now { today } else { today + DAY };
+                let draw = self.source.draw(node, Purpose::Session, number);
+                begin + (draw.uniform() * *spread as f64) as Nanoseconds
+            }
+        }
+    }
+
+    pub(super) fn is_up(&self, node: u32) -> bool {
+        self.phase[node as usize] == Phase::Up
+    }
+
+    pub(super) fn pause_or_return(&mut self, node: u32) {
+        match self.phase[node as usize] {
+            Phase::Up => self.pause(node),
+            _ => self.come_back(node),
+        }
+    }
+
+    fn pause(&mut self, node: u32) {
+        let Some(absence) = &self.fleet.absence else { return };
+        let number = self.pauses[node as usize];
+        self.pauses[node as usize] += 1;
+        let back = self.after(&absence.length, node, Purpose::Absence, number);
+        self.enter(node, Phase::Away);
+        self.back[node as usize] = back;
+        self.go_offline(node);
+        let noticed = self.now.saturating_add(absence.timeout);
+        let death = self.death[node as usize];
+        if death <= back && death <= noticed {
+            self.queue.schedule(node, class::DEATH, death);
+        } else if back <= noticed {
+            self.queue.schedule(node, class::PAUSE, back);
+        } else {
+            self.queue.schedule(node, class::NOTICE, noticed);
+        }
+    }
+
+    /// A machine that was away, and perhaps taken for dead, is there again.
+    fn come_back(&mut self, node: u32) {
+        match self.phase[node as usize] {
+            Phase::Queued => self.waiting.retain(|&waiting| waiting != node),
+            Phase::Repairing => {
+                self.tally.false_repairs += 1;
+                self.free_repairer();
+            }
+            _ => {}
+        }
+        self.go_online(node);
+        self.begin_session(node);
+    }
+
+    pub(super) fn die(&mut self, node: u32) {
+        self.tally.deaths += 1;
+        self.lose_content(node);
+        self.back[node as usize] = NEVER;
+        if self.repairs_together {
+            return self.succeed_without_content(node);
+        }
+        if matches!(self.phase[node as usize], Phase::Queued | Phase::Repairing) {
+            let filled = self.filled[node as usize];
+            return self.queue.schedule(node, class::REPAIRED, filled);
+        }
+        self.enter(node, Phase::Unnoticed);
+        let number = self.incarnation[node as usize];
+        let noticed = self.after(&self.fleet.detection, node, Purpose::Detection, number);
+        self.queue.schedule(node, class::NOTICE, noticed);
+    }
+
+    fn lose_content(&mut self, node: u32) {
+        if self.is_up(node) {
+            self.go_offline(node);
+        }
+        if self.repairs_together {
+            self.lose_shares(node);
+        } else {
+            self.empty_machine(node);
+        }
+    }
+
+    /// Another machine takes the place.
+    fn succeed(&mut self, node: u32) {
+        self.incarnation[node as usize] += 1;
+        self.hostile[node as usize] = self.draws_hostile(node);
+        self.back[node as usize] = NEVER;
+        self.begin_life(node);
+    }
+
+    /// It answers at once, though it has no share yet.
+    fn succeed_without_content(&mut self, node: u32) {
+        self.succeed(node);
+        self.go_online(node);
+    }
+
+    pub(super) fn noticed(&mut self, node: u32) {
+        if self.repairs_together {
+            self.tally.false_repairs += 1;
+            self.lose_content(node);
+            self.succeed_without_content(node);
+        } else if matches!(self.fleet.repair, Repair::OneByOne(_)) && self.repairer_busy {
+            self.enter(node, Phase::Queued);
+            self.waiting.push_back(node);
+            self.await_return(node, NEVER);
+        } else {
+            self.begin_repair(node);
+        }
+    }
+
+    fn begin_repair(&mut self, node: u32) {
+        let (Repair::Each(time) | Repair::OneByOne(time)) = &self.fleet.repair else { return };
+        self.repairer_busy = true;
+        self.enter(node, Phase::Repairing);
+        let filled = match time {
+            RepairTime::Law(law) => {
+                self.repairs[node as usize] += 1;
+                self.after(law, node, Purpose::Repair, self.repairs[node as usize])
+            }
+            RepairTime::BytesPerSecond(rate) => {
+                let seconds = self.bytes_to_fill(node) as f64 / rate;
+                self.now.saturating_add((seconds * SECOND as f64 + 0.5) as Nanoseconds)
+            }
+        };
+        self.await_return(node, filled);
+    }
+
+    /// The next event of a machine that is taken for dead: its return or the end of its repair.
+    fn await_return(&mut self, node: u32, filled: Nanoseconds) {
+        self.filled[node as usize] = filled;
+        let back = self.back[node as usize];
+        let death = self.death[node as usize];
+        if back < filled && back < death {
+            self.queue.schedule(node, class::PAUSE, back);
+        } else if back != NEVER && death < filled {
+            // It dies away from the network: nothing tells, but its shares are gone.
+            self.queue.schedule(node, class::DEATH, death);
+        } else {
+            self.queue.schedule(node, class::REPAIRED, filled);
+        }
+    }
+
+    pub(super) fn replaced(&mut self, node: u32) {
+        self.free_repairer();
+        if self.back[node as usize] != NEVER {
+            // The one that is away has lost its place, and with it its shares.
+            self.tally.false_repairs += 1;
+            self.lose_content(node);
+        }
+        self.succeed(node);
+        self.fill_machine(node);
+    }
+
+    fn free_repairer(&mut self) {
+        self.repairer_busy = false;
+        if let Some(next) = self.waiting.pop_front() {
+            self.begin_repair(next);
+        }
+    }
+}
