@@ -116,14 +116,18 @@ pub(crate) async fn status(
     passphrase: &PassphraseOptions,
 ) -> Result<(), Failure> {
     let mut connection = session.connect()?;
+    // First: it makes the connection that of a machine which is enrolled.
+    let vault = match name {
+        Some(_) => Some(session.open_vault(&mut connection, passphrase).await?),
+        None => None,
+    };
     let mut groups = connection.client.groups().await?;
     let mut record = None;
-    if let Some(name) = name {
-        let vault = session.open_vault(&mut connection, passphrase).await?;
+    if let (Some(vault), Some(name)) = (&vault, name) {
         let found = vault.record(name)?;
         let holding = groups_of(found);
         groups.retain(|group| holding.contains(&group.id));
-        record = Some(RecordHealth::ask(session, &vault, found).await?);
+        record = Some(RecordHealth::ask(session, vault, found).await?);
     }
     let mut reports = Vec::with_capacity(groups.len());
     for group in &groups {
