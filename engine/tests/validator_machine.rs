@@ -299,6 +299,19 @@ fn a_refused_entry_is_named_and_those_after_it_stay() {
 }
 
 #[test]
+fn who_is_enrolled_by_an_entry_on_its_way_is_expected() {
+    let mut world = World::new(2, 1);
+    let newcomer = id(40);
+    assert!(!world.machine.expects(&newcomer));
+    let sequence = world.machine.chain().state().next_sequence(&id(OPERATORS[0]));
+    let Body::NodeJoin(join) = join(40) else { unreachable!() };
+    let join = NodeJoin { operator: id(OPERATORS[0]), ..join };
+    world.submit(1, entry(OPERATORS[0], sequence, Body::NodeJoin(join)));
+    assert!(world.machine.expects(&newcomer));
+    assert!(!world.machine.chain().state().is_enrolled(&newcomer));
+}
+
+#[test]
 fn the_queue_is_bounded() {
     let mut world = World::new(1, 7);
     world.submit(0, update(9, 1));

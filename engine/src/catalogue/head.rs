@@ -32,13 +32,8 @@ pub struct SegmentPlace {
 
 impl SegmentPlace {
     /// Bytes of its encoding.
-    pub fn len(&self) -> u64 {
+    pub fn encoded_len(&self) -> u64 {
         self.pieces.iter().map(|piece| u64::from(piece.extent.plain_len)).sum()
-    }
-
-    /// Never: a segment has an encoding.
-    pub fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
     }
 }
 

@@ -74,7 +74,7 @@ impl Log {
             return NextHead { kept, segment: None, recent: segment };
         }
         while let Some(level) = level(encoded_len(&segment)) {
-            let same = |filed: &Filed| self::level(filed.place.len()) == Some(level);
+            let same = |filed: &Filed| self::level(filed.place.encoded_len()) == Some(level);
             if kept.iter().filter(|filed| same(filed)).count() + 1 < FANOUT {
                 break;
             }

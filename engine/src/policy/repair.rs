@@ -36,8 +36,6 @@ pub fn leak_margin(k: u8, left: usize) -> i64 {
 
 /// Slots that one machine rebuilds at a time.
 pub const SLOTS_AT_ONCE: usize = 2;
-/// Repairs that one helper serves at a time; more are told to come later.
-pub const HELPS_AT_ONCE: usize = 8;
 /// How long until a repair that was not complete is tried again at first; then twice as long.
 pub const RETRY_MIN: Duration = Duration::from_secs(2);
 /// The longest pause between two attempts.

@@ -37,8 +37,8 @@ const SHARED_AGAIN_MAX: usize = 256;
 /// Links of a beacon chain that are left when the next one is registered: many more than the blocks
 /// until that is in use.
 const LINKS_LEFT_MIN: u32 = 1 << 10;
-/// After a block of so many entries more are on their way: the next height waits for as many again,
-/// but not longer than this. A block costs each validator several syncs and dozens of messages,
+/// After a block of so many entries more are on their way: the next height waits for twice as
+/// many, but not longer than this. A block costs each validator several syncs and dozens of messages,
 /// however much is in it.
 const LOADED_ENTRIES_MIN: usize = 8;
 const GATHER_TIME_MAX: Duration = Duration::from_millis(25);
@@ -454,10 +454,17 @@ impl Validator {
 
     /// Which entries need no second look at their signatures.
     fn verified(&self) -> impl Fn(&Entry) -> bool {
-        let name = |entry: &Entry| (entry.author, entry.sequence);
-        let waiting = self.waiting.iter().map(VerifiedEntry::entry);
-        let waiting: BTreeMap<_, &Entry> = waiting.map(|entry| (name(entry), entry)).collect();
-        move |entry| waiting.get(&name(entry)).is_some_and(|known| *known == entry)
+        let waiting = self.waiting_by_name();
+        move |entry| {
+            let known = waiting.get(&(entry.author, entry.sequence));
+            known.is_some_and(|known| known.entry() == entry)
+        }
+    }
+
+    /// What waits, by author and sequence number.
+    pub(super) fn waiting_by_name(&self) -> BTreeMap<(NodeId, u64), &VerifiedEntry> {
+        let name = |entry: &VerifiedEntry| (entry.entry().author, entry.entry().sequence);
+        self.waiting.iter().map(|entry| (name(entry), entry)).collect()
     }
 
     fn keep_early(&mut self, from: NodeId, message: Message) {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Validator, Work};
+use crate::ledger::SignedProposal;
 use crate::ledger::agreement::{Message, Outline, ProposedBlock, Want};
-use crate::ledger::{SignedProposal, VerifiedEntry};
 use crate::names::NodeId;
 use crate::peer::Clock;
 
@@ -33,8 +33,8 @@ pub(super) struct Outlines {
 
 struct Incomplete {
     outline: Outline,
-    /// When the block is asked for; none if it was.
-    ask_at: Option<Duration>,
+    /// When the block is asked for.
+    ask_at: Duration,
 }
 
 impl Outlines {
@@ -47,7 +47,7 @@ impl Outlines {
 
     /// When a block is to be asked for.
     pub(super) fn next_wake(&self) -> Option<Duration> {
-        self.incomplete.values().filter_map(|incomplete| incomplete.ask_at).min()
+        self.incomplete.values().map(|incomplete| incomplete.ask_at).min()
     }
 }
 
@@ -90,36 +90,28 @@ impl Validator {
         }
         let incomplete = &mut self.council.outlines.incomplete;
         if incomplete.len() < INCOMPLETE_MAX {
-            let ask_at = Some(clock.elapsed + ENTRIES_PATIENCE);
-            let new = Incomplete { outline, ask_at };
-            incomplete.entry(proposal.round).or_insert(new);
+            let ask_at = clock.elapsed + ENTRIES_PATIENCE;
+            incomplete.entry(proposal.round).or_insert(Incomplete { outline, ask_at });
         }
     }
 
     /// Puts blocks together whose entries have come, and asks for those whose have not.
     pub(super) fn complete_outlines(&mut self, clock: Clock) {
-        let rounds: Vec<u32> = self.council.outlines.incomplete.keys().copied().collect();
-        for round in rounds {
-            let Some(incomplete) = self.council.outlines.incomplete.remove(&round) else {
-                continue;
-            };
+        for (round, incomplete) in std::mem::take(&mut self.council.outlines.incomplete) {
             if let Some(incomplete) = self.complete(incomplete, clock) {
                 self.council.outlines.incomplete.insert(round, incomplete);
             }
         }
     }
 
-    /// What is left to do for an outline.
+    /// Puts one block together, or asks for it; the outline again, if it is to wait.
     fn complete(&mut self, incomplete: Incomplete, clock: Clock) -> Option<Incomplete> {
         let Incomplete { outline, ask_at } = incomplete;
         let proposal = outline.proposal;
         if self.council.agreement.knows(&proposal.value) {
             return None;
         }
-        let due = ask_at?;
-        let name = |entry: &VerifiedEntry| (entry.entry().author, entry.entry().sequence);
-        let waiting: BTreeMap<_, _> =
-            self.waiting.iter().map(|entry| (name(entry), entry)).collect();
+        let waiting = self.waiting_by_name();
         let found = outline.find(|author, sequence| waiting.get(&(*author, sequence)).copied());
         let now = Some(clock.unix_millis);
         match found.map(|found| outline.fill(&found, &self.chain, now)) {
@@ -127,15 +119,16 @@ impl Validator {
                 self.council.checked.insert(proposal.value, checked);
                 let block = Arc::new(block);
                 self.take_checked(&Message::Proposal(ProposedBlock { proposal, block }), clock);
-                return None;
+                None
             }
-            None if due > clock.elapsed => return Some(Incomplete { outline, ask_at }),
+            None if ask_at > clock.elapsed => Some(Incomplete { outline, ask_at }),
             // Not in time, or its author said two things.
-            None | Some(None) => {}
+            None | Some(None) => {
+                let want = Message::Want(place_of(&proposal));
+                self.council.work.push_back(Work::Tell(proposal.validator, want));
+                None
+            }
         }
-        let want = Message::Want(place_of(&proposal));
-        self.council.work.push_back(Work::Tell(proposal.validator, want));
-        Some(Incomplete { outline, ask_at: None })
     }
 }
 
