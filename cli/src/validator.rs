@@ -310,16 +310,9 @@ struct UpgradeReport {
 
 impl Report for UpgradeReport {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Self { version, in_force } = self;
-        if *in_force {
-            writeln!(out, "The ledger follows version {version} of its rules.")
-        } else {
-            writeln!(
-                out,
-                "This validator voted for version {version} of the ledger's rules. They hold once \
-                 more than two thirds have, by the same command on the others."
-            )
-        }
+        let decided = format!("The ledger follows version {} of its rules.", self.version);
+        let vote = format!("for version {} of the ledger's rules", self.version);
+        write_vote(out, self.in_force, &decided, &vote)
     }
 }
 
@@ -332,16 +325,9 @@ struct RetainReport {
 
 impl Report for RetainReport {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Self { height, in_force } = self;
-        if *in_force {
-            writeln!(out, "Machines may drop the bodies of blocks below {height}.")
-        } else {
-            writeln!(
-                out,
-                "This validator voted to let the bodies of blocks below {height} go. They may be \
-                 dropped once more than two thirds have voted so, by the same command on the others."
-            )
-        }
+        let decided = format!("Machines may drop the bodies of blocks below {}.", self.height);
+        let vote = format!("to let the bodies of blocks below {} go", self.height);
+        write_vote(out, self.in_force, &decided, &vote)
     }
 }
 
@@ -354,17 +340,22 @@ struct LostReport {
 
 impl Report for LostReport {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Self { node, in_force } = self;
-        if *in_force {
-            writeln!(out, "{node} counts as lost: its slots are drawn anew.")
-        } else {
-            writeln!(
-                out,
-                "This validator voted that {node} is lost. Its slots are drawn anew once more than \
-                 two thirds have voted so, by the same command on the others."
-            )
-        }
+        let decided = format!("{} counts as lost: its slots are drawn anew.", self.node);
+        let vote = format!("that {} is lost", self.node);
+        write_vote(out, self.in_force, &decided, &vote)
     }
+}
+
+/// What the validators decided, or what this one voted.
+fn write_vote(out: &mut dyn Write, in_force: bool, decided: &str, vote: &str) -> io::Result<()> {
+    if in_force {
+        return writeln!(out, "{decided}");
+    }
+    writeln!(
+        out,
+        "This validator voted {vote}. That holds once more than two thirds have voted so, by the \
+         same command on the others."
+    )
 }
 
 #[derive(Serialize)]

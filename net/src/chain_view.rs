@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kakera_engine::code::CodeParameters;
 use kakera_engine::keyshare::KeyParameters;
-use kakera_engine::ledger::{Chain, Node, SignedHeader, Snapshot, State, Validator};
+use kakera_engine::ledger::{Chain, Node, SignedHeader, Snapshot, State};
 use kakera_engine::names::{GroupId, NodeId, Slot};
 use kakera_engine::peer::Member;
 use kakera_engine::policy::LedgerView;
@@ -109,28 +109,8 @@ impl ChainView {
 }
 
 impl LedgerView for ChainView {
-    fn holder(&self, group: GroupId, slot: Slot) -> Option<NodeId> {
-        self.state.group(group)?.holder(slot).map(|holder| holder.node)
-    }
-
-    fn group_codes(&self, group: GroupId) -> Option<(CodeParameters, KeyParameters)> {
-        self.codes(group)
-    }
-
-    fn is_validator(&self, node: &NodeId) -> bool {
-        self.state.validators().contains(node)
-    }
-
-    fn was_validator(&self, node: &NodeId) -> bool {
-        self.is_validator(node) || self.state.validator(node) != Validator::default()
-    }
-
-    fn is_enrolled(&self, node: &NodeId) -> bool {
-        self.state.is_enrolled(node)
-    }
-
-    fn submitter_quota(&self, node: &NodeId) -> Option<u64> {
-        self.state.submitter_quota(node)
+    fn state(&self) -> &State {
+        &self.state
     }
 
     fn attested_at(&self) -> u64 {

@@ -51,27 +51,6 @@ impl fmt::Debug for Element {
     }
 }
 
-impl<C> Encode<C> for Element {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        encoder: &mut minicbor::Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        encoder.bytes(&self.to_bytes())?.ok()
-    }
-}
-
-impl<'b, C> Decode<'b, C> for Element {
-    fn decode(
-        decoder: &mut minicbor::Decoder<'b>,
-        _: &mut C,
-    ) -> Result<Self, minicbor::decode::Error> {
-        let bytes = <[u8; 32]>::try_from(decoder.bytes()?).ok();
-        let element = bytes.and_then(Self::from_bytes);
-        element.ok_or_else(|| minicbor::decode::Error::message("not an element"))
-    }
-}
-
 /// A key, or a share of one. Wiped when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Key(Scalar);
@@ -116,27 +95,6 @@ impl Key {
         let element = Element::new(self.0 * blinded.0)?;
         let proof = prove(Mode::Verifiable, &self.0, &key, &[*blinded], &[element], nonce);
         Some(Evaluation { element, key, proof })
-    }
-}
-
-impl<C> Encode<C> for Key {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        encoder: &mut minicbor::Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        encoder.bytes(&*self.expose())?.ok()
-    }
-}
-
-impl<'b, C> Decode<'b, C> for Key {
-    fn decode(
-        decoder: &mut minicbor::Decoder<'b>,
-        _: &mut C,
-    ) -> Result<Self, minicbor::decode::Error> {
-        let bytes = <[u8; 32]>::try_from(decoder.bytes()?).ok().map(Zeroizing::new);
-        let key = bytes.as_ref().and_then(Self::from_bytes);
-        key.ok_or_else(|| minicbor::decode::Error::message("not a scalar"))
     }
 }
 
@@ -231,26 +189,34 @@ impl Proof {
     }
 }
 
-impl<C> Encode<C> for Proof {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        encoder: &mut minicbor::Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        encoder.bytes(&self.to_bytes())?.ok()
-    }
+/// Encoded as a byte string, which is checked when it is read.
+macro_rules! encode_as_bytes {
+    ($type:ty, $what:literal, $to_bytes:expr, $from_bytes:expr) => {
+        impl<C> Encode<C> for $type {
+            fn encode<W: minicbor::encode::Write>(
+                &self,
+                encoder: &mut minicbor::Encoder<W>,
+                _: &mut C,
+            ) -> Result<(), minicbor::encode::Error<W::Error>> {
+                encoder.bytes(&$to_bytes(self)[..])?.ok()
+            }
+        }
+
+        impl<'b, C> Decode<'b, C> for $type {
+            fn decode(
+                decoder: &mut minicbor::Decoder<'b>,
+                _: &mut C,
+            ) -> Result<Self, minicbor::decode::Error> {
+                let read = decoder.bytes()?.try_into().ok().and_then($from_bytes);
+                read.ok_or_else(|| minicbor::decode::Error::message(concat!("not ", $what)))
+            }
+        }
+    };
 }
 
-impl<'b, C> Decode<'b, C> for Proof {
-    fn decode(
-        decoder: &mut minicbor::Decoder<'b>,
-        _: &mut C,
-    ) -> Result<Self, minicbor::decode::Error> {
-        let bytes = <[u8; 64]>::try_from(decoder.bytes()?).ok();
-        let proof = bytes.and_then(|bytes| Self::from_bytes(&bytes));
-        proof.ok_or_else(|| minicbor::decode::Error::message("not two scalars"))
-    }
-}
+encode_as_bytes!(Element, "an element", |it: &Self| it.to_bytes(), Self::from_bytes);
+encode_as_bytes!(Key, "a key", Self::expose, |bytes| Self::from_bytes(&Zeroizing::new(bytes)));
+encode_as_bytes!(Proof, "two scalars", Self::to_bytes, |bytes| Self::from_bytes(&bytes));
 
 /// A protocol of the RFC (§3.1). Only the vectors need the first.
 #[derive(Clone, Copy)]

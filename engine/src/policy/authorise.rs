@@ -2,7 +2,7 @@
 
 use crate::code::CodeParameters;
 use crate::keyshare::KeyParameters;
-use crate::ledger::StateKey;
+use crate::ledger::{State, StateKey, Validator};
 use crate::names::{GroupId, NodeId, Slot};
 use crate::object::Descriptor;
 use crate::wire::{Operation, Refusal, RefusalKind, VerifiedRequest};
@@ -12,20 +12,40 @@ pub const VIEW_AGE_MAX_MS: u64 = 10 * 60 * 1000;
 
 /// What the decision needs to know of the ledger.
 pub trait LedgerView {
-    /// The current holder of a slot.
-    fn holder(&self, group: GroupId, slot: Slot) -> Option<NodeId>;
-    /// The codes registered for a group.
-    fn group_codes(&self, group: GroupId) -> Option<(CodeParameters, KeyParameters)>;
-    /// Whether the machine is of the validator set.
-    fn is_validator(&self, node: &NodeId) -> bool;
-    /// Whether the machine is or was of the validator set.
-    fn was_validator(&self, node: &NodeId) -> bool;
-    /// Whether the machine is enrolled at all.
-    fn is_enrolled(&self, node: &NodeId) -> bool;
-    /// How many bytes of parts one holder keeps for this submitter; `None` if it may not submit.
-    fn submitter_quota(&self, node: &NodeId) -> Option<u64>;
+    /// Its state.
+    fn state(&self) -> &State;
     /// When a validator last attested this view, in Unix milliseconds.
     fn attested_at(&self) -> u64;
+
+    /// The current holder of a slot.
+    fn holder(&self, group: GroupId, slot: Slot) -> Option<NodeId> {
+        self.state().group(group)?.holder(slot).map(|holder| holder.node)
+    }
+
+    /// The codes registered for a group.
+    fn group_codes(&self, group: GroupId) -> Option<(CodeParameters, KeyParameters)> {
+        self.state().group(group).map(|group| (group.code, group.key))
+    }
+
+    /// Whether the machine is of the validator set.
+    fn is_validator(&self, node: &NodeId) -> bool {
+        self.state().validators().contains(node)
+    }
+
+    /// Whether the machine is or was of the validator set.
+    fn was_validator(&self, node: &NodeId) -> bool {
+        self.is_validator(node) || self.state().validator(node) != Validator::default()
+    }
+
+    /// Whether the machine is enrolled at all.
+    fn is_enrolled(&self, node: &NodeId) -> bool {
+        self.state().is_enrolled(node)
+    }
+
+    /// How many bytes of parts one holder keeps for this submitter; `None` if it may not submit.
+    fn submitter_quota(&self, node: &NodeId) -> Option<u64> {
+        self.state().submitter_quota(node)
+    }
 }
 
 /// Decides whether `receiver` answers `request` at `now` (Unix milliseconds).

@@ -467,28 +467,8 @@ impl VirtualNode {
 }
 
 impl LedgerView for View {
-    fn holder(&self, group: GroupId, slot: Slot) -> Option<NodeId> {
-        self.state.group(group)?.holder(slot).map(|holder| holder.node)
-    }
-
-    fn group_codes(&self, group: GroupId) -> Option<(CodeParameters, KeyParameters)> {
-        self.state.group(group).map(|group| (group.code, group.key))
-    }
-
-    fn is_validator(&self, node: &NodeId) -> bool {
-        self.state.validators().contains(node)
-    }
-
-    fn was_validator(&self, node: &NodeId) -> bool {
-        self.is_validator(node)
-    }
-
-    fn is_enrolled(&self, node: &NodeId) -> bool {
-        self.state.node(node).is_some_and(|node| !node.retired)
-    }
-
-    fn submitter_quota(&self, node: &NodeId) -> Option<u64> {
-        self.state.submitter_quota(node)
+    fn state(&self) -> &State {
+        &self.state
     }
 
     fn attested_at(&self) -> u64 {

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::Node;
+use crate::clock::sleep_for;
 
 /// The ledger's state is looked at no more often than this, however fast blocks come.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -55,7 +56,7 @@ impl Node {
                     }),
                 };
             }
-            let wake = custody.next_wake().map(|wake| start + wake);
+            let wake = custody.next_wake().map(|wake| wake.saturating_sub(start.elapsed()));
             let looked = Instant::now();
             tokio::select! {
                 Some(done) = work.join_next() => match done {
@@ -71,7 +72,7 @@ impl Node {
                     custody.handle_damage(start.elapsed(), group, slot);
                 }
                 Ok(()) = views.changed() => tokio::time::sleep_until(looked + LOOK_EVERY).await,
-                () = sleep_until(wake) => {}
+                () = sleep_for(wake) => {}
             }
         }
     }
@@ -100,12 +101,5 @@ impl Node {
         }
         *told = 0;
         false
-    }
-}
-
-async fn sleep_until(wake: Option<Instant>) {
-    match wake {
-        Some(wake) => tokio::time::sleep_until(wake).await,
-        None => std::future::pending().await,
     }
 }

@@ -32,7 +32,7 @@ use super::writer::Writer;
 use crate::blocking::blocking;
 use crate::chain_store::{ChainServer, ChainStore};
 use crate::chain_view::ChainView;
-use crate::clock::unix_milliseconds;
+use crate::clock::{sleep_for, unix_milliseconds};
 use crate::exchange::Exchange;
 use crate::fabric::Incoming;
 use crate::id::Identity;
@@ -139,7 +139,7 @@ impl Service {
             let wake = self.next_wake(fetching.is_empty());
             tokio::select! {
                 () = self.desk.writer_notified() => {}
-                () = sleep_or_wait(wake) => {}
+                () = sleep_for(wake) => {}
                 Some(answer) = fetching.join_next() => fetched = answer.ok().flatten(),
             }
         }
@@ -374,14 +374,6 @@ impl Service {
             height: self.durable_height(),
             suspects: None,
         }
-    }
-}
-
-/// Sleeps, or for ever without a duration.
-async fn sleep_or_wait(duration: Option<Duration>) {
-    match duration {
-        Some(duration) => tokio::time::sleep(duration).await,
-        None => std::future::pending().await,
     }
 }
 
