@@ -4,10 +4,12 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// A local network whose machines are observed; it ends with it.
@@ -102,4 +104,50 @@ fn machines_show_what_is_documented_and_whether_they_can_work() {
         })
         .collect();
     assert_eq!(documented, shown);
+}
+
+#[test]
+fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
+    let network = Network::new();
+    let file = network.0.path().join("local/network.toml");
+    let examine = |data: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kakera"));
+        command.args(["--json", "doctor", "--network", file.to_str().unwrap()]);
+        let output = command.env("KAKERA_DATA", data).output().unwrap();
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = answer["findings"].as_array().unwrap();
+        let wrong = findings.iter().filter(|finding| finding["state"] != "ok").map(|finding| {
+            assert!(finding["fix"].is_string(), "{finding}");
+            let text = |name: &str| finding[name].as_str().unwrap().to_owned();
+            (text("check"), text("state"))
+        });
+        (output.status.code().unwrap(), wrong.collect::<Vec<_>>(), answer)
+    };
+    let named = |check: &str, state: &str| (check.to_owned(), state.to_owned());
+
+    let validator = network.0.path().join("local/validator");
+    let (code, wrong, answer) = examine(&validator);
+    assert_eq!((code, wrong), (0, vec![named("key backup", "warning")]), "{answer}");
+    let node = network.folders().into_iter().find(|folder| folder.join("parts").exists()).unwrap();
+    std::fs::write(node.join("config.toml"), "quota = '1GB'\n").unwrap();
+    let (code, wrong, answer) = examine(&node);
+    assert_eq!((code, wrong), (0, vec![]), "{answer}");
+
+    network.run(&["local", "kill", "1"]);
+    network.run(&["local", "kill", "2"]);
+    network.run(&["local", "kill", "3"]);
+    std::fs::set_permissions(&node, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (code, wrong, answer) = examine(&node);
+    let expected = [
+        named("data folder", "warning"),
+        named("storage nodes", "warning"),
+        named("port", "failed"),
+    ];
+    assert_eq!((code, wrong), (1, expected.to_vec()), "{answer}");
+    let key = node.join("identity.key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let (code, wrong, answer) = examine(&node);
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(code, 1, "{answer}");
+    assert!(wrong.contains(&named("key", "failed")), "{answer}");
 }

@@ -225,6 +225,14 @@ Examples:
         #[command(flatten)]
         passphrase: PassphraseOptions,
     },
+    /// Look this machine or client over, and say what to do about each finding
+    #[command(after_help = "\
+Examples:
+  kakera doctor                        this user's client
+  kakera doctor --data /var/lib/kakera a node or validator
+
+It changes nothing. Exit code 1 if a check failed; warnings are none.")]
+    Doctor,
     /// Tell what happened to the network's machines, groups and validators
     #[command(after_help = "\
 Examples:
