@@ -115,6 +115,14 @@ pub enum EntryError {
         /// The entry's.
         found: Epoch,
     },
+    /// The attempt is not the one under way, or not where this belongs; or its batch is too large.
+    #[error("attempt {attempt} to refresh group {group} is not one that this can be said of now")]
+    NoRefresh {
+        /// The group.
+        group: GroupId,
+        /// The attempt.
+        attempt: u32,
+    },
     /// The one-time key did not sign.
     #[error("the pointer's own signature is not valid")]
     PointerSignature,

@@ -30,6 +30,7 @@ mod log;
 mod map;
 mod optional_digest;
 mod pointer;
+mod refresh;
 mod registry;
 mod replay;
 mod rules;
@@ -72,9 +73,10 @@ pub use light::{
 pub use log::{Digest32, Log, LogProof, LogProofError, leaf_hash, root_of};
 pub use map::{AuthenticatedMap, StateProof};
 pub use pointer::{POINTER_SEALED_LEN_MAX, Pointer, PointerRetire, pointer_tag};
+pub use refresh::{RefreshBegin, RefreshEnd, RefreshSeal, RefreshStatement};
 pub use registry::{
-    Counts, Group, Holder, Identity, LostNode, Node, PendingDraw, PostedPointer, RegisteredAnchor,
-    StateKey, Vacated, Validator,
+    Counts, EPOCH_ROOTS_MAX, EpochRoot, Group, Holder, Identity, LostNode, Node, PendingDraw, PostedPointer, Refreshes,
+    RegisteredAnchor, RunningRefresh, StateKey, Vacated, Validator,
 };
 pub use replay::{BrokenChain, VerifyError, verify_from_genesis};
 pub use snapshot::{

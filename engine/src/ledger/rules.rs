@@ -8,7 +8,7 @@ use super::entry_error::{EntryError, check_length};
 use super::genesis::check_group;
 use super::pointer::{POINTER_SEALED_LEN_MAX, Pointer, PointerRetire};
 use super::registry::{Group, Identity, Node, PendingDraw, PostedPointer, StateKey};
-use super::state::{CARE, PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, State, VACATED_MAX};
+use super::state::{CARE, PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, REFRESH, State, VACATED_MAX};
 use crate::names::{Epoch, GroupId, NodeId};
 use crate::policy::repair::leak_margin;
 
@@ -122,6 +122,7 @@ impl State {
             holders: Vec::new(),
             vacated: Vec::new(),
             operator_bound_kept: true,
+            refreshes: None,
         };
         self.write(&StateKey::Counts, &counts);
         self.write(&StateKey::Group(id), &group);
@@ -178,7 +179,8 @@ impl State {
         author: &NodeId,
         advance: &EpochAdvance,
     ) -> Result<(), EntryError> {
-        allow(self.is_validator(author), author)?;
+        // From version 4 on the holders' word advances an epoch (`RefreshEnd`), nobody else's.
+        allow(self.is_validator(author) && self.version() < REFRESH, author)?;
         let mut group = self.group(advance.group).ok_or(EntryError::UnknownGroup(advance.group))?;
         let expected = Epoch(group.epoch.0 + 1);
         if advance.epoch != expected {
