@@ -75,8 +75,9 @@ pub use map::{AuthenticatedMap, StateProof};
 pub use pointer::{POINTER_SEALED_LEN_MAX, Pointer, PointerRetire, pointer_tag};
 pub use refresh::{RefreshBegin, RefreshEnd, RefreshSeal, RefreshStatement};
 pub use registry::{
-    Counts, EPOCH_ROOTS_MAX, EpochRoot, Group, Holder, Identity, LostNode, Node, PendingDraw, PostedPointer, Refreshes,
-    RegisteredAnchor, RunningRefresh, StateKey, Vacated, Validator,
+    Counts, EPOCH_ROOTS_MAX, EpochRoot, Group, GroupEpochs, Holder, Identity, LostNode, Node,
+    PendingDraw, PostedPointer, Refreshes, RegisteredAnchor, RunningRefresh, StateKey, Vacated,
+    Validator,
 };
 pub use replay::{BrokenChain, VerifyError, verify_from_genesis};
 pub use snapshot::{

@@ -119,7 +119,8 @@ impl State {
             return Ok(());
         }
         let (mut group, mut refreshes) = self.refreshed(begin.group, begin.epoch)?;
-        let turn = group.holder(leader(begin.epoch, begin.attempt, group.code.n));
+        let turn = leader(begin.epoch, begin.attempt, group.code.n);
+        let turn = turn.and_then(|slot| group.holder(slot));
         allow(turn.is_some_and(|holder| holder.node == *author), author)?;
         let (n, most) = (u32::from(group.code.n), objects_max(group.code.n));
         let first = refreshes.running.map_or(0, |running| running.attempt + 1);
@@ -262,7 +263,7 @@ impl State {
         let (group, refreshes) = self.refreshed(id, epoch)?;
         let running = refreshes.running.filter(|running| running.attempt == attempt);
         let running = running.ok_or(EntryError::NoRefresh { group: id, attempt })?;
-        let turn = group.holder(leader(epoch, attempt, group.code.n));
+        let turn = leader(epoch, attempt, group.code.n).and_then(|slot| group.holder(slot));
         allow(turn.is_some_and(|holder| holder.node == *author), author)?;
         Ok((group, refreshes, running))
     }

@@ -261,7 +261,18 @@ impl Refreshes {
     pub(super) fn new(epoch: Epoch, time: u64) -> Self {
         Self { since: time, cycle: Epoch(epoch.0 + 1), roots: Vec::new(), running: None }
     }
+}
 
+/// The epochs of a group, as far as they matter to whoever checks its key shares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupEpochs {
+    /// The newest.
+    pub epoch: Epoch,
+    /// The roots of the newest, ascending.
+    pub roots: Vec<EpochRoot>,
+}
+
+impl GroupEpochs {
     /// The root of an epoch, if it is among the newest.
     pub fn root(&self, epoch: Epoch) -> Option<&[u8; 32]> {
         self.roots.iter().find(|root| root.epoch == epoch).map(|root| &root.root)
@@ -303,6 +314,12 @@ impl Group {
     /// The holder of a slot, once drawn.
     pub fn holder(&self, slot: Slot) -> Option<&Holder> {
         self.holders.get(slot.index())
+    }
+
+    /// What shares of which epoch are checked against.
+    pub fn epochs(&self) -> GroupEpochs {
+        let roots = self.refreshes.as_ref().map(|refreshes| refreshes.roots.clone());
+        GroupEpochs { epoch: self.epoch, roots: roots.unwrap_or_default() }
     }
 
     /// The slot that a machine holds.

@@ -64,15 +64,10 @@ pub fn objects_max(n: u8) -> usize {
 }
 
 /// Whose turn an attempt is: the holders of the slots 1 to `n` take turns.
-pub fn leader(epoch: Epoch, attempt: u32, n: u8) -> Slot {
-    let turn = (epoch.0 % u64::from(n) + u64::from(attempt) % u64::from(n)) % u64::from(n);
-    Slot::all(n).nth(turn as usize).unwrap_or(FIRST_SLOT)
+pub fn leader(epoch: Epoch, attempt: u32, n: u8) -> Option<Slot> {
+    let turn = epoch.0.wrapping_add(attempt.into()).checked_rem(n.into())?;
+    Slot::all(n).nth(turn as usize)
 }
-
-const FIRST_SLOT: Slot = match Slot::new(1) {
-    Some(slot) => slot,
-    None => unreachable!(),
-};
 
 /// The number of the attempt that a holder of `slot` may begin now, if it is its turn: `first` is
 /// the lowest free number and `waited` the time since it is free. Each turn lasts `times.pause`.
@@ -83,8 +78,14 @@ pub fn attempt_now(
     waited: Duration,
 ) -> Option<u32> {
     let turns = waited.as_millis() / times.pause.as_millis().max(1);
-    let attempt = first.saturating_add((turns % u128::from(n)) as u32);
-    (leader(epoch, attempt, n) == slot).then_some(attempt)
+    let attempt = first.saturating_add((turns % u128::from(n.max(1))) as u32);
+    (leader(epoch, attempt, n) == Some(slot)).then_some(attempt)
+}
+
+/// Whether a batch of `listed` objects that is not full leaves out too many of the `eligible` ones
+/// that a holder has: an eighth of them, and a few that are just being put, may be missing at others.
+pub fn leaves_out_too_many(listed: usize, eligible: usize) -> bool {
+    eligible.saturating_sub(listed) > eligible / 8 + 16
 }
 
 /// How many of `live` holders a refresh of a key code with `k` and `d` can bear faulty, and whether
