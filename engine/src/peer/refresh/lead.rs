@@ -113,7 +113,8 @@ impl Lead {
         if self.outcome.is_some() {
             return None;
         }
-        let timeout = self.until.saturating_sub(now).max(RETRY_PAUSE);
+        // A question that is lost is asked again: the answer to it is the same.
+        let timeout = (self.times.round / 4).max(RETRY_PAUSE);
         let due = |asked: &Asked| matches!(asked, Asked::Waiting { until, .. } if *until <= now);
         let (&slot, asked) = self.seats.iter_mut().find(|(_, asked)| due(asked))?;
         *asked = Asked::Under { since: now };
