@@ -113,8 +113,9 @@ pub enum GetError {
     /// The writer stored parts that do not fit together: no holder is to blame.
     #[error("the object is ill-formed: its writer stored parts that do not fit together")]
     IllFormed,
-    /// Holders have key shares of an epoch that is newer than those given.
-    #[error("the key shares were refreshed meanwhile; read the group from the ledger again")]
+    /// Holders have key shares of an epoch that is newer than those given, or some of one and some
+    /// of another: it is under way. Read the group from the ledger again.
+    #[error("the holders are between two epochs of their key shares")]
     StaleEpochs,
     /// The descriptor's codes are not the group's.
     #[error("the object's codes are not those of its group")]
@@ -258,7 +259,12 @@ impl GetObject {
             return None;
         }
         let needed = durability::read_threshold(&self.wanted.code, &self.wanted.key);
-        if self.unknown_epoch {
+        let of_all_epochs =
+            self.parts.len() + self.renewed.values().map(|(_, shares)| shares.len()).sum::<usize>();
+        if self.unknown_epoch
+            || of_all_epochs >= usize::from(self.wanted.key.k())
+                && self.pieces.len() >= usize::from(self.wanted.code.k)
+        {
             return Some(Err(GetError::StaleEpochs));
         }
         let parts_missing =

@@ -4,6 +4,7 @@ mod audit;
 mod custody;
 mod disk;
 mod follower;
+mod refresh;
 mod repairs;
 mod scrub;
 mod service;
@@ -14,7 +15,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use kakera_engine::names::{GroupId, NetworkId, NodeId, Slot};
+use kakera_engine::peer::refresh::Seats;
 use kakera_engine::peer::{AuditSettings, CustodySettings, Holder};
+use kakera_engine::policy::refresh::RefreshTimes;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tracing::info;
@@ -47,6 +50,8 @@ pub struct NodeSettings {
     pub custody: CustodySettings,
     /// How it audits other holders.
     pub audit: AuditSettings,
+    /// When key shares are refreshed.
+    pub refresh: RefreshTimes,
 }
 
 /// Why a node does not run.
@@ -78,6 +83,8 @@ struct Node {
     damage: mpsc::Sender<(GroupId, Slot)>,
     /// The number of this node's last entry, if it became final; held while one is on its way.
     told: tokio::sync::Mutex<u64>,
+    /// The refreshes that it takes part in.
+    seats: Mutex<Seats>,
     /// Machines that failed several audits of this node in a row.
     suspects: Mutex<Vec<NodeId>>,
 }
@@ -88,7 +95,7 @@ pub async fn run(
     settings: NodeSettings,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), NodeError> {
-    let NodeSettings { folder, listen, network, quota_bytes, custody, audit } = settings;
+    let NodeSettings { folder, listen, network, quota_bytes, custody, audit, refresh } = settings;
     let disk = OsDisk::open(&folder)?;
     let identity = Arc::new(Identity::load(&folder.join(IDENTITY_FILE))?);
     let network_id = network.network_id();
@@ -120,6 +127,7 @@ pub async fn run(
         repairs: Repairs::default(),
         damage,
         told: tokio::sync::Mutex::default(),
+        seats: Mutex::new(Seats::new(network_id, identity.signing_key().clone())),
         suspects: Mutex::default(),
     });
     info!(address = %fabric.local_address(), file = ADDRESS_FILE, "listening");
@@ -127,6 +135,7 @@ pub async fn run(
     tokio::task::spawn_blocking(move || disk::attribute_all(&counted));
     let keeping = tokio::spawn(Arc::clone(&node).keep_slots(custody, damaged));
     let auditing = tokio::spawn(Arc::clone(&node).audit(audit));
+    let refreshing = tokio::spawn(Arc::clone(&node).keep_epochs(refresh));
     let scrubbing = tokio::spawn(scrub::scrub(Arc::downgrade(&node), custody.scrub_pause));
     let serving = fabric.serve(move |incoming| Arc::clone(&node).serve(incoming));
     tokio::select! {
@@ -136,6 +145,7 @@ pub async fn run(
     following.abort();
     keeping.abort();
     auditing.abort();
+    refreshing.abort();
     scrubbing.abort();
     fabric.close().await;
     upkeep.end().await;

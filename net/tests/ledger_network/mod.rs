@@ -235,6 +235,7 @@ impl Network {
             quota_bytes: 1 << 20,
             custody: CustodySettings::default(),
             audit: AuditSettings::default(),
+            refresh: Default::default(),
         };
         let run = |stop: oneshot::Receiver<()>| {
             node::run(settings, async {
