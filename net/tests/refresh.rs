@@ -89,18 +89,44 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The key shares of the parts' files in a node's folder, with their descriptors.
+/// The key shares of the parts' files in a node's folder, with their descriptors; those that were
+/// erased are not among them.
 fn dealt_shares(home: &Path) -> Vec<(Descriptor, Share)> {
-    let shares = files(&home.join("parts")).into_iter().map(|path| {
+    let shares = files(&home.join("parts")).into_iter().filter_map(|path| {
         let bytes = std::fs::read(path).unwrap();
         let length = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
         let (descriptor, share) = (length(12), length(16));
         let vouched: VouchedDescriptor =
             canonical::decode(&bytes[24..24 + descriptor], descriptor).unwrap();
         let share = &bytes[24 + descriptor..24 + descriptor + share];
-        (Descriptor::decode(&vouched.descriptor).unwrap(), canonical::decode(share, 4096).unwrap())
+        let share = canonical::decode(share, 4096).ok()?;
+        Some((Descriptor::decode(&vouched.descriptor).unwrap(), share))
     });
     shares.collect()
+}
+
+/// The share of one object in the files of refreshed shares of a node's folder: a record is object,
+/// check, length, share, check.
+fn renewed_share(home: &Path, descriptor: &Descriptor) -> Option<Share> {
+    let object = descriptor.object_id();
+    files(&home.join("shares")).into_iter().find_map(|path| {
+        let bytes = std::fs::read(path).ok()?;
+        let at = bytes.windows(32).position(|window| window == object.as_bytes())?;
+        let length = u32::from_le_bytes(bytes[at + 64..at + 68].try_into().unwrap()) as usize;
+        let renewed = canonical::decode(&bytes[at + 68..at + 68 + length], 1 << 16).ok()?;
+        let RenewedShare { share, rows } = renewed;
+        let binding = rows.binding(descriptor.key, &descriptor.salt);
+        assert!(share.matches(&binding, &rows.rows[share.slot().index()]));
+        Some(share)
+    })
+}
+
+/// What the read parts of these shares give, checked against nothing.
+fn secret_of(descriptor: &Descriptor, shares: &[Share]) -> [u8; 32] {
+    let binding = descriptor.binding();
+    let parts: Vec<_> = shares.iter().map(|share| share.prove_part(&binding)).collect();
+    let parts: Vec<_> = parts.iter().map(|part| (part.slot(), part.part())).collect();
+    *read_robust(descriptor.key, &parts).unwrap().0.expose()
 }
 
 fn contains(bytes: &[u8], needle: &[u8]) -> bool {
@@ -113,15 +139,23 @@ async fn refreshed_shares_read_the_same_and_the_old_ones_are_gone_from_disk() {
     let network = Network::start_with(code, key, care()).await;
     network.group().await;
     let writer = tokio::sync::Mutex::new(open(network.client().await).await);
-    let content: Vec<u8> = (0..100_000u32).map(|byte| (byte * byte >> 9) as u8).collect();
-    put(&network, &writer, "scan", &content).await;
-    let before = network.group().await.epochs.epoch.0;
+    let content: Vec<u8> =
+        (0..100_000u32).map(|byte| (byte.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let homes: Vec<PathBuf> = (0..5).map(|node| network.home(node)).collect();
-    let old: Vec<Vec<(Descriptor, Share)>> = eventually(async || {
+    // What is put just before a refresh may be refreshed before it is looked at.
+    let (before, old) = eventually(async || {
+        put(&network, &writer, "scan", &content).await;
         let old: Vec<_> = homes.iter().map(|home| dealt_shares(home)).collect();
-        old.iter().all(|shares| shares.len() == old[0].len() && !shares.is_empty()).then_some(old)
+        let before = network.group().await.epochs.epoch.0;
+        old.iter().all(|shares| !shares.is_empty()).then_some((before, old))
     })
     .await;
+    let (descriptor, _) = old[0][0].clone();
+    let of_object = |shares: &Vec<(Descriptor, Share)>| {
+        let found = shares.iter().find(|(other, _)| *other == descriptor);
+        found.map(|(_, share)| share.clone())
+    };
+    let old_shares: Vec<Share> = old.iter().filter_map(of_object).collect();
 
     epoch_from(&network, before + 1).await;
 
@@ -143,6 +177,17 @@ async fn refreshed_shares_read_the_same_and_the_old_ones_are_gone_from_disk() {
         .await;
     }
     drop(vault);
+    // k = 2: an old share beside a new one gives something else than two of one epoch.
+    let new_shares = eventually(async || {
+        let new: Vec<Share> =
+            homes.iter().filter_map(|home| renewed_share(home, &descriptor)).collect();
+        (new.len() == homes.len()).then_some(new)
+    })
+    .await;
+    let secret = secret_of(&descriptor, &old_shares[..2]);
+    assert_eq!(secret_of(&descriptor, &new_shares[..2]), secret);
+    let other = new_shares.iter().find(|share| share.slot() != old_shares[0].slot()).unwrap();
+    assert_ne!(secret_of(&descriptor, &[old_shares[0].clone(), other.clone()]), secret);
 
     // Epoch after epoch, with reads in between, and a node that starts again.
     let mut network = network;
