@@ -259,16 +259,13 @@ impl GetObject {
             return None;
         }
         let needed = durability::read_threshold(&self.wanted.code, &self.wanted.key);
-        let of_all_epochs =
-            self.parts.len() + self.renewed.values().map(|(_, shares)| shares.len()).sum::<usize>();
-        if self.unknown_epoch
-            || of_all_epochs >= usize::from(self.wanted.key.k())
-                && self.pieces.len() >= usize::from(self.wanted.code.k)
-        {
+        let (k, most) = (usize::from(self.wanted.key.k()), self.parts_of_an_epoch());
+        let renewed = self.renewed.values().map(|(_, shares)| shares.len());
+        let between_two = most < k && renewed.sum::<usize>() + self.parts.len() >= k;
+        if self.unknown_epoch || between_two {
             return Some(Err(GetError::StaleEpochs));
         }
-        let parts_missing =
-            usize::from(self.wanted.key.k()).saturating_sub(self.parts_of_an_epoch());
+        let parts_missing = k.saturating_sub(most);
         let pieces_missing = usize::from(self.wanted.code.k).saturating_sub(self.pieces.len());
         let reached = needed - parts_missing.max(pieces_missing);
         let liars: BTreeSet<Slot> = self.faults.iter().map(|fault| fault.member.slot).collect();
