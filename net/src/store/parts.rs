@@ -13,7 +13,7 @@ use kakera_engine::wire::PartReference;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use self::shares::ShareIndex;
+use self::shares::{SHARES, ShareIndex};
 use super::disk::{Disk, DiskFile, EntryKind, if_found, is_full, parent};
 use super::part_file::{EncodedHeader, FileError, StoredHeader};
 use super::part_index::{Listing, PartIndex};
@@ -180,7 +180,7 @@ impl<D: Disk> PartStore<D> {
     /// shall count. Everything listed is durable afterwards, also what a killed
     /// process left in the page cache.
     pub fn open(disk: D, quota_bytes: u64) -> io::Result<(Self, Recovery)> {
-        for directory in [PARTS, INCOMING, DAMAGED] {
+        for directory in [PARTS, INCOMING, DAMAGED, SHARES] {
             create_directory(&disk, directory)?;
         }
         let mut recovery = Recovery::default();
@@ -336,9 +336,9 @@ impl<D: Disk> PartStore<D> {
         let path = part_path(key);
         if_found(self.disk.remove(&path))?;
         locked(&self.state).index.forget(key);
-        self.forget_share(key)?;
         if_found(self.disk.sync_directory(parent(&path)))?;
-        Ok(())
+        // After it: a part that came back without its share would pass for damaged.
+        self.forget_share(key)
     }
 
     /// Moves a part that the caller found damaged to `damaged/`, so that it can be repaired.

@@ -6,7 +6,7 @@ use kakera_engine::names::{GroupId, ObjectId, Slot};
 use kakera_engine::wire::PartReference;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::disk::{Disk, DiskFile};
+use super::disk::DiskFile;
 
 const MAGIC: [u8; 8] = *b"KKRASHRS";
 const VERSION: u32 = 1;
@@ -160,13 +160,6 @@ impl RecordPlace {
 /// Notes that everything that the batch replaces is erased; not synced.
 pub(super) fn mark_erased(file: &impl DiskFile) -> io::Result<()> {
     file.write_at(ERASED_OFFSET, &1u32.to_le_bytes())
-}
-
-/// Overwrites a whole file and makes that durable.
-pub(super) fn wipe<D: Disk>(disk: &D, path: &str) -> io::Result<()> {
-    let file = disk.open(path)?;
-    file.write_at(0, &vec![0; file.length()? as usize])?;
-    file.sync()
 }
 
 /// Covers all but the note that changes.

@@ -17,7 +17,7 @@ use super::super::part_file::{FileError, StoredHeader};
 use super::super::share_batch::{self, BatchName, RecordPlace, ShareRecord};
 use super::{INCOMING, PartStore, locked, part_path};
 
-const SHARES: &str = "shares";
+pub(super) const SHARES: &str = "shares";
 
 /// Where refreshed shares are.
 #[derive(Default)]
@@ -71,12 +71,9 @@ impl<D: Disk> PartStore<D> {
         Ok(())
     }
 
-    /// Erases a batch that never will be used; durable on return.
+    /// Removes a batch that never will be used; durable on return.
     pub fn drop_shares(&self, name: &BatchName) -> io::Result<()> {
-        let path = undecided_path(name);
-        if if_found(share_batch::wipe(&self.disk, &path))?.is_some() {
-            if_found(self.disk.remove(&path))?;
-        }
+        if_found(self.disk.remove(&undecided_path(name)))?;
         self.disk.sync_directory(SHARES)?;
         locked(&self.state).shares.undecided.remove(name);
         Ok(())
@@ -84,8 +81,7 @@ impl<D: Disk> PartStore<D> {
 
     /// Finds the batches after the parts; finishes what a power cut interrupted.
     pub(super) fn open_shares(&self) -> io::Result<()> {
-        super::create_directory(&self.disk, SHARES)?;
-        let mut used = Vec::new();
+        let (mut used, mut undecided) = (Vec::new(), Vec::new());
         for entry in self.disk.list(SHARES)? {
             if !matches!(entry.kind, EntryKind::File(_)) {
                 continue;
@@ -94,11 +90,19 @@ impl<D: Disk> PartStore<D> {
             let Some(batch) = share_batch::read(&file)? else { continue };
             let path = format!("{SHARES}/{}", entry.name);
             if path == undecided_path(&batch.name) {
-                locked(&self.state).shares.undecided.insert(batch.name, batch.root);
+                undecided.push((batch.name, batch.root));
             } else if path == used_path(&batch.name) {
                 used.push(batch.name);
             }
         }
+        // A power cut can leave both names of a rename.
+        let is_used = |name: &BatchName| used.iter().any(|used| used_path(used) == used_path(name));
+        let (stale, undecided): (Vec<_>, Vec<_>) =
+            undecided.into_iter().partition(|(name, _)| is_used(name));
+        for (name, _) in stale {
+            self.disk.remove(&undecided_path(&name))?;
+        }
+        locked(&self.state).shares.undecided = undecided.into_iter().collect();
         // Ascending by epoch: each takes the place of those before.
         used.sort_unstable();
         used.iter().try_for_each(|name| self.read_from(name))
@@ -156,7 +160,7 @@ impl<D: Disk> PartStore<D> {
             let mut state = locked(&self.state);
             if state.index.contains(&key) {
                 let before = state.shares.records.insert(key, *place);
-                replaced.push((*object, before.filter(|before| before.epoch < place.epoch)));
+                replaced.push((*object, before.filter(|before| before != place)));
             } else {
                 // Its part was removed: the share goes after it.
                 place.erase(&file)?;
@@ -181,10 +185,9 @@ impl<D: Disk> PartStore<D> {
             let file = self.disk.open(&used_path(&BatchName { epoch: *epoch, ..*name }))?;
             places.iter().try_for_each(|place| place.erase(&file))?;
         }
-        // One sync for all of them, then the note that it is done.
+        // One sync for all of them. The note that it is done only saves doing it again.
         self.disk.sync_all()?;
         share_batch::mark_erased(&file)?;
-        file.sync()?;
         older
             .keys()
             .try_for_each(|epoch| self.remove_if_empty(&BatchName { epoch: *epoch, ..*name }))
@@ -206,8 +209,9 @@ impl<D: Disk> PartStore<D> {
         if locked(&self.state).shares.records.iter().any(of_batch) {
             return Ok(());
         }
+        // If it comes back, it is empty still.
         if_found(self.disk.remove(&used_path(name)))?;
-        self.disk.sync_directory(SHARES)
+        Ok(())
     }
 }
 
