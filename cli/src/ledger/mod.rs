@@ -254,6 +254,8 @@ fn describe(body: &Body) -> (&'static str, String) {
         Body::RefreshEnd(end) => {
             ("refresh ends", format!("epoch {} of group {}", end.epoch.0, end.group))
         }
+        Body::Invitation(invitation) => ("invitation", invitation.key.to_string()),
+        Body::InvitedJoin(join) => ("invited joins", format!("{} at {}", join.node, join.address)),
         Body::Unknown(unknown) => ("unknown", format!("kind {}", unknown.kind())),
     }
 }

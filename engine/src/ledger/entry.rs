@@ -6,6 +6,7 @@ use minicbor::{Decode, Encode};
 use super::ballot::{NodeLost, RetentionFloor, Upgrade, ValidatorChange, ValidatorUpdate};
 use super::equivocation::Equivocation;
 use super::evidence::WrongSymbol;
+use super::invitation::{Invitation, InvitedJoin};
 use super::pointer::{Pointer, PointerRetire};
 use super::refresh::{RefreshBegin, RefreshEnd, RefreshSeal};
 use super::suite::Suite;
@@ -131,6 +132,10 @@ pub enum Body {
     RefreshSeal(RefreshSeal),
     /// All holders have their new shares.
     RefreshEnd(RefreshEnd),
+    /// Lets the holder of a key enrol a machine.
+    Invitation(Invitation),
+    /// Enrols a machine by an invitation.
+    InvitedJoin(InvitedJoin),
     /// A kind of a later version: kept and skipped.
     Unknown(UnknownBody),
 }
@@ -377,6 +382,8 @@ kinds! {
     31 => RefreshBegin,
     32 => RefreshSeal,
     33 => RefreshEnd,
+    34 => Invitation,
+    35 => InvitedJoin,
 }
 
 impl<C> Encode<C> for Body {

@@ -43,6 +43,9 @@ pub enum EntryError {
     /// The machine is already enrolled.
     #[error("{0} is already enrolled")]
     AlreadyEnrolled(NodeId),
+    /// The invitation is too old.
+    #[error("the invitation {0} has expired; ask the operator for another")]
+    InvitationExpired(NodeId),
     /// There is no such live machine.
     #[error("there is no live machine {0}")]
     UnknownNode(NodeId),

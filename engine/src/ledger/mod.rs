@@ -24,6 +24,7 @@ mod evidence;
 mod finality;
 mod genesis;
 mod governance;
+mod invitation;
 mod ledger_proof;
 mod light;
 mod log;
@@ -66,6 +67,7 @@ pub use genesis::{
     RULES_VERSION_MAX, VALIDATORS_MAX, ValidatorSet, ValidatorSetError,
 };
 pub use governance::OPEN_VOTES_MAX;
+pub use invitation::{Invitation, InvitedJoin};
 pub use ledger_proof::{Claim, LEDGER_PROOF_LEN_MAX, LedgerProof, LedgerProofError};
 pub use light::{
     HEAD_AGE_MAX_MILLIS, HeadError, Inclusion, LightClient, Seen, SetChange, VerifiedHead,
@@ -75,9 +77,9 @@ pub use map::{AuthenticatedMap, StateProof};
 pub use pointer::{POINTER_SEALED_LEN_MAX, Pointer, PointerRetire, pointer_tag};
 pub use refresh::{RefreshBegin, RefreshEnd, RefreshSeal, RefreshStatement};
 pub use registry::{
-    Counts, EPOCH_ROOTS_MAX, EpochRoot, Group, GroupEpochs, Holder, Identity, LostNode, Node,
-    PendingDraw, PostedPointer, Refreshes, RegisteredAnchor, RunningRefresh, StateKey, Vacated,
-    Validator,
+    Counts, EPOCH_ROOTS_MAX, EpochRoot, Group, GroupEpochs, Holder, Identity, Invited, LostNode,
+    Node, PendingDraw, PostedPointer, Refreshes, RegisteredAnchor, RunningRefresh, StateKey,
+    Vacated, Validator,
 };
 pub use replay::{BrokenChain, VerifyError, verify_from_genesis};
 pub use snapshot::{

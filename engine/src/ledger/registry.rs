@@ -67,6 +67,9 @@ pub enum StateKey {
     /// Groups whose refresh waits for the beacon of the next block: a list of [`GroupId`].
     #[n(16)]
     Sealed,
+    /// [`Invited`], by the invitation's key.
+    #[n(17)]
+    Invited(#[n(0)] NodeId),
 }
 
 impl StateKey {
@@ -126,6 +129,26 @@ impl Node {
     pub fn submits(&self) -> bool {
         self.join.roles.submitter && !self.retired
     }
+}
+
+/// An invitation.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Invited {
+    /// Who invited, and answers for the machine.
+    #[n(0)]
+    pub operator: NodeId,
+    /// The machine's zone.
+    #[n(1)]
+    pub zone: String,
+    /// Bytes that it is to offer.
+    #[n(2)]
+    pub quota_bytes: u64,
+    /// Until when, Unix milliseconds.
+    #[n(3)]
+    pub expires: u64,
+    /// The machine that joined by it.
+    #[n(4)]
+    pub used_by: Option<NodeId>,
 }
 
 /// What is registered of a validator, of a former or of a future one.

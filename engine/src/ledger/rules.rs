@@ -16,6 +16,10 @@ impl State {
     pub(super) fn join(&mut self, author: &NodeId, join: &NodeJoin) -> Result<(), EntryError> {
         let answers = self.is_operator(author) && join.operator == *author;
         allow(answers || self.is_validator(author), author)?;
+        self.enrol(join)
+    }
+
+    pub(super) fn enrol(&mut self, join: &NodeJoin) -> Result<(), EntryError> {
         check_length("address", join.address.len(), ADDRESS_LEN_MAX)?;
         check_length("zone", join.zone.len(), ZONE_LEN_MAX)?;
         let mut counts = self.counts();
@@ -105,6 +109,10 @@ impl State {
         create: &GroupCreate,
     ) -> Result<(), EntryError> {
         allow(self.is_validator(author) || self.is_operator(author), author)?;
+        self.add_group(create)
+    }
+
+    pub(super) fn add_group(&mut self, create: &GroupCreate) -> Result<(), EntryError> {
         check_group(create.code, create.key)?;
         let mut counts = self.counts();
         let (needed, available) = (create.code.n.into(), counts.storage_nodes as usize);

@@ -120,6 +120,10 @@ impl State {
         if !verified {
             check_signatures(&self.network, entry)?;
         }
+        // The key of an invitation is good for one thing.
+        if !self.is_member(&entry.author) && !matches!(entry.body, Body::InvitedJoin(_)) {
+            return Err(EntryError::NotAllowed(entry.author));
+        }
         self.apply_body(&entry.author, &entry.body)?;
         self.write(&StateKey::Sequence(entry.author), &entry.sequence);
         Ok(())
@@ -149,6 +153,8 @@ impl State {
             Body::RefreshBegin(begin) => self.begin_refresh(author, begin),
             Body::RefreshSeal(seal) => self.seal_refresh(author, seal),
             Body::RefreshEnd(end) => self.end_refresh(author, end),
+            Body::Invitation(invitation) => self.invite(author, invitation),
+            Body::InvitedJoin(join) => self.join_invited(author, join),
             Body::Unknown(_) => Ok(()),
         }
     }
@@ -247,8 +253,15 @@ impl State {
         self.genesis.operators.contains(author)
     }
 
-    /// Whether it is a validator, an operator or a live machine.
+    /// Whether it is a validator, an operator, a live machine, or the key of an invitation that
+    /// nobody used.
     pub fn is_enrolled(&self, author: &NodeId) -> bool {
+        self.is_member(author)
+            || self.invited(author).is_some_and(|invited| invited.used_by.is_none())
+    }
+
+    /// Whether it is a validator, an operator or a live machine.
+    pub(super) fn is_member(&self, author: &NodeId) -> bool {
         self.is_validator(author)
             || self.is_operator(author)
             || self.node(author).is_some_and(|node| !node.retired)
