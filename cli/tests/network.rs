@@ -162,6 +162,67 @@ fn a_machine_that_is_not_enrolled_is_turned_away() {
 }
 
 #[test]
+fn a_machine_joins_with_the_line_that_the_operator_sent_and_leaves() {
+    let machine = Machine::new();
+    machine.ok(&["local", "up", "--nodes", "3"]);
+    let invited = machine.ok(&["node", "invite", "--zone", "cellar", "--expires", "1h"]);
+    let code = invited["code"].as_str().unwrap();
+    assert!(!code.contains(char::is_whitespace), "{code}");
+    let newcomer = TempDir::new().unwrap();
+    let join = |code: &str| {
+        let arguments = ["--json", "node", "join", code, "--address", "127.0.0.1:7499"];
+        kakera(newcomer.path(), &arguments)
+    };
+    let mistyped = join(&code[..code.len() - 1]);
+    assert_eq!(mistyped.status.code(), Some(2), "{mistyped:?}");
+    let joined = join(code);
+    assert!(joined.status.success(), "{joined:?}");
+    let joined: Value = serde_json::from_slice(&joined.stdout).unwrap();
+    let node = joined["node"].as_str().unwrap();
+    assert!(newcomer.path().join("network.toml").exists());
+    // The line is used up.
+    assert!(!join(code).status.success());
+
+    machine.ok(&["node", "retire", node]);
+    let (exit_code, message) = machine.failure(&["node", "retire", node]);
+    assert!(exit_code != 0 && message.contains("not enrolled"), "{message}");
+}
+
+#[test]
+fn processes_deal_the_key_shares_anew() {
+    let machine = Machine::new();
+    machine.ok(&["local", "up", "--nodes", "3"]);
+    machine.ok(&["local", "down"]);
+    for node in 1..=3 {
+        let folder = machine.data.path().join(format!("local/node-{node:02}"));
+        std::fs::write(folder.join("config.toml"), "refresh_every = \"4s\"\n").unwrap();
+    }
+    machine.ok(&["local", "up"]);
+    machine.ok(&["vault", "create", "--file", "--profile", "small"]);
+    let file = machine.data.path().join("letter");
+    std::fs::write(&file, "dear").unwrap();
+    machine.ok(&["put", file.to_str().unwrap()]);
+    let epoch = || machine.ok(&["status"])["groups"][0]["epoch"].as_u64().unwrap();
+    let first = epoch();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    // Two more: the record's own shares were in at least one of them.
+    while epoch() < first + 2 {
+        assert!(std::time::Instant::now() < deadline, "no refresh within two minutes");
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    let got = machine.data.path().join("got");
+    machine.ok(&["get", "letter", "-o", got.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(got).unwrap(), "dear");
+    let status = machine.ok(&["status"]);
+    assert!(status["groups"][0]["shares_age"].as_u64().unwrap() < 60, "{status}");
+    let refreshed = |node| {
+        let folder = machine.data.path().join(format!("local/node-{node:02}/shares"));
+        std::fs::read_dir(folder).unwrap().count() > 0
+    };
+    assert!((1..=3).all(refreshed), "new shares are on every disk");
+}
+
+#[test]
 fn the_demonstration_shows_all_it_promises() {
     let folder = TempDir::new().unwrap();
     write_charts(&folder.path().join("charts"));
@@ -200,6 +261,47 @@ fn the_demonstration_shows_all_it_promises() {
     assert_eq!(report["repair_bytes"], report["repair_bytes_theory"]);
     assert!(report["repair_bytes_rs"].as_u64() > report["repair_bytes"].as_u64());
     assert_eq!((&report["records"], &report["slots_lost"]), (&3.into(), &1.into()));
+}
+
+fn validator(number: u8) -> String {
+    if number == 1 { "validator".into() } else { format!("validator-{number:02}") }
+}
+
+/// Runs a command on validators in turn; how many votes for it wait for others after each, or none
+/// if it is in force.
+fn vote(machine: &Machine, validators: &[u8], command: &[&str]) -> Vec<Option<u64>> {
+    let local = machine.data.path().join("local");
+    let network = local.join("network.toml");
+    let votes = validators.iter().map(|number| {
+        let folder = local.join(validator(*number));
+        let options = ["--json", "--network", network.to_str().unwrap(), "validator"];
+        let output = kakera(&folder, &[&options, command].concat());
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let in_force = answer["in_force"].as_bool().unwrap_or_else(|| panic!("{answer}"));
+        (!in_force).then(|| answer["votes"].as_u64().unwrap())
+    });
+    votes.collect()
+}
+
+#[test]
+fn three_of_four_validators_decide() {
+    let machine = Machine::new();
+    machine.ok(&["local", "up", "--nodes", "1", "--validators", "4"]);
+    let status = machine.ok(&["local", "status"]);
+    let id = |name: &str| {
+        let all = status["processes"].as_array().unwrap();
+        let one = all.iter().find(|process| process["name"] == name).unwrap();
+        one["id"].as_str().unwrap().to_owned()
+    };
+    let decided = [Some(1), Some(2), None];
+    let twice = vote(&machine, &[1, 1, 2, 3], &["retain", "1"]);
+    assert_eq!(twice, [Some(1), Some(1), Some(2), None]);
+    assert_eq!(vote(&machine, &[4], &["retain", "1"]), [None], "there is nothing to vote on");
+    assert_eq!(vote(&machine, &[4, 2, 1], &["lost", &id("1")]), decided);
+    assert_eq!(vote(&machine, &[1, 2, 3], &["remove", &id(&validator(4))]), decided);
+    // Of three, all must agree.
+    assert_eq!(vote(&machine, &[1, 2, 3], &["remove", &id(&validator(3))]), decided);
+    machine.ok(&["ledger", "verify"]);
 }
 
 /// What an auditor does: copy the chain, check it and proofs of it where there is no network.

@@ -188,6 +188,7 @@ impl Network {
             listen: self.book.address(&id(number)).unwrap(),
             network: self.file.clone(),
             watch: WatchSettings::default(),
+            observe: None,
         }
     }
 
@@ -236,6 +237,7 @@ impl Network {
             custody: CustodySettings::default(),
             audit: AuditSettings::default(),
             refresh: Default::default(),
+            observe: None,
         };
         let run = |stop: oneshot::Receiver<()>| {
             node::run(settings, async {

@@ -206,6 +206,7 @@ impl Network {
             custody: self.care.custody,
             audit: self.care.audit,
             refresh: self.care.refresh,
+            observe: None,
         };
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
