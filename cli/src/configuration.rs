@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
+use kakera_engine::policy::refresh::RefreshTimes;
 use kakera_engine::policy::suspicion::LadderTimes;
 use serde::Deserialize;
 
@@ -13,7 +14,7 @@ use crate::failure::{Failure, Kind};
 use crate::quantity::{parse_size, parse_span};
 
 /// The keys, in the order of the documentation.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "network",
     "log",
     "gf",
@@ -27,6 +28,7 @@ const KEYS: [&str; 13] = [
     "compare_every",
     "scrub_pause",
     "audit_every",
+    "refresh_every",
 ];
 
 /// What the file may say; every key may be left out.
@@ -62,6 +64,9 @@ pub(crate) struct Configuration {
     /// How often a node audits another holder.
     #[serde(default, deserialize_with = "span")]
     pub(crate) audit_every: Option<Duration>,
+    /// How old the key shares of a group become before its nodes deal them anew.
+    #[serde(default, deserialize_with = "span")]
+    pub(crate) refresh_every: Option<Duration>,
     /// How long a node waits before it reads and checks the next part that it keeps.
     #[serde(default, deserialize_with = "span")]
     pub(crate) scrub_pause: Option<Duration>,
@@ -110,6 +115,14 @@ impl Configuration {
     pub(crate) fn audit(&self) -> AuditSettings {
         let usual = AuditSettings::default();
         AuditSettings { every: self.audit_every.unwrap_or(usual.every), ..usual }
+    }
+
+    /// When a node has key shares dealt anew; turns are a sixteenth of an epoch, at most ten minutes.
+    pub(crate) fn refresh(&self) -> RefreshTimes {
+        let usual = RefreshTimes::default();
+        let epoch = self.refresh_every.unwrap_or(usual.epoch);
+        let pause = (epoch / 16).clamp(Duration::from_secs(1), usual.pause);
+        RefreshTimes { epoch, pause, ..usual }
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
@@ -176,7 +189,7 @@ mod tests {
         let text = "network = 'n.toml'\nlog = 'info'\ngf = 'avx2'\npassphrase_file = 'p'\n\
                     listen = '127.0.0.1:7000'\nquota = '10GB'\nprobe_every = '500ms'\n\
                     suspect_after = '2s'\nlost_after = '4s'\ncompare_every = '1m'\nscrub_pause = '1s'\n\
-                    audit_every = '2m'\nobserve = '127.0.0.1:9464'";
+                    audit_every = '2m'\nobserve = '127.0.0.1:9464'\nrefresh_every = '7d'";
         let configuration = parse(text).unwrap();
         assert_eq!(configuration.quota, Some(10_000_000_000));
         assert_eq!(configuration.listen, "127.0.0.1:7000".parse().ok());
@@ -184,6 +197,7 @@ mod tests {
         assert_eq!(watch.probe_every, Duration::from_millis(500));
         assert_eq!(watch.times.lost_after, Duration::from_secs(4));
         assert_eq!(configuration.custody().compare_every, Duration::from_secs(60));
+        assert_eq!(configuration.refresh().epoch, Duration::from_secs(7 * 24 * 3600));
         assert!(parse("probe_every = '1h'").unwrap().watch().is_err());
         assert_eq!(parse("").unwrap(), Configuration::default());
         assert_eq!(parse("quota = 5").unwrap().quota, Some(5));

@@ -12,6 +12,7 @@ use kakera_engine::names::{GroupId, NodeId};
 use kakera_engine::policy::durability::read_threshold;
 use kakera_engine::wire::NodeStatus;
 use kakera_net::client::{Client, GroupPlace};
+use kakera_net::clock::unix_milliseconds;
 use kakera_net::vault::{ObjectHealth, Vault};
 use serde::Serialize;
 
@@ -19,7 +20,7 @@ use crate::arguments::PassphraseOptions;
 use crate::checks::Checks;
 use crate::failure::Failure;
 use crate::output::{Align, Report, write_table};
-use crate::quantity::{show_size, show_time};
+use crate::quantity::{show_size, show_span, show_time};
 use crate::session::Session;
 
 /// A holder that takes longer to tell its figures counts as silent.
@@ -227,6 +228,10 @@ struct GroupReport {
     whole: usize,
     /// More holders that may be lost; negative: as many are missing.
     losses_tolerated: i64,
+    /// How often the key shares were refreshed.
+    epoch: u64,
+    /// Seconds since all of them were; absent where the ledger does not say.
+    shares_age: Option<u64>,
     holders: Vec<HolderReport>,
 }
 
@@ -268,6 +273,11 @@ impl GroupReport {
             answering,
             whole: group.members.len() - group.filling.len(),
             losses_tolerated: reading as i64 - needed as i64,
+            epoch: group.epochs.epoch.0,
+            shares_age: group
+                .refreshed
+                .filter(|since| *since > 0)
+                .map(|since| unix_milliseconds().saturating_sub(since) / 1000),
             holders: holders.collect(),
         }
     }
@@ -304,6 +314,13 @@ impl Report for StatusReport {
                 writeln!(out, "not readable until {} come back.", -losses_tolerated)?;
             } else {
                 writeln!(out, "{losses_tolerated} more may be lost.")?;
+            }
+            match group.shares_age {
+                Some(age) => {
+                    let (age, epoch) = (show_span(age), group.epoch);
+                    writeln!(out, "Its key shares are {age} old, of epoch {epoch}.")?;
+                }
+                None => writeln!(out, "Its key shares were never refreshed.")?,
             }
             let shown =
                 |figure: Option<u64>, show: fn(u64) -> String| figure.map_or("-".into(), show);

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::arguments::{DrainOptions, EnrolOptions, Listening, NodeCommand};
 use crate::codes::Codes;
 use crate::failure::{Failure, Kind};
+use crate::invitation;
 use crate::operator;
 use crate::output::Report;
 use crate::session::{Session, make_identity};
@@ -37,6 +38,7 @@ pub(crate) async fn run_node(session: &Session, command: &NodeCommand) -> Result
                 quota_bytes: quota.or(session.configuration.quota).unwrap_or(QUOTA_BYTES),
                 custody: session.configuration.custody(),
                 audit: session.configuration.audit(),
+                refresh: session.configuration.refresh(),
                 observe: session.configuration.observe,
             };
             let stopped = stopped()?;
@@ -44,6 +46,9 @@ pub(crate) async fn run_node(session: &Session, command: &NodeCommand) -> Result
         }
         NodeCommand::Enrol(options) => enrol(session, options).await,
         NodeCommand::Drain(options) => drain(session, options).await,
+        NodeCommand::Invite(options) => invitation::invite(session, options).await,
+        NodeCommand::Join(options) => invitation::join(session, options).await,
+        NodeCommand::Retire(options) => retire(session, options).await,
     }
 }
 
@@ -53,6 +58,14 @@ async fn drain(session: &Session, options: &DrainOptions) -> Result<(), Failure>
     let slots = operator::drain(&connection.client, options.node).await?;
     connection.close().await?;
     session.output.report(&DrainReport { node: options.node.to_string(), slots })
+}
+
+async fn retire(session: &Session, options: &DrainOptions) -> Result<(), Failure> {
+    let operator = session.operator(options.operator.operator_key.as_deref())?;
+    let connection = session.connect_as(operator)?;
+    operator::retire(&connection.client, options.node).await?;
+    connection.close().await?;
+    session.output.report(&DrainReport { node: options.node.to_string(), slots: 0 })
 }
 
 async fn enrol(session: &Session, options: &EnrolOptions) -> Result<(), Failure> {

@@ -15,6 +15,7 @@ mod export;
 mod failure;
 mod get;
 mod import;
+mod invitation;
 mod ledger;
 mod listing;
 mod local;

@@ -140,6 +140,21 @@ pub(crate) async fn drain(client: &Client, node: NodeId) -> Result<usize, Failur
     Ok(before.len())
 }
 
+/// Takes a machine that holds no slot out of the network.
+pub(crate) async fn retire(client: &Client, node: NodeId) -> Result<(), Failure> {
+    let known = find(client, &node).await?.filter(|known| !known.retired);
+    let known = known.ok_or_else(|| {
+        Failure::new(Kind::NotFound, format!("{node} is not enrolled"), "kakera status")
+    })?;
+    if known.slots > 0 {
+        let message = format!("{node} still holds {} slots", known.slots);
+        let advice = "kakera node drain ID, or kakera repair --lost ID if it is gone for good";
+        return Err(Failure::new(Kind::Usage, message, advice));
+    }
+    client.submit(Body::NodeRetire(NodeRetire { node })).await?;
+    Ok(())
+}
+
 async fn slots_of(client: &Client, node: &NodeId) -> Result<BTreeSet<(GroupId, Slot)>, Failure> {
     let held = seats(client).await?.into_iter().filter(|seat| seat.member.node == *node);
     Ok(held.map(|seat| (seat.group, seat.member.slot)).collect())

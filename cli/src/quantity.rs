@@ -36,6 +36,14 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
 const SPAN_UNITS: [(&str, u64); 5] =
     [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
+/// A span of time in its largest whole unit, as in `3d`.
+pub(crate) fn show_span(seconds: u64) -> String {
+    let millis = seconds.saturating_mul(1000);
+    let fitting = SPAN_UNITS.iter().skip(1).rev().find(|(_, factor)| millis >= *factor);
+    let (unit, factor) = fitting.unwrap_or(&SPAN_UNITS[1]);
+    format!("{}{unit}", millis / factor)
+}
+
 /// A span of time from `500ms`, `20s`, `5m`, `4h` or `30d`.
 pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
     let malformed = || format!("'{text}' is not a span of time such as 500ms, 20s, 5m, 4h or 30d");
@@ -124,6 +132,12 @@ pub(crate) fn show_time(unix_seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_are_shown_in_whole_units() {
+        let shown = [0, 59, 60, 7199, 86_400 * 30].map(show_span);
+        assert_eq!(shown, ["0s", "59s", "1m", "1h", "30d"]);
+    }
 
     #[test]
     fn sizes_take_binary_and_decimal_units() {

@@ -21,7 +21,7 @@ use crate::output::Output;
 use crate::passphrase::PassphraseSource;
 use crate::vault::{self, Unlocked};
 
-const NETWORK_FILE: &str = "network.toml";
+pub(crate) const NETWORK_FILE: &str = "network.toml";
 pub(crate) const CLIENT_KEY: &str = "client.key";
 pub(crate) const OPERATOR_KEY: &str = "operator.key";
 /// A height, a hash and a validator set.

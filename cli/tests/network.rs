@@ -162,6 +162,67 @@ fn a_machine_that_is_not_enrolled_is_turned_away() {
 }
 
 #[test]
+fn a_machine_joins_with_the_line_that_the_operator_sent_and_leaves() {
+    let machine = Machine::new();
+    machine.ok(&["local", "up", "--nodes", "3"]);
+    let invited = machine.ok(&["node", "invite", "--zone", "cellar", "--expires", "1h"]);
+    let code = invited["code"].as_str().unwrap();
+    assert!(!code.contains(char::is_whitespace), "{code}");
+    let newcomer = TempDir::new().unwrap();
+    let join = |code: &str| {
+        let arguments = ["--json", "node", "join", code, "--address", "127.0.0.1:7499"];
+        kakera(newcomer.path(), &arguments)
+    };
+    let mistyped = join(&code[..code.len() - 1]);
+    assert_eq!(mistyped.status.code(), Some(2), "{mistyped:?}");
+    let joined = join(code);
+    assert!(joined.status.success(), "{joined:?}");
+    let joined: Value = serde_json::from_slice(&joined.stdout).unwrap();
+    let node = joined["node"].as_str().unwrap();
+    assert!(newcomer.path().join("network.toml").exists());
+    // The line is used up.
+    assert!(!join(code).status.success());
+
+    machine.ok(&["node", "retire", node]);
+    let (exit_code, message) = machine.failure(&["node", "retire", node]);
+    assert!(exit_code != 0 && message.contains("not enrolled"), "{message}");
+}
+
+#[test]
+fn processes_deal_the_key_shares_anew() {
+    let machine = Machine::new();
+    machine.ok(&["local", "up", "--nodes", "3"]);
+    machine.ok(&["local", "down"]);
+    for node in 1..=3 {
+        let folder = machine.data.path().join(format!("local/node-{node:02}"));
+        std::fs::write(folder.join("config.toml"), "refresh_every = \"4s\"\n").unwrap();
+    }
+    machine.ok(&["local", "up"]);
+    machine.ok(&["vault", "create", "--file", "--profile", "small"]);
+    let file = machine.data.path().join("letter");
+    std::fs::write(&file, "dear").unwrap();
+    machine.ok(&["put", file.to_str().unwrap()]);
+    let epoch = || machine.ok(&["status"])["groups"][0]["epoch"].as_u64().unwrap();
+    let first = epoch();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    // Two more: the record's own shares were in at least one of them.
+    while epoch() < first + 2 {
+        assert!(std::time::Instant::now() < deadline, "no refresh within two minutes");
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    let got = machine.data.path().join("got");
+    machine.ok(&["get", "letter", "-o", got.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(got).unwrap(), "dear");
+    let status = machine.ok(&["status"]);
+    assert!(status["groups"][0]["shares_age"].as_u64().unwrap() < 60, "{status}");
+    let refreshed = |node| {
+        let folder = machine.data.path().join(format!("local/node-{node:02}/shares"));
+        std::fs::read_dir(folder).unwrap().count() > 0
+    };
+    assert!((1..=3).all(refreshed), "new shares are on every disk");
+}
+
+#[test]
 fn the_demonstration_shows_all_it_promises() {
     let folder = TempDir::new().unwrap();
     write_charts(&folder.path().join("charts"));

@@ -35,7 +35,8 @@ fn audit(network: &mut VirtualNetwork, times: u32) -> (BTreeSet<u8>, u32) {
                     let loaded = next.map(|object| {
                         let part = PartReference { group, slot, object };
                         let kept = network.at(1).disk.parts[&part].clone();
-                        (object, StoredPart { object: kept.object, share: kept.share })
+                        let (vouched, share, renewed) = (kept.object, kept.share, kept.renewed);
+                        (object, StoredPart { object: vouched, share, renewed })
                     });
                     auditor.handle_loaded(loaded, [round as u8; 32]);
                 }

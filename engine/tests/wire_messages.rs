@@ -5,7 +5,7 @@ mod virtual_network;
 
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::hash::hash;
-use kakera_engine::keyshare::KeyParameters;
+use kakera_engine::keyshare::{Coverage, KeyParameters, RenewedRows};
 use kakera_engine::ledger::{
     Body, Chain, Entry, GroupCreate, HeadAttestation, Inclusion, Log, Prefix, SaltedEntry,
     Snapshot, StateKey, Upgrade,
@@ -16,8 +16,9 @@ use kakera_engine::signature::{Signature, node_id};
 use kakera_engine::wire::canonical::{self, CanonicalError};
 use kakera_engine::wire::{
     Authorisation, BlockForm, GroupRange, HEADER_LEN_MAX, Inventory, InventoryPage, NodeStatus,
-    Operation, PartReference, Read, Receipt, Refusal, RefusalKind, RepairProgress, Request,
-    RequestError, Response, Session, Store, Symbols, TEXT_LEN_MAX, VouchedDescriptor, WIRE_VERSION,
+    Operation, PartReference, Read, Receipt, RefreshPlace, RefreshStage, RefreshStep, Refusal,
+    RefusalKind, RenewedShare, RepairProgress, Request, RequestError, Response, Session, Store,
+    Symbols, TEXT_LEN_MAX, VouchedDescriptor, WIRE_VERSION,
 };
 use minicbor::{Decode, Encode};
 use proptest::prelude::*;
@@ -46,6 +47,10 @@ fn stored() -> (VouchedDescriptor, kakera_engine::keyshare::Share, kakera_engine
         authorisation: Authorisation::sign(&NETWORK, &written.sealed.object_id, &key(1)),
     };
     (object, written.sealed.shares[0].clone(), written.sealed.descriptor)
+}
+
+fn place() -> RefreshPlace {
+    RefreshPlace { group: GroupId(7), epoch: Epoch(3), attempt: 1, slot: slot(2) }
 }
 
 fn operations() -> Vec<(&'static str, Operation)> {
@@ -89,6 +94,13 @@ fn operations() -> Vec<(&'static str, Operation)> {
         ("confer", Operation::Confer { head: 5 }),
         ("consult", Operation::Consult { keys: vec![StateKey::Counts], from: 5, nonce: [6; 32] }),
         ("post", Operation::Post(Box::new(posted))),
+        (
+            "renewed symbols",
+            Operation::RenewedSymbols(Symbols { part: part(), lost: slot(1), describe: true }),
+        ),
+        ("list shares", Operation::ListShares { group: GroupId(7), slot: slot(1) }),
+        ("refresh", Operation::Refresh(RefreshStep { place: place(), stage: RefreshStage::Check })),
+        ("deal", Operation::Deal { place: place(), dealer: slot(1) }),
     ]
 }
 
@@ -122,6 +134,23 @@ fn responses() -> Vec<(&'static str, Response)> {
         height: 4,
         suspects: None,
     };
+    let (coverage, of) = (Coverage::default(), (descriptor.key, Epoch(3)));
+    let objects = [(descriptor.object_id(), descriptor.salt)];
+    let (_, mut rows) = RenewedRows::batch(of, &objects, vec![descriptor.rows.clone()], &coverage);
+    let rows = rows.remove(0);
+    let renewed_read = Response::Read {
+        descriptor: None,
+        key_part: None,
+        hashes: None,
+        renewed: Some(Box::new(RenewedShare { share: share.clone(), rows: rows.clone() })),
+    };
+    let renewed_symbols = Response::RenewedSymbols {
+        key_symbol: share.prove_symbol(&binding, slot(2)).unwrap(),
+        epoch: Epoch(3),
+        signature: Signature::sign(&key(2), "symbols", &[]),
+        object: Some(object.clone()),
+        rows: Some(Box::new(rows)),
+    };
     vec![
         ("refused", Response::Refused(Refusal::new(RefusalKind::Damaged, "it is damaged"))),
         ("stored", Response::Stored(Receipt::sign(&NETWORK, part(), Epoch(0), &key(2)))),
@@ -131,6 +160,7 @@ fn responses() -> Vec<(&'static str, Response)> {
                 descriptor: Some(object.descriptor.clone()),
                 key_part: Some(share.prove_part(&binding)),
                 hashes: Some(GroupHashes::of(&[1; 40_000])),
+                renewed: None,
             },
         ),
         ("inventory", Response::Inventory),
@@ -155,6 +185,11 @@ fn responses() -> Vec<(&'static str, Response)> {
         ("conferred", Response::Conferred { head: 9 }),
         ("consulted", consulted),
         ("posted", Response::Posted { height: 9, inclusion: Box::new(inclusion) }),
+        ("renewed read", renewed_read),
+        ("renewed symbols", renewed_symbols),
+        ("shares", Response::Shares),
+        ("refreshed", Response::Refreshed),
+        ("rows taken", Response::RowsTaken),
     ]
 }
 
@@ -349,7 +384,7 @@ proptest! {
     }
 }
 
-const OPERATIONS: [(&str, &str); 18] = [
+const OPERATIONS: [(&str, &str); 22] = [
     ("store", "eb64f44aa7fe911b"),
     ("read", "6b46126729974da9"),
     ("inventory", "345604b3ea67908a"),
@@ -368,8 +403,12 @@ const OPERATIONS: [(&str, &str); 18] = [
     ("confer", "c809e765c215abf6"),
     ("consult", "d97240bc5d493380"),
     ("post", "6f156ff8f4ce2405"),
+    ("renewed symbols", "fef355526ec7c49e"),
+    ("list shares", "ae48445cb7333131"),
+    ("refresh", "17cf11c69f050a98"),
+    ("deal", "e0133883cc1c168a"),
 ];
-const RESPONSES: [(&str, &str); 18] = [
+const RESPONSES: [(&str, &str); 23] = [
     ("refused", "d7304560ef79fcbb"),
     ("stored", "a500c57e7cc0847b"),
     ("read", "889375ea49170e1c"),
@@ -388,6 +427,11 @@ const RESPONSES: [(&str, &str); 18] = [
     ("conferred", "3c3bc14c4b980354"),
     ("consulted", "c493c6e4607b242d"),
     ("posted", "3a308f73cf46e39b"),
+    ("renewed read", "a0a798df899a7ac9"),
+    ("renewed symbols", "f5f9964524a4deb7"),
+    ("shares", "d79eaa9ed3c9a078"),
+    ("refreshed", "f06d2a1ac3c8cfd2"),
+    ("rows taken", "dd421077f2a8975d"),
 ];
 const OTHERS: [(&str, &str); 3] = [
     ("request", "ef5c14881cc140d5"),

@@ -11,6 +11,7 @@ use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::names::NodeId;
 use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
+use kakera_engine::policy::refresh::RefreshTimes;
 use kakera_engine::policy::suspicion::LadderTimes;
 use kakera_engine::seal::VaultRoot;
 use kakera_net::client::Client;
@@ -34,6 +35,7 @@ fn hasty() -> Care {
             scrub_pause: Duration::from_secs(1),
         },
         audit: AuditSettings { every: Duration::from_secs(2), deadline: Duration::from_secs(10) },
+        refresh: RefreshTimes::default(),
         version: Some(3),
     }
 }

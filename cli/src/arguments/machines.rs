@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use kakera_engine::code::CodeParameters;
 use kakera_engine::names::NodeId;
 
 use super::{Source, parse_node_id, parse_source};
-use crate::quantity::parse_size;
+use crate::quantity::{parse_size, parse_span};
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoOptions {
@@ -94,8 +95,39 @@ pub(crate) enum NodeCommand {
     },
     /// Let a machine into the network; needs the operator's key
     Enrol(EnrolOptions),
+    /// Print a line with which one machine can join; needs the operator's key
+    Invite(InviteOptions),
+    /// Make this machine's key, and join a network with the line that its operator sent
+    Join(JoinOptions),
     /// Have a machine's slots rebuilt by others, then let it go; needs the operator's key
     Drain(DrainOptions),
+    /// Take a machine without slots out of the network; needs the operator's key
+    Retire(DrainOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InviteOptions {
+    /// What the machine shares its fate with: a site, a power line
+    #[arg(long, default_value = "default")]
+    pub(crate) zone: String,
+    /// The most that it stores
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "1TB")]
+    pub(crate) quota: u64,
+    /// How long the line is good
+    #[arg(long, value_name = "SPAN", value_parser = parse_span, default_value = "7d")]
+    pub(crate) expires: Duration,
+    #[command(flatten)]
+    pub(crate) operator: OperatorKey,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JoinOptions {
+    /// The line that `node invite` printed
+    #[arg(value_name = "CODE")]
+    pub(crate) code: String,
+    /// Where this machine will listen, as others reach it
+    #[arg(long)]
+    pub(crate) address: SocketAddr,
 }
 
 #[derive(Debug, Args)]

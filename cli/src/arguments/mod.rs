@@ -95,6 +95,8 @@ Examples:
   kakera node init                     on the new machine: make its key
   kakera node enrol ID --address 192.0.2.7:7400    where the operator's key is
   kakera node run --listen 0.0.0.0:7400            on the new machine
+  kakera node invite                   where the operator's key is: prints a line
+  kakera node join CODE --address 192.0.2.7:7400   on the new machine, instead of the first two
   kakera node drain ID                             before it is switched off for good"
     )]
     Node(NodeCommand),

@@ -8,7 +8,7 @@ mod proof;
 use std::fmt;
 use std::io::{self, Write};
 
-use kakera_engine::ledger::{Body, CertifiedBlock, Chain, Header};
+use kakera_engine::ledger::{Body, CertifiedBlock, Chain, Header, RefreshBegin};
 use kakera_net::client::Client;
 use serde::Serialize;
 
@@ -245,6 +245,18 @@ fn describe(body: &Body) -> (&'static str, String) {
         }
         Body::WrongSymbol(proof) => ("wrong symbol", proof.helper.to_string()),
         Body::NodeDrain(drain) => ("node drain", drain.node.to_string()),
+        Body::RefreshBegin(begin) => {
+            let RefreshBegin { group, epoch, objects, .. } = begin;
+            ("refresh begins", format!("epoch {} of group {group}, {objects} objects", epoch.0))
+        }
+        Body::RefreshSeal(seal) => {
+            ("refresh sealed", format!("epoch {} of group {}", seal.epoch.0, seal.group))
+        }
+        Body::RefreshEnd(end) => {
+            ("refresh ends", format!("epoch {} of group {}", end.epoch.0, end.group))
+        }
+        Body::Invitation(invitation) => ("invitation", invitation.key.to_string()),
+        Body::InvitedJoin(join) => ("invited joins", format!("{} at {}", join.node, join.address)),
         Body::Unknown(unknown) => ("unknown", format!("kind {}", unknown.kind())),
     }
 }

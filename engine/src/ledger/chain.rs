@@ -461,7 +461,7 @@ impl Chain {
     fn begin_block(&self, start: &BlockStart, reveal: &Reveal) -> State {
         let mut state = self.state.clone();
         let height = self.head.header.height + 1;
-        state.begin_block(height, &start.proposer, reveal, &start.beacon);
+        state.begin_block((height, start.time), &start.proposer, reveal, &start.beacon);
         state
     }
 

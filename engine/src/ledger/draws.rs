@@ -48,7 +48,10 @@ impl State {
         let filling = (self.version() >= CARE && pending.slot.is_some()).then_some(true);
         let newcomers = drawn.nodes.iter().map(|node| Holder { node: *node, since, filling });
         match pending.slot {
-            None => group.holders = newcomers.collect(),
+            None => {
+                group.holders = newcomers.collect();
+                self.begin_epochs(&mut group);
+            }
             Some(slot) => {
                 for newcomer in newcomers {
                     let left = std::mem::replace(&mut group.holders[slot.index()], newcomer);

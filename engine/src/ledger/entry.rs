@@ -6,7 +6,9 @@ use minicbor::{Decode, Encode};
 use super::ballot::{NodeLost, RetentionFloor, Upgrade, ValidatorChange, ValidatorUpdate};
 use super::equivocation::Equivocation;
 use super::evidence::WrongSymbol;
+use super::invitation::{Invitation, InvitedJoin};
 use super::pointer::{Pointer, PointerRetire};
+use super::refresh::{RefreshBegin, RefreshEnd, RefreshSeal};
 use super::suite::Suite;
 use crate::code::CodeParameters;
 use crate::keyshare::KeyParameters;
@@ -124,6 +126,16 @@ pub enum Body {
     WrongSymbol(WrongSymbol),
     /// A machine leaves in order: its slots go to others first.
     NodeDrain(NodeDrain),
+    /// A group's key shares are to be dealt anew.
+    RefreshBegin(RefreshBegin),
+    /// All that was dealt for it is fixed; what checks it is drawn in the next block.
+    RefreshSeal(RefreshSeal),
+    /// All holders have their new shares.
+    RefreshEnd(RefreshEnd),
+    /// Lets the holder of a key enrol a machine.
+    Invitation(Invitation),
+    /// Enrols a machine by an invitation.
+    InvitedJoin(InvitedJoin),
     /// A kind of a later version: kept and skipped.
     Unknown(UnknownBody),
 }
@@ -367,6 +379,11 @@ kinds! {
     28 => SlotFilled,
     29 => WrongSymbol,
     30 => NodeDrain,
+    31 => RefreshBegin,
+    32 => RefreshSeal,
+    33 => RefreshEnd,
+    34 => Invitation,
+    35 => InvitedJoin,
 }
 
 impl<C> Encode<C> for Body {

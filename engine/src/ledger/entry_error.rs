@@ -43,6 +43,9 @@ pub enum EntryError {
     /// The machine is already enrolled.
     #[error("{0} is already enrolled")]
     AlreadyEnrolled(NodeId),
+    /// The invitation is too old.
+    #[error("the invitation {0} has expired; ask the operator for another")]
+    InvitationExpired(NodeId),
     /// There is no such live machine.
     #[error("there is no live machine {0}")]
     UnknownNode(NodeId),
@@ -114,6 +117,14 @@ pub enum EntryError {
         expected: Epoch,
         /// The entry's.
         found: Epoch,
+    },
+    /// The attempt is not the one under way, or not where this belongs; or its batch is too large.
+    #[error("attempt {attempt} to refresh group {group} is not one that this can be said of now")]
+    NoRefresh {
+        /// The group.
+        group: GroupId,
+        /// The attempt.
+        attempt: u32,
     },
     /// The one-time key did not sign.
     #[error("the pointer's own signature is not valid")]

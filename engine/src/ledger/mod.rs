@@ -24,12 +24,14 @@ mod evidence;
 mod finality;
 mod genesis;
 mod governance;
+mod invitation;
 mod ledger_proof;
 mod light;
 mod log;
 mod map;
 mod optional_digest;
 mod pointer;
+mod refresh;
 mod registry;
 mod replay;
 mod rules;
@@ -65,6 +67,7 @@ pub use genesis::{
     RULES_VERSION_MAX, VALIDATORS_MAX, ValidatorSet, ValidatorSetError,
 };
 pub use governance::OPEN_VOTES_MAX;
+pub use invitation::{Invitation, InvitedJoin};
 pub use ledger_proof::{Claim, LEDGER_PROOF_LEN_MAX, LedgerProof, LedgerProofError};
 pub use light::{
     HEAD_AGE_MAX_MILLIS, HeadError, Inclusion, LightClient, Seen, SetChange, VerifiedHead,
@@ -72,9 +75,11 @@ pub use light::{
 pub use log::{Digest32, Log, LogProof, LogProofError, leaf_hash, root_of};
 pub use map::{AuthenticatedMap, StateProof};
 pub use pointer::{POINTER_SEALED_LEN_MAX, Pointer, PointerRetire, pointer_tag};
+pub use refresh::{RefreshBegin, RefreshEnd, RefreshSeal, RefreshStatement};
 pub use registry::{
-    Counts, Group, Holder, Identity, LostNode, Node, PendingDraw, PostedPointer, RegisteredAnchor,
-    StateKey, Vacated, Validator,
+    Counts, EPOCH_ROOTS_MAX, EpochRoot, Group, GroupEpochs, Holder, Identity, Invited, LostNode,
+    Node, PendingDraw, PostedPointer, Refreshes, RegisteredAnchor, RunningRefresh, StateKey,
+    Vacated, Validator,
 };
 pub use replay::{BrokenChain, VerifyError, verify_from_genesis};
 pub use snapshot::{

@@ -5,6 +5,7 @@ use minicbor::{Decode, Encode};
 use super::beacon::{Anchor, BEACON_LINKS};
 use super::entry::NodeJoin;
 use super::log::Digest32;
+use super::optional_digest;
 use super::pointer::Pointer;
 use crate::code::CodeParameters;
 use crate::keyshare::KeyParameters;
@@ -63,6 +64,12 @@ pub enum StateKey {
     /// Of which objects a machine signed wrong symbols: a list of [`ObjectId`](crate::names::ObjectId).
     #[n(15)]
     WrongSymbols(#[n(0)] NodeId),
+    /// Groups whose refresh waits for the beacon of the next block: a list of [`GroupId`].
+    #[n(16)]
+    Sealed,
+    /// [`Invited`], by the invitation's key.
+    #[n(17)]
+    Invited(#[n(0)] NodeId),
 }
 
 impl StateKey {
@@ -122,6 +129,26 @@ impl Node {
     pub fn submits(&self) -> bool {
         self.join.roles.submitter && !self.retired
     }
+}
+
+/// An invitation.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Invited {
+    /// Who invited, and answers for the machine.
+    #[n(0)]
+    pub operator: NodeId,
+    /// The machine's zone.
+    #[n(1)]
+    pub zone: String,
+    /// Bytes that it is to offer.
+    #[n(2)]
+    pub quota_bytes: u64,
+    /// Until when, Unix milliseconds.
+    #[n(3)]
+    pub expires: u64,
+    /// The machine that joined by it.
+    #[n(4)]
+    pub used_by: Option<NodeId>,
 }
 
 /// What is registered of a validator, of a former or of a future one.
@@ -224,12 +251,98 @@ pub struct Group {
     /// [`crate::policy::placement::operator_slots_max`], the network being too small.
     #[n(6)]
     pub operator_bound_kept: bool,
+    /// Its refreshes; none before the first block after its draw under version 4 of the rules.
+    #[n(7)]
+    pub refreshes: Option<Refreshes>,
+}
+
+/// What is known of a group's refreshes. A group with more objects than one batch takes is refreshed
+/// in several batches, each of which is an epoch; together they are a cycle.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Refreshes {
+    /// When the last cycle ended, or when the group was drawn; Unix milliseconds.
+    #[n(0)]
+    pub since: u64,
+    /// The first epoch of the present cycle, or of the one that comes: shares of earlier epochs are
+    /// refreshed in it.
+    #[n(1)]
+    pub cycle: Epoch,
+    /// The roots of the newest epochs, at most [`EPOCH_ROOTS_MAX`], ascending.
+    #[n(2)]
+    pub roots: Vec<EpochRoot>,
+    /// The attempt that is under way.
+    #[n(3)]
+    pub running: Option<RunningRefresh>,
+}
+
+/// Roots that a group's state keeps: an object that was left out of as many batches in a row can no
+/// longer be read from commitments.
+pub const EPOCH_ROOTS_MAX: usize = 16;
+
+impl Refreshes {
+    /// Of a group that was drawn at `time`, Unix milliseconds, or found without any then.
+    pub(super) fn new(epoch: Epoch, time: u64) -> Self {
+        Self { since: time, cycle: Epoch(epoch.0 + 1), roots: Vec::new(), running: None }
+    }
+}
+
+/// The epochs of a group, as far as they matter to whoever checks its key shares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupEpochs {
+    /// The newest.
+    pub epoch: Epoch,
+    /// The roots of the newest, ascending.
+    pub roots: Vec<EpochRoot>,
+}
+
+impl GroupEpochs {
+    /// The root of an epoch, if it is among the newest.
+    pub fn root(&self, epoch: Epoch) -> Option<&[u8; 32]> {
+        self.roots.iter().find(|root| root.epoch == epoch).map(|root| &root.root)
+    }
+}
+
+/// The commitment to all shares that one refresh renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct EpochRoot {
+    /// The epoch.
+    #[n(0)]
+    pub epoch: Epoch,
+    /// The root over the rows of all objects of its batch.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub root: [u8; 32],
+}
+
+/// A refresh under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct RunningRefresh {
+    /// Attempts at this epoch are numbered from 0; whose turn each is, the number says.
+    #[n(0)]
+    pub attempt: u32,
+    /// Objects of the batch.
+    #[n(1)]
+    pub objects: u32,
+    /// What the list of these objects hashes to.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub list: [u8; 32],
+    /// All that was dealt, once it is fixed.
+    #[cbor(n(3), with = "optional_digest", has_nil)]
+    pub transcript: Option<[u8; 32]>,
+    /// The beacon of the block after the one that fixed it.
+    #[cbor(n(4), with = "optional_digest", has_nil)]
+    pub beacon: Option<[u8; 32]>,
 }
 
 impl Group {
     /// The holder of a slot, once drawn.
     pub fn holder(&self, slot: Slot) -> Option<&Holder> {
         self.holders.get(slot.index())
+    }
+
+    /// What shares of which epoch are checked against.
+    pub fn epochs(&self) -> GroupEpochs {
+        let roots = self.refreshes.as_ref().map(|refreshes| refreshes.roots.clone());
+        GroupEpochs { epoch: self.epoch, roots: roots.unwrap_or_default() }
     }
 
     /// The slot that a machine holds.

@@ -8,7 +8,7 @@ use super::entry_error::{EntryError, check_length};
 use super::genesis::check_group;
 use super::pointer::{POINTER_SEALED_LEN_MAX, Pointer, PointerRetire};
 use super::registry::{Group, Identity, Node, PendingDraw, PostedPointer, StateKey};
-use super::state::{CARE, PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, State, VACATED_MAX};
+use super::state::{CARE, PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, REFRESH, State, VACATED_MAX};
 use crate::names::{Epoch, GroupId, NodeId};
 use crate::policy::repair::leak_margin;
 
@@ -16,6 +16,10 @@ impl State {
     pub(super) fn join(&mut self, author: &NodeId, join: &NodeJoin) -> Result<(), EntryError> {
         let answers = self.is_operator(author) && join.operator == *author;
         allow(answers || self.is_validator(author), author)?;
+        self.enrol(join)
+    }
+
+    pub(super) fn enrol(&mut self, join: &NodeJoin) -> Result<(), EntryError> {
         check_length("address", join.address.len(), ADDRESS_LEN_MAX)?;
         check_length("zone", join.zone.len(), ZONE_LEN_MAX)?;
         let mut counts = self.counts();
@@ -105,6 +109,10 @@ impl State {
         create: &GroupCreate,
     ) -> Result<(), EntryError> {
         allow(self.is_validator(author) || self.is_operator(author), author)?;
+        self.add_group(create)
+    }
+
+    pub(super) fn add_group(&mut self, create: &GroupCreate) -> Result<(), EntryError> {
         check_group(create.code, create.key)?;
         let mut counts = self.counts();
         let (needed, available) = (create.code.n.into(), counts.storage_nodes as usize);
@@ -122,6 +130,7 @@ impl State {
             holders: Vec::new(),
             vacated: Vec::new(),
             operator_bound_kept: true,
+            refreshes: None,
         };
         self.write(&StateKey::Counts, &counts);
         self.write(&StateKey::Group(id), &group);
@@ -178,7 +187,8 @@ impl State {
         author: &NodeId,
         advance: &EpochAdvance,
     ) -> Result<(), EntryError> {
-        allow(self.is_validator(author), author)?;
+        // From version 4 on the holders' word advances an epoch (`RefreshEnd`), nobody else's.
+        allow(self.is_validator(author) && self.version() < REFRESH, author)?;
         let mut group = self.group(advance.group).ok_or(EntryError::UnknownGroup(advance.group))?;
         let expected = Epoch(group.epoch.0 + 1);
         if advance.epoch != expected {

@@ -24,6 +24,8 @@ pub const POINTERS_PER_TAG_MAX: usize = 16;
 pub const PENDING_DRAWS_MAX: usize = 1024;
 /// The version of the rules that brought what the network needs to look after itself.
 pub(super) const CARE: u32 = 3;
+/// The version of the rules that brought refreshes by the holders.
+pub(super) const REFRESH: u32 = 4;
 /// Most holders of a group that may leave within one epoch.
 pub const VACATED_MAX: usize = 255;
 
@@ -33,6 +35,8 @@ pub struct State {
     pub(super) genesis: Arc<Genesis>,
     pub(super) network: NetworkId,
     pub(super) height: u64,
+    /// The time of the block that is entered, Unix milliseconds; 0 if none is.
+    pub(super) time: u64,
     /// The rules of the block that is entered, or of the next if none is.
     version: u32,
     /// What [`StateKey::Validators`] holds: every entry asks for it.
@@ -50,7 +54,7 @@ impl State {
     pub(super) fn after(genesis: Arc<Genesis>, height: u64, map: AuthenticatedMap) -> Self {
         let (network, version) = (genesis.network_id(), genesis.rules_version());
         let validators = Arc::new(genesis.validators.clone());
-        let mut state = Self { genesis, network, height, version, validators, map };
+        let mut state = Self { genesis, network, height, time: 0, version, validators, map };
         state.version = state.next_version();
         if let Some(changed) = state.read(&StateKey::Validators) {
             state.validators = Arc::new(changed);
@@ -58,15 +62,15 @@ impl State {
         state
     }
 
-    /// Enters block `height`, whose beacon decides the draws asked for in earlier blocks.
+    /// Enters block `height` of `time`, whose beacon decides the draws asked for in earlier blocks.
     pub fn begin_block(
         &mut self,
-        height: u64,
+        (height, time): (u64, u64),
         proposer: &NodeId,
         reveal: &Reveal,
         beacon: &Digest32,
     ) {
-        self.height = height;
+        (self.height, self.time) = (height, time);
         if self.version >= 2 {
             self.take_turn(proposer, reveal);
         }
@@ -74,6 +78,7 @@ impl State {
         if self.version >= 2 {
             self.ask_for_lost_slots();
         }
+        self.give_beacon(beacon);
     }
 
     /// Leaves a block: an upgrade in it holds from here on.
@@ -115,6 +120,10 @@ impl State {
         if !verified {
             check_signatures(&self.network, entry)?;
         }
+        // The key of an invitation is good for one thing.
+        if !self.is_member(&entry.author) && !matches!(entry.body, Body::InvitedJoin(_)) {
+            return Err(EntryError::NotAllowed(entry.author));
+        }
         self.apply_body(&entry.author, &entry.body)?;
         self.write(&StateKey::Sequence(entry.author), &entry.sequence);
         Ok(())
@@ -141,6 +150,11 @@ impl State {
             Body::SlotFilled(filled) => self.fill_slot(author, filled),
             Body::WrongSymbol(proof) => self.convict(author, proof),
             Body::NodeDrain(drain) => self.drain(author, &drain.node),
+            Body::RefreshBegin(begin) => self.begin_refresh(author, begin),
+            Body::RefreshSeal(seal) => self.seal_refresh(author, seal),
+            Body::RefreshEnd(end) => self.end_refresh(author, end),
+            Body::Invitation(invitation) => self.invite(author, invitation),
+            Body::InvitedJoin(join) => self.join_invited(author, join),
             Body::Unknown(_) => Ok(()),
         }
     }
@@ -221,9 +235,10 @@ impl State {
         self.read::<u64>(&StateKey::Sequence(*author)).unwrap_or(0) + 1
     }
 
-    /// Whether a block without entries would decide a draw: the host then makes one.
+    /// Whether a block without entries would decide a draw or give a refresh its beacon: the host
+    /// then makes one.
     pub fn has_pending(&self) -> bool {
-        self.pending().iter().any(|pending| self.is_placeable(pending))
+        !self.sealed().is_empty() || self.pending().iter().any(|pending| self.is_placeable(pending))
     }
 
     pub(super) fn pending(&self) -> Vec<PendingDraw> {
@@ -238,8 +253,15 @@ impl State {
         self.genesis.operators.contains(author)
     }
 
-    /// Whether it is a validator, an operator or a live machine.
+    /// Whether it is a validator, an operator, a live machine, or the key of an invitation that
+    /// nobody used.
     pub fn is_enrolled(&self, author: &NodeId) -> bool {
+        self.is_member(author)
+            || self.invited(author).is_some_and(|invited| invited.used_by.is_none())
+    }
+
+    /// Whether it is a validator, an operator or a live machine.
+    pub(super) fn is_member(&self, author: &NodeId) -> bool {
         self.is_validator(author)
             || self.is_operator(author)
             || self.node(author).is_some_and(|node| !node.retired)

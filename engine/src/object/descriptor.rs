@@ -6,7 +6,7 @@ use minicbor::{Decode, Encode};
 use super::{FormatError, FormatVersion, FragmentRoot, OBJECT_LEN_MAX, require};
 use crate::code::CodeParameters;
 use crate::hash::hash;
-use crate::keyshare::{Binding, KeyParameters, RowHash};
+use crate::keyshare::{Binding, KeyParameters, RenewedRows, RowHash};
 use crate::names::{Epoch, GroupId, ObjectId};
 use crate::seal::{Suite, padme};
 use crate::wire::canonical;
@@ -78,6 +78,18 @@ impl Descriptor {
     /// What the commitments of the key shares bind, in the epoch that `V` was dealt in.
     pub fn binding(&self) -> Binding<'_> {
         Binding { parameters: self.key, salt: &self.salt, epoch: self.epoch, coverage: None }
+    }
+
+    /// What key shares are checked against, what the rows bind and the rows in slot order: the rows
+    /// of the dealing, or those of the last refresh.
+    pub fn commitments<'a>(
+        &'a self,
+        renewed: Option<&'a RenewedRows>,
+    ) -> (Binding<'a>, &'a [RowHash]) {
+        match renewed {
+            Some(renewed) => (renewed.binding(self.key, &self.salt), &renewed.rows),
+            None => (self.binding(), &self.rows),
+        }
     }
 
     fn check(&self) -> Result<(), FormatError> {

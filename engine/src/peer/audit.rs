@@ -238,7 +238,7 @@ impl Auditor {
 impl Challenge {
     fn is_met(&self, answer: &AuditAnswer, hashes: &GroupHashes, body: &[u8]) -> bool {
         let Self { member, own, descriptor, nonce, groups, .. } = self;
-        let binding = descriptor.binding();
+        let (binding, _) = own.commitments(descriptor);
         let Some(root) = descriptor.fragment_roots.get(member.slot.index()) else { return false };
         let Ok(code) = descriptor.code.build() else { return false };
         let length = code.layout(descriptor.coded_len).fragment_len();

@@ -12,12 +12,15 @@ use thiserror::Error;
 
 use super::{Answer, Ask, AskFailure, Fault, FaultKind, Member};
 use crate::code::{Code, CodeParameters, GROUP_LEN, Layout};
-use crate::keyshare::{self, KeyParameters, ProvenPart, Secret};
-use crate::names::{GroupId, ObjectId, Slot};
+use crate::keyshare::{self, KeyParameters, ProvenPart, RenewedRows, Secret, Share};
+use crate::ledger::GroupEpochs;
+use crate::names::{Epoch, GroupId, ObjectId, Slot};
 use crate::object::{Descriptor, FragmentRoot, GroupHashes};
 use crate::policy::durability;
 use crate::policy::reading::initial_asks;
-use crate::wire::{GroupRange, Operation, PartReference, Read, RefusalKind, Response};
+use crate::wire::{
+    GroupRange, Operation, PartReference, Read, RefusalKind, RenewedShare, Response,
+};
 
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 const NO_GROUPS: GroupRange = GroupRange { first: 0, count: 0 };
@@ -35,6 +38,8 @@ pub struct Wanted {
     pub key: KeyParameters,
     /// The fragment groups: all when absent.
     pub groups: Option<GroupRange>,
+    /// What the ledger has of the group's epochs.
+    pub epochs: GroupEpochs,
     /// About how many bytes one answer carries, for the decision how many to ask.
     pub answer_len: u64,
 }
@@ -49,6 +54,10 @@ pub struct GetObject {
     known: Option<Known>,
     unexpected_codes: bool,
     parts: BTreeMap<Slot, ProvenPart>,
+    /// Shares of refreshed epochs, each with the rows of all.
+    renewed: BTreeMap<Epoch, (RenewedRows, BTreeMap<Slot, Share>)>,
+    /// Some holder has shares of an epoch that is not among the roots known here.
+    unknown_epoch: bool,
     pieces: BTreeMap<Slot, Bytes>,
     faults: Vec<Fault>,
     missing: BTreeMap<Slot, String>,
@@ -104,6 +113,10 @@ pub enum GetError {
     /// The writer stored parts that do not fit together: no holder is to blame.
     #[error("the object is ill-formed: its writer stored parts that do not fit together")]
     IllFormed,
+    /// Holders have key shares of an epoch that is newer than those given, or some of one and some
+    /// of another: it is under way. Read the group from the ledger again.
+    #[error("the holders are between two epochs of their key shares")]
+    StaleEpochs,
     /// The descriptor's codes are not the group's.
     #[error("the object's codes are not those of its group")]
     UnexpectedCodes,
@@ -121,6 +134,8 @@ impl GetObject {
             known: None,
             unexpected_codes: false,
             parts: BTreeMap::new(),
+            renewed: BTreeMap::new(),
+            unknown_epoch: false,
             pieces: BTreeMap::new(),
             faults: Vec::new(),
             missing: BTreeMap::new(),
@@ -139,7 +154,8 @@ impl GetObject {
 
     /// The slots whose key part and fragment groups were both right.
     pub fn sound_slots(&self) -> usize {
-        self.parts.keys().filter(|slot| self.pieces.contains_key(slot)).count()
+        let renewed = self.renewed.values().flat_map(|(_, shares)| shares.keys());
+        self.parts.keys().chain(renewed).filter(|slot| self.pieces.contains_key(slot)).count()
     }
 
     /// Holders whose answers proved wrong.
@@ -199,9 +215,15 @@ impl GetObject {
         };
         let member = question.member;
         let checked = match answer {
-            Ok(Answer { response: Response::Read { descriptor, key_part, hashes }, body }) => self
+            Ok(Answer {
+                response: Response::Read { descriptor, key_part, hashes, renewed },
+                body,
+            }) => self
                 .check_descriptor(&question, descriptor.as_deref())
-                .and_then(|()| self.check_key_part(member, key_part))
+                .and_then(|()| match renewed {
+                    Some(renewed) => self.check_renewed(member, *renewed),
+                    None => self.check_key_part(member, key_part),
+                })
                 .and_then(|()| self.check_fragment(&question, hashes.as_ref(), body)),
             Ok(Answer { response: Response::Refused(refusal), .. }) => {
                 self.missing.insert(member.slot, refusal.message);
@@ -237,7 +259,13 @@ impl GetObject {
             return None;
         }
         let needed = durability::read_threshold(&self.wanted.code, &self.wanted.key);
-        let parts_missing = usize::from(self.wanted.key.k()).saturating_sub(self.parts.len());
+        let (k, most) = (usize::from(self.wanted.key.k()), self.parts_of_an_epoch());
+        let renewed = self.renewed.values().map(|(_, shares)| shares.len());
+        let between_two = most < k && renewed.sum::<usize>() + self.parts.len() >= k;
+        if self.unknown_epoch || between_two {
+            return Some(Err(GetError::StaleEpochs));
+        }
+        let parts_missing = k.saturating_sub(most);
         let pieces_missing = usize::from(self.wanted.code.k).saturating_sub(self.pieces.len());
         let reached = needed - parts_missing.max(pieces_missing);
         let liars: BTreeSet<Slot> = self.faults.iter().map(|fault| fault.member.slot).collect();
@@ -282,6 +310,33 @@ impl GetObject {
         Ok(())
     }
 
+    /// A share of a refreshed epoch counts if the ledger has the root of its rows.
+    fn check_renewed(&mut self, from: Member, renewed: RenewedShare) -> Result<(), FaultKind> {
+        let Some(Known { descriptor, .. }) = &self.known else {
+            return Ok(());
+        };
+        let RenewedShare { share, rows } = renewed;
+        let Some(root) = self.wanted.epochs.root(rows.epoch) else {
+            self.unknown_epoch |= rows.epoch > self.wanted.epochs.epoch;
+            let reason = "its key share is of an epoch that is not known here";
+            self.missing.insert(from.slot, reason.to_owned());
+            return Ok(());
+        };
+        let object = &self.wanted.object;
+        let binding = rows.binding(descriptor.key, &descriptor.salt);
+        let row = rows.rows.get(from.slot.index());
+        let proven = share.slot() == from.slot
+            && rows.stand_under(root, object, descriptor.key, &descriptor.salt)
+            && row.is_some_and(|row| share.matches(&binding, row));
+        if !proven {
+            return Err(FaultKind::KeyPart);
+        }
+        let epoch = rows.epoch;
+        let (_, shares) = self.renewed.entry(epoch).or_insert_with(|| (rows, BTreeMap::new()));
+        shares.insert(from.slot, share);
+        Ok(())
+    }
+
     fn check_fragment(
         &mut self,
         question: &Question,
@@ -310,11 +365,30 @@ impl GetObject {
 
     fn assemble(&mut self, known: Known) -> Result<Gathered, GetError> {
         let descriptor = &known.descriptor;
-        let parts: Vec<ProvenPart> = std::mem::take(&mut self.parts).into_values().collect();
-        let (secret, _) = keyshare::read(&descriptor.binding(), &descriptor.rows, &parts)
-            .map_err(|_| GetError::IllFormed)?;
+        let secret = self.secret(descriptor)?;
         let coded = self.decode(&known).ok_or(GetError::IllFormed)?;
         Ok(Gathered { descriptor: known.descriptor, secret, coded })
+    }
+
+    /// V from k key parts or shares of one epoch; never from two.
+    fn secret(&mut self, descriptor: &Descriptor) -> Result<Secret, GetError> {
+        let k = usize::from(descriptor.key.k());
+        let enough = |(rows, shares): (RenewedRows, BTreeMap<Slot, Share>)| {
+            (shares.len() >= k).then_some((rows, shares))
+        };
+        let read = match std::mem::take(&mut self.renewed).into_values().find_map(enough) {
+            Some((rows, shares)) => {
+                let shares: Vec<Share> = shares.into_values().collect();
+                let binding = rows.binding(descriptor.key, &descriptor.salt);
+                keyshare::read_shares(&binding, &rows.rows, &shares)
+            }
+            None => {
+                let parts = std::mem::take(&mut self.parts);
+                let parts: Vec<ProvenPart> = parts.into_values().collect();
+                keyshare::read(&descriptor.binding(), &descriptor.rows, &parts)
+            }
+        };
+        read.map(|(secret, _)| secret).map_err(|_| GetError::IllFormed)
     }
 
     fn decode(&self, Known { descriptor, code, layout }: &Known) -> Option<Vec<u8>> {
@@ -335,7 +409,7 @@ impl GetObject {
     }
 
     fn is_enough(&self) -> bool {
-        self.parts.len() >= usize::from(self.wanted.key.k())
+        self.parts_of_an_epoch() >= usize::from(self.wanted.key.k())
             && self.pieces.len() >= usize::from(self.wanted.code.k)
     }
 
@@ -345,9 +419,15 @@ impl GetObject {
         self.is_enough() && (all_answered || !self.asks_all)
     }
 
+    /// Good key parts of the epoch of which there are most: those of different epochs do not add up.
+    fn parts_of_an_epoch(&self) -> usize {
+        let renewed = self.renewed.values().map(|(_, shares)| shares.len());
+        renewed.chain([self.parts.len()]).max().unwrap_or(0)
+    }
+
     /// Good answers, and questions under way.
     fn parts_in_hand(&self) -> usize {
-        self.parts.len() + self.asked.len()
+        self.parts_of_an_epoch() + self.asked.len()
     }
 
     fn pieces_in_hand(&self) -> usize {

@@ -9,14 +9,15 @@ use ed25519_dalek::SigningKey;
 
 use super::Answer;
 use crate::code::GROUP_LEN;
-use crate::keyshare::Share;
+use crate::keyshare::{Binding, RenewedRows, RowHash, Share};
 use crate::names::{Epoch, GroupId, NetworkId, NodeId, ObjectId, Slot};
 use crate::object::{Descriptor, FragmentRoot, GroupHashes};
 use crate::policy::{LedgerView, authorise};
 use crate::wire::{
     AUDIT_GROUPS_MAX, Audit, Degraded, GroupRange, Inventory, InventoryPage, InventorySummary,
-    Operation, PartReference, Read, Receipt, Refusal, RefusalKind, Response, SymbolStatement,
-    Symbols, VerifiedRequest, VouchedDescriptor, canonical,
+    Operation, PartReference, Read, Receipt, RefreshPlace, RefreshStep, Refusal, RefusalKind,
+    RenewedShare, Response, SymbolStatement, Symbols, VerifiedRequest, VouchedDescriptor,
+    canonical,
 };
 
 /// The most objects a page of an inventory lists.
@@ -36,6 +37,27 @@ pub struct StoredPart {
     pub object: VouchedDescriptor,
     /// The key share.
     pub share: Share,
+    /// What the share is checked against, if it was refreshed since it was dealt.
+    pub renewed: Option<RenewedRows>,
+}
+
+impl StoredPart {
+    /// What the share is checked against: what its rows bind, and the rows in slot order.
+    pub fn commitments<'a>(&'a self, descriptor: &'a Descriptor) -> (Binding<'a>, &'a [RowHash]) {
+        descriptor.commitments(self.renewed.as_ref())
+    }
+
+    /// The epoch of the share.
+    pub fn epoch(&self, descriptor: &Descriptor) -> Epoch {
+        self.renewed.as_ref().map_or(descriptor.epoch, |renewed| renewed.epoch)
+    }
+
+    /// Whether the share is the one that its row stands for.
+    pub fn has_true_share(&self, descriptor: &Descriptor) -> bool {
+        let (binding, rows) = self.commitments(descriptor);
+        let row = rows.get(self.share.slot().index());
+        row.is_some_and(|row| self.share.matches(&binding, row))
+    }
 }
 
 /// What the holder wants of its disk.
@@ -114,6 +136,12 @@ pub enum Step {
     Testify(NodeId),
     /// Reply to this from the chain kept here.
     Ledger(Operation),
+    /// Go on with a refresh: the step and its body.
+    Refresh(RefreshStep, Bytes),
+    /// Take the rows that the holder of a slot dealt this node for a refresh.
+    Deal(RefreshPlace, Slot, Bytes),
+    /// List the key shares of a slot.
+    ListShares(GroupId, Slot),
 }
 
 /// A request that waits for the disk.
@@ -171,6 +199,7 @@ impl Holder {
             }
             Operation::Read(Read { part, .. })
             | Operation::Symbols(Symbols { part, .. })
+            | Operation::RenewedSymbols(Symbols { part, .. })
             | Operation::Degraded(Degraded { part, .. })
             | Operation::Audit(Audit { part, .. })
             | Operation::Witness { part, .. } => {
@@ -181,6 +210,9 @@ impl Holder {
             Operation::Repair { group, slot } => Step::Repair(*group, *slot),
             Operation::Status => Step::Status,
             Operation::Testify { suspect } => Step::Testify(*suspect),
+            Operation::Refresh(step) => Step::Refresh(*step, body),
+            Operation::Deal { place, dealer } => Step::Deal(*place, *dealer, body),
+            Operation::ListShares { group, slot } => Step::ListShares(*group, *slot),
             Operation::Head { .. }
             | Operation::Follow { .. }
             | Operation::SetChanges { .. }
@@ -253,8 +285,8 @@ impl Holder {
             return refuse(Refusal::new(RefusalKind::Invalid, message));
         }
         let part = PartReference { group: descriptor.group, slot, object };
-        let stored =
-            Box::new(StoredPart { object: store.object.clone(), share: store.share.clone() });
+        let (object, share) = (store.object.clone(), store.share.clone());
+        let stored = Box::new(StoredPart { object, share, renewed: None });
         let submitter_quota = view.submitter_quota(&request.author).unwrap_or(0);
         let waiting = Waiting::Write { part, epoch: descriptor.epoch };
         let write = DiskRequest::Write { part, stored, fragment: body, submitter_quota };
@@ -275,7 +307,7 @@ impl Holder {
             descriptor.group == part.group
                 && descriptor.object_id() == part.object
                 && stored.share.slot() == part.slot
-                && check_share(descriptor, &stored.share).is_ok()
+                && stored.has_true_share(descriptor)
         };
         let descriptor = Descriptor::decode(&stored.object.descriptor).ok().filter(kept);
         let Some(descriptor) = descriptor else {
@@ -322,7 +354,16 @@ impl Holder {
                     )),
                 },
             },
-            Operation::Symbols(symbols) => self.symbols(symbols, stored, descriptor, &fragment),
+            Operation::Symbols(symbols) if stored.renewed.is_none() => {
+                self.symbols(symbols, stored, descriptor, &fragment, false)
+            }
+            Operation::Symbols(_) => refuse(Refusal::new(
+                RefusalKind::Unavailable,
+                "the key share was refreshed; the asker has not heard of it yet",
+            )),
+            Operation::RenewedSymbols(symbols) => {
+                self.symbols(symbols, stored, descriptor, &fragment, true)
+            }
             Operation::Audit(audit) => audited(audit, stored, descriptor, &fragment),
             Operation::Witness { .. } => {
                 Step::Reply(Answer { response: Response::Witness, body: fragment })
@@ -331,18 +372,21 @@ impl Holder {
         }
     }
 
+    /// `with_epoch` for an asker that knows of refreshes.
     fn symbols(
         &self,
         request: &Symbols,
         stored: &StoredPart,
         descriptor: &Descriptor,
         fragment: &[u8],
+        with_epoch: bool,
     ) -> Step {
         let lost = request.lost;
         let body = descriptor.code.build().ok().and_then(|code| {
             code.helper_symbols(&code.layout(descriptor.coded_len), lost, fragment).ok()
         });
-        let key_symbol = stored.share.prove_symbol(&descriptor.binding(), lost);
+        let (binding, _) = stored.commitments(descriptor);
+        let key_symbol = stored.share.prove_symbol(&binding, lost);
         let (Some(body), Some(key_symbol)) = (body, key_symbol) else {
             return refuse(Refusal::new(RefusalKind::Invalid, "no such slot to repair from here"));
         };
@@ -352,13 +396,18 @@ impl Holder {
             lost,
             key_symbol: &key_symbol,
             fragment_symbols: &body,
+            epoch: with_epoch.then_some(binding.epoch),
         }
         .sign(&self.key);
         let object = request.describe.then(|| stored.object.clone());
-        Step::Reply(Answer {
-            response: Response::Symbols { key_symbol, signature, object },
-            body: body.into(),
-        })
+        let response = if with_epoch {
+            let rows = stored.renewed.clone().filter(|_| request.describe).map(Box::new);
+            let epoch = binding.epoch;
+            Response::RenewedSymbols { key_symbol, epoch, signature, object, rows }
+        } else {
+            Response::Symbols { key_symbol, signature, object }
+        };
+        Step::Reply(Answer { response, body: body.into() })
     }
 }
 
@@ -368,7 +417,7 @@ pub fn is_sound(part: &PartReference, stored: &StoredPart, fragment: &[u8]) -> b
     descriptor.group == part.group
         && descriptor.object_id() == part.object
         && stored.share.slot() == part.slot
-        && check_share(&descriptor, &stored.share).is_ok()
+        && stored.has_true_share(&descriptor)
         && check_fragment(&descriptor, part.slot, fragment).is_ok()
 }
 
@@ -401,11 +450,17 @@ fn read_reply(
     hashes: Option<GroupHashes>,
     body: Bytes,
 ) -> Step {
-    let response = Response::Read {
-        descriptor: read.descriptor.then(|| stored.object.descriptor.clone()),
-        key_part: read.key_part.then(|| stored.share.prove_part(&descriptor.binding())),
-        hashes,
-    };
+    let (mut key_part, mut renewed) = (None, None);
+    match &stored.renewed {
+        _ if !read.key_part => {}
+        None => key_part = Some(stored.share.prove_part(&descriptor.binding())),
+        Some(rows) => {
+            let (share, rows) = (stored.share.clone(), rows.clone());
+            renewed = Some(Box::new(RenewedShare { share, rows }));
+        }
+    }
+    let descriptor = read.descriptor.then(|| stored.object.descriptor.clone());
+    let response = Response::Read { descriptor, key_part, hashes, renewed };
     Step::Reply(Answer { response, body })
 }
 
@@ -416,7 +471,8 @@ fn groups_of(fragment: &Bytes, range: GroupRange) -> Option<Bytes> {
 }
 
 fn audited(audit: &Audit, stored: &StoredPart, descriptor: &Descriptor, fragment: &Bytes) -> Step {
-    let answer = stored.share.answer_audit(&descriptor.binding(), audit.auditor, &audit.nonce);
+    let answer =
+        stored.share.answer_audit(&stored.commitments(descriptor).0, audit.auditor, &audit.nonce);
     let group = |first: &u32| groups_of(fragment, GroupRange { first: *first, count: 1 });
     let groups: Option<Vec<Bytes>> = audit.groups.iter().map(group).collect();
     match (answer, groups) {
@@ -433,7 +489,7 @@ fn audited(audit: &Audit, stored: &StoredPart, descriptor: &Descriptor, fragment
 
 fn degraded(request: &Degraded, stored: &StoredPart, descriptor: &Descriptor) -> Step {
     let helpers = request.helpers.iter().copied().collect();
-    match stored.share.help_degraded(&descriptor.binding(), request.lost, &helpers) {
+    match stored.share.help_degraded(&stored.commitments(descriptor).0, request.lost, &helpers) {
         Ok(help) => Step::Reply(Answer::bare(Response::Degraded(help))),
         Err(error) => refuse(Refusal::new(RefusalKind::Invalid, error.to_string())),
     }

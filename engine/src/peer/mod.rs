@@ -14,6 +14,7 @@
 //! - [`Validator`] orders the ledger's entries.
 //! - [`Watch`] is the validator's eye on the storage nodes: it gives up who is lost.
 //! - [`Auditor`] looks whether the other holders still have their parts.
+//! - [`refresh`] has a group's holders deal its key shares anew.
 //! - [`Custody`] has a node repair by itself what it should hold.
 
 mod audit;
@@ -22,6 +23,7 @@ mod degraded;
 mod get;
 mod holder;
 mod put;
+pub mod refresh;
 mod repair_object;
 mod repair_slot;
 mod validator;

@@ -20,9 +20,9 @@ use thiserror::Error;
 use super::degraded::Degrading;
 use super::{Answer, Ask, AskFailure, Fault, FaultKind, Member};
 use crate::code::{Code, CodeParameters, HelperAnswer, Layout};
-use crate::keyshare::{self, KeyParameters, ProvenSymbol, Share};
-use crate::ledger::WrongSymbol;
-use crate::names::{GroupId, NetworkId, ObjectId, Slot};
+use crate::keyshare::{self, Binding, KeyParameters, ProvenSymbol, RenewedRows, RowHash, Share};
+use crate::ledger::{GroupEpochs, WrongSymbol};
+use crate::names::{Epoch, GroupId, NetworkId, ObjectId, Slot};
 use crate::object::{Descriptor, FragmentRoot};
 use crate::policy::durability;
 use crate::signature::Signature;
@@ -43,12 +43,13 @@ pub struct RepairObject {
     object: ObjectId,
     lost: Slot,
     codes: (CodeParameters, KeyParameters),
+    epochs: GroupEpochs,
     candidates: VecDeque<Member>,
     asked: BTreeMap<u64, Question>,
     next_id: u64,
     known: Option<Known>,
     /// Answers that came before any description.
-    unchecked: Vec<(Member, ProvenSymbol, Signature, Bytes)>,
+    unchecked: Vec<(Member, HelpedSymbol, Bytes)>,
     /// Helpers with a checked key symbol and fragment symbols of the right length.
     good: BTreeMap<Slot, Helper>,
     share: Option<Share>,
@@ -76,10 +77,19 @@ enum QuestionKind {
     Witness,
 }
 
-/// What the descriptor tells.
+/// A helper's pair symbol as it came.
+struct HelpedSymbol {
+    key_symbol: ProvenSymbol,
+    /// Of the share; none if the helper was asked as one that knows of no refresh.
+    epoch: Option<Epoch>,
+    signature: Signature,
+}
+
+/// What the descriptor tells, and the rows of its epoch if the shares were refreshed.
 struct Known {
     vouched: VouchedDescriptor,
     descriptor: Descriptor,
+    renewed: Option<RenewedRows>,
     code: Code,
     layout: Layout,
 }
@@ -118,6 +128,8 @@ pub struct RepairedPart {
     pub object: VouchedDescriptor,
     /// The key share.
     pub share: Share,
+    /// What it is checked against, if it was refreshed since it was stored.
+    pub renewed: Option<RenewedRows>,
     /// The fragment.
     pub fragment: Bytes,
     /// What the code's theory says the fragment's repair moves, in bytes.
@@ -182,6 +194,7 @@ impl RepairObject {
             object,
             lost,
             codes,
+            epochs: GroupEpochs::default(),
             candidates: helpers.into(),
             asked: BTreeMap::new(),
             next_id: 0,
@@ -198,6 +211,11 @@ impl RepairObject {
             undecided: false,
             outcome: None,
         }
+    }
+
+    /// The same in a group whose shares were refreshed.
+    pub fn in_epochs(self, epochs: GroupEpochs) -> Self {
+        Self { epochs, ..self }
     }
 
     /// Bytes received so far.
@@ -242,7 +260,11 @@ impl RepairObject {
             let member = self.candidates.pop_front()?;
             let describe = self.known.is_none() && self.descriptions_asked() < DESCRIPTIONS;
             let part = part_of(self.group, member, self.object);
-            let operation = Operation::Symbols(Symbols { part, lost: self.lost, describe });
+            let symbols = Symbols { part, lost: self.lost, describe };
+            let operation = match self.epochs.epoch {
+                Epoch(0) => Operation::Symbols(symbols),
+                _ => Operation::RenewedSymbols(symbols),
+            };
             let kind =
                 if describe { QuestionKind::SymbolsAndDescription } else { QuestionKind::Symbols };
             (member, operation, kind)
@@ -288,9 +310,24 @@ impl RepairObject {
             Ok(Answer { response: Response::Symbols { key_symbol, signature, object }, body })
                 if kind != QuestionKind::Witness =>
             {
-                self.count_symbols(&key_symbol, object.as_ref(), &body);
-                self.take_description(kind, object)
-                    .and_then(|()| self.take_symbols(member, key_symbol, signature, body))
+                self.count_symbols(&key_symbol, object.as_ref(), None, &body);
+                let symbol = HelpedSymbol { key_symbol, epoch: None, signature };
+                self.take_description(kind, object, None)
+                    .and_then(|()| self.take_symbols(member, symbol, body))
+            }
+            Ok(Answer {
+                response: Response::RenewedSymbols { key_symbol, epoch, signature, object, rows },
+                body,
+            }) if kind != QuestionKind::Witness => {
+                self.count_symbols(&key_symbol, object.as_ref(), rows.as_deref(), &body);
+                if epoch > self.epochs.epoch {
+                    self.skip(member, "it is of an epoch that is not known here yet");
+                    Ok(())
+                } else {
+                    let symbol = HelpedSymbol { key_symbol, epoch: Some(epoch), signature };
+                    self.take_description(kind, object, rows.map(|rows| *rows))
+                        .and_then(|()| self.take_symbols(member, symbol, body))
+                }
             }
             Ok(Answer { response: Response::Witness, body }) if kind == QuestionKind::Witness => {
                 self.traffic.witness_bytes += body.len() as u64;
@@ -322,12 +359,14 @@ impl RepairObject {
         &mut self,
         key_symbol: &ProvenSymbol,
         object: Option<&VouchedDescriptor>,
+        rows: Option<&RenewedRows>,
         body: &Bytes,
     ) {
         let key_bytes = canonical::encode(key_symbol).len() as u64;
+        let rows = rows.map_or(0, |rows| canonical::encode(rows).len() as u64);
         let described = object.map_or(0, |object| canonical::encode(object).len() as u64);
         self.traffic.key_bytes += key_bytes;
-        self.traffic.header_bytes += described + Signature::LEN as u64;
+        self.traffic.header_bytes += described + rows + Signature::LEN as u64;
         self.traffic.symbol_bytes += body.len() as u64;
     }
 
@@ -336,57 +375,76 @@ impl RepairObject {
         &mut self,
         kind: QuestionKind,
         object: Option<VouchedDescriptor>,
+        rows: Option<RenewedRows>,
     ) -> Result<(), FaultKind> {
         let same = self.known.as_ref().is_some_and(|known| object.as_ref() == Some(&known.vouched));
         if kind != QuestionKind::SymbolsAndDescription || same {
             return Ok(());
         }
-        let known = object.and_then(|vouched| self.prove(vouched)).ok_or(FaultKind::Descriptor)?;
+        let known =
+            object.and_then(|vouched| self.prove(vouched, rows)).ok_or(FaultKind::Descriptor)?;
         self.known.get_or_insert(known);
-        for (member, key_symbol, signature, body) in std::mem::take(&mut self.unchecked) {
-            if let Err(kind) = self.take_symbols(member, key_symbol, signature, body) {
+        for (member, symbol, body) in std::mem::take(&mut self.unchecked) {
+            if let Err(kind) = self.take_symbols(member, symbol, body) {
                 self.blame(member, kind);
             }
         }
         Ok(())
     }
 
-    fn prove(&self, vouched: VouchedDescriptor) -> Option<Known> {
+    fn prove(&self, vouched: VouchedDescriptor, renewed: Option<RenewedRows>) -> Option<Known> {
         let (object, descriptor) = vouched.verify(&self.network)?;
         let expected = object == self.object
             && descriptor.group == self.group
             && (descriptor.code, descriptor.key) == self.codes;
         let code = descriptor.code.build().ok().filter(|_| expected)?;
         let layout = code.layout(descriptor.coded_len);
-        Some(Known { vouched, descriptor, code, layout })
+        if let Some(rows) = &renewed {
+            let root = self.epochs.root(rows.epoch)?;
+            if !rows.stand_under(root, &object, descriptor.key, &descriptor.salt) {
+                return None;
+            }
+        }
+        Some(Known { vouched, descriptor, renewed, code, layout })
     }
 
     fn take_symbols(
         &mut self,
         member: Member,
-        key_symbol: ProvenSymbol,
-        signature: Signature,
+        symbol: HelpedSymbol,
         symbols: Bytes,
     ) -> Result<(), FaultKind> {
-        let Some(Known { vouched, descriptor, layout, .. }) = &self.known else {
-            self.unchecked.push((member, key_symbol, signature, symbols));
+        let Some(known) = &self.known else {
+            self.unchecked.push((member, symbol, symbols));
             return Ok(());
         };
+        let HelpedSymbol { key_symbol, epoch, signature } = symbol;
+        let Known { vouched, renewed, layout, .. } = known;
+        let (binding, rows) = known.commitments();
         let statement = SymbolStatement {
             network: &self.network,
             part: &part_of(self.group, member, self.object),
             lost: self.lost,
             key_symbol: &key_symbol,
             fragment_symbols: &symbols,
+            epoch,
         };
         if !statement.verify(&member.node, &signature) {
             return Err(FaultKind::Signature);
         }
-        let row = descriptor.rows.get(member.slot.index());
+        if epoch.is_some_and(|epoch| epoch != binding.epoch) {
+            self.skip(member, "its key share is of another epoch than the others'");
+            return Ok(());
+        }
+        let row = rows.get(member.slot.index());
         let proven = row.is_some_and(|row| {
             key_symbol.helper() == member.slot
-                && key_symbol.verify(&descriptor.binding(), self.lost, row).is_ok()
+                && key_symbol.verify(&binding, self.lost, row).is_ok()
         });
+        // Rows of a refresh are under a root of the ledger, which this evidence does not show.
+        if !proven && (renewed.is_some() || epoch.is_some()) {
+            return Err(FaultKind::KeySymbol);
+        }
         if !proven {
             self.evidence.push(WrongSymbol {
                 helper: member.node,
@@ -462,8 +520,8 @@ impl RepairObject {
         let complete = self.degrading.as_ref().is_some_and(Degrading::is_complete);
         let Some(degrading) = self.degrading.take_if(|_| complete) else { return };
         let Some(known) = self.known.take() else { return };
-        let descriptor = &known.descriptor;
-        match degrading.restore(&descriptor.binding(), self.lost, &descriptor.rows) {
+        let (binding, rows) = known.commitments();
+        match degrading.restore(&binding, self.lost, rows) {
             Ok(share) => self.go_on_with(share, &known),
             // A survivor lied in a way that names nobody: with one more it can be done without trust.
             Err(_) => {
@@ -497,8 +555,8 @@ impl RepairObject {
         }
         let symbols: Vec<ProvenSymbol> =
             self.good.values().take(needed).map(|helper| helper.key_symbol.clone()).collect();
-        let descriptor = &known.descriptor;
-        keyshare::repair(&descriptor.binding(), self.lost, &descriptor.rows, &symbols)
+        let (binding, rows) = known.commitments();
+        keyshare::repair(&binding, self.lost, rows, &symbols)
             .map(|(share, _)| share)
             .map_err(|_| RepairError::IllFormed)
     }
@@ -593,10 +651,17 @@ impl RepairObject {
             part: PartReference { group: self.group, slot: self.lost, object: self.object },
             object: known.vouched.clone(),
             share,
+            renewed: known.renewed.clone(),
             fragment: fragment.into(),
             symbol_bytes_theory: helpers * known.layout.symbols_len(),
             reed_solomon_bytes: known.descriptor.coded_len,
         }));
+    }
+
+    /// Its answer is of no use now, and no lie.
+    fn skip(&mut self, member: Member, why: &str) {
+        self.undecided = true;
+        self.missing.insert(member.slot, why.to_owned());
     }
 
     fn blame(&mut self, member: Member, kind: FaultKind) {
@@ -606,6 +671,11 @@ impl RepairObject {
 }
 
 impl Known {
+    /// What key shares are checked against.
+    fn commitments(&self) -> (Binding<'_>, &[RowHash]) {
+        self.descriptor.commitments(self.renewed.as_ref())
+    }
+
     fn is_fragment(&self, slot: Slot, bytes: &[u8]) -> bool {
         let root = self.descriptor.fragment_roots.get(slot.index());
         bytes.len() as u64 == self.layout.fragment_len() && root == Some(&FragmentRoot::of(bytes))

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::code::CodeParameters;
 use crate::keyshare::KeyParameters;
-use crate::ledger::WrongSymbol;
+use crate::ledger::{GroupEpochs, WrongSymbol};
 use crate::names::{GroupId, NetworkId, ObjectId, Slot};
 use crate::policy::durability;
 use crate::policy::reading::LatencyBook;
@@ -47,6 +47,7 @@ pub struct RepairSlot {
     group: GroupId,
     slot: Slot,
     codes: (CodeParameters, KeyParameters),
+    epochs: GroupEpochs,
     helpers: Vec<Member>,
     latencies: LatencyBook,
     listings: Vec<Listing>,
@@ -131,6 +132,7 @@ impl RepairSlot {
             group,
             slot,
             codes,
+            epochs: GroupEpochs::default(),
             helpers,
             latencies: LatencyBook::default(),
             listings,
@@ -148,6 +150,11 @@ impl RepairSlot {
             faults: Vec::new(),
             evidence: Vec::new(),
         }
+    }
+
+    /// The same in a group whose shares were refreshed.
+    pub fn in_epochs(self, epochs: GroupEpochs) -> Self {
+        Self { epochs, ..self }
     }
 
     /// How far it has come.
@@ -302,6 +309,7 @@ impl RepairSlot {
         }
         self.latencies.order_failed_last(&mut helpers, |member| member.node);
         RepairObject::new(self.network, self.group, object, self.slot, self.codes, helpers)
+            .in_epochs(self.epochs.clone())
     }
 
     /// Equal inventories need not be read; one that is not told is.

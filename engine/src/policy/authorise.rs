@@ -1,11 +1,12 @@
 //! Who may ask what (`crypto.md` §8). No request is answered without it.
 
+use super::refresh::leader;
 use crate::code::CodeParameters;
 use crate::keyshare::KeyParameters;
 use crate::ledger::{State, StateKey, Validator};
 use crate::names::{GroupId, NodeId, Slot};
 use crate::object::Descriptor;
-use crate::wire::{Operation, Refusal, RefusalKind, VerifiedRequest};
+use crate::wire::{Operation, RefreshPlace, RefreshStep, Refusal, RefusalKind, VerifiedRequest};
 
 /// A view of the ledger older than this proves nothing about who holds a slot.
 pub const VIEW_AGE_MAX_MS: u64 = 10 * 60 * 1000;
@@ -90,6 +91,23 @@ pub fn authorise(
         }
         Operation::Symbols(symbols) => {
             require_current_holder(request, view, symbols.part.group, symbols.lost, now)
+        }
+        Operation::RenewedSymbols(symbols) => {
+            require_current_holder(request, view, symbols.part.group, symbols.lost, now)
+        }
+        Operation::ListShares { group, slot } => {
+            require_fresh(view, now)?;
+            require_member(view, *group, &request.author)?;
+            require_holder(view, *group, *slot, receiver, "the receiver")
+        }
+        Operation::Refresh(RefreshStep { place, .. }) => {
+            require_fresh(view, now)?;
+            require_turn(view, place, &request.author)?;
+            require_holder(view, place.group, place.slot, receiver, "the receiver")
+        }
+        Operation::Deal { place, dealer } => {
+            require_holder(view, place.group, place.slot, receiver, "the receiver")?;
+            require_current_holder(request, view, place.group, *dealer, now)
         }
         Operation::Summary { group, lost, .. } => {
             require_current_holder(request, view, *group, *lost, now)
@@ -177,6 +195,28 @@ fn is_open_to_strangers(operation: &Operation) -> bool {
         Operation::Consult { keys, .. } | Operation::Prove(keys) => keys.iter().all(is_public),
         _ => false,
     }
+}
+
+/// The asker holds some slot of the group.
+fn require_member(view: &impl LedgerView, group: GroupId, node: &NodeId) -> Result<(), Refusal> {
+    if view.state().group(group).is_some_and(|group| group.slot_of(node).is_some()) {
+        return Ok(());
+    }
+    denied(&format!("the asker holds no slot of group {group}"))
+}
+
+/// It is the asker's turn to lead this attempt.
+fn require_turn(
+    view: &impl LedgerView,
+    place: &RefreshPlace,
+    node: &NodeId,
+) -> Result<(), Refusal> {
+    let n = view.state().group(place.group).map_or(0, |group| group.code.n);
+    let turn = leader(place.epoch, place.attempt, n);
+    if turn.and_then(|slot| view.holder(place.group, slot)) == Some(*node) {
+        return Ok(());
+    }
+    denied("it is not the asker's turn to lead this refresh")
 }
 
 fn require_current_holder(

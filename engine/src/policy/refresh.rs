@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::repair::churn_budget;
 use crate::hash::hash;
+use crate::names::{Epoch, Slot};
 
 /// The times of refreshing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,50 @@ fn spread(times: &RefreshTimes, group: u32) -> Duration {
     let digest = hash("refresh", &[&group.to_be_bytes()]);
     let part = u32::from(u16::from_be_bytes([digest[0], digest[1]]));
     times.epoch / 4 * part / (1 << 16)
+}
+
+/// Most slots of a group that can be refreshed: all their signatures must fit into one entry.
+const SLOTS_MAX: u8 = 64;
+/// Most objects of one batch.
+const OBJECTS_MAX: usize = 1024;
+/// Most bytes that all holders together post about their new shares: they travel as one body.
+const LEAVES_LEN_MAX: usize = 7 << 20;
+/// Bytes of a commitment to one pair symbol.
+const LEAF_LEN: usize = 32;
+
+/// Most objects of one batch of a group of `n` slots, 0 if it cannot be refreshed: every slot posts
+/// a leaf for every other slot and object.
+pub fn objects_max(n: u8) -> usize {
+    if n > SLOTS_MAX {
+        return 0;
+    }
+    let n = usize::from(n);
+    (LEAVES_LEN_MAX / (n * n.saturating_sub(1) * LEAF_LEN).max(1)).min(OBJECTS_MAX)
+}
+
+/// Whose turn an attempt is: the holders of the slots 1 to `n` take turns.
+pub fn leader(epoch: Epoch, attempt: u32, n: u8) -> Option<Slot> {
+    let turn = epoch.0.wrapping_add(attempt.into()).checked_rem(n.into())?;
+    Slot::all(n).nth(turn as usize)
+}
+
+/// The number of the attempt that a holder of `slot` may begin now, if it is its turn: `first` is
+/// the lowest free number and `waited` the time since it is free. Each turn lasts `times.pause`.
+pub fn attempt_now(
+    times: &RefreshTimes,
+    (epoch, slot, n): (Epoch, Slot, u8),
+    first: u32,
+    waited: Duration,
+) -> Option<u32> {
+    let turns = waited.as_millis() / times.pause.as_millis().max(1);
+    let attempt = first.saturating_add((turns % u128::from(n.max(1))) as u32);
+    (leader(epoch, attempt, n) == Some(slot)).then_some(attempt)
+}
+
+/// Whether a batch of `listed` objects that is not full leaves out too many of the `eligible` ones
+/// that a holder has: an eighth of them, and a few that are just being put, may be missing at others.
+pub fn leaves_out_too_many(listed: usize, eligible: usize) -> bool {
+    eligible.saturating_sub(listed) > eligible / 8 + 16
 }
 
 /// How many of `live` holders a refresh of a key code with `k` and `d` can bear faulty, and whether

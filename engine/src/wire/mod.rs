@@ -5,12 +5,17 @@
 //! (`spec/transport.md`), `spec/wire.md` has the byte tables.
 
 pub mod canonical;
+mod refresh;
 mod remark;
 mod request;
 mod response;
 
 pub(crate) use response::presentable;
 
+pub use refresh::{
+    LISTED_SHARE_LEN_MAX, ListedShare, RefreshPlace, RefreshStage, RefreshStep, RefreshWord,
+    SignedPost, list_digest,
+};
 pub use remark::Remark;
 pub use request::{
     AUDIT_GROUPS_MAX, Audit, Authorisation, BlockForm, DEADLINE_AHEAD_MAX, Degraded, GroupRange,
@@ -19,7 +24,7 @@ pub use request::{
 };
 pub use response::{
     InventoryPage, InventorySummary, ListedIdentity, NodeStatus, ProvenValue, Receipt, Refusal,
-    RefusalKind, RepairProgress, Response, SymbolStatement, TEXT_LEN_MAX,
+    RefusalKind, RenewedShare, RepairProgress, Response, SymbolStatement, TEXT_LEN_MAX,
 };
 
 /// The longest header of a request or response, in bytes.

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::HEADER_LEN_MAX;
 use super::canonical::{self, CanonicalError};
+use super::refresh::{RefreshPlace, RefreshStep};
 use crate::identity::oprf::Element;
 use crate::identity::{Deposit, Renewal};
 use crate::keyshare::Share;
@@ -202,6 +203,34 @@ pub enum Operation {
     /// Send the share's addend for a lost slot, under the pads of a set of survivors.
     #[n(65)]
     Degraded(#[n(0)] Degraded),
+    /// As `Symbols`, in a group whose shares were refreshed: the rows of the helper's epoch come with
+    /// the descriptor.
+    #[n(68)]
+    RenewedSymbols(#[n(0)] Symbols),
+    /// List the objects of the receiver's slot with the epochs of their key shares, for a refresh.
+    /// The body of the answer is the list.
+    #[n(69)]
+    ListShares {
+        /// The group.
+        #[n(0)]
+        group: GroupId,
+        /// The receiver's slot.
+        #[n(1)]
+        slot: Slot,
+    },
+    /// Go on with a refresh. The body is what all posted in the stage before.
+    #[n(70)]
+    Refresh(#[n(0)] RefreshStep),
+    /// Take the rows that a dealer dealt the receiver. The body is the rows.
+    #[n(71)]
+    Deal {
+        /// The refresh, and the receiver's slot.
+        #[n(0)]
+        place: RefreshPlace,
+        /// The slot of which the asker is the holder.
+        #[n(1)]
+        dealer: Slot,
+    },
 }
 
 /// How blocks are sent.

@@ -8,7 +8,7 @@ use super::HEADER_LEN_MAX;
 use super::canonical::{self, CanonicalError};
 use super::request::{PartReference, VouchedDescriptor};
 use crate::identity::{Dealing, NodeAnswer, Sharing, Wrapping};
-use crate::keyshare::{AuditAnswer, DegradedHelp, ProvenPart, ProvenSymbol};
+use crate::keyshare::{AuditAnswer, DegradedHelp, ProvenPart, ProvenSymbol, RenewedRows, Share};
 use crate::ledger::{HeadAttestation, Inclusion, SignedHeader, SnapshotBase, StateProof};
 use crate::names::{Epoch, NetworkId, NodeId, ObjectId, Slot};
 use crate::object::GroupHashes;
@@ -40,6 +40,9 @@ pub enum Response {
         /// The fragment's group hashes, when only a range was asked.
         #[n(2)]
         hashes: Option<GroupHashes>,
+        /// In place of the key part, if the share was refreshed since it was dealt.
+        #[n(3)]
+        renewed: Option<Box<RenewedShare>>,
     },
     /// To `Inventory`: the body is an [`InventoryPage`].
     #[n(3)]
@@ -164,6 +167,34 @@ pub enum Response {
     /// To `Degraded`.
     #[n(65)]
     Degraded(#[n(0)] DegradedHelp),
+    /// To `RenewedSymbols`: the body is the helper symbols.
+    #[n(68)]
+    RenewedSymbols {
+        /// The pair symbol of the key share.
+        #[n(0)]
+        key_symbol: ProvenSymbol,
+        /// The epoch of that share.
+        #[n(1)]
+        epoch: Epoch,
+        /// Over what `Symbols` signs, and the epoch.
+        #[n(2)]
+        signature: Signature,
+        /// The descriptor, if it was asked for.
+        #[n(3)]
+        object: Option<VouchedDescriptor>,
+        /// The rows of that epoch, if it was asked for and they are not those of the descriptor.
+        #[n(4)]
+        rows: Option<Box<RenewedRows>>,
+    },
+    /// To `ListShares`: the body is the canonical list of [`ListedShare`](super::ListedShare)s.
+    #[n(69)]
+    Shares,
+    /// To `Refresh`: the body is the receiver's signed post, or nothing.
+    #[n(70)]
+    Refreshed,
+    /// To `Deal`.
+    #[n(71)]
+    RowsTaken,
     /// To `Deposit`: it is durable.
     #[n(32)]
     Deposited,
@@ -201,6 +232,18 @@ pub enum Response {
         #[n(0)]
         until: u64,
     },
+}
+
+/// A whole key share and what it is checked against: after a refresh no row covers the part that is
+/// read.
+#[derive(Debug, Encode, Decode)]
+pub struct RenewedShare {
+    /// The share.
+    #[n(0)]
+    pub share: Share,
+    /// The rows of its epoch.
+    #[n(1)]
+    pub rows: RenewedRows,
 }
 
 /// An identity that a node keeps.
@@ -327,6 +370,8 @@ pub struct SymbolStatement<'a> {
     pub key_symbol: &'a ProvenSymbol,
     /// The fragment symbols sent.
     pub fragment_symbols: &'a [u8],
+    /// The epoch of the pair symbol, in an answer to `RenewedSymbols`.
+    pub epoch: Option<Epoch>,
 }
 
 /// The parts that a [`SymbolStatement`] signs; the fragment symbols, which are long, enter by their
@@ -347,16 +392,22 @@ fn statement_parts(
     .map(Zeroizing::new)
 }
 
+fn slices<'a>(parts: &'a [Zeroizing<Vec<u8>>; 5], epoch: Option<&'a [u8; 8]>) -> Vec<&'a [u8]> {
+    let parts = parts.iter().map(|part| &part[..]);
+    parts.chain(epoch.map(|epoch| &epoch[..])).collect()
+}
+
 impl SymbolStatement<'_> {
     /// Signed by the helper.
     pub fn sign(&self, helper: &SigningKey) -> Signature {
-        Signature::sign(helper, SYMBOLS_LABEL, &self.parts().each_ref().map(|part| &part[..]))
+        let (parts, epoch) = (self.parts(), self.epoch_bytes());
+        Signature::sign(helper, SYMBOLS_LABEL, &slices(&parts, epoch.as_ref()))
     }
 
     /// Whether `helper` said so.
     pub fn verify(&self, helper: &NodeId, signature: &Signature) -> bool {
-        let parts = self.parts();
-        signature.verifies(&helper.0, SYMBOLS_LABEL, &parts.each_ref().map(|part| &part[..]))
+        let (parts, epoch) = (self.parts(), self.epoch_bytes());
+        signature.verifies(&helper.0, SYMBOLS_LABEL, &slices(&parts, epoch.as_ref()))
     }
 
     /// Whether a helper said so, by the BLAKE3 hash of the fragment symbols.
@@ -369,6 +420,10 @@ impl SymbolStatement<'_> {
     ) -> bool {
         let parts = statement_parts(network, of, key_symbol, fragment_symbols);
         signature.verifies(&helper.0, SYMBOLS_LABEL, &parts.each_ref().map(|part| &part[..]))
+    }
+
+    fn epoch_bytes(&self) -> Option<[u8; 8]> {
+        self.epoch.map(|epoch| epoch.0.to_be_bytes())
     }
 
     fn parts(&self) -> [Zeroizing<Vec<u8>>; 5] {

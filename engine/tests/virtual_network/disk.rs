@@ -1,12 +1,16 @@
 //! A disk in memory that can be full or rot.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use kakera_engine::keyshare::Share;
+use kakera_engine::keyshare::{RenewedRows, Share};
+use kakera_engine::ledger::State;
 use kakera_engine::names::{GroupId, ObjectId, Slot};
+use kakera_engine::object::Descriptor;
+use kakera_engine::peer::refresh::{Fate, OldShare, RenewedBatch, Shares};
 use kakera_engine::peer::{DiskError, DiskRequest, DiskResult, StoredPart};
-use kakera_engine::wire::{PartReference, VouchedDescriptor};
+use kakera_engine::wire::{ListedShare, PartReference, RefreshPlace, VouchedDescriptor};
 
 #[derive(Default)]
 pub(crate) struct Disk {
@@ -15,19 +19,75 @@ pub(crate) struct Disk {
     /// How often something did not fit.
     pub(crate) refused: u64,
     pub(crate) set_aside: Vec<PartReference>,
+    /// Shares of refreshes that the ledger has not decided.
+    pub(crate) undecided: BTreeMap<RefreshPlace, RenewedBatch>,
+    /// Changed by [`Shares::keep`], which has the disk behind a shared reference.
+    kept: RefCell<Vec<(RefreshPlace, RenewedBatch)>>,
 }
 
 #[derive(Clone)]
 pub(crate) struct Kept {
     pub(crate) object: VouchedDescriptor,
     pub(crate) share: Share,
+    pub(crate) renewed: Option<RenewedRows>,
     pub(crate) fragment: Bytes,
 }
 
+impl Kept {
+    fn stored(&self) -> StoredPart {
+        let Self { object, share, renewed, .. } = self.clone();
+        StoredPart { object, share, renewed }
+    }
+}
+
+impl Shares for Disk {
+    fn list(&self, group: GroupId, slot: Slot) -> Vec<ListedShare> {
+        let of_slot =
+            |(part, _): &(&PartReference, &Kept)| (part.group, part.slot) == (group, slot);
+        let listed = self.parts.iter().filter(of_slot).map(|(part, kept)| {
+            let descriptor = Descriptor::decode(&kept.object.descriptor).unwrap();
+            ListedShare { object: part.object, epoch: kept.stored().epoch(&descriptor) }
+        });
+        listed.collect()
+    }
+
+    fn load(&self, part: &PartReference) -> Option<OldShare> {
+        let stored = self.parts.get(part)?.stored();
+        let descriptor = Descriptor::decode(&stored.object.descriptor).ok()?;
+        let (object, salt) = (part.object, descriptor.salt);
+        stored.has_true_share(&descriptor).then_some(OldShare { object, salt, share: stored.share })
+    }
+
+    fn keep(&self, place: &RefreshPlace, batch: &RenewedBatch) -> Result<(), String> {
+        let RenewedBatch { root, shares } = batch;
+        let batch = RenewedBatch { root: *root, shares: shares.clone() };
+        self.kept.borrow_mut().push((*place, batch));
+        Ok(())
+    }
+}
+
 impl Disk {
+    /// Acts on what the ledger says of refreshes: new shares take the place of old ones, or go.
+    pub(crate) fn settle(&mut self, state: &State) {
+        self.undecided.extend(self.kept.get_mut().drain(..));
+        for (place, batch) in std::mem::take(&mut self.undecided) {
+            match Fate::of(&place, &batch.root, &state.group(place.group).unwrap()) {
+                Fate::Open => drop(self.undecided.insert(place, batch)),
+                Fate::Void => {}
+                Fate::Used => {
+                    for (object, share, rows) in batch.shares {
+                        let part = PartReference { group: place.group, slot: place.slot, object };
+                        let kept = self.parts.get_mut(&part).unwrap();
+                        (kept.share, kept.renewed) = (share, Some(rows));
+                    }
+                }
+            }
+        }
+    }
+
     pub(crate) fn keep(&mut self, part: PartReference, stored: StoredPart, fragment: Bytes) {
-        let StoredPart { object, share } = stored;
-        self.parts.insert(part, Kept { object, share, fragment });
+        let StoredPart { object, share, renewed } = stored;
+        self.parts.insert(part, Kept { object, share, renewed, fragment });
     }
 
     pub(crate) fn objects(&self, group: GroupId, slot: Slot) -> BTreeSet<ObjectId> {
@@ -64,10 +124,7 @@ impl Disk {
                 DiskResult::Written
             }
             DiskRequest::Describe(part) => {
-                DiskResult::Described(self.parts.get(&part).map(|kept| {
-                    let Kept { object, share, .. } = kept.clone();
-                    Box::new(StoredPart { object, share })
-                }))
+                DiskResult::Described(self.parts.get(&part).map(|kept| Box::new(kept.stored())))
             }
             DiskRequest::Fragment(part) => {
                 DiskResult::Fragment(self.parts.get(&part).map(|kept| kept.fragment.clone()))

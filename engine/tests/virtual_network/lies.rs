@@ -36,6 +36,8 @@ pub(crate) enum Lie {
     MissingIds,
     // of a writer's holder
     Receipt,
+    // of a dealer in a refresh
+    Rows,
 }
 
 impl Lie {
@@ -53,7 +55,7 @@ impl Lie {
             Operation::Read(_) if matches!(answer.response, Response::Read { .. }) => {
                 self.tell_reader(disk, operation, answer)
             }
-            Operation::Symbols(_) if matches!(answer.response, Response::Symbols { .. }) => {
+            Operation::Symbols(_) | Operation::RenewedSymbols(_) => {
                 self.tell_newcomer(network, liar, operation, answer)
             }
             Operation::Degraded(_) => *self == Self::DegradedPart && falsify_part(answer),
@@ -64,7 +66,7 @@ impl Lie {
 
     fn tell_reader(self, disk: &Disk, operation: &Operation, answer: &mut Answer) -> bool {
         let Operation::Read(read) = operation else { return false };
-        let Response::Read { descriptor, key_part, hashes } = &mut answer.response else {
+        let Response::Read { descriptor, key_part, hashes, .. } = &mut answer.response else {
             return false;
         };
         match self {
@@ -109,9 +111,17 @@ impl Lie {
         operation: &Operation,
         answer: &mut Answer,
     ) -> bool {
-        let Operation::Symbols(request) = operation else { return false };
-        let Response::Symbols { key_symbol, signature, object } = &mut answer.response else {
+        let (Operation::Symbols(request) | Operation::RenewedSymbols(request)) = operation else {
             return false;
+        };
+        let (key_symbol, signature, object, epoch) = match &mut answer.response {
+            Response::Symbols { key_symbol, signature, object } => {
+                (key_symbol, signature, object, None)
+            }
+            Response::RenewedSymbols { key_symbol, signature, object, epoch, .. } => {
+                (key_symbol, signature, object, Some(*epoch))
+            }
+            _ => return false,
         };
         match self {
             Self::KeySymbol => drop(flip(key_symbol, Place::Value)),
@@ -134,6 +144,7 @@ impl Lie {
             lost: request.lost,
             key_symbol,
             fragment_symbols: &answer.body,
+            epoch,
         };
         *signature = statement.sign(liar);
         true

@@ -11,6 +11,7 @@ pub(crate) mod disk;
 #[path = "../ledger_network/mod.rs"]
 mod ledger_network;
 mod lies;
+mod refresh;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -25,6 +26,7 @@ use kakera_engine::ledger::{
 };
 use kakera_engine::names::{Epoch, GroupId, NetworkId, NodeId, ObjectId, Slot};
 use kakera_engine::object::{ObjectBuilder, Placement, SealedObject};
+use kakera_engine::peer::refresh::Seats;
 use kakera_engine::peer::{
     Answer, Ask, AskFailure, Fault, Gathered, GetError, GetObject, Holder, Member, PutError,
     PutObject, PutReport, RepairAction, RepairSlot, RepairedPart, Step, StoredPart, Wanted,
@@ -61,7 +63,10 @@ pub(crate) struct VirtualNode {
     pub(crate) key: SigningKey,
     pub(crate) disk: Disk,
     holder: Holder,
+    seats: Seats,
     pub(crate) up: bool,
+    /// It answers and does not follow the ledger.
+    pub(crate) asleep: bool,
     pub(crate) crashes_at: Option<Duration>,
     pub(crate) slowness: Duration,
     pub(crate) lie: Option<Lie>,
@@ -267,6 +272,13 @@ impl VirtualNetwork {
         written
     }
 
+    /// The same where not every holder may be reached.
+    pub(crate) fn stored_at_most(&mut self, len: usize) -> Written {
+        let written = self.write(len);
+        self.put(&written).0.unwrap();
+        written
+    }
+
     pub(crate) fn get(
         &mut self,
         written: &Written,
@@ -278,6 +290,7 @@ impl VirtualNetwork {
             code: self.plan.code,
             key: self.plan.key,
             groups,
+            epochs: self.view.state.group(GROUP).unwrap().epochs(),
             answer_len: written.sealed.fragments[0].len() as u64,
         };
         let read_key = self.root.read_key(&written.sealed.descriptor.salt);
@@ -291,11 +304,14 @@ impl VirtualNetwork {
         let asker = self.at(point).key.clone();
         let held = self.at(point).disk.objects(GROUP, slot(point));
         let codes = (self.plan.code, self.plan.key);
-        let machine = RepairSlot::new(self.id(), GROUP, slot(point), codes, &self.members(), held);
+        let epochs = self.view.state.group(GROUP).unwrap().epochs();
+        let machine = RepairSlot::new(self.id(), GROUP, slot(point), codes, &self.members(), held)
+            .in_epochs(epochs);
         let mut repair = Repair { machine, parts: Vec::new() };
         self.drive(&asker, None, &mut repair);
         for part in &repair.parts {
-            let stored = StoredPart { object: part.object.clone(), share: part.share.clone() };
+            let (object, share) = (part.object.clone(), part.share.clone());
+            let stored = StoredPart { object, share, renewed: part.renewed.clone() };
             self.at(point).disk.keep(part.part, stored, part.fragment.clone());
         }
         let Repair { machine, parts } = repair;
@@ -388,7 +404,11 @@ impl VirtualNetwork {
             let result = node.disk.perform(wanted);
             step = node.holder.handle_disk(&self.view, now, pending, result);
         }
-        let Step::Reply(mut answer) = step else { panic!("not asked for in these tests") };
+        let mut answer = match step {
+            Step::Reply(answer) => answer,
+            step => self.serve_refresh(receiver, step),
+        };
+        let node = self.nodes.get_mut(&receiver).unwrap();
         if let Some(lie) = &mut node.lie
             && lie.tell(&network, &node.key, &node.disk, &ask.operation, &mut answer)
         {
@@ -456,9 +476,11 @@ impl VirtualNode {
     fn new(network: NetworkId, key: SigningKey) -> Self {
         Self {
             holder: Holder::new(network, key.clone()),
+            seats: Seats::new(network, key.clone()),
             key,
             disk: Disk::default(),
             up: true,
+            asleep: false,
             crashes_at: None,
             slowness: Duration::ZERO,
             lie: None,

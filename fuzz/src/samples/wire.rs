@@ -1,14 +1,17 @@
 //! A message of every kind.
 
+use kakera_engine::keyshare::renewal::Complaint;
+use kakera_engine::keyshare::{Coverage, RenewedRows};
 use kakera_engine::ledger::{FollowAck, HeadAttestation, Inclusion, Prefix, StateKey};
-use kakera_engine::names::{GroupId, NodeId, ObjectId};
+use kakera_engine::names::{Epoch, GroupId, NodeId, ObjectId};
 use kakera_engine::object::GroupHashes;
-use kakera_engine::signature::node_id;
+use kakera_engine::signature::{Signature, node_id};
 use kakera_engine::wire::{
     Audit, Authorisation, BlockForm, Degraded, GroupRange, Inventory, InventoryPage,
-    InventorySummary, NodeStatus, Operation, PartReference, ProvenValue, Read, Receipt, Refusal,
-    RefusalKind, RepairProgress, Request, Response, Session, Store, SymbolStatement, Symbols,
-    VouchedDescriptor, canonical,
+    InventorySummary, ListedShare, NodeStatus, Operation, PartReference, ProvenValue, Read,
+    Receipt, RefreshPlace, RefreshStage, RefreshStep, RefreshWord, Refusal, RefusalKind,
+    RenewedShare, RepairProgress, Request, Response, Session, SignedPost, Store, SymbolStatement,
+    Symbols, VouchedDescriptor, canonical,
 };
 
 use super::{NOW, ledger, object, signing_key};
@@ -70,6 +73,39 @@ fn vouched() -> VouchedDescriptor {
     }
 }
 
+fn refresh_place() -> RefreshPlace {
+    RefreshPlace { group: GroupId(0), epoch: Epoch(3), attempt: 1, slot: object::slots()[0] }
+}
+
+pub(crate) fn refresh_posts() -> Vec<Vec<u8>> {
+    let step = RefreshStep { place: refresh_place(), stage: RefreshStage::Complain };
+    let complaint =
+        canonical::encode(&Complaint { against: object::slots().into_iter().collect() });
+    let post =
+        SignedPost::sign(&ledger::network(), &step, &[1; 32], complaint, &signing_key(HOLDER));
+    vec![canonical::encode(&vec![post.clone(), post])]
+}
+
+pub(crate) fn refresh_lists() -> Vec<Vec<u8>> {
+    let share = |byte| ListedShare { object: ObjectId([byte; 32]), epoch: Epoch(byte.into()) };
+    vec![canonical::encode(&vec![share(1), share(2)])]
+}
+
+pub(crate) fn refresh_words() -> Vec<Vec<u8>> {
+    let signature = Signature::sign(&signing_key(HOLDER), "refreshed", &[]);
+    let word = |root| canonical::encode(&RefreshWord { root, signature });
+    vec![word(None), word(Some([1; 32]))]
+}
+
+fn renewed_rows() -> RenewedRows {
+    let descriptor = object::descriptor();
+    let of = (descriptor.key, Epoch(3));
+    let objects = [(object::sealed().object_id, descriptor.salt)];
+    let rows = vec![descriptor.rows.clone()];
+    let (_, mut renewed) = RenewedRows::batch(of, &objects, rows, &Coverage::default());
+    renewed.remove(0)
+}
+
 fn all_operations() -> Vec<Operation> {
     let (chain, _) = ledger::chain();
     let (group, slot, lost) = (GroupId(0), object::slots()[0], object::lost_slot());
@@ -109,6 +145,10 @@ fn all_operations() -> Vec<Operation> {
         Operation::Degraded(Degraded { part: part(), lost, helpers: object::slots().to_vec() }),
         Operation::Audit(Audit { part: part(), auditor: lost, nonce: [3; 32], groups: vec![0, 2] }),
         Operation::Consult { keys: vec![StateKey::Counts], from: 1, nonce: [1; 32] },
+        Operation::RenewedSymbols(Symbols { part: part(), lost, describe: true }),
+        Operation::ListShares { group, slot },
+        Operation::Refresh(RefreshStep { place: refresh_place(), stage: RefreshStage::Vouch }),
+        Operation::Deal { place: refresh_place(), dealer: lost },
     ];
     let entries = || ledger::first_entries().into_iter().map(Box::new);
     operations.extend(entries().map(Operation::Submit));
@@ -129,6 +169,7 @@ fn all_responses() -> Vec<Response> {
             descriptor: Some(descriptor.encode()),
             key_part: Some(share.prove_part(&descriptor.binding())),
             hashes: Some(GroupHashes::of(&[1; 40_000])),
+            renewed: None,
         },
         Response::Inventory,
         Response::Witness,
@@ -159,6 +200,15 @@ fn all_responses() -> Vec<Response> {
         Response::Conferred { head: 2 },
         Response::Testimony { heard: true },
         Response::Summary(InventorySummary::of(&[ObjectId([1; 32])])),
+        Response::Shares,
+        Response::Refreshed,
+        Response::RowsTaken,
+        Response::Read {
+            descriptor: None,
+            key_part: None,
+            hashes: None,
+            renewed: Some(Box::new(RenewedShare { share: share.clone(), rows: renewed_rows() })),
+        },
         Response::Consulted {
             head: Box::new(head.clone()),
             attestation: HeadAttestation::sign(&head.header, [1; 32], NOW, &holder),
@@ -182,8 +232,16 @@ fn all_responses() -> Vec<Response> {
             lost: object::lost_slot(),
             key_symbol: &key_symbol,
             fragment_symbols: &[1, 2, 3],
+            epoch: None,
         };
         let signature = statement.sign(&holder);
+        responses.push(Response::RenewedSymbols {
+            key_symbol: key_symbol.clone(),
+            epoch: Epoch(3),
+            signature,
+            object: Some(vouched()),
+            rows: Some(Box::new(renewed_rows())),
+        });
         responses.push(Response::Symbols { key_symbol, signature, object: Some(vouched()) });
     }
     responses

@@ -244,6 +244,9 @@ impl From<GetError> for ClientError {
                 message,
                 "bring holders back, then try again; kakera status shows which are missing",
             ),
+            GetError::StaleEpochs => {
+                Self::new(ErrorKind::Unavailable, message, "try again in a moment")
+            }
             GetError::IllFormed | GetError::UnexpectedCodes => Self::integrity(message),
         }
     }

@@ -360,5 +360,7 @@ fn place_of(id: GroupId, group: &Group) -> GroupPlace {
         .filter(|(_, holder)| holder.is_filling())
         .map(|(slot, _)| slot)
         .collect();
-    GroupPlace { id, code: group.code, key: group.key, epoch: group.epoch, members, filling }
+    let refreshed = group.refreshes.as_ref().map(|refreshes| refreshes.since);
+    let (code, key, epochs) = (group.code, group.key, group.epochs());
+    GroupPlace { id, code, key, epochs, refreshed, members, filling }
 }

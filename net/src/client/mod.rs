@@ -20,8 +20,9 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use kakera_engine::code::CodeParameters;
 use kakera_engine::keyshare::KeyParameters;
+use kakera_engine::ledger::GroupEpochs;
 use kakera_engine::ledger::{LightClient, Seen};
-use kakera_engine::names::{Epoch, GroupId, NetworkId, NodeId, Slot};
+use kakera_engine::names::{GroupId, NetworkId, NodeId, Slot};
 use kakera_engine::peer::Member;
 use kakera_engine::wire::{NodeStatus, Operation, RepairProgress, Response};
 use rand_core::Rng;
@@ -77,8 +78,11 @@ pub struct GroupPlace {
     pub code: CodeParameters,
     /// The key code.
     pub key: KeyParameters,
-    /// The epoch.
-    pub epoch: Epoch,
+    /// The epochs of its key shares.
+    pub epochs: GroupEpochs,
+    /// When the last refresh of all its shares ended, or when it was drawn, Unix milliseconds; none
+    /// in a network that has no refreshes yet.
+    pub refreshed: Option<u64>,
     /// The holders of its slots.
     pub members: Vec<Member>,
     /// Slots whose holders are still rebuilding what belongs there.

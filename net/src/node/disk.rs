@@ -2,8 +2,9 @@
 
 use std::sync::Weak;
 
+use kakera_engine::keyshare::{RenewedRows, Share};
 use kakera_engine::peer::{DiskError, DiskRequest, DiskResult, RepairedPart, StoredPart};
-use kakera_engine::wire::{PartReference, canonical};
+use kakera_engine::wire::{PartReference, RenewedShare, canonical};
 use tracing::warn;
 use zeroize::Zeroizing;
 
@@ -93,7 +94,8 @@ pub(super) fn write_repaired(
     store: &PartStore<OsDisk>,
     repaired: &RepairedPart,
 ) -> Result<(), DiskError> {
-    let stored = StoredPart { object: repaired.object.clone(), share: repaired.share.clone() };
+    let (object, share) = (repaired.object.clone(), repaired.share.clone());
+    let stored = StoredPart { object, share, renewed: repaired.renewed.clone() };
     write(store, repaired.part, &stored, &repaired.fragment, None)
 }
 
@@ -105,7 +107,7 @@ fn write(
     submitter_quota_bytes: Option<u64>,
 ) -> Result<(), DiskError> {
     let descriptor = canonical::encode(&stored.object);
-    let share = Zeroizing::new(canonical::encode(&stored.share));
+    let share = encode_share(stored.share.clone(), stored.renewed.clone());
     let part = Part {
         key: part,
         submitter: stored.object.authorisation.submitter,
@@ -131,12 +133,27 @@ pub(super) fn describe(
         return Ok(None);
     };
     let object = canonical::decode(&meta.descriptor, HEADER_FIELD_LENGTH_MAX);
-    let share = canonical::decode(&meta.share, HEADER_FIELD_LENGTH_MAX);
-    match (object, share) {
-        (Ok(object), Ok(share)) => Ok(Some(StoredPart { object, share })),
+    match (object, decode_share(&meta.share)) {
+        (Ok(object), Some((share, renewed))) => Ok(Some(StoredPart { object, share, renewed })),
         // The file's checksum holds, so another program wrote it.
         _ => Err(DiskError::Failed("a part of unknown format is kept under this name".into())),
     }
+}
+
+/// The share alone as it was dealt, or with what it is checked against.
+pub(super) fn encode_share(share: Share, renewed: Option<RenewedRows>) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(match renewed {
+        None => canonical::encode(&share),
+        Some(rows) => canonical::encode(&RenewedShare { share, rows }),
+    })
+}
+
+fn decode_share(bytes: &[u8]) -> Option<(Share, Option<RenewedRows>)> {
+    if let Ok(share) = canonical::decode::<Share>(bytes, HEADER_FIELD_LENGTH_MAX) {
+        return Some((share, None));
+    }
+    let renewed = canonical::decode::<RenewedShare>(bytes, HEADER_FIELD_LENGTH_MAX).ok();
+    renewed.map(|RenewedShare { share, rows }| (share, Some(rows)))
 }
 
 fn read_error(error: ReadError) -> DiskError {

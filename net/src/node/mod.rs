@@ -5,6 +5,7 @@ mod custody;
 mod disk;
 mod follower;
 mod observed;
+mod refresh;
 mod repairs;
 mod scrub;
 mod service;
@@ -15,7 +16,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use kakera_engine::names::{GroupId, NetworkId, NodeId, Slot};
+use kakera_engine::peer::refresh::Seats;
 use kakera_engine::peer::{AuditSettings, CustodySettings, Holder};
+use kakera_engine::policy::refresh::RefreshTimes;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -51,6 +54,8 @@ pub struct NodeSettings {
     pub custody: CustodySettings,
     /// How it audits other holders.
     pub audit: AuditSettings,
+    /// When key shares are refreshed.
+    pub refresh: RefreshTimes,
     /// Where it may be observed ([`observe`]).
     pub observe: Option<SocketAddr>,
 }
@@ -84,6 +89,8 @@ struct Node {
     damage: mpsc::Sender<(GroupId, Slot)>,
     /// The number of this node's last entry, if it became final; held while one is on its way.
     told: tokio::sync::Mutex<u64>,
+    /// The refreshes that it takes part in.
+    seats: Mutex<Seats>,
     /// Machines that failed several audits of this node in a row.
     suspects: Mutex<Vec<NodeId>>,
     tally: Tally,
@@ -95,7 +102,8 @@ pub async fn run(
     settings: NodeSettings,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), NodeError> {
-    let NodeSettings { folder, listen, network, quota_bytes, custody, audit, observe } = settings;
+    let NodeSettings { folder, listen, network, quota_bytes, custody, audit, refresh, observe } =
+        settings;
     let disk = OsDisk::open(&folder)?;
     let identity = Arc::new(Identity::load(&folder.join(IDENTITY_FILE))?);
     let network_id = network.network_id();
@@ -127,6 +135,7 @@ pub async fn run(
         repairs: Repairs::default(),
         damage,
         told: tokio::sync::Mutex::default(),
+        seats: Mutex::new(Seats::new(network_id, identity.signing_key().clone())),
         suspects: Mutex::default(),
         tally: Tally::default(),
     });
@@ -137,6 +146,7 @@ pub async fn run(
     tokio::task::spawn_blocking(move || disk::attribute_all(&counted));
     let keeping = tokio::spawn(Arc::clone(&node).keep_slots(custody, damaged));
     let auditing = tokio::spawn(Arc::clone(&node).audit(audit));
+    let refreshing = tokio::spawn(Arc::clone(&node).keep_epochs(refresh));
     let scrubbing = tokio::spawn(scrub::scrub(Arc::downgrade(&node), custody.scrub_pause));
     listening::tell_ready();
     let serving = fabric.serve(move |incoming| Arc::clone(&node).serve(incoming));
@@ -147,6 +157,7 @@ pub async fn run(
     following.abort();
     keeping.abort();
     auditing.abort();
+    refreshing.abort();
     scrubbing.abort();
     showing.inspect(JoinHandle::abort);
     fabric.close().await;

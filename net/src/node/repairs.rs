@@ -75,7 +75,9 @@ impl Node {
         };
         let members = view.members(group);
         let held = self.held(group, slot);
-        let mut machine = RepairSlot::new(self.network, group, slot, codes, &members, held);
+        let epochs = view.state().group(group).map(|group| group.epochs()).unwrap_or_default();
+        let mut machine =
+            RepairSlot::new(self.network, group, slot, codes, &members, held).in_epochs(epochs);
         let mut asking = Asking::new(self.exchange.clone(), None);
         while !machine.is_finished() {
             while let Some(action) = machine.poll_action(asking.now()) {

@@ -28,7 +28,7 @@ impl Node {
         Message { header: answer.response.to_header().into(), body: answer.body }
     }
 
-    async fn answer(self: &Arc<Self>, incoming: Incoming) -> Answer {
+    pub(super) async fn answer(self: &Arc<Self>, incoming: Incoming) -> Answer {
         let Incoming { peer, exporter, header, body } = incoming;
         let (network, receiver) = (self.network, self.holder.id());
         let session = Session { network, author: peer, receiver, exporter };
@@ -56,7 +56,10 @@ impl Node {
                     status.suspects.filter(|_| self.ledger.view().is_validator(&peer));
                 Answer::bare(Response::Status(status))
             }
-            Ok(Step::Disk(..) | Step::Ledger(_)) => unreachable!("run ends with the disk's answer"),
+            Ok(Step::Refresh(step, body)) => self.go_on(step, body).await,
+            Ok(Step::Disk(..) | Step::Ledger(_) | Step::Deal(..) | Step::ListShares(..)) => {
+                unreachable!("run ends with the disk's answer")
+            }
             Err(panic) => {
                 warn!(%panic, "a request could not be served");
                 refused(RefusalKind::Unavailable, "an internal error; see the node's log")
@@ -71,10 +74,12 @@ impl Node {
             let result = self.perform(wanted);
             step = self.holder.handle_disk(&*view, now, pending, result);
         }
-        if let Step::Ledger(operation) = step {
-            step = Step::Reply(self.answer_from_chain(&operation, now));
+        match step {
+            Step::Ledger(operation) => Step::Reply(self.answer_from_chain(&operation, now)),
+            Step::Deal(place, dealer, rows) => Step::Reply(self.take_rows(&place, dealer, &rows)),
+            Step::ListShares(group, slot) => Step::Reply(self.list_shares(group, slot)),
+            step => step,
         }
-        step
     }
 
     /// Asks the disk, and remembers to repair what it lost.

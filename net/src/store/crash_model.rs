@@ -21,12 +21,15 @@ mod chain;
 mod log;
 mod parts;
 mod settings;
+mod shares;
 
 /// Which part of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// [`PartStore`](super::parts::PartStore).
     Parts,
+    /// The refreshed key shares of the same.
+    Shares,
     /// [`BlockLog`](super::block_log::BlockLog).
     Log,
     /// [`write_atomic`](super::file::write_atomic) and [`read_file`](super::file::read_file).
@@ -37,7 +40,7 @@ pub enum Subject {
 
 impl Subject {
     /// Every subject.
-    pub const ALL: [Self; 4] = [Self::Parts, Self::Log, Self::Settings, Self::Chain];
+    pub const ALL: [Self; 5] = [Self::Parts, Self::Shares, Self::Log, Self::Settings, Self::Chain];
 }
 
 /// What to run.
@@ -153,6 +156,7 @@ impl Parameters {
     fn run(&self, disk: &SimulatedDisk, figures: &mut Figures) -> Result<(), String> {
         match self.subject {
             Subject::Parts => self.run_model(disk, parts::Model::new(self.seed), figures),
+            Subject::Shares => self.run_model(disk, shares::Model::new(), figures),
             Subject::Log => self.run_model(disk, log::Model::new(self.seed), figures),
             Subject::Settings => self.run_model(disk, settings::Model::new(), figures),
             Subject::Chain => self.run_model(disk, chain::Model::new(), figures),

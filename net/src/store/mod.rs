@@ -12,6 +12,7 @@ pub mod file;
 mod part_file;
 mod part_index;
 pub mod parts;
+mod share_batch;
 pub mod snapshot_file;
 
 #[cfg(feature = "testkit")]

@@ -15,6 +15,7 @@ const VERSION: u32 = 2;
 const FIXED_LENGTH: usize = 24;
 const CHECK_LENGTH: usize = 32;
 const CHECK_CONTEXT: &str = "kakera/1 store part header";
+const DESCRIPTOR_CONTEXT: &str = "kakera/1 store part descriptor";
 
 /// Longest descriptor and longest share, bytes each.
 pub const HEADER_FIELD_LENGTH_MAX: usize = 64 * 1024;
@@ -55,6 +56,8 @@ pub(super) struct EncodedHeader {
 pub(super) struct StoredHeader {
     pub(super) descriptor: Vec<u8>,
     pub(super) share: Zeroizing<Vec<u8>>,
+    /// Of all but the share: what a share that replaced it is kept with.
+    pub(super) descriptor_check: [u8; 32],
     check: blake3::Hash,
     fragment_offset: u64,
     pub(super) fragment_length: u64,
@@ -107,7 +110,13 @@ impl EncodedHeader {
 }
 
 impl StoredHeader {
-    pub(super) fn read(file: &impl DiskFile, key: &PartReference) -> Result<Self, FileError> {
+    /// With `replaced`, the share here was replaced and may be erased: the check of the descriptor
+    /// that the new share was kept with takes the place of the file's own.
+    pub(super) fn read(
+        file: &impl DiskFile,
+        key: &PartReference,
+        replaced: Option<&[u8; 32]>,
+    ) -> Result<Self, FileError> {
         let file_length = file.length()?;
         if file_length < FIXED_LENGTH as u64 {
             return Err(FileError::Damaged("shorter than its header"));
@@ -125,16 +134,31 @@ impl StoredHeader {
         let (descriptor, rest) = fields.split_at(descriptor_length);
         let (share, stored_check) = rest.split_at(share_length);
         let check = check(key, &fixed, descriptor, share);
-        if check != *stored_check {
+        let descriptor_check = descriptor_check(key, &fixed, descriptor);
+        let intact = match replaced {
+            None => check == *stored_check,
+            Some(replaced) => descriptor_check == *replaced,
+        };
+        if !intact {
             return Err(FileError::Damaged("its header does not match its checksum"));
         }
         Ok(Self {
             descriptor: descriptor.to_vec(),
             share: Zeroizing::new(share.to_vec()),
+            descriptor_check,
             check,
             fragment_offset,
             fragment_length: fragment_length as u64,
         })
+    }
+
+    /// Overwrites the share and the checksum over it; not synced.
+    pub(super) fn erase_share(file: &impl DiskFile) -> Result<(), FileError> {
+        let mut fixed = [0; FIXED_LENGTH];
+        file.read_at(0, &mut fixed)?;
+        let [descriptor_length, share_length, _] = lengths(&fixed)?;
+        let offset = (FIXED_LENGTH + descriptor_length) as u64;
+        Ok(file.write_at(offset, &vec![0; share_length + CHECK_LENGTH])?)
     }
 
     /// The fragment's bytes of `range`, which must lie within it.
@@ -187,4 +211,15 @@ fn check(key: &PartReference, fixed: &[u8], descriptor: &[u8], share: &[u8]) -> 
     // The block buffer holds the share's last bytes.
     hasher.zeroize();
     check
+}
+
+/// The same of everything before the fragment but the share.
+fn descriptor_check(key: &PartReference, fixed: &[u8], descriptor: &[u8]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key(DESCRIPTOR_CONTEXT);
+    hasher.update(&key.group.0.to_le_bytes());
+    hasher.update(&[key.slot.point()]);
+    hasher.update(key.object.as_bytes());
+    hasher.update(fixed);
+    hasher.update(descriptor);
+    *hasher.finalize().as_bytes()
 }

@@ -1,4 +1,6 @@
-//! Parts: what a node holds of each object, one file each.
+//! Parts: what a node holds of each object, one file each, and the key shares that were refreshed.
+
+mod shares;
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
@@ -11,11 +13,13 @@ use kakera_engine::wire::PartReference;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use self::shares::{SHARES, ShareIndex};
 use super::disk::{Disk, DiskFile, EntryKind, if_found, is_full, parent};
 use super::part_file::{EncodedHeader, FileError, StoredHeader};
 use super::part_index::{Listing, PartIndex};
 
 pub use super::part_file::{FRAGMENT_LENGTH_MAX, HEADER_FIELD_LENGTH_MAX, TooLong};
+pub use super::share_batch::{BatchName, ShareRecord};
 
 const PARTS: &str = "parts";
 const INCOMING: &str = "incoming";
@@ -164,6 +168,7 @@ pub struct PartStore<D> {
 
 struct State {
     index: PartIndex,
+    shares: ShareIndex,
     /// Parts that someone is changing.
     busy: BTreeSet<PartReference>,
 }
@@ -175,7 +180,7 @@ impl<D: Disk> PartStore<D> {
     /// shall count. Everything listed is durable afterwards, also what a killed
     /// process left in the page cache.
     pub fn open(disk: D, quota_bytes: u64) -> io::Result<(Self, Recovery)> {
-        for directory in [PARTS, INCOMING, DAMAGED] {
+        for directory in [PARTS, INCOMING, DAMAGED, SHARES] {
             create_directory(&disk, directory)?;
         }
         let mut recovery = Recovery::default();
@@ -191,11 +196,16 @@ impl<D: Disk> PartStore<D> {
         let store = Self {
             disk,
             quota_bytes,
-            state: Mutex::new(State { index, busy: BTreeSet::new() }),
+            state: Mutex::new(State {
+                index,
+                shares: ShareIndex::default(),
+                busy: BTreeSet::new(),
+            }),
             turn_over: Condvar::new(),
             directories: Mutex::new(directories),
             next_temporary: AtomicU64::new(0),
         };
+        store.open_shares()?;
         Ok((store, recovery))
     }
 
@@ -231,10 +241,24 @@ impl<D: Disk> PartStore<D> {
 
     /// A part's descriptor and share, verified against their checksum; `None` if it is not here.
     pub fn meta(&self, key: &PartReference) -> Result<Option<Meta>, ReadError> {
-        self.read(key, |_, stored| {
-            let StoredHeader { descriptor, share, fragment_length, .. } = stored;
-            Ok(Meta { descriptor, share, fragment_length })
-        })
+        loop {
+            let place = self.record(key);
+            let renewed = self.renewed_share(key)?;
+            if matches!(renewed, Some(None)) {
+                self.set_aside(key)?;
+                let reason = "its refreshed key share does not match its checksum";
+                return Err(ReadError::Damaged { key: *key, reason });
+            }
+            let meta = self.read(key, |_, stored| {
+                let StoredHeader { descriptor, share, fragment_length, .. } = stored;
+                let share = renewed.flatten().unwrap_or(share);
+                Ok(Meta { descriptor, share, fragment_length })
+            });
+            // Else its share was replaced between the two looks.
+            if self.record(key) == place {
+                return meta;
+            }
+        }
     }
 
     /// Bytes `range` of a part's fragment; `None` if it is not here.
@@ -313,7 +337,8 @@ impl<D: Disk> PartStore<D> {
         if_found(self.disk.remove(&path))?;
         locked(&self.state).index.forget(key);
         if_found(self.disk.sync_directory(parent(&path)))?;
-        Ok(())
+        // After it: a part that came back without its share would pass for damaged.
+        self.forget_share(key)
     }
 
     /// Moves a part that the caller found damaged to `damaged/`, so that it can be repaired.
@@ -353,13 +378,20 @@ impl<D: Disk> PartStore<D> {
         let Some(file) = if_found(self.disk.open(&part_path(key)))? else {
             return Ok(None);
         };
-        let stored = StoredHeader::read(&file, key)?;
+        let stored = StoredHeader::read(&file, key, self.replaced_check(key).as_ref())?;
         Ok(Some((file, stored)))
     }
 
     /// Whether this very part is stored; a damaged one makes way. Needs the key's turn.
     fn stored_equals(&self, part: &Part<'_>, header: &EncodedHeader) -> Result<bool, PutError> {
         match self.open_part(&part.key) {
+            // Its share was refreshed since: the same object all the same.
+            Ok(Some((_, stored))) if self.replaced_check(&part.key).is_some() => {
+                match stored.descriptor == part.descriptor {
+                    true => Ok(true),
+                    false => Err(PutError::AlreadyThere),
+                }
+            }
             Ok(Some((file, stored))) => match header.is_stored_in(&stored, &file, part.fragment)? {
                 true => Ok(true),
                 false => Err(PutError::AlreadyThere),
@@ -377,7 +409,7 @@ impl<D: Disk> PartStore<D> {
     fn move_aside(&self, key: &PartReference) -> io::Result<()> {
         if_found(self.disk.rename(&part_path(key), &damaged_path(key)))?;
         locked(&self.state).index.forget(key);
-        Ok(())
+        self.forget_share(key)
     }
 
     fn reserve(&self, part: &Part<'_>, needed: u64) -> Result<(), PutError> {
@@ -401,7 +433,7 @@ impl<D: Disk> PartStore<D> {
         let path = part_path(&part.key);
         let directory = parent(&path);
         self.create_durable_directory(directory)?;
-        let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
+        let number = self.next_temporary();
         let temporary = format!("{INCOMING}/{number}");
         let written = self.write_file(&temporary, header, part.fragment);
         if let Err(error) = written.and_then(|()| self.disk.rename(&temporary, &path)) {
@@ -442,6 +474,10 @@ impl<D: Disk> PartStore<D> {
             }
         }
         Ok(())
+    }
+
+    fn next_temporary(&self) -> u64 {
+        self.next_temporary.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Waits until no one else changes this part.

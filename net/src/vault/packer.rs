@@ -159,7 +159,7 @@ impl Packer {
         let group = &self.groups[choice];
         let placement = Placement {
             group: group.id,
-            epoch: group.epoch,
+            epoch: group.epochs.epoch,
             code: &self.codes[choice],
             key: group.key,
         };

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kakera_engine::catalogue::{Piece, Stored};
 use kakera_engine::code::{CodeParameters, GROUP_LEN};
@@ -21,6 +22,9 @@ use crate::client::{Client, ClientError, GroupPlace};
 /// 4 MiB, and about three times that while it is gathered.
 const OBJECTS_KEPT: usize = 4;
 const OBJECTS_AHEAD: usize = 2;
+/// How often a read waits for holders that are between two epochs of their key shares.
+const REFRESH_TRIES: u32 = 20;
+const REFRESH_PAUSE: Duration = Duration::from_millis(250);
 /// A read that needs more than one part in this many of an object takes the whole of it.
 const WHOLE_OBJECT_SHARE: u64 = 4;
 
@@ -149,14 +153,15 @@ impl<'a> Reader<'a> {
         if !kept && !self.reads_whole(coded) {
             let group = self.client.group(object.group).await?;
             let (groups, start) = groups_of(group.code, coded)?;
-            let wanted = wanted(object, &group, Some(groups));
-            let read_key = Arc::new(self.root.read_key(&object.salt));
-            let gathered = self.client.transfers().get(wanted, read_key, &group.members).await?;
+            let gathered = self.gather(object, Some(groups)).await?;
             return Ok(Arc::new(Fetched { gathered, start }));
         }
         let mut fetch = self.start(object).await?;
         if let Fetch::UnderWay(task) = fetch {
             let gathered = match task.await {
+                Ok(Err(GetError::StaleEpochs)) => {
+                    return self.fetch_again(object).await;
+                }
                 Ok(gathered) => gathered?,
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             };
@@ -166,6 +171,38 @@ impl<'a> Reader<'a> {
             Fetch::Done(fetched) => Ok(Arc::clone(fetched)),
             Fetch::UnderWay(_) => unreachable!("waited for above"),
         }
+    }
+
+    /// Gathers groups of an object, or all of it; once more if its key shares are refreshed just now.
+    async fn gather(
+        &self,
+        object: &ObjectReference,
+        groups: Option<GroupRange>,
+    ) -> Result<Gathered, ClientError> {
+        let read_key = Arc::new(self.root.read_key(&object.salt));
+        let mut tries = 0;
+        loop {
+            let group = self.client.group(object.group).await?;
+            let wanted = wanted(object, &group, groups);
+            let read_key = Arc::clone(&read_key);
+            match self.client.transfers().get(wanted, read_key, &group.members).await {
+                Err(GetError::StaleEpochs) if tries < REFRESH_TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(REFRESH_PAUSE).await;
+                    self.client.forget_groups();
+                }
+                gathered => return Ok(gathered?),
+            }
+        }
+    }
+
+    /// The whole object, of which the first attempt met a refresh.
+    async fn fetch_again(&mut self, object: &ObjectReference) -> Result<Arc<Fetched>, ClientError> {
+        self.kept.retain(|(id, _)| *id != object.object_id);
+        self.client.forget_groups();
+        let fetched = Arc::new(Fetched { gathered: self.gather(object, None).await?, start: 0 });
+        self.kept.push_back((object.object_id, Fetch::Done(Arc::clone(&fetched))));
+        Ok(fetched)
     }
 
     /// The fetch of a whole object, started unless it is kept.
@@ -219,6 +256,7 @@ pub(super) fn wanted(
         code: group.code,
         key: group.key,
         groups,
+        epochs: group.epochs.clone(),
         answer_len: groups_len,
     }
 }

@@ -236,6 +236,7 @@ impl Network {
             quota_bytes: 1 << 20,
             custody: CustodySettings::default(),
             audit: AuditSettings::default(),
+            refresh: Default::default(),
             observe: None,
         };
         let run = |stop: oneshot::Receiver<()>| {

@@ -14,6 +14,7 @@ use kakera_engine::ledger::{
 };
 use kakera_engine::names::{GroupId, NodeId, Slot};
 use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
+use kakera_engine::policy::refresh::RefreshTimes;
 use kakera_net::client::{Client, ClientSettings, GroupPlace};
 use kakera_net::id::Identity;
 use kakera_net::network_file::NetworkFile;
@@ -42,6 +43,7 @@ pub(crate) struct Care {
     pub(crate) watch: WatchSettings,
     pub(crate) custody: CustodySettings,
     pub(crate) audit: AuditSettings,
+    pub(crate) refresh: RefreshTimes,
     /// The rules of the chain; none for version 1.
     pub(crate) version: Option<u32>,
 }
@@ -102,6 +104,7 @@ impl Network {
             listen: loopback(),
             network: file.clone(),
             watch: care.watch,
+            observe: None,
         };
         let task = tokio::spawn(async move {
             validator::run(settings, std::future::pending()).await.unwrap();
@@ -153,7 +156,8 @@ impl Network {
         self.nodes[number] = self.spawn_node(self.nodes[number].id, &self.home(number));
     }
 
-    fn home(&self, node: usize) -> PathBuf {
+    /// A node's folder.
+    pub(crate) fn home(&self, node: usize) -> PathBuf {
         self.folder.path().join(format!("node-{node}"))
     }
 
@@ -202,6 +206,7 @@ impl Network {
             quota_bytes: QUOTA,
             custody: self.care.custody,
             audit: self.care.audit,
+            refresh: self.care.refresh,
             observe: None,
         };
         let (stop, stopped) = oneshot::channel();

@@ -99,6 +99,7 @@ pub(super) fn measure(chain: &Stored) -> Result<Joined> {
             quota_bytes: 1,
             custody: CustodySettings::default(),
             audit: AuditSettings::default(),
+            refresh: Default::default(),
             observe: None,
         };
         let begin = Instant::now();

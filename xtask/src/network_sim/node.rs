@@ -138,7 +138,8 @@ impl SimulatedNode {
     /// Sets aside what rotted; the slots that lost something.
     pub(super) fn scrub(&mut self) -> BTreeSet<(GroupId, Slot)> {
         let rotten = |(part, kept): &(&PartReference, &Kept)| {
-            let stored = StoredPart { object: kept.object.clone(), share: kept.share.clone() };
+            let (object, share) = (kept.object.clone(), kept.share.clone());
+            let stored = StoredPart { object, share, renewed: None };
             !is_sound(part, &stored, &kept.fragment)
         };
         let rotten: Vec<PartReference> =
@@ -175,14 +176,14 @@ impl SimulatedNode {
     fn perform(&mut self, request: DiskRequest) -> DiskResult {
         match request {
             DiskRequest::Write { part, stored, fragment, .. } => {
-                let StoredPart { object, share } = *stored;
+                let StoredPart { object, share, .. } = *stored;
                 self.parts.insert(part, Kept { object, share, fragment });
                 DiskResult::Written
             }
             DiskRequest::Describe(part) => {
                 DiskResult::Described(self.parts.get(&part).map(|kept| {
                     let Kept { object, share, .. } = kept.clone();
-                    Box::new(StoredPart { object, share })
+                    Box::new(StoredPart { object, share, renewed: None })
                 }))
             }
             DiskRequest::Fragment(part) => {
@@ -222,6 +223,7 @@ fn falsify(
         lost: request.lost,
         key_symbol,
         fragment_symbols: &answer.body,
+        epoch: None,
     };
     *signature = statement.sign(key);
     true

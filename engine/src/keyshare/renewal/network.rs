@@ -594,7 +594,7 @@ fn terms_that_cannot_be_are_refused() {
     );
     assert_eq!(refresh(slots(4..=11), salts.clone()), TermsError::OutsideGroup(slot(11)));
     assert_eq!(refresh(slots(1..=10), Vec::new()), TermsError::Objects(0));
-    assert_eq!(refresh(slots(1..=10), vec![[0; 32]; 257]), TermsError::Objects(257));
+    assert_eq!(refresh(slots(1..=10), vec![[0; 32]; 1025]), TermsError::Objects(1025));
     let reshare = |dealers| {
         let receivers = (parameters, slots(1..=10));
         Terms::reshare((parameters, dealers), receivers, Epoch(1), SALTS.to_vec()).unwrap_err()

@@ -8,8 +8,8 @@ use crate::hash::hash;
 use crate::keyshare::parameters::{Binding, KeyParameters};
 use crate::names::{Epoch, Slot};
 
-/// The most objects of one batch: rows for one receiver stay below 2.1 MB at the largest d.
-pub const OBJECTS_MAX: usize = 256;
+/// The most objects of one batch: rows for one receiver stay below 2.2 MB for d up to 64.
+pub const OBJECTS_MAX: usize = 1024;
 
 /// What all participants of one renewal agree on.
 #[derive(Clone, Debug, PartialEq, Eq)]
