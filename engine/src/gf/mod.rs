@@ -40,6 +40,9 @@ mod patchwork;
 mod portable;
 mod program;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
+mod quad_loop;
+mod quads;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
 mod vector;
 
 pub use combination::Combination;
