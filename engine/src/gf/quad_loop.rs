@@ -25,8 +25,8 @@ pub(super) unsafe fn interpolate<V: Vector, const QUADS: usize>(
     unsafe { run::<V, Quads<QUADS>, 1>(coefficients, strips) }
 }
 
-/// The step of a pass of so many quads. The sums of one take four registers, so one vector of each
-/// strip at a time has to do.
+/// The step of a pass of so many quads. The sums of each take four registers as it is, so a step takes
+/// one vector of every strip.
 struct Quads<const QUADS: usize>;
 
 impl<V: Vector, const QUADS: usize> Step<V, 1> for Quads<QUADS> {
@@ -57,9 +57,9 @@ impl<V: Vector, const QUADS: usize> Step<V, 1> for Quads<QUADS> {
                 sums.add_product(operands(quad), rows.get_unchecked(input));
                 input += 1;
             }
-            let (factors, _) = rest.as_chunks::<FACTORS>();
+            let (forward, _) = rest.as_chunks::<FACTORS>();
             for (quad, &sums) in sums.0.iter().enumerate() {
-                let values = values(sums, factors.get_unchecked(quad));
+                let values = values(sums, forward.get_unchecked(quad));
                 for (place, value) in values.into_iter().enumerate() {
                     if let Some(&output) = strips.outputs.get(QUAD * quad + place) {
                         store::<V, 1, SHORT>([value], output.add(at), strips.length);
