@@ -16,7 +16,8 @@
 //!   outside the measured time, output buffers are given wherever the rival takes them, and where
 //!   a rival chooses its kernel at run time it may.
 //! - The limits of a contest are sides of it: a copy, and for parities what the processor needs for
-//!   the loads and stores alone and for the products alone.
+//!   the loads and stores alone. So is what the products of a dense matrix take, the limit of those
+//!   encoders that multiply by one.
 //! - All sides of a contest run in turns on one thread ([`rounds`]).
 
 pub mod contest;

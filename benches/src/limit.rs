@@ -1,12 +1,14 @@
-//! What an encoder cannot do without: its loads and stores without its arithmetic, and its arithmetic
-//! without its strips. None of these sides computes anything of use.
+//! What an encoder cannot do without: its loads and stores, without its arithmetic. And the arithmetic
+//! of a dense matrix, without its strips. None of these sides computes anything of use.
 //!
-//! A code of k data and m parity strips has to load every data byte and store every parity byte, and
-//! with one instruction for a product of 64 bytes (GFNI) it needs m of these for every 64 bytes of
-//! data. Each is measured with one plain loop; an encoder is hardly faster than the slower of
-//! the two. Nor can the k · m factors stay in 32
-//! registers: the sums of m outputs fill most of them, and each factor is loaded again for every few
-//! vectors.
+//! A code of k data and m parity strips has to load every data byte and store every parity byte. It is
+//! measured with one plain loop; an encoder is hardly faster.
+//!
+//! With one instruction for a product of 64 bytes (GFNI), multiplying by the k × m matrix takes m of
+//! these for every 64 bytes of data. That is the limit of encoders which do so, ours for most shapes;
+//! between quads of points it takes fewer products (engine/spec/gf.md §4). Nor can the k · m factors
+//! stay in 32 registers: the sums of m outputs fill most of them, and each factor is loaded again for
+//! every few vectors.
 
 use std::hint::black_box;
 use std::rc::Rc;
@@ -25,8 +27,8 @@ pub(crate) fn of_strips(data: &Rc<Strips>, parities: usize) -> Option<Side> {
     None
 }
 
-/// The same of the products.
-pub(crate) fn of_products(data: &Rc<Strips>, parities: usize) -> Vec<Side> {
+/// What the products of a dense matrix take; none where the processor lacks the instructions.
+pub(crate) fn of_dense_products(data: &Rc<Strips>, parities: usize) -> Vec<Side> {
     #[cfg(target_arch = "x86_64")]
     if has_instructions() {
         let in_registers = products(data, parities);
@@ -62,12 +64,12 @@ fn loads_and_stores(data: &Rc<Strips>, parities: usize) -> Side {
     })
 }
 
-/// As many products and sums as the code needs, in registers.
+/// As many products and sums as there are in the matrix, in registers.
 #[cfg(target_arch = "x86_64")]
 fn products(data: &Strips, parities: usize) -> Side {
     let pairs = bytes(data) as usize / 64 * parities / 2;
     // SAFETY: the callers have seen the instructions.
-    Side::unseen("limit: products", bytes(data), move || unsafe { x86::add_products(pairs) })
+    Side::unseen("dense products", bytes(data), move || unsafe { x86::add_products(pairs) })
 }
 
 /// The same, with operands and factors from the first-level cache; `None` for a number of parities
@@ -86,7 +88,7 @@ fn products_from_cache(data: &Strips, parities: usize) -> Option<Side> {
     };
     // SAFETY: the callers have seen the instructions.
     let operation = move || unsafe { add(inputs, vectors) };
-    Some(Side::unseen("limit: products from L1", bytes, operation))
+    Some(Side::unseen("dense products from L1", bytes, operation))
 }
 
 #[cfg(target_arch = "x86_64")]

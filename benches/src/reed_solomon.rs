@@ -50,7 +50,7 @@ impl Shape {
         // Those without strips stand in the middle, so that ours, as the rivals, follows a side that
         // has just read the same strips.
         let parities = self.m.into();
-        let products = limit::of_products(&data, parities).into_iter();
+        let products = limit::of_dense_products(&data, parities).into_iter();
         products
             .fold(contest, Contest::beside)
             .beside(self.code_into(&data))
@@ -89,7 +89,8 @@ impl Shape {
     }
 
     fn ours(self, data: &Rc<Strips>) -> Side {
-        let combination = Combination::new(&parities(self.k, self.m));
+        let [data_points, points] = [0..self.k, self.k..self.k + self.m].map(Vec::from_iter);
+        let combination = Combination::interpolation(&data_points, &points);
         let apply = move |from: &[&[u8]], to: &mut [&mut [u8]]| {
             combination.apply(self.len, from, to, &mut Vec::new());
         };

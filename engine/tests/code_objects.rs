@@ -156,7 +156,8 @@ proptest! {
 
 #[test]
 fn rs_is_the_code_of_reed_solomon_erasure() {
-    for (text, _) in &CODES[..6] {
+    let more = ["rs(12,8,8)", "rs(30,20,20)", "rs(42,20,20)"];
+    for text in CODES[..6].iter().map(|&(text, _)| text).chain(more) {
         let code = code(text);
         let [n, k] = [code.parameters().n, code.parameters().k].map(usize::from);
         let mut fragments = code.encode(&noise(7, 20_000 * k));

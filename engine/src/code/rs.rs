@@ -4,8 +4,8 @@
 //! 0..k; slot i stores its value at the point i - 1. This is the code of `reed-solomon-erasure`.
 
 use super::CodeParameters;
-use super::construction::Matrices;
-use crate::gf::{Matrix, lagrange};
+use super::construction::{Construction, GroupMap};
+use crate::gf::{Combination, Matrix};
 use crate::names::Slot;
 
 #[derive(Debug)]
@@ -23,8 +23,12 @@ impl Rs {
     }
 }
 
-impl Matrices for Rs {
+impl Construction for Rs {
     fn alpha(&self) -> usize {
+        1
+    }
+
+    fn beta(&self) -> usize {
         1
     }
 
@@ -32,29 +36,29 @@ impl Matrices for Rs {
         self.k
     }
 
-    fn generator(&self, slot: Slot) -> Matrix {
-        interpolation(&self.systematic(), &[slot])
+    fn encoder(&self, slots: &[Slot]) -> Box<dyn GroupMap> {
+        interpolation(&self.systematic(), slots)
     }
 
-    fn decoders(&self, slots: &[Slot]) -> Vec<Vec<Matrix>> {
-        vec![vec![interpolation(slots, &self.systematic())]]
+    fn decoder(&self, slots: &[Slot]) -> Box<dyn GroupMap> {
+        interpolation(slots, &self.systematic())
     }
 
-    fn helper(&self, _: Slot) -> Matrix {
-        Matrix::identity(1)
+    fn helper(&self, _: Slot) -> Box<dyn GroupMap> {
+        Box::new(Combination::new(&Matrix::identity(1)))
     }
 
-    fn repair(&self, failed: Slot, helpers: &[Slot]) -> Matrix {
+    fn repairer(&self, failed: Slot, helpers: &[Slot]) -> Box<dyn GroupMap> {
         interpolation(helpers, &[failed])
+    }
+
+    fn rebuilder(&self, failed: Slot, slots: &[Slot]) -> Box<dyn GroupMap> {
+        interpolation(slots, &[failed])
     }
 }
 
 /// Contents of the k slots `from` to the contents of the slots `to`.
-fn interpolation(from: &[Slot], to: &[Slot]) -> Matrix {
-    let points: Vec<u8> = from.iter().copied().map(point).collect();
-    Matrix::from_rows(points.len(), to.iter().map(|&slot| lagrange(&points, point(slot))))
-}
-
-fn point(slot: Slot) -> u8 {
-    slot.point() - 1
+fn interpolation(from: &[Slot], to: &[Slot]) -> Box<dyn GroupMap> {
+    let points = |slots: &[Slot]| slots.iter().map(|slot| slot.point() - 1).collect::<Vec<u8>>();
+    Box::new(Combination::interpolation(&points(from), &points(to)))
 }

@@ -11,10 +11,14 @@ use super::kernel::Prepared;
 use super::nibbles::PRODUCTS;
 use super::patchwork::Batch;
 use super::program::Strips;
+use super::quads::QUAD;
 use super::vector::Vector;
 
 /// With two vectors of each, sums and nibbles take 12 of the 16 registers.
 pub(super) const PASS_OUTPUTS: usize = 4;
+
+/// Of quads: 2 of them.
+pub(super) const QUAD_OUTPUTS: usize = 16;
 
 /// Most outputs of a patch.
 pub(super) const PATCH_OUTPUTS: usize = 4;
@@ -33,6 +37,24 @@ pub(super) unsafe fn combine(coefficients: &[Prepared], strips: &Strips) {
             2 => combine::<Bytes, 2, 2>(coefficients, strips),
             3 => combine::<Bytes, 3, 2>(coefficients, strips),
             _ => combine::<Bytes, 4, 2>(coefficients, strips),
+        }
+    }
+}
+
+/// The kernel for quads.
+///
+/// # Safety
+/// As for every kernel.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn interpolate(coefficients: &[Prepared], strips: &Strips) {
+    use super::quad_loop::interpolate;
+    // SAFETY: the caller's promise is passed on.
+    unsafe {
+        match strips.outputs.len().div_ceil(QUAD) {
+            1 => interpolate::<Bytes, 1>(coefficients, strips),
+            2 => interpolate::<Bytes, 2>(coefficients, strips),
+            3 => interpolate::<Bytes, 3>(coefficients, strips),
+            _ => interpolate::<Bytes, 4>(coefficients, strips),
         }
     }
 }
@@ -109,6 +131,12 @@ impl Vector for Bytes {
             let low = _mm256_set1_epi8(0x0f);
             [_mm256_and_si256(self.0, low), _mm256_and_si256(_mm256_srli_epi16::<4>(self.0), low)]
         }
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: the caller has the instructions.
+        Self(unsafe { _mm256_xor_si256(self.0, other.0) })
     }
 
     #[inline(always)]

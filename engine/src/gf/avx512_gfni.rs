@@ -10,11 +10,15 @@ use std::arch::x86_64::{
 use super::kernel::Prepared;
 use super::patchwork::Batch;
 use super::program::Strips;
+use super::quads::QUAD;
 use super::vector::Vector;
 
 /// With two vectors of each, the sums take 24 of the 32 registers. Fewer outputs take more vectors in
 /// a step, as far as sums, operands and products fit.
 pub(super) const PASS_OUTPUTS: usize = 12;
+
+/// Of quads: 4 of them.
+pub(super) const QUAD_OUTPUTS: usize = 20;
 
 /// Most outputs of a patch.
 pub(super) const PATCH_OUTPUTS: usize = 6;
@@ -41,6 +45,25 @@ pub(super) unsafe fn combine(coefficients: &[Prepared], strips: &Strips) {
             10 => combine::<__m512i, 10, 2>(coefficients, strips),
             11 => combine::<__m512i, 11, 2>(coefficients, strips),
             _ => combine::<__m512i, 12, 2>(coefficients, strips),
+        }
+    }
+}
+
+/// The kernel for quads.
+///
+/// # Safety
+/// As for every kernel.
+#[target_feature(enable = "avx512f,avx512bw,gfni")]
+pub(super) unsafe fn interpolate(coefficients: &[Prepared], strips: &Strips) {
+    use super::quad_loop::interpolate;
+    // SAFETY: the caller's promise is passed on.
+    unsafe {
+        match strips.outputs.len().div_ceil(QUAD) {
+            1 => interpolate::<__m512i, 1>(coefficients, strips),
+            2 => interpolate::<__m512i, 2>(coefficients, strips),
+            3 => interpolate::<__m512i, 3>(coefficients, strips),
+            4 => interpolate::<__m512i, 4>(coefficients, strips),
+            _ => interpolate::<__m512i, 5>(coefficients, strips),
         }
     }
 }
@@ -103,6 +126,12 @@ impl Vector for __m512i {
     #[inline(always)]
     unsafe fn operand(self) -> __m512i {
         self
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: the caller has the instructions.
+        unsafe { _mm512_xor_si512(self, other) }
     }
 
     #[inline(always)]

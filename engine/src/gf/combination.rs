@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Matrix;
 use super::kernel::{self, Kernel};
-use super::program::{Pass, Program};
+use super::program::{Method, Pass, Program};
+use super::quads;
+use super::{Matrix, lagrange};
 
 /// A matrix, or a chain of them, made ready to multiply strips.
 ///
@@ -29,6 +30,25 @@ impl Combination {
     /// For maps that have fewer products that way. A tile of what is in between stays in the caches.
     pub fn chain(matrices: &[Matrix]) -> Self {
         Self::for_kernel(kernel::chosen(), matrices)
+    }
+
+    /// Prepares the values at the points `to` of the polynomial of degree < the number of points `from`
+    /// that has the inputs as its values there. Points of each are distinct.
+    pub fn interpolation(from: &[u8], to: &[u8]) -> Self {
+        Self::interpolation_for_kernel(kernel::chosen(), from, to)
+    }
+
+    fn interpolation_for_kernel(kernel: &'static Kernel, from: &[u8], to: &[u8]) -> Self {
+        let strips: Vec<usize> = (0..from.len()).collect();
+        let row = |output: usize| Row {
+            output: from.len() + output,
+            start: None,
+            terms: sum(&lagrange(from, to[output]), &strips),
+        };
+        let (direct, quads) = quads::passes(kernel, from, to);
+        let direct = gather(direct.into_iter().map(row).collect(), kernel);
+        let passes = direct.chain(quads).collect();
+        Self { program: Program::new(kernel, [from.len(), to.len(), 0], passes) }
     }
 
     fn for_kernel(kernel: &'static Kernel, matrices: &[Matrix]) -> Self {
@@ -171,7 +191,7 @@ fn gather(mut rows: Vec<Row>, kernel: &Kernel) -> impl Iterator<Item = Pass> {
     for row in rows {
         let inputs: BTreeSet<usize> = row.terms.keys().copied().collect();
         match groups.last_mut() {
-            Some(group) if group.rows.len() < kernel.pass_outputs && group.gains_by(&row) => {
+            Some(group) if group.rows.len() < kernel.sums.outputs && group.gains_by(&row) => {
                 group.inputs.extend(inputs);
                 group.rows.push(row);
             }
@@ -207,6 +227,7 @@ impl Group {
         let prepared =
             |input| self.rows.iter().map(move |row| (kernel.prepare)(coefficient(row, input)));
         Pass {
+            method: Method::Sums,
             coefficients: self.inputs.iter().flat_map(prepared).collect(),
             starts: self.rows.iter().filter_map(|row| row.start).collect(),
             outputs: self.rows.iter().map(|row| row.output).collect(),
@@ -296,6 +317,43 @@ mod tests {
                         prop_assert_eq!(&buffer[gap.clone()], &before[gap], "{}", kernel.name);
                     }
                 }
+            }
+        }
+    }
+
+    /// Whole quads in any order to a run of points, whole or cut off, and some that are copied.
+    fn points() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+        let quads: Vec<u8> = (0..64).collect();
+        let from = prop::sample::subsequence(quads, 1..9).prop_shuffle();
+        (from, 0u8..64, 1usize..40, prop::collection::vec(any::<prop::sample::Index>(), 0..3))
+            .prop_map(|(quads, first, count, copied)| {
+                let from: Vec<u8> =
+                    quads.iter().flat_map(|&quad| (0..4).map(move |i| 4 * quad + i)).collect();
+                let others =
+                    (4 * first..=u8::MAX).filter(|point| !from.contains(point)).take(count);
+                let copied: BTreeSet<u8> = copied.iter().map(|index| *index.get(&from)).collect();
+                let to = copied.iter().copied().chain(others).collect();
+                (from, to)
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn interpolation_equals_the_matrix(
+            (from, to) in points(),
+            length in prop_oneof![8 => 0usize..600, 1 => 4000usize..4300, 1 => 8000usize..8300],
+            seed in any::<u64>(),
+        ) {
+            let matrix = Matrix::from_rows(from.len(), to.iter().map(|&point| lagrange(&from, point)));
+            let bytes = noise(seed, length * from.len() + 1);
+            let inputs: Vec<&[u8]> = (0..from.len()).map(|i| &bytes[1 + i * length..][..length]).collect();
+            let expected = expected(&[matrix], &inputs, length);
+            for kernel in kernel::available() {
+                let combination = Combination::interpolation_for_kernel(kernel, &from, &to);
+                let mut outputs = vec![vec![0; length]; to.len()];
+                let mut targets: Vec<&mut [u8]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+                combination.apply(length, &inputs, &mut targets, &mut Vec::new());
+                prop_assert_eq!(&outputs, &expected, "{}", kernel.name);
             }
         }
     }

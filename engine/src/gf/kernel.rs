@@ -19,15 +19,23 @@ use super::neon;
 pub(super) struct Kernel {
     /// As it is named in [`force`].
     pub(super) name: &'static str,
-    /// Most outputs of a pass: as many as the registers hold sums of.
-    pub(super) pass_outputs: usize,
     /// Most outputs of a patch.
     pub(super) patch_outputs: usize,
     /// Whether this processor has the instructions.
     runs_here: fn() -> bool,
     pub(super) prepare: fn(u8) -> Prepared,
-    pub(super) combine: Combine,
+    pub(super) sums: PassKernel,
+    /// For passes of quads, if that is worth the while.
+    pub(super) quads: Option<PassKernel>,
     pub(super) sum_patches: SumPatches,
+}
+
+/// How passes of one method are computed.
+#[derive(Debug)]
+pub(super) struct PassKernel {
+    /// Most outputs of a pass: as many as the registers hold sums of.
+    pub(super) outputs: usize,
+    pub(super) combine: Combine,
 }
 
 /// A coefficient as a kernel takes it: its matrix of bits, or itself.
@@ -36,9 +44,9 @@ pub(super) type Prepared = u64;
 /// Overwrites the outputs of a pass, given its coefficients.
 ///
 /// # Safety
-/// The processor has the instructions of the kernel. There are from 1 to `pass_outputs` outputs, no
-/// starts or as many, and for every input as many coefficients. All strips have the given length,
-/// and outputs can be written and overlap nothing.
+/// The processor has the instructions of the kernel. There are from 1 to `outputs` outputs, no
+/// starts or as many, and as many coefficients as the method needs; for quads the inputs are whole ones.
+/// All strips have the given length, and outputs can be written and overlap nothing.
 type Combine = unsafe fn(&[Prepared], &Strips);
 
 /// Computes patches, given the coefficients that they name, how many bytes a unit is, and where the
@@ -54,7 +62,6 @@ static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     Kernel {
         name: "avx512-gfni",
-        pass_outputs: avx512_gfni::PASS_OUTPUTS,
         patch_outputs: avx512_gfni::PATCH_OUTPUTS,
         runs_here: || {
             is_x86_feature_detected!("avx512f")
@@ -62,47 +69,54 @@ static KERNELS: &[Kernel] = &[
                 && is_x86_feature_detected!("gfni")
         },
         prepare: affine::matrix_of,
-        combine: avx512_gfni::combine,
+        sums: PassKernel { outputs: avx512_gfni::PASS_OUTPUTS, combine: avx512_gfni::combine },
+        quads: Some(PassKernel {
+            outputs: avx512_gfni::QUAD_OUTPUTS,
+            combine: avx512_gfni::interpolate,
+        }),
         sum_patches: avx512_gfni::sum_patches,
     },
     #[cfg(target_arch = "x86_64")]
     Kernel {
         name: "avx2-gfni",
-        pass_outputs: avx2_gfni::PASS_OUTPUTS,
         patch_outputs: avx2_gfni::PATCH_OUTPUTS,
         runs_here: || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("gfni"),
         prepare: affine::matrix_of,
-        combine: avx2_gfni::combine,
+        sums: PassKernel { outputs: avx2_gfni::PASS_OUTPUTS, combine: avx2_gfni::combine },
+        quads: Some(PassKernel {
+            outputs: avx2_gfni::QUAD_OUTPUTS,
+            combine: avx2_gfni::interpolate,
+        }),
         sum_patches: avx2_gfni::sum_patches,
     },
     #[cfg(target_arch = "x86_64")]
     Kernel {
         name: "avx2",
-        pass_outputs: avx2::PASS_OUTPUTS,
         patch_outputs: avx2::PATCH_OUTPUTS,
         runs_here: || is_x86_feature_detected!("avx2"),
         prepare: u64::from,
-        combine: avx2::combine,
+        sums: PassKernel { outputs: avx2::PASS_OUTPUTS, combine: avx2::combine },
+        quads: Some(PassKernel { outputs: avx2::QUAD_OUTPUTS, combine: avx2::interpolate }),
         sum_patches: avx2::sum_patches,
     },
     #[cfg(any(target_arch = "aarch64", test))]
     Kernel {
         name: "neon",
-        pass_outputs: neon::PASS_OUTPUTS,
         patch_outputs: neon::PATCH_OUTPUTS,
         // Part of the architecture, and emulated in the tests of others.
         runs_here: || true,
         prepare: u64::from,
-        combine: neon::combine,
+        sums: PassKernel { outputs: neon::PASS_OUTPUTS, combine: neon::combine },
+        quads: Some(PassKernel { outputs: neon::QUAD_OUTPUTS, combine: neon::interpolate }),
         sum_patches: neon::sum_patches,
     },
     Kernel {
         name: "portable",
-        pass_outputs: portable::PASS_OUTPUTS,
         patch_outputs: portable::PATCH_OUTPUTS,
         runs_here: || true,
         prepare: u64::from,
-        combine: portable::combine,
+        sums: PassKernel { outputs: portable::PASS_OUTPUTS, combine: portable::combine },
+        quads: None,
         sum_patches: portable::sum_patches,
     },
 ];

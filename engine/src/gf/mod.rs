@@ -2,7 +2,7 @@
 //!
 //! The functions of this module look tables up and are for *public* operands: evaluation points,
 //! coefficients, ciphertext. Secrets go through [`constant_time`]. Bulk data goes through
-//! [`Combination`], which multiplies byte strips by a whole [`Matrix`], or
+//! [`Combination`], which multiplies byte strips by a whole [`Matrix`] or interpolates, or
 //! [`Patchwork`], which sums products at many places. [`oracle`] defines the field.
 //!
 //! How bulk data is multiplied, from the outside in: `combination` gathers the rows of a matrix into
@@ -10,6 +10,7 @@
 //! for a pass; `pass_loop` is the loop of all vector kernels, over what `vector` asks of them; and
 //! `avx512_gfni`, `avx2_gfni`, `avx2` and `neon` tell what a vector is and how it is multiplied by a
 //! constant, with one instruction (`affine`) or with two (`nibbles`). `portable` has loops of its own.
+//! Between points that come in fours, `quads` makes passes of fewer products, with the step `quad_loop`.
 //! In the same way `patchwork` gathers patches, for `patch_loop`.
 
 pub mod constant_time;
@@ -39,6 +40,9 @@ mod patch_loop;
 mod patchwork;
 mod portable;
 mod program;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
+mod quad_loop;
+mod quads;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", test))]
 mod vector;
 

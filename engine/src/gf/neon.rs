@@ -17,10 +17,14 @@ use super::kernel::Prepared;
 use super::nibbles::PRODUCTS;
 use super::patchwork::Batch;
 use super::program::Strips;
+use super::quads::QUAD;
 use super::vector::Vector;
 
 /// With two vectors of each, sums and nibbles take 20 of the 32 registers.
 pub(super) const PASS_OUTPUTS: usize = 8;
+
+/// Of quads: 4 of them.
+pub(super) const QUAD_OUTPUTS: usize = 16;
 
 /// Most outputs of a patch.
 pub(super) const PATCH_OUTPUTS: usize = 6;
@@ -43,6 +47,24 @@ pub(super) unsafe fn combine(coefficients: &[Prepared], strips: &Strips) {
             6 => combine::<uint8x16_t, 6, 2>(coefficients, strips),
             7 => combine::<uint8x16_t, 7, 2>(coefficients, strips),
             _ => combine::<uint8x16_t, 8, 2>(coefficients, strips),
+        }
+    }
+}
+
+/// The kernel for quads.
+///
+/// # Safety
+/// As for every kernel.
+#[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
+pub(super) unsafe fn interpolate(coefficients: &[Prepared], strips: &Strips) {
+    use super::quad_loop::interpolate;
+    // SAFETY: the caller's promise is passed on.
+    unsafe {
+        match strips.outputs.len().div_ceil(QUAD) {
+            1 => interpolate::<uint8x16_t, 1>(coefficients, strips),
+            2 => interpolate::<uint8x16_t, 2>(coefficients, strips),
+            3 => interpolate::<uint8x16_t, 3>(coefficients, strips),
+            _ => interpolate::<uint8x16_t, 4>(coefficients, strips),
         }
     }
 }
@@ -109,6 +131,12 @@ impl Vector for uint8x16_t {
     unsafe fn operand(self) -> LowHigh {
         // SAFETY: the caller has the instructions.
         unsafe { [vandq_u8(self, vdupq_n_u8(0x0f)), vshrq_n_u8::<4>(self)] }
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: the caller has the instructions.
+        unsafe { veorq_u8(self, other) }
     }
 
     #[inline(always)]

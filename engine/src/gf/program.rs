@@ -1,6 +1,7 @@
 //! Passes over strips: what a kernel is given to do.
 
-use super::kernel::{Kernel, Prepared};
+use super::kernel::{Kernel, PassKernel, Prepared};
+use super::quads::{self, QUAD};
 
 /// Bytes that several passes handle before the next ones, all strips together, so that all of them
 /// find the inputs in the second-level cache. One pass alone reads in one run: the prefetchers lose
@@ -12,18 +13,29 @@ const RUN: usize = 4096;
 /// sets of a cache.
 const SKEW: usize = 192;
 
-/// Outputs that are computed together: each is the strip that it starts from, or zero, and the sum
-/// of all inputs times its coefficients.
+/// Outputs that are computed together.
 #[derive(Clone, Debug)]
 pub(super) struct Pass {
+    pub(super) method: Method,
     /// Strips that are read.
     pub(super) inputs: Vec<usize>,
-    /// For every output the strip that it starts from; empty if all start from zero.
+    /// For every sum the strip that it starts from; empty if all start from zero.
     pub(super) starts: Vec<usize>,
     /// Strips that are written.
     pub(super) outputs: Vec<usize>,
-    /// For every input its coefficient for every output.
+    /// As the method needs them.
     pub(super) coefficients: Vec<Prepared>,
+}
+
+/// How a pass computes its outputs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Method {
+    /// Each is the strip that it starts from, or zero, and the sum of all inputs times its
+    /// coefficients: for every input that for every output.
+    Sums,
+    /// They are the values of a polynomial at quads of points, as the inputs are
+    /// ([`quads::coefficients`]).
+    Quads,
 }
 
 /// Passes one after another over the strips of a caller and temporary ones.
@@ -62,16 +74,19 @@ impl Program {
             let written = |strip: &usize| (inputs..strips).contains(strip);
             assert!(pass.outputs.iter().all(written), "a strip that cannot be written");
             assert!(!read().any(|strip| pass.outputs.contains(strip)), "an output that is read");
-            assert!((1..=kernel.pass_outputs).contains(&pass.outputs.len()), "outputs of a pass");
+            assert!(
+                (1..=pass.kernel(kernel).outputs).contains(&pass.outputs.len()),
+                "outputs of a pass"
+            );
             assert!([0, pass.outputs.len()].contains(&pass.starts.len()), "starts of a pass");
-            assert_eq!(pass.coefficients.len(), pass.inputs.len() * pass.outputs.len());
+            assert_eq!(pass.coefficients.len(), pass.coefficient_count(), "coefficients of a pass");
         }
         Self { kernel, inputs, outputs, temporaries, passes }
     }
 
     /// Products in the field per byte of a strip.
     pub(super) fn products(&self) -> usize {
-        self.passes.iter().map(|pass| pass.coefficients.len()).sum()
+        self.passes.iter().map(Pass::products).sum()
     }
 
     /// Strips that are written.
@@ -111,7 +126,7 @@ impl Program {
                         Some([from, to]) => strips[from].copy_to_nonoverlapping(strips[to], length),
                         None => {
                             let strips = pass.bind(&strips, length, &mut bound);
-                            (self.kernel.combine)(&pass.coefficients, &strips);
+                            (pass.kernel(self.kernel).combine)(&pass.coefficients, &strips);
                         }
                     }
                 }
@@ -154,6 +169,36 @@ impl Program {
 }
 
 impl Pass {
+    /// The part of the kernel that computes it.
+    ///
+    /// # Panics
+    /// If the kernel has none.
+    fn kernel(&self, kernel: &'static Kernel) -> &'static PassKernel {
+        match self.method {
+            Method::Sums => &kernel.sums,
+            Method::Quads => kernel.quads.as_ref().expect("a kernel for quads"),
+        }
+    }
+
+    fn coefficient_count(&self) -> usize {
+        match self.method {
+            Method::Sums => self.inputs.len() * self.outputs.len(),
+            Method::Quads => quads::coefficient_count(
+                self.inputs.len() / QUAD,
+                self.outputs.len().div_ceil(QUAD),
+            ),
+        }
+    }
+
+    fn products(&self) -> usize {
+        match self.method {
+            Method::Sums => self.coefficients.len(),
+            Method::Quads => {
+                quads::products(self.inputs.len() / QUAD, self.outputs.len().div_ceil(QUAD))
+            }
+        }
+    }
+
     /// The strip that it only copies, and where to.
     fn copies(&self) -> Option<[usize; 2]> {
         match (&self.inputs[..], &self.starts[..], &self.outputs[..]) {

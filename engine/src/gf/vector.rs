@@ -33,6 +33,8 @@ pub(super) trait Vector: Copy {
     unsafe fn factor(coefficient: Prepared) -> Self::Factor;
     /// Prepares a vector.
     unsafe fn operand(self) -> Self::Operand;
+    /// The sum of two vectors.
+    unsafe fn add(self, other: Self) -> Self;
     /// The sum of this vector and the product.
     unsafe fn add_product(self, operand: Self::Operand, factor: Self::Factor) -> Self;
 
