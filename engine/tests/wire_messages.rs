@@ -15,9 +15,10 @@ use kakera_engine::object::GroupHashes;
 use kakera_engine::signature::{Signature, node_id};
 use kakera_engine::wire::canonical::{self, CanonicalError};
 use kakera_engine::wire::{
-    Authorisation, BlockForm, GroupRange, HEADER_LEN_MAX, Inventory, InventoryPage, NodeStatus,
-    Operation, PartReference, Read, Receipt, Refusal, RefusalKind, RepairProgress, Request,
-    RequestError, Response, Session, Store, Symbols, TEXT_LEN_MAX, VouchedDescriptor, WIRE_VERSION,
+    Authorisation, BlockForm, DestructionReceipt, GroupRange, HEADER_LEN_MAX, Inventory,
+    InventoryPage, InventorySummary, NodeStatus, Operation, Orders, OrdersPage, PartReference,
+    Read, Receipt, Refusal, RefusalKind, RepairProgress, Request, RequestError, Response, Session,
+    Shred, ShredOrder, Store, Symbols, TEXT_LEN_MAX, VouchedDescriptor, WIRE_VERSION,
 };
 use minicbor::{Decode, Encode};
 use proptest::prelude::*;
@@ -46,6 +47,11 @@ fn stored() -> (VouchedDescriptor, kakera_engine::keyshare::Share, kakera_engine
         authorisation: Authorisation::sign(&NETWORK, &written.sealed.object_id, &key(1)),
     };
     (object, written.sealed.shares[0].clone(), written.sealed.descriptor)
+}
+
+fn order() -> ShredOrder {
+    let (object, _, descriptor) = stored();
+    ShredOrder::sign(&NETWORK, object, &descriptor.object_id(), &key(3))
 }
 
 fn operations() -> Vec<(&'static str, Operation)> {
@@ -89,6 +95,16 @@ fn operations() -> Vec<(&'static str, Operation)> {
         ("confer", Operation::Confer { head: 5 }),
         ("consult", Operation::Consult { keys: vec![StateKey::Counts], from: 5, nonce: [6; 32] }),
         ("post", Operation::Post(Box::new(posted))),
+        ("shred", Operation::Shred(Box::new(Shred { slot: slot(2), order: order() }))),
+        (
+            "orders",
+            Operation::Orders(Orders {
+                group: GroupId(7),
+                slot: slot(2),
+                known: InventorySummary::of(&[ObjectId([1; 32])]),
+                after,
+            }),
+        ),
     ]
 }
 
@@ -155,6 +171,11 @@ fn responses() -> Vec<(&'static str, Response)> {
         ("conferred", Response::Conferred { head: 9 }),
         ("consulted", consulted),
         ("posted", Response::Posted { height: 9, inclusion: Box::new(inclusion) }),
+        (
+            "shredded",
+            Response::Shredded(DestructionReceipt::sign(&NETWORK, part(), Epoch(3), &key(2))),
+        ),
+        ("orders", Response::Orders),
     ]
 }
 
@@ -193,10 +214,12 @@ fn requests_and_pages_are_frozen() {
     let capability = key(5);
     let encode = |capability| Request::encode(&Operation::Status, &session(), NOW, capability);
     let page = InventoryPage { objects: vec![ObjectId([1; 32]), ObjectId([2; 32])], more: true };
+    let orders = OrdersPage { orders: vec![order()], more_after: Some(ObjectId([2; 32])) };
     let found = vec![
         ("request", digest(&encode(None))),
         ("request with capability", digest(&encode(Some(&capability)))),
         ("inventory page", digest(&canonical::encode(&page))),
+        ("orders page", digest(&canonical::encode(&orders))),
     ];
     assert_frozen(found, &OTHERS);
 }
@@ -349,7 +372,7 @@ proptest! {
     }
 }
 
-const OPERATIONS: [(&str, &str); 18] = [
+const OPERATIONS: [(&str, &str); 20] = [
     ("store", "eb64f44aa7fe911b"),
     ("read", "6b46126729974da9"),
     ("inventory", "345604b3ea67908a"),
@@ -368,8 +391,10 @@ const OPERATIONS: [(&str, &str); 18] = [
     ("confer", "c809e765c215abf6"),
     ("consult", "d97240bc5d493380"),
     ("post", "6f156ff8f4ce2405"),
+    ("shred", "670d205654cf3a53"),
+    ("orders", "d2b13cf30e7ec91e"),
 ];
-const RESPONSES: [(&str, &str); 18] = [
+const RESPONSES: [(&str, &str); 20] = [
     ("refused", "d7304560ef79fcbb"),
     ("stored", "a500c57e7cc0847b"),
     ("read", "889375ea49170e1c"),
@@ -388,9 +413,12 @@ const RESPONSES: [(&str, &str); 18] = [
     ("conferred", "3c3bc14c4b980354"),
     ("consulted", "c493c6e4607b242d"),
     ("posted", "3a308f73cf46e39b"),
+    ("shredded", "166fe6eb0625fc1c"),
+    ("orders", "c1e50455580fc131"),
 ];
-const OTHERS: [(&str, &str); 3] = [
+const OTHERS: [(&str, &str); 4] = [
     ("request", "ef5c14881cc140d5"),
     ("request with capability", "3dcee578574c85e3"),
     ("inventory page", "982b408903763f71"),
+    ("orders page", "08fa896d0d264699"),
 ];

@@ -22,8 +22,8 @@ use kakera_engine::names::Slot;
 use kakera_engine::object::{Descriptor, GroupHashes, Manifest, PointerBody};
 use kakera_engine::seal::{VaultFileError, open_vault_file};
 use kakera_engine::wire::{
-    BODY_LEN_MAX, HEADER_LEN_MAX, InventoryPage, ListedIdentity, Operation, ProvenValue, Remark,
-    Request, RequestError, Response, canonical,
+    BODY_LEN_MAX, HEADER_LEN_MAX, InventoryPage, ListedIdentity, Operation, OrdersPage,
+    ProvenValue, Remark, Request, RequestError, Response, canonical,
 };
 use kakera_net::network_file::NetworkFile;
 use minicbor::{Decode, Encode};
@@ -86,6 +86,14 @@ pub(crate) fn recovery_kit(bytes: &[u8]) -> bool {
 
 pub(crate) fn inventory_page(bytes: &[u8]) -> bool {
     decodes::<InventoryPage>(bytes, BODY_LEN_MAX)
+}
+
+pub(crate) fn orders_page(bytes: &[u8]) -> bool {
+    let Ok(page) = canonical::decode::<OrdersPage>(bytes, BODY_LEN_MAX) else { return false };
+    for order in &page.orders {
+        order.verify(&samples::ledger::network());
+    }
+    true
 }
 
 pub(crate) fn genesis(bytes: &[u8]) -> bool {

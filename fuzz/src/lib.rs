@@ -26,6 +26,7 @@ pub const TARGETS: &[Target] = &[
     target("response", decoders::response, samples::wire::responses),
     target("proven-values", decoders::proven_values, samples::wire::proven_values),
     target("inventory-page", decoders::inventory_page, samples::wire::inventory_pages),
+    target("orders-page", decoders::orders_page, samples::wire::orders_pages),
     target("genesis", decoders::genesis, samples::ledger::geneses),
     target("entry", decoders::entry, samples::ledger::entries),
     target("block", decoders::block, samples::ledger::blocks),

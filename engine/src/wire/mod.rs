@@ -8,6 +8,7 @@ pub mod canonical;
 mod remark;
 mod request;
 mod response;
+mod shred;
 
 pub(crate) use response::presentable;
 
@@ -21,6 +22,7 @@ pub use response::{
     InventoryPage, InventorySummary, ListedIdentity, NodeStatus, ProvenValue, Receipt, Refusal,
     RefusalKind, RepairProgress, Response, SymbolStatement, TEXT_LEN_MAX,
 };
+pub use shred::{DestructionReceipt, ORDERS_LIMIT_MAX, Orders, OrdersPage, Shred, ShredOrder};
 
 /// The longest header of a request or response, in bytes.
 pub const HEADER_LEN_MAX: usize = 64 * 1024;

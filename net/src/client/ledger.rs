@@ -216,8 +216,8 @@ impl Client {
             .filter_map(|(id, group)| Some(place_of(id, &group?)))
             .filter(|group| !group.members.is_empty())
             .collect();
-        let mut nodes: Vec<NodeId> =
-            drawn.iter().flat_map(|group| &group.members).map(|member| member.node).collect();
+        let seats = drawn.iter().flat_map(|group| group.members.iter().chain(&group.left));
+        let mut nodes: Vec<NodeId> = seats.map(|member| member.node).collect();
         nodes.sort_unstable();
         nodes.dedup();
         self.learn_nodes(&nodes).await?;
@@ -332,5 +332,7 @@ fn place_of(id: GroupId, group: &Group) -> GroupPlace {
         .filter(|(_, holder)| holder.is_filling())
         .map(|(slot, _)| slot)
         .collect();
-    GroupPlace { id, code: group.code, key: group.key, epoch: group.epoch, members, filling }
+    let left = group.vacated.iter().map(|left| Member { slot: left.slot, node: left.node });
+    let (code, key, epoch, left) = (group.code, group.key, group.epoch, left.collect());
+    GroupPlace { id, code, key, epoch, members, filling, left }
 }

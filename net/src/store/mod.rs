@@ -13,6 +13,7 @@ mod part_file;
 mod part_index;
 pub mod parts;
 pub mod snapshot_file;
+mod tombstone;
 
 #[cfg(feature = "testkit")]
 pub mod crash_model;

@@ -56,7 +56,7 @@ pub(super) struct StoredHeader {
     pub(super) descriptor: Vec<u8>,
     pub(super) share: Zeroizing<Vec<u8>>,
     check: blake3::Hash,
-    fragment_offset: u64,
+    pub(super) fragment_offset: u64,
     pub(super) fragment_length: u64,
 }
 
