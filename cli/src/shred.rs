@@ -1,6 +1,6 @@
 //! `kakera rm --shred`: a record is destroyed, and those who hold it say so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -108,10 +108,10 @@ impl ShredReport {
         }
     }
 
-    /// Those whose word it rests on: who attested for every object of a group.
-    fn witnesses(&self) -> BTreeMap<&str, u8> {
+    /// Those whose word it rests on, by slot.
+    fn witnesses(&self) -> BTreeSet<(u8, &str)> {
         let receipts = self.objects.iter().flat_map(|object| &object.receipts);
-        receipts.map(|receipt| (&receipt.node[..16], receipt.slot)).collect()
+        receipts.map(|receipt| (receipt.slot, &receipt.node[..16])).collect()
     }
 
     fn missing(&self) -> BTreeMap<(u8, &str), &str> {
@@ -178,7 +178,7 @@ impl Report for ShredReport {
         }
         if *destroyed {
             writeln!(out, "Reading it again takes a lie of one of those who signed:")?;
-            for (node, slot) in self.witnesses() {
+            for (slot, node) in self.witnesses() {
                 writeln!(out, "  slot {slot:3}  {node}")?;
             }
         }

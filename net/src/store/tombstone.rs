@@ -7,8 +7,7 @@ use std::io;
 
 use kakera_engine::names::{GroupId, ObjectId};
 
-use super::disk::{Disk, Entry, EntryKind};
-use super::file::read_file;
+use super::disk::{Disk, DiskFile, Entry, EntryKind, if_found};
 
 /// Where tombstones are.
 pub(super) const SHREDDED: &str = "shredded";
@@ -66,9 +65,15 @@ pub(super) fn read<D: Disk>(
     group: GroupId,
     object: ObjectId,
 ) -> io::Result<Option<Vec<u8>>> {
-    let bytes = read_file(disk, &path(group, object), HEADER_LENGTH + ORDER_LENGTH_MAX)?;
+    let Some(file) = if_found(disk.open(&path(group, object)))? else { return Ok(None) };
+    let length = file.length()?;
+    if length > (HEADER_LENGTH + ORDER_LENGTH_MAX) as u64 {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; length as usize];
+    file.read_at(0, &mut bytes)?;
     let header = [&MAGIC[..], &VERSION.to_le_bytes()].concat();
-    Ok(bytes.and_then(|bytes| Some(bytes.strip_prefix(&header[..])?.to_vec())))
+    Ok(bytes.strip_prefix(&header[..]).map(<[u8]>::to_vec))
 }
 
 /// What a file stands for, if it has the only name that the store writes.

@@ -62,13 +62,19 @@ impl super::Model for Model {
         let Some((store, _)) = unless_off(disk, "open", opened)? else {
             return Ok(None);
         };
-        self.check_tombstones(&store)?;
+        if self.check_tombstones(&store, disk)?.is_none() {
+            return Ok(None);
+        }
         let keys: Vec<PartReference> = self.parts.keys().copied().collect();
         for key in keys {
             let Some(found) = self.observe(&store, disk, &key)? else {
                 return Ok(None);
             };
             self.expect(&key).opened(found).map_err(|what| format!("{key:?}: {what}"))?;
+            if found == Contents::Damaged {
+                // A removal that was begun after another put: it is overwritten, and set aside.
+                self.erased.remove(&key);
+            }
         }
         self.check_whole(&store)?;
         let Some(damaged) = unless_off(disk, "list", disk.list("damaged"))? else {
@@ -230,14 +236,21 @@ impl Model {
     }
 
     /// What was destroyed is so for ever; what was begun is done or not; an opened store has erased
-    /// what its tombstones say.
-    fn check_tombstones(&mut self, store: &Store) -> Result<(), String> {
+    /// what its tombstones say. `None` if the disk stopped.
+    fn check_tombstones(
+        &mut self,
+        store: &Store,
+        disk: &SimulatedDisk,
+    ) -> Result<Option<()>, String> {
         let found: BTreeSet<_> = store.tombstones().into_iter().collect();
         if !found.is_superset(&self.shredded) || !self.condemned.is_superset(&found) {
             return Err(format!("tombstones {found:?}, of {:?}", self.shredded));
         }
         for (group, object) in found {
-            if store.order(group, object).ok().flatten().is_none_or(|order| order != ORDER) {
+            let Some(order) = unless_off(disk, "order", store.order(group, object))? else {
+                return Ok(None);
+            };
+            if order.is_none_or(|order| order != ORDER) {
                 return Err("a tombstone has lost its order".to_owned());
             }
             self.shredded.insert((group, object));
@@ -248,7 +261,7 @@ impl Model {
                 self.erased.insert(key);
             }
         }
-        Ok(())
+        Ok(Some(()))
     }
 
     /// Flips a bit before the fragment, outside the version, and has the store notice.
