@@ -13,12 +13,13 @@ use crate::failure::{Failure, Kind};
 use crate::quantity::{parse_size, parse_span};
 
 /// The keys, in the order of the documentation.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "network",
     "log",
     "gf",
     "passphrase_file",
     "listen",
+    "observe",
     "quota",
     "probe_every",
     "suspect_after",
@@ -41,6 +42,8 @@ pub(crate) struct Configuration {
     pub(crate) passphrase_file: Option<PathBuf>,
     /// Where a node or validator listens.
     pub(crate) listen: Option<SocketAddr>,
+    /// Where a node or validator shows its figures over HTTP; nowhere if left out.
+    pub(crate) observe: Option<SocketAddr>,
     /// The most a node stores, in bytes or with a unit.
     #[serde(default, deserialize_with = "size")]
     pub(crate) quota: Option<u64>,
@@ -159,11 +162,21 @@ mod tests {
     }
 
     #[test]
+    fn every_key_is_in_the_operators_book() {
+        let book = include_str!("../../docs/configuration.md");
+        let rows = book.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let (mut documented, mut keys): (Vec<&str>, Vec<&str>) = (rows.collect(), KEYS.into());
+        documented.sort_unstable();
+        keys.sort_unstable();
+        assert_eq!(documented, keys);
+    }
+
+    #[test]
     fn reads_every_key() {
         let text = "network = 'n.toml'\nlog = 'info'\ngf = 'avx2'\npassphrase_file = 'p'\n\
                     listen = '127.0.0.1:7000'\nquota = '10GB'\nprobe_every = '500ms'\n\
                     suspect_after = '2s'\nlost_after = '4s'\ncompare_every = '1m'\nscrub_pause = '1s'\n\
-                    audit_every = '2m'";
+                    audit_every = '2m'\nobserve = '127.0.0.1:9464'";
         let configuration = parse(text).unwrap();
         assert_eq!(configuration.quota, Some(10_000_000_000));
         assert_eq!(configuration.listen, "127.0.0.1:7000".parse().ok());

@@ -72,13 +72,14 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// What to do, mostly a command.
     pub(crate) advice: String,
-    quiet: bool,
+    /// The exit code of what needs no words.
+    quiet: Option<u8>,
 }
 
 impl Failure {
     /// A failure that says what was wrong and what to do.
     pub(crate) fn new(kind: Kind, message: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), advice: advice.into(), quiet: false }
+        Self { kind, message: message.into(), advice: advice.into(), quiet: None }
     }
 
     /// The failure of a lower layer, whose messages may end in their own advice.
@@ -105,10 +106,15 @@ impl Failure {
         }
     }
 
+    /// The command's report has told all.
+    pub(crate) fn told(kind: Kind) -> Self {
+        Self { quiet: Some(kind.exit_code()), ..Self::new(kind, "", "") }
+    }
+
     /// Standard output refused the result. A reader that went away is nobody's fault.
     pub(crate) fn standard_output(error: &io::Error) -> Self {
         Self {
-            quiet: error.kind() == io::ErrorKind::BrokenPipe,
+            quiet: (error.kind() == io::ErrorKind::BrokenPipe).then_some(0),
             ..Self::new(
                 Kind::Failure,
                 format!("standard output: {error}"),
@@ -126,8 +132,8 @@ impl Failure {
     /// Shows the failure: one JSON object on standard output with `--json`, else two lines on
     /// standard error.
     pub(crate) fn show(&self, json: bool) -> ExitCode {
-        if self.quiet {
-            return ExitCode::SUCCESS;
+        if let Some(code) = self.quiet {
+            return ExitCode::from(code);
         }
         if json {
             let error = json!({ "kind": self.kind, "message": self.message, "try": self.advice });

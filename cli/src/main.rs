@@ -9,6 +9,7 @@ mod codes;
 mod configuration;
 mod confined;
 mod demo;
+mod doctor;
 mod drill;
 mod export;
 mod failure;
@@ -107,6 +108,8 @@ async fn dispatch(session: &Session, command: &Command) -> Result<(), Failure> {
         Command::Status { name, passphrase } => {
             listing::status(session, name.as_ref(), passphrase).await
         }
+        Command::Doctor => doctor::run(session).await,
+        Command::Events(options) => ledger::events::run(session, options).await,
         Command::Drill(options) => drill::run(session, options).await,
         Command::Repair(options) => repair::run(session, options).await,
         Command::Codes(options) => survey::run(session.output, options),

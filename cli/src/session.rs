@@ -22,8 +22,8 @@ use crate::passphrase::PassphraseSource;
 use crate::vault::{self, Unlocked};
 
 const NETWORK_FILE: &str = "network.toml";
-const CLIENT_KEY: &str = "client.key";
-const OPERATOR_KEY: &str = "operator.key";
+pub(crate) const CLIENT_KEY: &str = "client.key";
+pub(crate) const OPERATOR_KEY: &str = "operator.key";
 /// A height, a hash and a validator set.
 const SEEN_LEN_MAX: usize = 8192;
 

@@ -73,7 +73,8 @@ pub(crate) async fn run(session: &Session, command: &ValidatorCommand) -> Result
 fn settings(session: &Session, listen: SocketAddr) -> Result<ValidatorSettings, Failure> {
     let (folder, network) = (session.data().to_owned(), session.network()?);
     let watch = session.configuration.watch()?;
-    Ok(ValidatorSettings { folder, listen, network, watch })
+    let observe = session.configuration.observe;
+    Ok(ValidatorSettings { folder, listen, network, watch, observe })
 }
 
 /// A validator of a network that is founded.

@@ -240,6 +240,16 @@ fn three_of_four_validators_decide() {
     assert_eq!(vote(&machine, &[1, 2, 3], &["remove", &id(&validator(4))]), decided);
     // Of three, all must agree.
     assert_eq!(vote(&machine, &[1, 2, 3], &["remove", &id(&validator(3))]), decided);
+
+    let events = machine.run(&["--json", "events", "--last", "9"]).stdout;
+    let events = String::from_utf8(events).unwrap();
+    let told = events.lines().map(|line| {
+        let event: Value = serde_json::from_str(line).unwrap();
+        event["event"].as_str().unwrap().to_owned()
+    });
+    let votes = [["vote: node lost"; 3], ["vote: validators"; 3], ["vote: validators"; 3]];
+    assert!(told.filter(|event| event.starts_with("vote")).eq(votes.concat()), "{events}");
+    assert_eq!(machine.run(&["events", "--last", "0"]).stdout, b"");
     machine.ok(&["ledger", "verify"]);
 }
 

@@ -210,8 +210,7 @@ answer, the same command goes on later; holders that were away learn it from the
     /// Make what an old version of a record holds its newest version
     #[command(after_help = "\
 Examples:
-  kakera history letter.pdf
-  kakera restore letter.pdf 2")]
+  kakera restore letter.pdf 2          the numbers are those of kakera history letter.pdf")]
     Restore {
         #[command(flatten)]
         record: RecordOptions,
@@ -231,6 +230,21 @@ Examples:
         #[command(flatten)]
         passphrase: PassphraseOptions,
     },
+    /// Look this machine or client over, and say what to do about each finding
+    #[command(after_help = "\
+Examples:
+  kakera doctor                        this user's client
+  kakera doctor --data /var/lib/kakera a node or validator
+
+It changes nothing. Exit code 1 if a check failed; warnings are none.")]
+    Doctor,
+    /// Tell what happened to the network's machines, groups and validators
+    #[command(after_help = "\
+Examples:
+  kakera events                        the newest twenty
+  kakera events --last 0 --follow      from now on
+  kakera events --last 1000 --json     one JSON object a line")]
+    Events(EventOptions),
     /// Prove that everything, or a sample of it, can be restored now; writes nothing
     #[command(after_help = "\
 Examples:

@@ -19,6 +19,7 @@ use rand_core::Rng;
 use super::validators::{Consulted, verified_values};
 use super::{Client, ClientError, ErrorKind, GroupPlace};
 use crate::chain_store::split_blocks;
+use crate::clock::unix_milliseconds;
 use crate::random::system_random;
 
 /// How long to wait for a validator or for a node's figures.
@@ -46,6 +47,21 @@ impl Client {
     /// The newest final header, certified and attested now.
     pub async fn head(&self) -> Result<VerifiedHead, ClientError> {
         self.head_and_certificate().await.map(|(head, _)| head)
+    }
+
+    /// How far a validator's clock is ahead of this machine's, in milliseconds; off by at most half
+    /// the time that its answer takes.
+    pub async fn clock_offset(&self, validator: NodeId) -> Result<i64, ClientError> {
+        let mut nonce = [0; 32];
+        system_random().fill_bytes(&mut nonce);
+        let asked = unix_milliseconds();
+        match self.ask_node(validator, Operation::Head { nonce }).await? {
+            Response::Head { attestation, .. } => {
+                let middle = asked.midpoint(unix_milliseconds());
+                Ok(attestation.time.wrapping_sub(middle).cast_signed())
+            }
+            _ => Err(ClientError::unfitting(&validator)),
+        }
     }
 
     /// Puts an entry on the ledger and returns when it is final.

@@ -188,7 +188,11 @@ impl Client {
         self.identity.signing_key()
     }
 
-    async fn ask_node(&self, node: NodeId, operation: Operation) -> Result<Response, ClientError> {
+    pub(crate) async fn ask_node(
+        &self,
+        node: NodeId,
+        operation: Operation,
+    ) -> Result<Response, ClientError> {
         if self.addresses.address(&node).is_none() {
             self.learn_nodes(&[node]).await?;
         }
