@@ -280,7 +280,8 @@ fn an_upgrade_beyond_this_program_stops_it_with_advice() {
     let refusal = network.chain.check(&block, None, &|_| false).err();
     assert_eq!(refusal, Some(BlockError::UnknownVersion(beyond)));
     let advice = refusal.unwrap().to_string();
-    assert!(advice.ends_with("this program knows rules up to version 3; try: upgrade"), "{advice}");
+    let known = format!("this program knows rules up to version {RULES_VERSION_MAX}; try: upgrade");
+    assert!(advice.ends_with(&known), "{advice}");
     let key = key(FOUR[0]);
     let proposer = Proposer { key: &key, links: None };
     let mut rng = ChaCha20Rng::from_seed([0; 32]);

@@ -190,10 +190,19 @@ impl Model {
         disk: &SimulatedDisk,
         key: &PartReference,
     ) -> Result<(), String> {
+        let shown = self.expect(key).shown;
+        let path = format!("parts/{}/{}/{}", key.group, key.slot, key.object);
+        let place = disk.place_of(&path);
         self.expect(key).possible.extend([Contents::Absent, Contents::Damaged]);
         if unless_off(disk, "remove", store.remove(key))?.is_some() {
             self.expect(key).settle(Contents::Absent);
             self.erased.insert(*key);
+            if let (Contents::Version(version), Some(place)) = (shown, place) {
+                let share = self.bytes(key, version).share;
+                if disk.medium_at(place).windows(share.len()).any(|bytes| bytes == share) {
+                    return Err("the share is on the medium after its removal".to_owned());
+                }
+            }
         }
         Ok(())
     }
