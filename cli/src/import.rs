@@ -1,11 +1,10 @@
 //! `kakera import`: a clinical storage becomes records.
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kakera_net::vault::{PutSummary, Vault, ssmix2};
+use kakera_net::vault::{Edit, PutSummary, Vault, ssmix2};
 use serde::Serialize;
 
 use crate::arguments::ImportOptions;
@@ -20,7 +19,7 @@ use crate::session::Session;
 pub(crate) async fn ssmix2(session: &Session, options: &ImportOptions) -> Result<(), Failure> {
     let mut connection = session.connect()?;
     let mut vault = session.open_vault(&mut connection, &options.passphrase).await?;
-    let mut report = import_once(session, &mut vault, &options.root).await?;
+    let mut report = import_once(session, &mut vault, options).await?;
     let mut watching = options.watch;
     while watching {
         session.output.narrate(&report.line());
@@ -31,7 +30,7 @@ pub(crate) async fn ssmix2(session: &Session, options: &ImportOptions) -> Result
         if watching {
             // What another machine imported meanwhile is not imported again.
             vault.refresh().await?;
-            report.add(&import_once(session, &mut vault, &options.root).await?);
+            report.add(&import_once(session, &mut vault, options).await?);
         }
     }
     connection.close().await?;
@@ -41,19 +40,24 @@ pub(crate) async fn ssmix2(session: &Session, options: &ImportOptions) -> Result
 async fn import_once(
     session: &Session,
     vault: &mut Vault,
-    root: &Path,
+    options: &ImportOptions,
 ) -> Result<ImportReport, Failure> {
     let begun = Instant::now();
-    let found = collect(&[root.to_owned()], &Choice::all()?)?;
+    let found = collect(std::slice::from_ref(&options.root), &Choice::all()?)?;
     let found = found.into_iter().map(|file| ssmix2::Found {
         name: file.name,
         path: file.path,
         len: file.bytes,
     });
-    let plan = ssmix2::plan(vault.catalogue(), found.collect()).map_err(|error| {
+    let mut plan = ssmix2::plan(vault.catalogue(), found.collect()).map_err(|error| {
         let advice = "check that the storage is there, then import again";
         Failure::new(Kind::Failure, format!("the storage: {error}"), advice)
     })?;
+    for edit in &mut plan.edits {
+        if let Edit::Store(source) = edit {
+            source.retain_until = options.retain_until;
+        }
+    }
     let ssmix2::Plan { edits, stored, bytes, renamed, deleted, unchanged, other } = plan;
     let bar = progress::bytes(session.output, "import");
     bar.set_length(bytes);

@@ -29,6 +29,7 @@ mod quantity;
 mod records;
 mod repair;
 mod session;
+mod shred;
 mod sim;
 mod survey;
 mod usage;
@@ -102,7 +103,8 @@ async fn dispatch(session: &Session, command: &Command) -> Result<(), Failure> {
         Command::Mv { name, to, passphrase } => {
             records::rename(session, name, to, passphrase).await
         }
-        Command::Rm(options) => records::delete(session, options).await,
+        Command::Rm(options) if options.shred => shred::run(session, &options.record).await,
+        Command::Rm(options) => records::delete(session, &options.record).await,
         Command::Restore { record, number } => records::restore(session, record, *number).await,
         Command::Status { name, passphrase } => {
             listing::status(session, name.as_ref(), passphrase).await

@@ -33,7 +33,11 @@ pub(crate) async fn run(session: &Session, options: &PutOptions) -> Result<(), F
     let unchanged = all - sources.len() as u64;
     let bar = progress::bytes(session.output, "put");
     bar.set_length(sources.iter().map(|found| found.bytes).sum());
-    let sources = sources.into_iter().map(|found| Source::new(found.name, found.path)).collect();
+    let source = |found: Found| Source {
+        retain_until: options.retain_until,
+        ..Source::new(found.name, found.path)
+    };
+    let sources = sources.into_iter().map(source).collect();
     let summary = vault.put(sources, Arc::new(Bar(bar.clone()))).await?;
     let seconds = begun.elapsed().as_secs_f64();
     bar.finish_and_clear();

@@ -129,6 +129,22 @@ pub(crate) fn show_time(unix_seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", seconds / 3600, seconds / 60 % 60)
 }
 
+/// The Unix seconds with which a day such as `2031-03-31` begins in UTC.
+pub(crate) fn parse_day(text: &str) -> Result<u64, String> {
+    let malformed = || format!("'{text}' is not a day such as 2031-03-31");
+    let parts: Vec<u64> = text.split('-').filter_map(|part| part.parse().ok()).collect();
+    let [year @ 1970..=9999, month @ 1..=12, day @ 1..=31] = parts[..] else {
+        return Err(malformed());
+    };
+    let year_from_march = year - u64::from(month <= 2);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let leap_days = year_from_march / 4 - year_from_march / 100 + year_from_march / 400;
+    let seconds = (365 * year_from_march + leap_days + day_of_year - 719_468) * 86_400;
+    // The 31st of February is in March.
+    let is_day = show_time(seconds) == format!("{text} 00:00");
+    is_day.then_some(seconds).ok_or_else(malformed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +153,17 @@ mod tests {
     fn spans_are_shown_in_whole_units() {
         let shown = [0, 59, 60, 7199, 86_400 * 30].map(show_span);
         assert_eq!(shown, ["0s", "59s", "1m", "1h", "30d"]);
+    }
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        assert_eq!(parse_day("1970-01-01"), Ok(0));
+        assert_eq!(parse_day("2000-02-29"), Ok(951_782_400));
+        assert_eq!(parse_day("2026-11-22"), Ok(1_795_305_600));
+        for text in ["", "2026", "2026-2-3", "2026-02-30", "2100-02-29", "0026-01-01", "2026-13-01"]
+        {
+            assert!(parse_day(text).is_err(), "{text}");
+        }
     }
 
     #[test]

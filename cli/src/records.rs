@@ -93,7 +93,7 @@ async fn change(
     })
 }
 
-fn no_record(name: &RecordName) -> Failure {
+pub(crate) fn no_record(name: &RecordName) -> Failure {
     Failure::new(Kind::NotFound, format!("{name}: there is no such record"), "kakera ls")
 }
 
@@ -139,7 +139,7 @@ struct VersionReport {
     /// By the writer's clock, Unix seconds.
     recorded: u64,
     name: String,
-    /// `stored`, `same` or `deleted`.
+    /// `stored`, `same`, `deleted` or `destroyed`.
     kind: &'static str,
     /// The version that brought the bytes, if it was an earlier one.
     same_as: Option<u64>,
@@ -160,6 +160,7 @@ impl HistoryReport {
                 Content::Stored(_) => ("stored", None),
                 Content::SameAs(number) => ("same", Some(number)),
                 Content::Deleted => ("deleted", None),
+                Content::Shredded(_) => ("destroyed", None),
             };
             let stored = record.version(version.number).and_then(|version| record.stored(version));
             VersionReport {

@@ -542,3 +542,82 @@ fn records_have_versions_and_a_storage_comes_back_as_it_was() {
         }
     }
 }
+
+/// Every file of the machines, with its bytes.
+fn machine_files(machine: &Machine) -> BTreeMap<PathBuf, Vec<u8>> {
+    files(&machine.data.path().join("local"))
+}
+
+#[test]
+fn a_destroyed_record_is_gone_from_every_disk_and_stays_so() {
+    let machine = Machine::new();
+    let charts = machine.data.path().join("charts");
+    write_charts(&charts);
+    let charts = charts.to_str().unwrap();
+    machine.ok(&["local", "up", "--nodes", "5"]);
+    machine.ok(&["vault", "create", "--file", "--profile", "small"]);
+    machine.ok(&["put", charts]);
+    // Kept until its date, whoever asks.
+    let kept = machine.data.path().join("kept");
+    std::fs::write(&kept, "to be kept").unwrap();
+    machine.ok(&["put", kept.to_str().unwrap(), "--retain-until", "2999-12-31"]);
+    let (code, message) = machine.failure(&["rm", "--shred", "kept"]);
+    assert_eq!((code, message.contains("until 2999-12-31")), (6, true), "{message}");
+
+    let parts = |machine: &Machine| -> Vec<PathBuf> {
+        let all = machine_files(machine).into_keys();
+        all.filter(|path| path.to_str().unwrap().contains("/parts/")).collect()
+    };
+    let before = machine_files(&machine);
+    let shredded = machine.ok(&["rm", "--shred", "charts/2026/a.hl7"]);
+    assert_eq!(shredded["destroyed"], true);
+    let objects = shredded["objects"].as_array().unwrap();
+    assert_eq!(objects.len(), 1);
+    let object = objects[0]["object"].as_str().unwrap();
+    assert_eq!((&objects[0]["needed"], &objects[0]["attested"]), (&3.into(), &5.into()));
+    let of_object = |path: &&PathBuf| path.to_str().unwrap().ends_with(object);
+    let doomed: Vec<&PathBuf> = before.keys().filter(of_object).collect();
+    assert_eq!(doomed.len(), 5);
+    // Not one byte of a key share is left in any file of any node.
+    let after = machine_files(&machine);
+    for path in doomed {
+        let part = &before[path];
+        let word = |at: usize| u32::from_le_bytes(part[at..at + 4].try_into().unwrap()) as usize;
+        let share = &part[24 + word(12)..24 + word(12) + word(16)];
+        let share = &share[share.len() - 32..];
+        let holds = |bytes: &[u8]| bytes.windows(share.len()).any(|at| at == share);
+        assert!(holds(part) && !after.values().any(|bytes| holds(bytes)));
+    }
+    assert!(!parts(&machine).iter().any(|path| path.to_str().unwrap().ends_with(object)));
+    let out = machine.data.path().join("out");
+    let out = out.to_str().unwrap();
+    assert_eq!(machine.failure(&["get", "charts/2026/a.hl7", "-o", out]).0, 3);
+    // What lay beside it is whole.
+    let range = machine.run(&["get", "charts/scan.dcm", "--range", "0-100"]);
+    assert_eq!(range.stdout.len(), 100);
+
+    // Nothing comes back with a restart, a repair or a newcomer; the receipts do.
+    machine.ok(&["local", "down"]);
+    machine.ok(&["local", "up"]);
+    machine.ok(&["local", "kill", "1"]);
+    machine.ok(&["local", "add"]);
+    machine.ok(&["repair"]);
+    let again = machine.run(&["rm", "--shred", "charts/2026/a.hl7"]);
+    let text = String::from_utf8(again.stdout).unwrap();
+    // The one that burnt down left its slot in this epoch and cannot sign any more.
+    assert!(text.contains("the shares of 4 slots are destroyed, 3 are needed"), "{text}");
+    assert!(text.contains("a lie of one of those who signed") && again.status.success(), "{text}");
+    assert!(!parts(&machine).iter().any(|path| {
+        path.to_str().unwrap().ends_with(object) && !path.to_str().unwrap().contains("node-01")
+    }));
+    let history = machine.ok(&["history", "charts/2026/a.hl7"]);
+    let kinds: Vec<&str> = history["records"][0]["versions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|version| version["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds, ["destroyed", "deleted"]);
+    machine.ok(&["export", out]);
+    assert_eq!(files(Path::new(out)).len(), 3);
+}

@@ -3,11 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kakera_engine::catalogue::{
     About, Catalogue, CatalogueError, Content, Draft, Filed, Head, Log, OrderError, Piece,
-    RecordName, SealedAs, Segment, SegmentPlace, Stored, Version,
+    RecordName, SealedAs, Segment, SegmentPlace, Stored, Version, VersionKey,
 };
 use kakera_engine::names::{GroupId, ObjectId, RecordId};
 use kakera_engine::object::{
@@ -41,6 +41,7 @@ fn stored(id: RecordId, number: u64, object: ObjectReference) -> Content {
         hash: [6; 32],
         pieces: vec![Piece { object, extent: extent(900) }],
         about: None,
+        retain_until: None,
     }))
 }
 
@@ -69,6 +70,19 @@ fn segment() -> Segment {
     Segment::new(versions, &BTreeMap::from(labels))
 }
 
+/// A segment of the second version: destroyed bytes, and bytes with a date.
+fn shredded() -> Segment {
+    let mut retained = version(4, 1, "charts/d", stored(record(4), 1, object(2)));
+    if let Content::Stored(stored) = &mut retained.content {
+        stored.retain_until = Some(1_956_528_000);
+    }
+    let mut versions = segment().versions;
+    versions[0].content = Content::Shredded(vec![object(1), object(2)]);
+    versions.push(version(1, 3, "charts/a", Content::Deleted));
+    versions.push(retained);
+    Segment::new(versions, &BTreeMap::new())
+}
+
 fn head() -> Head {
     let place = |number: u8| SegmentPlace {
         put: number.into(),
@@ -88,6 +102,7 @@ fn digest(bytes: &[u8]) -> String {
 #[test]
 fn formats_are_frozen() {
     assert_eq!(digest(&segment().encode(&object(2))), "837cadd18995c120ab7b9423fe59fe73");
+    assert_eq!(digest(&shredded().encode(&object(2))), "cb259cafce1c60d9f13b14eb9226a623");
     assert_eq!(digest(&head().encode(&object(3))), "240433e06db05607bc7249fd1400232c");
 }
 
@@ -97,6 +112,7 @@ fn what_is_written_is_read_wherever_it_lies() {
         let segment = segment();
         assert_eq!(segment.labels.len(), 1, "only labels that belong to a version");
         assert_eq!(Segment::decode(&segment.encode(&here), &here), Ok(segment));
+        assert_eq!(Segment::decode(&shredded().encode(&here), &here), Ok(shredded()));
         assert_eq!(Head::decode(&head().encode(&here), &here), Ok(head()));
     }
     // Names are written as far as they differ from the one before.
@@ -125,6 +141,9 @@ fn other_encodings_are_refused() {
         assert!(Segment::decode(&changed.encode(&here), &here).is_err());
     };
     refused(|segment| segment.versions.swap(0, 1));
+    refused(|segment| {
+        segment.versions[0].content = Content::Shredded(vec![object(2), object(1)]);
+    });
     refused(|segment| segment.versions[0].based_on = segment.versions[0].number);
     refused(|segment| segment.versions[0].content = Content::SameAs(2));
     refused(|segment| {
@@ -433,4 +452,43 @@ proptest! {
         names.dedup();
         prop_assert_eq!(names.len(), ledger.catalogue.list(b"").count());
     }
+}
+
+/// As a vault destroys a record that shares its object with another.
+#[test]
+fn versions_are_told_again_and_the_segments_that_told_them_are_written_again() {
+    let (mut store, mut machine) = (Store::default(), Machine::default());
+    let first = draft(1, 1, "x", None).record;
+    for number in 1..=100 {
+        let drafts = [draft(number, 1, &format!("record {number}"), Some(0))];
+        machine.put(&mut store, &drafts).unwrap();
+    }
+    let before = machine.log.segments().to_vec();
+    assert!(before.len() >= 2);
+    let key = VersionKey { record: first, number: 1 };
+    let objects: Vec<ObjectReference> =
+        machine.catalogue.version(key).unwrap().objects().copied().collect();
+    machine.catalogue.retell(key, Content::Shredded(objects.clone()));
+    machine.log.take_back(&BTreeSet::new(), &BTreeSet::from([key]));
+    let told = |segments: &[Filed]| segments.iter().any(|filed| filed.versions.contains(&key));
+    assert!(told(&before) && !told(machine.log.segments()));
+    let deleted = Draft {
+        record: first,
+        based_on: Some(1),
+        name: name("record 1"),
+        content: Content::Deleted,
+    };
+    let (head, _) = machine.put(&mut store, &[deleted]).unwrap();
+    let opened = Machine::open(&store, &head, machine.puts);
+    let shredded = opened.catalogue.record(first).unwrap();
+    assert_eq!(shredded.versions()[0].content, Content::Shredded(objects));
+    assert!(shredded.is_shredded(&shredded.versions()[0]) && shredded.newest().is_deletion());
+    assert!(shredded.stored(&shredded.versions()[0]).is_none());
+    assert_eq!(opened.catalogue.list(b"").count(), 99);
+    // A repetition of destroyed bytes holds nothing, and is no contradiction.
+    let mut versions = shredded.versions().to_vec();
+    versions[1].content = Content::SameAs(1);
+    let again = Catalogue::of([Segment::new(versions, &BTreeMap::new())]).unwrap();
+    let again = again.record(first).unwrap();
+    assert!(again.is_shredded(again.newest()) && again.source(again.newest()).is_none());
 }

@@ -7,7 +7,7 @@ use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::{KeyParameters, RowHash, Secret};
 use kakera_engine::names::{Epoch, GroupId, ObjectId, RecordId};
 use kakera_engine::object::{
-    Descriptor, Extent, FormatError, FormatVersion, FragmentRoot, GroupHashes, Manifest,
+    Descriptor, DescriptorVersion, Extent, FormatError, FragmentRoot, GroupHashes, Manifest,
     NAME_LEN_MAX, ObjectBuilder, ObjectReference, OpenPointerError, PlacedExtent, Placement,
     PointerBody, PointerVersion, RecordEntry,
 };
@@ -66,7 +66,7 @@ fn pointer(objects: u8) -> PointerBody {
 fn descriptor() -> Descriptor {
     let key = |byte| SigningKey::from_bytes(&[byte; 32]).verifying_key().to_bytes();
     Descriptor {
-        version: FormatVersion::V1,
+        version: DescriptorVersion::V1,
         suite: Suite::Aes256Gcm,
         group: GroupId(7),
         code: CodeParameters { kind: CodeKind::Mbr, n: 5, k: 3, d: 4 },
@@ -78,7 +78,13 @@ fn descriptor() -> Descriptor {
         epoch: Epoch(3),
         read_key: key(1),
         write_key: key(2),
+        retain_until: None,
     }
+}
+
+fn retained() -> Descriptor {
+    let (version, retain_until) = (DescriptorVersion::V2, Some(1_956_528_000));
+    Descriptor { version, retain_until, ..descriptor() }
 }
 
 /// One line a format: its name and the start of the BLAKE3 hash of its bytes.
@@ -96,6 +102,7 @@ fn formats_are_frozen() {
     let file = seal_vault_file(&root(), "passphrase", Hardening::SmallMachine, &mut rng()).unwrap();
     let actual = digests(&[
         ("descriptor", descriptor().encode()),
+        ("descriptor with a date", retained().encode()),
         ("object id", descriptor().object_id().as_bytes().to_vec()),
         ("manifest", manifest().encode()),
         ("group hashes", GroupHashes::of(&[7; 40_000]).encode()),
@@ -108,6 +115,7 @@ fn formats_are_frozen() {
         actual,
         "\
 f2c784a279cd50b99b4e273a39b622b0 descriptor\n\
+4655472c725bf134c9d9728dc52e6a8c descriptor with a date\n\
 8182fd76b2207c3579cbde4ee3bd42b7 object id\n\
 70a48a00682fd08c850e1e5e5d0c5465 manifest\n\
 05f9207ed6f2aaff84d4aa949c409c17 group hashes\n\

@@ -15,10 +15,11 @@ use kakera_engine::object::GroupHashes;
 use kakera_engine::signature::{Signature, node_id};
 use kakera_engine::wire::canonical::{self, CanonicalError};
 use kakera_engine::wire::{
-    Authorisation, BlockForm, GroupRange, HEADER_LEN_MAX, Inventory, InventoryPage, NodeStatus,
-    Operation, PartReference, Read, Receipt, RefreshPlace, RefreshStage, RefreshStep, Refusal,
-    RefusalKind, RenewedShare, RepairProgress, Request, RequestError, Response, Session, Store,
-    Symbols, TEXT_LEN_MAX, VouchedDescriptor, WIRE_VERSION,
+    Authorisation, BlockForm, DestructionReceipt, GroupRange, HEADER_LEN_MAX, Inventory,
+    InventoryPage, InventorySummary, NodeStatus, Operation, Orders, OrdersPage, PartReference,
+    Read, Receipt, RefreshPlace, RefreshStage, RefreshStep, Refusal, RefusalKind, RenewedShare,
+    RepairProgress, Request, RequestError, Response, Session, Shred, ShredOrder, Store, Symbols,
+    TEXT_LEN_MAX, VouchedDescriptor, WIRE_VERSION,
 };
 use minicbor::{Decode, Encode};
 use proptest::prelude::*;
@@ -51,6 +52,11 @@ fn stored() -> (VouchedDescriptor, kakera_engine::keyshare::Share, kakera_engine
 
 fn place() -> RefreshPlace {
     RefreshPlace { group: GroupId(7), epoch: Epoch(3), attempt: 1, slot: slot(2) }
+}
+
+fn order() -> ShredOrder {
+    let (object, _, descriptor) = stored();
+    ShredOrder::sign(&NETWORK, object, &descriptor.object_id(), &key(3))
 }
 
 fn operations() -> Vec<(&'static str, Operation)> {
@@ -101,6 +107,16 @@ fn operations() -> Vec<(&'static str, Operation)> {
         ("list shares", Operation::ListShares { group: GroupId(7), slot: slot(1) }),
         ("refresh", Operation::Refresh(RefreshStep { place: place(), stage: RefreshStage::Check })),
         ("deal", Operation::Deal { place: place(), dealer: slot(1) }),
+        ("shred", Operation::Shred(Box::new(Shred { slot: slot(2), order: order() }))),
+        (
+            "orders",
+            Operation::Orders(Orders {
+                group: GroupId(7),
+                slot: slot(2),
+                known: InventorySummary::of(&[ObjectId([1; 32])]),
+                after,
+            }),
+        ),
     ]
 }
 
@@ -190,6 +206,11 @@ fn responses() -> Vec<(&'static str, Response)> {
         ("shares", Response::Shares),
         ("refreshed", Response::Refreshed),
         ("rows taken", Response::RowsTaken),
+        (
+            "shredded",
+            Response::Shredded(DestructionReceipt::sign(&NETWORK, part(), Epoch(3), &key(2))),
+        ),
+        ("orders", Response::Orders),
     ]
 }
 
@@ -228,10 +249,12 @@ fn requests_and_pages_are_frozen() {
     let capability = key(5);
     let encode = |capability| Request::encode(&Operation::Status, &session(), NOW, capability);
     let page = InventoryPage { objects: vec![ObjectId([1; 32]), ObjectId([2; 32])], more: true };
+    let orders = OrdersPage { orders: vec![order()], more_after: Some(ObjectId([2; 32])) };
     let found = vec![
         ("request", digest(&encode(None))),
         ("request with capability", digest(&encode(Some(&capability)))),
         ("inventory page", digest(&canonical::encode(&page))),
+        ("orders page", digest(&canonical::encode(&orders))),
     ];
     assert_frozen(found, &OTHERS);
 }
@@ -384,7 +407,7 @@ proptest! {
     }
 }
 
-const OPERATIONS: [(&str, &str); 22] = [
+const OPERATIONS: [(&str, &str); 24] = [
     ("store", "eb64f44aa7fe911b"),
     ("read", "6b46126729974da9"),
     ("inventory", "345604b3ea67908a"),
@@ -407,8 +430,10 @@ const OPERATIONS: [(&str, &str); 22] = [
     ("list shares", "ae48445cb7333131"),
     ("refresh", "17cf11c69f050a98"),
     ("deal", "e0133883cc1c168a"),
+    ("shred", "670d205654cf3a53"),
+    ("orders", "d2b13cf30e7ec91e"),
 ];
-const RESPONSES: [(&str, &str); 23] = [
+const RESPONSES: [(&str, &str); 25] = [
     ("refused", "d7304560ef79fcbb"),
     ("stored", "a500c57e7cc0847b"),
     ("read", "889375ea49170e1c"),
@@ -432,9 +457,12 @@ const RESPONSES: [(&str, &str); 23] = [
     ("shares", "d79eaa9ed3c9a078"),
     ("refreshed", "f06d2a1ac3c8cfd2"),
     ("rows taken", "dd421077f2a8975d"),
+    ("shredded", "166fe6eb0625fc1c"),
+    ("orders", "c1e50455580fc131"),
 ];
-const OTHERS: [(&str, &str); 3] = [
+const OTHERS: [(&str, &str); 4] = [
     ("request", "ef5c14881cc140d5"),
     ("request with capability", "3dcee578574c85e3"),
     ("inventory page", "982b408903763f71"),
+    ("orders page", "08fa896d0d264699"),
 ];

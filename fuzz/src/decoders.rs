@@ -23,7 +23,8 @@ use kakera_engine::object::{Descriptor, GroupHashes, Manifest, PointerBody};
 use kakera_engine::seal::{VaultFileError, open_vault_file};
 use kakera_engine::wire::{
     BODY_LEN_MAX, HEADER_LEN_MAX, InventoryPage, ListedIdentity, ListedShare, Operation,
-    ProvenValue, RefreshWord, Remark, Request, RequestError, Response, SignedPost, canonical,
+    OrdersPage, ProvenValue, RefreshWord, Remark, Request, RequestError, Response, SignedPost,
+    canonical,
 };
 use kakera_net::network_file::NetworkFile;
 use minicbor::{Decode, Encode};
@@ -98,6 +99,14 @@ pub(crate) fn refresh_list(bytes: &[u8]) -> bool {
 
 pub(crate) fn refresh_word(bytes: &[u8]) -> bool {
     decodes::<RefreshWord>(bytes, BODY_LEN_MAX)
+}
+
+pub(crate) fn orders_page(bytes: &[u8]) -> bool {
+    let Ok(page) = canonical::decode::<OrdersPage>(bytes, BODY_LEN_MAX) else { return false };
+    for order in &page.orders {
+        order.verify(&samples::ledger::network());
+    }
+    true
 }
 
 pub(crate) fn genesis(bytes: &[u8]) -> bool {

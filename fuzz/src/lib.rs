@@ -29,6 +29,7 @@ pub const TARGETS: &[Target] = &[
     target("refresh-list", decoders::refresh_list, samples::wire::refresh_lists),
     target("refresh-word", decoders::refresh_word, samples::wire::refresh_words),
     target("inventory-page", decoders::inventory_page, samples::wire::inventory_pages),
+    target("orders-page", decoders::orders_page, samples::wire::orders_pages),
     target("genesis", decoders::genesis, samples::ledger::geneses),
     target("entry", decoders::entry, samples::ledger::entries),
     target("block", decoders::block, samples::ledger::blocks),

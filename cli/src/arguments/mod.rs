@@ -198,12 +198,17 @@ Examples:
         #[command(flatten)]
         passphrase: PassphraseOptions,
     },
-    /// Delete a record; its versions stay and can be restored
+    /// Delete a record; its versions stay and can be restored, unless they are destroyed
     #[command(after_help = "\
 Examples:
   kakera rm letter.pdf
-  kakera restore letter.pdf 1          take it back")]
-    Rm(RecordOptions),
+  kakera restore letter.pdf 1          take it back
+  kakera rm --shred letter.pdf         destroy all its versions, for ever
+
+To destroy a record, its holders erase their shares of it and sign that they did. With the receipts of
+all but a few of them, it can be read again only if one of those who signed has lied. Where too few
+answer, the same command goes on later; holders that were away learn it from the others as well.")]
+    Rm(RemoveOptions),
     /// Make what an old version of a record holds its newest version
     #[command(after_help = "\
 Examples:

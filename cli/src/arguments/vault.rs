@@ -8,7 +8,7 @@ use kakera_engine::catalogue::RecordName;
 use kakera_engine::identity::HANDLE_NAME_DEFAULT;
 
 use super::record_name;
-use crate::quantity::{ByteRange, parse_range};
+use crate::quantity::{ByteRange, parse_day, parse_range};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum VaultCommand {
@@ -130,6 +130,9 @@ pub(crate) struct PutOptions {
     /// Compare the contents of files, too, whose size and time are those of the vault
     #[arg(long)]
     pub(crate) thorough: bool,
+    /// Until this day (UTC) no holder destroys what is stored now, whoever orders it
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_day)]
+    pub(crate) retain_until: Option<u64>,
     #[command(flatten)]
     pub(crate) passphrase: PassphraseOptions,
 }
@@ -160,6 +163,9 @@ pub(crate) struct ImportOptions {
     /// Seconds between two looks
     #[arg(long, value_name = "SECONDS", requires = "watch", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) every: u64,
+    /// Until this day (UTC) no holder destroys what is stored now, whoever orders it
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_day)]
+    pub(crate) retain_until: Option<u64>,
     #[command(flatten)]
     pub(crate) passphrase: PassphraseOptions,
 }
@@ -184,6 +190,16 @@ pub(crate) struct RecordOptions {
     pub(crate) name: RecordName,
     #[command(flatten)]
     pub(crate) passphrase: PassphraseOptions,
+}
+
+/// A record to delete.
+#[derive(Debug, Args)]
+pub(crate) struct RemoveOptions {
+    #[command(flatten)]
+    pub(crate) record: RecordOptions,
+    /// Destroy all its versions: the holders erase their shares and sign that they did
+    #[arg(long)]
+    pub(crate) shred: bool,
 }
 
 #[derive(Debug, Args)]

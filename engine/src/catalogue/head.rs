@@ -62,7 +62,8 @@ struct EncodedPlace {
 impl Head {
     /// The canonical encoding, as it stands in a stream whose first byte lies in the object `here`.
     pub fn encode(&self, here: &ObjectReference) -> Vec<u8> {
-        let table = ObjectTable::of(self.segments.iter().flat_map(|place| &place.pieces), here);
+        let pieces = self.segments.iter().flat_map(|place| &place.pieces);
+        let table = ObjectTable::of(pieces.map(|piece| &piece.object), here);
         let place = |place: &SegmentPlace| EncodedPlace {
             put: place.put,
             versions: place.versions,

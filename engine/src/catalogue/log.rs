@@ -1,9 +1,9 @@
 //! Which segments a head lists, and when they are merged: a log-structured merge with two levels
 //! below the segments that are merged no more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Catalogue, Head, Segment, SegmentPlace, Version, VersionKey};
+use super::{Catalogue, Head, Piece, Segment, SegmentPlace, Version, VersionKey};
 use crate::object::ObjectReference;
 
 /// The most bytes of versions that the head holds itself.
@@ -48,6 +48,19 @@ impl Log {
     /// Counts versions that no segment holds, of old manifests, to what the next head holds.
     pub fn leave(&mut self, versions: impl IntoIterator<Item = VersionKey>) {
         self.recent.extend(versions);
+    }
+
+    /// Takes the segments back that lie in one of these objects or tell one of these versions: what
+    /// they tell is written again by the next put.
+    pub fn take_back(&mut self, objects: &BTreeSet<ObjectReference>, told: &BTreeSet<VersionKey>) {
+        let stays = |filed: &Filed| {
+            let lies = |piece: &Piece| objects.contains(&piece.object);
+            !filed.place.pieces.iter().any(lies)
+                && !filed.versions.iter().any(|key| told.contains(key))
+        };
+        let (kept, taken) = std::mem::take(&mut self.segments).into_iter().partition(stays);
+        self.segments = kept;
+        self.recent.extend(taken.into_iter().flat_map(|filed: Filed| filed.versions));
     }
 
     /// The segments.

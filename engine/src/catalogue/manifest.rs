@@ -52,6 +52,7 @@ impl Catalogue {
             hash: entry.content_hash,
             pieces: pieces.ok_or(CatalogueError::Object)?,
             about: None,
+            retain_until: None,
         };
         Ok(Version {
             record,

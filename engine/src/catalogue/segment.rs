@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use minicbor::{Decode, Encode};
 
 use super::table::ObjectTable;
-use super::{ABOUT_LEN_MAX, About, Content, FormatVersion, RecordName, SealedAs, Stored, Version};
+use super::{ABOUT_LEN_MAX, About, Content, RecordName, SealedAs, Stored, Version};
 use crate::names::RecordId;
 use crate::object::{FormatError, ObjectReference, PlacedExtent, require};
 use crate::seal::Compartment;
@@ -29,13 +29,24 @@ pub struct Segment {
 #[derive(Debug, PartialEq, Encode, Decode)]
 struct Encoded {
     #[n(0)]
-    version: FormatVersion,
+    version: SegmentVersion,
     #[n(1)]
     objects: Vec<ObjectReference>,
     #[n(2)]
     labels: Vec<Label>,
     #[n(3)]
     entries: Vec<Entry>,
+}
+
+/// The second for what programs before version 4 of the rules do not know: destroyed bytes and dates
+/// of retention.
+#[derive(Clone, Copy, Debug, PartialEq, Encode, Decode)]
+#[cbor(index_only)]
+enum SegmentVersion {
+    #[n(1)]
+    V1,
+    #[n(2)]
+    V2,
 }
 
 #[derive(Debug, PartialEq, Encode, Decode)]
@@ -75,6 +86,9 @@ enum EncodedContent {
     SameAs(#[n(0)] u64),
     #[n(2)]
     Deleted,
+    /// Numbers of objects, strictly ascending.
+    #[n(3)]
+    Shredded(#[n(0)] Vec<u32>),
 }
 
 #[derive(Debug, PartialEq, Encode, Decode)]
@@ -94,6 +108,8 @@ struct EncodedStored {
     sealed: Option<SealedAs>,
     #[n(6)]
     about: Option<About>,
+    #[n(7)]
+    retain_until: Option<u64>,
 }
 
 impl Segment {
@@ -134,6 +150,15 @@ impl Segment {
         Ok(segment)
     }
 
+    fn version(&self) -> SegmentVersion {
+        let is_new = |version: &Version| match &version.content {
+            Content::Shredded(_) => true,
+            Content::Stored(stored) => stored.retain_until.is_some(),
+            Content::SameAs(_) | Content::Deleted => false,
+        };
+        if self.versions.iter().any(is_new) { SegmentVersion::V2 } else { SegmentVersion::V1 }
+    }
+
     fn check(&self) -> Result<(), FormatError> {
         let sorted = self.versions.is_sorted_by(|left, right| order(left) < order(right));
         require(sorted, "the versions are not sorted")?;
@@ -160,6 +185,9 @@ fn check_version(version: &Version) -> Result<(), FormatError> {
             require(*earlier < version.number, "a version is the same as a later one")
         }
         Content::Deleted => Ok(()),
+        Content::Shredded(objects) => {
+            require(objects.is_sorted_by(|left, right| left < right), "the objects are not sorted")
+        }
         Content::Stored(stored) => {
             let len = stored.pieces.iter().map(|piece| u64::from(piece.extent.plain_len)).sum();
             require(stored.len == len, "the extents do not add up to the record")?;
@@ -173,8 +201,7 @@ fn check_version(version: &Version) -> Result<(), FormatError> {
 
 impl Encoded {
     fn of(segment: &Segment, here: &ObjectReference) -> Self {
-        let stored = segment.versions.iter().filter_map(Version::stored);
-        let table = ObjectTable::of(stored.flat_map(|stored| &stored.pieces), here);
+        let table = ObjectTable::of(segment.versions.iter().flat_map(Version::objects), here);
         let mut before: &[u8] = &[];
         let entries = segment
             .versions
@@ -190,7 +217,7 @@ impl Encoded {
             label: label.clone(),
         };
         Self {
-            version: FormatVersion::V1,
+            version: segment.version(),
             objects: table.objects().to_vec(),
             labels: segment.labels.iter().map(label).collect(),
             entries,
@@ -205,6 +232,9 @@ impl Entry {
         let content = match &version.content {
             Content::SameAs(number) => EncodedContent::SameAs(*number),
             Content::Deleted => EncodedContent::Deleted,
+            Content::Shredded(objects) => EncodedContent::Shredded(
+                objects.iter().map(|object| table.number(object)).collect(),
+            ),
             Content::Stored(stored) => EncodedContent::Stored(EncodedStored {
                 compartment: stored.compartment,
                 len: stored.len,
@@ -213,6 +243,7 @@ impl Entry {
                 pieces: table.place(&stored.pieces),
                 sealed: Some(stored.sealed).filter(|sealed| *sealed != own(version)),
                 about: stored.about.clone(),
+                retain_until: stored.retain_until,
             }),
         };
         Self {
@@ -234,6 +265,10 @@ impl Entry {
         let content = match content {
             EncodedContent::SameAs(number) => Content::SameAs(number),
             EncodedContent::Deleted => Content::Deleted,
+            EncodedContent::Shredded(objects) => {
+                let objects = objects.into_iter().map(|number| table.object(number));
+                Content::Shredded(objects.collect::<Result<_, _>>()?)
+            }
             EncodedContent::Stored(stored) => Content::Stored(Box::new(Stored {
                 compartment: stored.compartment,
                 sealed: stored.sealed.unwrap_or(SealedAs { record, number }),
@@ -242,6 +277,7 @@ impl Entry {
                 hash: stored.hash,
                 pieces: table.resolve(stored.pieces)?,
                 about: stored.about,
+                retain_until: stored.retain_until,
             })),
         };
         Ok(Version { record, number, based_on, name, put, recorded, content })

@@ -63,7 +63,8 @@ impl<'a> Record<'a> {
         self.versions.get(place)
     }
 
-    /// The version that brought the bytes that `version` holds; `None` if it is a deletion.
+    /// The version that brought the bytes that `version` holds; `None` if it is a deletion, or the
+    /// bytes were destroyed.
     pub fn source(&self, version: &'a Version) -> Option<&'a Version> {
         let mut version = version;
         loop {
@@ -71,12 +72,30 @@ impl<'a> Record<'a> {
                 Content::Stored(_) => return Some(version),
                 // Always earlier, so this ends.
                 Content::SameAs(number) => version = self.version(*number)?,
-                Content::Deleted => return None,
+                Content::Deleted | Content::Shredded(_) => return None,
             }
         }
     }
 
-    /// The bytes that a version holds; `None` if it is a deletion.
+    /// Whether a version repeats another one that is not there, or that deletes the record.
+    fn dangles(&self, version: &Version) -> bool {
+        let Content::SameAs(number) = version.content else { return false };
+        self.version(number).is_none_or(|other| other.is_deletion() || self.dangles(other))
+    }
+
+    /// Whether the bytes that a version held were destroyed.
+    pub fn is_shredded(&self, version: &Version) -> bool {
+        match &version.content {
+            Content::Shredded(_) => true,
+            // Always earlier, so this ends.
+            Content::SameAs(number) => {
+                self.version(*number).is_some_and(|other| self.is_shredded(other))
+            }
+            Content::Stored(_) | Content::Deleted => false,
+        }
+    }
+
+    /// The bytes that a version holds; `None` if it is a deletion or they were destroyed.
     pub fn stored(&self, version: &'a Version) -> Option<&'a Stored> {
         self.source(version)?.stored()
     }
@@ -114,9 +133,7 @@ impl Catalogue {
                 return Err(CatalogueError::Contradiction(pair[0].number));
             }
             let record = Record { versions };
-            let whole =
-                |version: &&Version| version.is_deletion() || record.source(version).is_some();
-            if let Some(dangling) = versions.iter().find(|version| !whole(version)) {
+            if let Some(dangling) = versions.iter().find(|version| record.dangles(version)) {
                 return Err(CatalogueError::Dangling(dangling.number));
             }
         }
@@ -136,6 +153,15 @@ impl Catalogue {
             }
             self.names.insert((version.name.clone(), version.record));
             known.push(version);
+        }
+    }
+
+    /// Tells a version that is here in another way: its bytes lie elsewhere, or were destroyed. The
+    /// segment that told it before has to be written again.
+    pub fn retell(&mut self, key: VersionKey, content: Content) {
+        let versions = self.records.get_mut(&key.record).into_iter().flatten();
+        if let Some(version) = versions.into_iter().find(|version| version.number == key.number) {
+            version.content = content;
         }
     }
 

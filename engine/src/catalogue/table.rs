@@ -14,13 +14,12 @@ pub(super) struct ObjectTable<'a> {
 }
 
 impl<'a> ObjectTable<'a> {
-    /// The table of these pieces in a list that begins in `here`.
+    /// The table of these objects in a list that begins in `here`.
     pub(super) fn of<'p>(
-        pieces: impl Iterator<Item = &'p Piece>,
+        objects: impl Iterator<Item = &'p ObjectReference>,
         here: &'a ObjectReference,
     ) -> Self {
-        let objects: BTreeSet<_> =
-            pieces.map(|piece| piece.object).filter(|object| object != here).collect();
+        let objects: BTreeSet<_> = objects.filter(|object| *object != here).copied().collect();
         Self { objects: objects.into_iter().collect(), here }
     }
 
@@ -34,26 +33,33 @@ impl<'a> ObjectTable<'a> {
         &self.objects
     }
 
-    pub(super) fn place(&self, pieces: &[Piece]) -> Vec<PlacedExtent> {
-        let number = |piece: &Piece| match self.objects.binary_search(&piece.object) {
+    pub(super) fn number(&self, object: &ObjectReference) -> u32 {
+        match self.objects.binary_search(object) {
             Ok(number) => number as u32,
             Err(_) => self.objects.len() as u32,
+        }
+    }
+
+    pub(super) fn object(&self, number: u32) -> Result<ObjectReference, FormatError> {
+        match number as usize {
+            number if number < self.objects.len() => Ok(self.objects[number]),
+            number if number == self.objects.len() => Ok(*self.here),
+            _ => Err(FormatError::Inconsistent("an extent is in no object")),
+        }
+    }
+
+    pub(super) fn place(&self, pieces: &[Piece]) -> Vec<PlacedExtent> {
+        let place = |piece: &Piece| PlacedExtent {
+            object: self.number(&piece.object),
+            extent: piece.extent.clone(),
         };
-        pieces
-            .iter()
-            .map(|piece| PlacedExtent { object: number(piece), extent: piece.extent.clone() })
-            .collect()
+        pieces.iter().map(place).collect()
     }
 
     pub(super) fn resolve(&self, placed: Vec<PlacedExtent>) -> Result<Vec<Piece>, FormatError> {
         let piece = |PlacedExtent { object, extent }: PlacedExtent| {
             extent.check()?;
-            let object = match object as usize {
-                number if number < self.objects.len() => self.objects[number],
-                number if number == self.objects.len() => *self.here,
-                _ => return Err(FormatError::Inconsistent("an extent is in no object")),
-            };
-            Ok(Piece { object, extent })
+            Ok(Piece { object: self.object(object)?, extent })
         };
         placed.into_iter().map(piece).collect()
     }

@@ -36,6 +36,9 @@ pub enum Content {
     SameAs(u64),
     /// The record is deleted.
     Deleted,
+    /// Bytes that the owner had destroyed, and the objects that they lay in, by which the order is
+    /// given again to whoever has not followed it.
+    Shredded(Vec<ObjectReference>),
 }
 
 /// Bytes, and where they lie.
@@ -56,6 +59,8 @@ pub struct Stored {
     pub pieces: Vec<Piece>,
     /// What the file is about, where it says so and its name does not.
     pub about: Option<About>,
+    /// Unix seconds until which the holders keep the bytes.
+    pub retain_until: Option<u64>,
 }
 
 /// What enters the keys of a version's streams.
@@ -105,8 +110,18 @@ impl Version {
     pub fn stored(&self) -> Option<&Stored> {
         match &self.content {
             Content::Stored(stored) => Some(stored),
-            Content::SameAs(_) | Content::Deleted => None,
+            Content::SameAs(_) | Content::Deleted | Content::Shredded(_) => None,
         }
+    }
+
+    /// The objects in which the bytes lie or lay that it brought.
+    pub fn objects(&self) -> impl Iterator<Item = &ObjectReference> {
+        let stored = self.stored().into_iter();
+        let shredded: &[ObjectReference] = match &self.content {
+            Content::Shredded(objects) => objects,
+            _ => &[],
+        };
+        stored.flat_map(|stored| stored.pieces.iter().map(|piece| &piece.object)).chain(shredded)
     }
 
     /// Whether it deletes the record.

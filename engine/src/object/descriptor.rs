@@ -3,7 +3,7 @@
 use ed25519_dalek::VerifyingKey;
 use minicbor::{Decode, Encode};
 
-use super::{FormatError, FormatVersion, FragmentRoot, OBJECT_LEN_MAX, require};
+use super::{FormatError, FragmentRoot, OBJECT_LEN_MAX, require};
 use crate::code::CodeParameters;
 use crate::hash::hash;
 use crate::keyshare::{Binding, KeyParameters, RenewedRows, RowHash};
@@ -11,8 +11,8 @@ use crate::names::{Epoch, GroupId, ObjectId};
 use crate::seal::{Suite, padme};
 use crate::wire::canonical;
 
-/// The longest encoding: 255 roots and rows of 34 bytes each, and less than 256 bytes of the rest.
-pub const DESCRIPTOR_LEN_MAX: usize = 2 * 255 * 34 + 256;
+/// The longest encoding: 255 roots and rows of 34 bytes each, and less than 265 bytes of the rest.
+pub const DESCRIPTOR_LEN_MAX: usize = 2 * 255 * 34 + 265;
 
 /// The public description of an object: enough to check, repair, audit and address every part of
 /// it, and nothing about what is in it. Never on the ledger.
@@ -20,7 +20,7 @@ pub const DESCRIPTOR_LEN_MAX: usize = 2 * 255 * 34 + 256;
 pub struct Descriptor {
     /// The format.
     #[n(0)]
-    pub version: FormatVersion,
+    pub version: DescriptorVersion,
     /// The cipher of every stream.
     #[n(1)]
     pub suite: Suite,
@@ -52,9 +52,25 @@ pub struct Descriptor {
     /// Ed25519: signs reads.
     #[cbor(n(10), with = "minicbor::bytes")]
     pub read_key: [u8; 32],
-    /// Ed25519: signs storing and deletion.
+    /// Ed25519: signs the order to destroy the object.
     #[cbor(n(11), with = "minicbor::bytes")]
     pub write_key: [u8; 32],
+    /// Unix seconds until which no holder destroys its part; with version 2 only.
+    #[n(12)]
+    pub retain_until: Option<u64>,
+}
+
+/// The versions of descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum DescriptorVersion {
+    /// Of an object that its owner may have destroyed at any time.
+    #[n(1)]
+    V1,
+    /// Of an object that must be kept until a date; programs before version 4 of the rules do not
+    /// know it.
+    #[n(2)]
+    V2,
 }
 
 impl Descriptor {
@@ -92,8 +108,15 @@ impl Descriptor {
         }
     }
 
+    /// Whether its holders may destroy it at `now`, Unix seconds.
+    pub fn may_be_destroyed(&self, now: u64) -> bool {
+        self.retain_until.is_none_or(|until| until <= now)
+    }
+
     fn check(&self) -> Result<(), FormatError> {
         let n = self.code.n;
+        let retained = self.version == DescriptorVersion::V2;
+        require(self.retain_until.is_some() == retained, "a date in the wrong version")?;
         require(self.code.check().is_ok(), "there is no such code")?;
         require(self.key.n() == n, "the key and the data have different numbers of slots")?;
         require(self.fragment_roots.len() == usize::from(n), "not one fragment root a slot")?;

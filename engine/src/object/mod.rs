@@ -19,7 +19,7 @@ use thiserror::Error;
 use crate::names::{GroupId, ObjectId};
 use crate::wire::canonical::CanonicalError;
 
-pub use descriptor::{DESCRIPTOR_LEN_MAX, Descriptor};
+pub use descriptor::{DESCRIPTOR_LEN_MAX, Descriptor, DescriptorVersion};
 pub use extent::{Extent, ExtentReader};
 pub use group_tree::{FragmentRoot, GROUPS_MAX, GroupHashes};
 pub use manifest::{MANIFEST_LEN_MAX, Manifest, NAME_LEN_MAX, RecordEntry};

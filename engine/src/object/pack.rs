@@ -3,7 +3,7 @@
 use rand_core::CryptoRng;
 use thiserror::Error;
 
-use super::{Descriptor, Extent, FormatVersion, FragmentRoot, OBJECT_LEN_MAX, ObjectReference};
+use super::{Descriptor, DescriptorVersion, Extent, FragmentRoot, OBJECT_LEN_MAX, ObjectReference};
 use crate::code::Code;
 use crate::keyshare::{Binding, Dealt, KeyParameters, Secret, Share, deal};
 use crate::names::{Epoch, GroupId, ObjectId};
@@ -77,13 +77,20 @@ pub struct ObjectBuilder {
     secret: Secret,
     salt: [u8; 32],
     coded: Vec<u8>,
+    retain_until: Option<u64>,
 }
 
 impl ObjectBuilder {
     /// An empty object with a fresh `V` and salt.
     pub fn new(suite: Suite, rng: &mut impl CryptoRng) -> Self {
         let (secret, salt) = draw(rng);
-        Self { suite, secret, salt, coded: Vec::with_capacity(OBJECT_LEN_MAX as usize) }
+        let coded = Vec::with_capacity(OBJECT_LEN_MAX as usize);
+        Self { suite, secret, salt, coded, retain_until: None }
+    }
+
+    /// Until when, in Unix seconds, the holders must not destroy the present object.
+    pub fn retain_until(&mut self, date: Option<u64>) {
+        self.retain_until = date;
     }
 
     /// The longest piece that can still be pushed, in bytes; zero means start another object.
@@ -139,7 +146,10 @@ impl ObjectBuilder {
         };
         let Dealt { shares, rows } = deal(&binding, &self.secret, rng);
         let descriptor = Descriptor {
-            version: FormatVersion::V1,
+            version: match self.retain_until {
+                None => DescriptorVersion::V1,
+                Some(_) => DescriptorVersion::V2,
+            },
             suite: self.suite,
             group: placement.group,
             code,
@@ -151,6 +161,7 @@ impl ObjectBuilder {
             epoch: placement.epoch,
             read_key: root.read_key(&self.salt).verifying_key().to_bytes(),
             write_key: root.write_key(&self.salt).verifying_key().to_bytes(),
+            retain_until: self.retain_until.take(),
         };
         (self.secret, self.salt) = draw(rng);
         self.coded.clear();

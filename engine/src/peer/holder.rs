@@ -14,10 +14,10 @@ use crate::names::{Epoch, GroupId, NetworkId, NodeId, ObjectId, Slot};
 use crate::object::{Descriptor, FragmentRoot, GroupHashes};
 use crate::policy::{LedgerView, authorise};
 use crate::wire::{
-    AUDIT_GROUPS_MAX, Audit, Degraded, GroupRange, Inventory, InventoryPage, InventorySummary,
-    Operation, PartReference, Read, Receipt, RefreshPlace, RefreshStep, Refusal, RefusalKind,
-    RenewedShare, Response, SymbolStatement, Symbols, VerifiedRequest, VouchedDescriptor,
-    canonical,
+    AUDIT_GROUPS_MAX, Audit, Degraded, DestructionReceipt, GroupRange, Inventory, InventoryPage,
+    InventorySummary, ORDERS_LIMIT_MAX, Operation, Orders, OrdersPage, PartReference, Read,
+    Receipt, RefreshPlace, RefreshStep, Refusal, RefusalKind, RenewedShare, Response, Shred,
+    ShredOrder, SymbolStatement, Symbols, VerifiedRequest, VouchedDescriptor, canonical,
 };
 
 /// The most objects a page of an inventory lists.
@@ -92,6 +92,23 @@ pub enum DiskRequest {
         /// At most this many.
         limit: usize,
     },
+    /// Make an order durable, then erase every part of its object.
+    Shred {
+        /// The group.
+        group: GroupId,
+        /// The object.
+        object: ObjectId,
+        /// The order.
+        order: Box<ShredOrder>,
+        /// The most bytes to keep for the order's submitter, where nothing is erased for it.
+        submitter_quota: u64,
+    },
+    /// Read the order by which an object was destroyed.
+    Order(GroupId, ObjectId),
+    /// List the objects of a group that were destroyed, ascending.
+    Shredded(GroupId),
+    /// Read the orders of these objects.
+    Orders(GroupId, Vec<ObjectId>),
 }
 
 /// What the disk answers.
@@ -103,8 +120,14 @@ pub enum DiskResult {
     Described(Option<Box<StoredPart>>),
     /// To `Fragment`.
     Fragment(Option<Bytes>),
-    /// To `List`: ascending.
+    /// To `List` and `Shredded`: ascending.
     Listed(Vec<ObjectId>),
+    /// To `Shred`: nothing of the object is here, and nothing of it will be.
+    Erased,
+    /// To `Order`.
+    Order(Option<Box<ShredOrder>>),
+    /// To `Orders`: those that can be read.
+    Orders(Vec<ShredOrder>),
     /// To any.
     Failed(DiskError),
 }
@@ -118,6 +141,8 @@ pub enum DiskError {
     Damaged,
     /// Another part is kept under this name.
     Conflict,
+    /// The object was destroyed at its owner's order.
+    Shredded,
     /// Any other failure, for the log and for people.
     Failed(String),
 }
@@ -155,6 +180,10 @@ enum Waiting {
     Describe { request: VerifiedRequest, part: PartReference },
     Fragment { request: VerifiedRequest, stored: Box<StoredPart>, descriptor: Descriptor },
     SetAside,
+    Shred { part: PartReference, epoch: Epoch },
+    Order { request: VerifiedRequest },
+    Shredded { orders: Orders },
+    Orders { more_after: Option<ObjectId> },
 }
 
 impl Holder {
@@ -177,8 +206,10 @@ impl Holder {
         request: VerifiedRequest,
         body: Bytes,
     ) -> Step {
-        if matches!(request.operation, Operation::Store(_)) {
-            return self.store(view, now, request, body);
+        match &request.operation {
+            Operation::Store(_) => return self.store(view, now, request, body),
+            Operation::Shred(shred) => return self.shred(view, now, &request, shred),
+            _ => {}
         }
         // A read's capability key stands in the descriptor, so it is decided once that is loaded.
         if !matches!(request.operation, Operation::Read(_))
@@ -188,6 +219,11 @@ impl Holder {
         }
         match &request.operation {
             Operation::Inventory(inventory) => list(inventory),
+            Operation::Orders(orders) => {
+                let orders = orders.clone();
+                let disk = DiskRequest::Shredded(orders.group);
+                Step::Disk(disk, Pending(Waiting::Shredded { orders }))
+            }
             Operation::Summary { group, slot, .. } => {
                 let disk = DiskRequest::List {
                     group: *group,
@@ -244,8 +280,29 @@ impl Holder {
                 let summary = InventorySummary::of(&objects);
                 Step::Reply(Answer::bare(Response::Summary(summary)))
             }
-            (Waiting::Describe { .. }, DiskResult::Described(None))
+            (Waiting::Describe { request, part }, DiskResult::Described(None)) => {
+                let disk = DiskRequest::Order(part.group, part.object);
+                Step::Disk(disk, Pending(Waiting::Order { request }))
+            }
+            (Waiting::Order { .. }, DiskResult::Order(None))
             | (Waiting::Fragment { .. }, DiskResult::Fragment(None)) => refuse(not_found()),
+            (Waiting::Order { request }, DiskResult::Order(Some(order))) => {
+                self.destroyed(view, now, &request, &order)
+            }
+            (Waiting::Shred { part, epoch }, DiskResult::Erased) => {
+                let receipt = DestructionReceipt::sign(&self.network, part, epoch, &self.key);
+                Step::Reply(Answer::bare(Response::Shredded(receipt)))
+            }
+            (Waiting::Shredded { orders }, DiskResult::Listed(objects)) => {
+                select_orders(&orders, &objects)
+            }
+            (Waiting::Orders { more_after }, DiskResult::Orders(orders)) => {
+                let page = OrdersPage { orders, more_after };
+                Step::Reply(Answer {
+                    response: Response::Orders,
+                    body: canonical::encode(&page).into(),
+                })
+            }
             (Waiting::Describe { request, part }, DiskResult::Described(Some(stored))) => {
                 self.described(view, now, request, part, stored)
             }
@@ -291,6 +348,61 @@ impl Holder {
         let waiting = Waiting::Write { part, epoch: descriptor.epoch };
         let write = DiskRequest::Write { part, stored, fragment: body, submitter_quota };
         Step::Disk(write, Pending(waiting))
+    }
+
+    /// Follows the order of an object's owner, whether or not anything of it is here: what comes
+    /// later must find the tombstone.
+    fn shred(
+        &self,
+        view: &impl LedgerView,
+        now: u64,
+        request: &VerifiedRequest,
+        shred: &Shred,
+    ) -> Step {
+        let verified = shred.order.verify(&self.network);
+        let descriptor = verified.as_ref().map(|(_, descriptor)| descriptor);
+        if let Err(refusal) = authorise(request, view, &self.id, descriptor, now) {
+            return refuse(refusal);
+        }
+        let Some((object, descriptor)) = verified else {
+            return refuse(not_found());
+        };
+        let group = descriptor.group;
+        let part = PartReference { group, slot: shred.slot, object };
+        let epoch = view.epoch(group).unwrap_or(descriptor.epoch);
+        let order = Box::new(shred.order.clone());
+        let submitter_quota = view.submitter_quota(&request.author).unwrap_or(0);
+        let disk = DiskRequest::Shred { group, object, order, submitter_quota };
+        Step::Disk(disk, Pending(Waiting::Shred { part, epoch }))
+    }
+
+    /// Of a destroyed object the descriptor is left, for whoever has the read key: it is what the
+    /// order to other holders is made of.
+    fn destroyed(
+        &self,
+        view: &impl LedgerView,
+        now: u64,
+        request: &VerifiedRequest,
+        order: &ShredOrder,
+    ) -> Step {
+        let Operation::Read(read) = &request.operation else {
+            return refuse(destroyed());
+        };
+        let verified = order.verify(&self.network);
+        let descriptor = verified.as_ref().map(|(_, descriptor)| descriptor);
+        if let Err(refusal) = authorise(request, view, &self.id, descriptor, now) {
+            return refuse(refusal);
+        }
+        if !read.describes_only() {
+            return refuse(destroyed());
+        }
+        let descriptor = Some(order.object.descriptor.clone());
+        Step::Reply(Answer::bare(Response::Read {
+            descriptor,
+            key_part: None,
+            hashes: None,
+            renewed: None,
+        }))
     }
 
     /// Decides a request on a part that is kept here. What the disk gave back is checked before it
@@ -510,6 +622,20 @@ fn page(limit: usize, mut objects: Vec<ObjectId>) -> Step {
     Step::Reply(Answer { response: Response::Inventory, body: body.into() })
 }
 
+/// The next orders that the asker has not: none where both have the same.
+fn select_orders(request: &Orders, objects: &[ObjectId]) -> Step {
+    let after = objects.iter().filter(|object| Some(**object) > request.after);
+    let mut next: Vec<ObjectId> = after.take(ORDERS_LIMIT_MAX + 1).copied().collect();
+    if InventorySummary::of(objects) == request.known {
+        next.clear();
+    }
+    let more = next.len() > ORDERS_LIMIT_MAX;
+    next.truncate(ORDERS_LIMIT_MAX);
+    let more_after = next.last().copied().filter(|_| more);
+    let disk = DiskRequest::Orders(request.group, next);
+    Step::Disk(disk, Pending(Waiting::Orders { more_after }))
+}
+
 fn set_aside(part: PartReference) -> Step {
     Step::Disk(DiskRequest::SetAside(part), Pending(Waiting::SetAside))
 }
@@ -522,6 +648,10 @@ fn not_found() -> Refusal {
     Refusal::new(RefusalKind::NotFound, "this object is not kept here")
 }
 
+fn destroyed() -> Refusal {
+    Refusal::new(RefusalKind::NotFound, "this object was destroyed at its owner's order")
+}
+
 fn disk_refusal(error: DiskError) -> Refusal {
     match error {
         DiskError::Full(message) => Refusal::new(RefusalKind::Full, message),
@@ -531,6 +661,7 @@ fn disk_refusal(error: DiskError) -> Refusal {
         DiskError::Conflict => {
             Refusal::new(RefusalKind::Invalid, "another part is kept under this name")
         }
+        DiskError::Shredded => destroyed(),
         DiskError::Failed(message) => Refusal::new(RefusalKind::Unavailable, message),
     }
 }

@@ -15,17 +15,20 @@
 //! - [`Watch`] is the validator's eye on the storage nodes: it gives up who is lost.
 //! - [`Auditor`] looks whether the other holders still have their parts.
 //! - [`refresh`] has a group's holders deal its key shares anew.
+//! - [`ShredObject`] has an object destroyed; [`GatherOrders`] tells a holder what it missed of that.
 //! - [`Custody`] has a node repair by itself what it should hold.
 
 mod audit;
 mod custody;
 mod degraded;
+mod gather_orders;
 mod get;
 mod holder;
 mod put;
 pub mod refresh;
 mod repair_object;
 mod repair_slot;
+mod shred;
 mod validator;
 mod watch;
 
@@ -39,6 +42,7 @@ use crate::wire::{Operation, Response};
 
 pub use audit::{AuditAction, AuditSettings, Auditor};
 pub use custody::{Custody, CustodyAction, CustodySettings};
+pub use gather_orders::GatherOrders;
 pub use get::{Gathered, GetError, GetObject, Wanted};
 pub use holder::{
     DiskError, DiskRequest, DiskResult, Holder, INVENTORY_LIMIT_MAX, Pending, Step, StoredPart,
@@ -47,6 +51,7 @@ pub use holder::{
 pub use put::{PutError, PutObject, PutReport};
 pub use repair_object::{RepairError, RepairObject, RepairTraffic, RepairedPart};
 pub use repair_slot::{RepairAction, RepairSlot};
+pub use shred::{Condemned, ShredObject, ShredReport};
 pub use validator::{
     AckError, Clock, Place, SetupError, SubmitError, Validator, WAITING_MAX,
     WAITING_PER_AUTHOR_MAX, Work,

@@ -157,6 +157,11 @@ impl RepairSlot {
         Self { epochs, ..self }
     }
 
+    /// Objects that are not to be rebuilt: their owner had them destroyed.
+    pub fn leave_out(&mut self, shredded: impl IntoIterator<Item = ObjectId>) {
+        self.settled.extend(shredded);
+    }
+
     /// How far it has come.
     pub fn progress(&self) -> RepairProgress {
         RepairProgress { finished: self.is_finished(), ..self.progress.clone() }

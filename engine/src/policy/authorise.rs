@@ -3,8 +3,8 @@
 use super::refresh::leader;
 use crate::code::CodeParameters;
 use crate::keyshare::KeyParameters;
-use crate::ledger::{State, StateKey, Validator};
-use crate::names::{GroupId, NodeId, Slot};
+use crate::ledger::{Group, State, StateKey, Validator};
+use crate::names::{Epoch, GroupId, NodeId, Slot};
 use crate::object::Descriptor;
 use crate::wire::{Operation, RefreshPlace, RefreshStep, Refusal, RefusalKind, VerifiedRequest};
 
@@ -21,6 +21,18 @@ pub trait LedgerView {
     /// The current holder of a slot.
     fn holder(&self, group: GroupId, slot: Slot) -> Option<NodeId> {
         self.state().group(group)?.holder(slot).map(|holder| holder.node)
+    }
+
+    /// Whether the machine holds the slot, or left it in this epoch with a share that is still good.
+    fn knows_share(&self, group: GroupId, slot: Slot, node: &NodeId) -> bool {
+        let left =
+            |group: Group| group.vacated.iter().any(|left| (left.slot, &left.node) == (slot, node));
+        self.holder(group, slot) == Some(*node) || self.state().group(group).is_some_and(left)
+    }
+
+    /// The epoch of a group's key shares.
+    fn epoch(&self, group: GroupId) -> Option<Epoch> {
+        self.state().group(group).map(|group| group.epoch)
     }
 
     /// The codes registered for a group.
@@ -51,8 +63,9 @@ pub trait LedgerView {
 
 /// Decides whether `receiver` answers `request` at `now` (Unix milliseconds).
 ///
-/// `stored` is the descriptor of the object: for a store the one offered, for a read the one kept;
-/// `None` where the operation names no object or it is not kept here.
+/// `stored` is the descriptor of the object: for a store the one offered, for a read the one kept,
+/// for its destruction the one of an order that its owner signed; `None` where the operation names no
+/// object, it is not kept here or the order does not hold.
 pub fn authorise(
     request: &VerifiedRequest,
     view: &impl LedgerView,
@@ -88,6 +101,24 @@ pub fn authorise(
         },
         Operation::Inventory(inventory) => {
             require_current_holder(request, view, inventory.group, inventory.lost, now)
+        }
+        Operation::Shred(shred) => {
+            require_fresh(view, now)?;
+            let Some(descriptor) = stored else {
+                return denied("the object's write key must sign the order to destroy it");
+            };
+            let submitter = &shred.order.object.authorisation.submitter;
+            if *submitter != request.author || view.submitter_quota(submitter).is_none() {
+                return denied("only an enrolled submitter may have objects destroyed");
+            }
+            require_not_retained(descriptor, now)?;
+            if view.knows_share(descriptor.group, shred.slot, receiver) {
+                return Ok(());
+            }
+            denied(&format!("the receiver never held this slot of group {}", descriptor.group))
+        }
+        Operation::Orders(orders) => {
+            require_current_holder(request, view, orders.group, orders.slot, now)
         }
         Operation::Symbols(symbols) => {
             require_current_holder(request, view, symbols.part.group, symbols.lost, now)
@@ -241,6 +272,17 @@ fn require_holder(
         return Ok(());
     }
     denied(&format!("{who} is not the current holder of slot {slot} of group {group}"))
+}
+
+/// An order that came to be known by whatever way is followed no sooner than this allows, `now` in
+/// Unix milliseconds.
+pub fn require_not_retained(descriptor: &Descriptor, now: u64) -> Result<(), Refusal> {
+    match descriptor.retain_until {
+        Some(until) if !descriptor.may_be_destroyed(now / 1000) => {
+            denied(&format!("the object must be kept until {until} (Unix seconds)"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn require_fresh(view: &impl LedgerView, now: u64) -> Result<(), Refusal> {

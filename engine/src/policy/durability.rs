@@ -16,6 +16,11 @@ pub fn read_threshold(code: &CodeParameters, key: &KeyParameters) -> usize {
     usize::from(code.k.max(key.k()))
 }
 
+/// How many slots must have destroyed their key shares before the others cannot read any more.
+pub fn destruction_quorum(key: &KeyParameters) -> usize {
+    usize::from(key.n()) - usize::from(key.k()) + 1
+}
+
 /// How many helpers a repair asks at first.
 pub fn repair_helpers(code: &CodeParameters, key: &KeyParameters) -> usize {
     usize::from(code.d.max(key.d()))

@@ -11,4 +11,4 @@ pub mod refresh;
 pub mod repair;
 pub mod suspicion;
 
-pub use authorise::{LedgerView, VIEW_AGE_MAX_MS, authorise};
+pub use authorise::{LedgerView, VIEW_AGE_MAX_MS, authorise, require_not_retained};

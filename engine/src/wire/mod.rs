@@ -9,6 +9,7 @@ mod refresh;
 mod remark;
 mod request;
 mod response;
+mod shred;
 
 pub(crate) use response::presentable;
 
@@ -26,6 +27,7 @@ pub use response::{
     InventoryPage, InventorySummary, ListedIdentity, NodeStatus, ProvenValue, Receipt, Refusal,
     RefusalKind, RenewedShare, RepairProgress, Response, SymbolStatement, TEXT_LEN_MAX,
 };
+pub use shred::{DestructionReceipt, ORDERS_LIMIT_MAX, Orders, OrdersPage, Shred, ShredOrder};
 
 /// The longest header of a request or response, in bytes.
 pub const HEADER_LEN_MAX: usize = 64 * 1024;

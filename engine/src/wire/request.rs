@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::HEADER_LEN_MAX;
 use super::canonical::{self, CanonicalError};
 use super::refresh::{RefreshPlace, RefreshStep};
+use super::shred::{Orders, Shred};
 use crate::identity::oprf::Element;
 use crate::identity::{Deposit, Renewal};
 use crate::keyshare::Share;
@@ -175,6 +176,12 @@ pub enum Operation {
     /// Deal the receiver's share of an identity's key again, to the asker.
     #[n(37)]
     DealAgain(#[n(0)] Box<Renewal>),
+    /// Destroy every part of an object, at its owner's order.
+    #[n(48)]
+    Shred(#[n(0)] Box<Shred>),
+    /// Send the orders by which objects of a group were destroyed.
+    #[n(49)]
+    Orders(#[n(0)] Orders),
     /// Say whether the receiver hears another machine: it asks it now.
     #[n(64)]
     Testify {
@@ -364,6 +371,19 @@ pub struct Read {
     /// Whether the key part is wanted.
     #[n(3)]
     pub key_part: bool,
+}
+
+impl Read {
+    /// Asks for an object's descriptor and nothing else.
+    pub fn description(part: PartReference) -> Self {
+        let groups = Some(GroupRange { first: 0, count: 0 });
+        Self { part, groups, descriptor: true, key_part: false }
+    }
+
+    /// Whether nothing but the descriptor is wanted.
+    pub fn describes_only(&self) -> bool {
+        *self == Self::description(self.part)
+    }
 }
 
 /// One slot's part of an object.

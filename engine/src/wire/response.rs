@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::HEADER_LEN_MAX;
 use super::canonical::{self, CanonicalError};
 use super::request::{PartReference, VouchedDescriptor};
+use super::shred::DestructionReceipt;
 use crate::identity::{Dealing, NodeAnswer, Sharing, Wrapping};
 use crate::keyshare::{AuditAnswer, DegradedHelp, ProvenPart, ProvenSymbol, RenewedRows, Share};
 use crate::ledger::{HeadAttestation, Inclusion, SignedHeader, SnapshotBase, StateProof};
@@ -144,6 +145,12 @@ pub enum Response {
         #[n(1)]
         inclusion: Box<Inclusion>,
     },
+    /// To `Shred`: nothing of the object is here any more.
+    #[n(48)]
+    Shredded(#[n(0)] DestructionReceipt),
+    /// To `Orders`: the body is an [`OrdersPage`](super::OrdersPage).
+    #[n(49)]
+    Orders,
     /// To `Testify`.
     #[n(64)]
     Testimony {
@@ -335,27 +342,28 @@ impl Receipt {
         holder: &SigningKey,
     ) -> Self {
         let id = node_id(holder);
-        let parts = Self::parts(network, &part, epoch, &id);
+        let parts = receipt_parts(network, &part, epoch, &id);
         let signature = Signature::sign(holder, RECEIPT_LABEL, &parts.each_ref().map(|p| &p[..]));
         Self { part, epoch, holder: id, signature }
     }
 
     /// Whether the holder's signature holds.
     pub fn verify(&self, network: &NetworkId) -> bool {
-        let parts = Self::parts(network, &self.part, self.epoch, &self.holder);
+        let parts = receipt_parts(network, &self.part, self.epoch, &self.holder);
         let parts = parts.each_ref().map(|part| &part[..]);
         self.signature.verifies(&self.holder.0, RECEIPT_LABEL, &parts)
     }
+}
 
-    fn parts(
-        network: &NetworkId,
-        part: &PartReference,
-        epoch: Epoch,
-        holder: &NodeId,
-    ) -> [Vec<u8>; 4] {
-        let epoch = epoch.0.to_be_bytes().to_vec();
-        [network.0.to_vec(), canonical::encode(part), epoch, holder.0.to_vec()]
-    }
+/// What a holder's word on a part signs.
+pub(super) fn receipt_parts(
+    network: &NetworkId,
+    part: &PartReference,
+    epoch: Epoch,
+    holder: &NodeId,
+) -> [Vec<u8>; 4] {
+    let epoch = epoch.0.to_be_bytes().to_vec();
+    [network.0.to_vec(), canonical::encode(part), epoch, holder.0.to_vec()]
 }
 
 /// What a helper signs when it sends symbols: a wrong symbol becomes transferable evidence.

@@ -10,7 +10,9 @@ use kakera_engine::names::{GroupId, ObjectId, Slot};
 use kakera_engine::object::Descriptor;
 use kakera_engine::peer::refresh::{Fate, OldShare, RenewedBatch, Shares};
 use kakera_engine::peer::{DiskError, DiskRequest, DiskResult, StoredPart};
-use kakera_engine::wire::{ListedShare, PartReference, RefreshPlace, VouchedDescriptor};
+use kakera_engine::wire::{
+    ListedShare, PartReference, RefreshPlace, ShredOrder, VouchedDescriptor,
+};
 
 #[derive(Default)]
 pub(crate) struct Disk {
@@ -23,6 +25,9 @@ pub(crate) struct Disk {
     pub(crate) undecided: BTreeMap<RefreshPlace, RenewedBatch>,
     /// Changed by [`Shares::keep`], which has the disk behind a shared reference.
     kept: RefCell<Vec<(RefreshPlace, RenewedBatch)>>,
+    pub(crate) orders: BTreeMap<(GroupId, ObjectId), ShredOrder>,
+    /// Stops between the tombstone and the erasure of the next order.
+    pub(crate) stops_after_order: bool,
 }
 
 #[derive(Clone)]
@@ -95,6 +100,26 @@ impl Disk {
         self.parts.keys().filter(of_slot).map(|part| part.object).collect()
     }
 
+    /// The objects of a group that were destroyed.
+    pub(crate) fn shredded(&self, group: GroupId) -> BTreeSet<ObjectId> {
+        self.orders.keys().filter(|(of, _)| *of == group).map(|(_, object)| *object).collect()
+    }
+
+    /// Makes the order durable, then erases; opening the disk again erases what is left.
+    pub(crate) fn shred(&mut self, group: GroupId, object: ObjectId, order: ShredOrder) -> bool {
+        self.orders.insert((group, object), order);
+        if std::mem::take(&mut self.stops_after_order) {
+            return false;
+        }
+        self.reopen();
+        true
+    }
+
+    pub(crate) fn reopen(&mut self) {
+        let orders = &self.orders;
+        self.parts.retain(|part, _| !orders.contains_key(&(part.group, part.object)));
+    }
+
     /// Changes a byte of the fragment.
     pub(crate) fn rot(&mut self, part: PartReference) {
         let kept = self.parts.get_mut(&part).unwrap();
@@ -108,6 +133,11 @@ impl Disk {
             DiskRequest::Write { .. } if self.full => {
                 self.refused += 1;
                 DiskResult::Failed(DiskError::Full("the disk is full".into()))
+            }
+            DiskRequest::Write { part, .. }
+                if self.orders.contains_key(&(part.group, part.object)) =>
+            {
+                DiskResult::Failed(DiskError::Shredded)
             }
             DiskRequest::Write { part, stored, fragment, submitter_quota } => {
                 let bytes = |kept: &Kept| kept.fragment.len() as u64;
@@ -137,6 +167,22 @@ impl Disk {
             DiskRequest::List { group, slot, after, limit } => {
                 let objects = self.objects(group, slot).into_iter();
                 DiskResult::Listed(objects.filter(|id| Some(*id) > after).take(limit).collect())
+            }
+            DiskRequest::Shred { group, object, order, .. } => {
+                match self.shred(group, object, *order) {
+                    true => DiskResult::Erased,
+                    false => DiskResult::Failed(DiskError::Failed("the power went".into())),
+                }
+            }
+            DiskRequest::Order(group, object) => {
+                DiskResult::Order(self.orders.get(&(group, object)).cloned().map(Box::new))
+            }
+            DiskRequest::Shredded(group) => {
+                DiskResult::Listed(self.shredded(group).into_iter().collect())
+            }
+            DiskRequest::Orders(group, objects) => {
+                let order = |object: &ObjectId| self.orders.get(&(group, *object)).cloned();
+                DiskResult::Orders(objects.iter().filter_map(order).collect())
             }
         }
     }

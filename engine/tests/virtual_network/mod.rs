@@ -12,6 +12,7 @@ pub(crate) mod disk;
 mod ledger_network;
 mod lies;
 mod refresh;
+mod shred;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -87,6 +88,8 @@ pub(crate) struct VirtualNetwork {
     pub(crate) fired: BTreeMap<&'static str, u64>,
     pub(crate) root: VaultRoot,
     pub(crate) rng: ChaCha20Rng,
+    /// Of the objects that are written.
+    pub(crate) retain_until: Option<u64>,
     trace: blake3::Hasher,
 }
 
@@ -167,6 +170,7 @@ impl VirtualNetwork {
             fired: BTreeMap::new(),
             root: VaultRoot::generate(&mut rng),
             rng,
+            retain_until: None,
             trace: blake3::Hasher::new(),
         }
     }
@@ -237,6 +241,7 @@ impl VirtualNetwork {
         builder.push(&self.root.catalogue(), 1, &bytes).unwrap();
         let placement =
             Placement { group: GROUP, epoch: Epoch(0), code: &code, key: self.plan.key };
+        builder.retain_until(self.retain_until);
         let sealed = builder.finish(&placement, &self.root, &mut self.rng).unwrap();
         let authorisation = Authorisation::sign(&self.id(), &sealed.object_id, &self.client());
         let pieces: Vec<(Slot, &[u8])> = Slot::all(self.plan.code.k)
@@ -303,10 +308,13 @@ impl VirtualNetwork {
     pub(crate) fn repair(&mut self, point: u8) -> Repaired {
         let asker = self.at(point).key.clone();
         let held = self.at(point).disk.objects(GROUP, slot(point));
+        let shredded = self.at(point).disk.shredded(GROUP);
         let codes = (self.plan.code, self.plan.key);
         let epochs = self.view.state.group(GROUP).unwrap().epochs();
-        let machine = RepairSlot::new(self.id(), GROUP, slot(point), codes, &self.members(), held)
-            .in_epochs(epochs);
+        let mut machine =
+            RepairSlot::new(self.id(), GROUP, slot(point), codes, &self.members(), held)
+                .in_epochs(epochs);
+        machine.leave_out(shredded);
         let mut repair = Repair { machine, parts: Vec::new() };
         self.drive(&asker, None, &mut repair);
         for part in &repair.parts {

@@ -55,11 +55,13 @@ fn segment() -> Segment {
         hash: [2; 32],
         pieces: pieces(),
         about: Some(About { patient: "12".into(), date: "20260401".into(), kind: "CT".into() }),
+        retain_until: Some(NOW / 1000 + 5 * 365 * 86_400),
     };
     let versions = [
         version(1, "a/カルテ.dcm", Content::Stored(Box::new(stored))),
         version(2, "a/カルテ", Content::SameAs(1)),
         version(3, "a/カルテ", Content::Deleted),
+        version(4, "a/カルテ", Content::Shredded(vec![object::sealed().reference()])),
     ];
     let labels = BTreeMap::from([(1, "0000012345".to_owned())]);
     Segment::new(versions.into_iter().flatten().collect(), &labels)

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use kakera_engine::keyshare::Share;
 use kakera_engine::names::{Epoch, GroupId, RecordId, Slot};
 use kakera_engine::object::{
-    Descriptor, Extent, GroupHashes, Manifest, ObjectBuilder, PlacedExtent, Placement, PointerBody,
-    PointerVersion, RecordEntry, SealedObject,
+    Descriptor, DescriptorVersion, Extent, GroupHashes, Manifest, ObjectBuilder, PlacedExtent,
+    Placement, PointerBody, PointerVersion, RecordEntry, SealedObject,
 };
 use kakera_engine::seal::{Compartment, Hardening, PointerKey, Suite, VaultRoot, seal_vault_file};
 use kakera_engine::wire::canonical;
@@ -61,7 +61,12 @@ static SAMPLE: LazyLock<(SealedObject, Extent)> = LazyLock::new(|| {
 });
 
 pub(crate) fn descriptors() -> Vec<Vec<u8>> {
-    vec![descriptor().encode()]
+    let retained = Descriptor {
+        version: DescriptorVersion::V2,
+        retain_until: Some(NOW),
+        ..descriptor().clone()
+    };
+    vec![descriptor().encode(), retained.encode()]
 }
 
 pub(crate) fn manifests() -> Vec<Vec<u8>> {

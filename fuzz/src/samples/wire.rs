@@ -7,11 +7,11 @@ use kakera_engine::names::{Epoch, GroupId, NodeId, ObjectId};
 use kakera_engine::object::GroupHashes;
 use kakera_engine::signature::{Signature, node_id};
 use kakera_engine::wire::{
-    Audit, Authorisation, BlockForm, Degraded, GroupRange, Inventory, InventoryPage,
-    InventorySummary, ListedShare, NodeStatus, Operation, PartReference, ProvenValue, Read,
-    Receipt, RefreshPlace, RefreshStage, RefreshStep, RefreshWord, Refusal, RefusalKind,
-    RenewedShare, RepairProgress, Request, Response, Session, SignedPost, Store, SymbolStatement,
-    Symbols, VouchedDescriptor, canonical,
+    Audit, Authorisation, BlockForm, Degraded, DestructionReceipt, GroupRange, Inventory,
+    InventoryPage, InventorySummary, ListedShare, NodeStatus, Operation, Orders, OrdersPage,
+    PartReference, ProvenValue, Read, Receipt, RefreshPlace, RefreshStage, RefreshStep,
+    RefreshWord, Refusal, RefusalKind, RenewedShare, RepairProgress, Request, Response, Session,
+    Shred, ShredOrder, SignedPost, Store, SymbolStatement, Symbols, VouchedDescriptor, canonical,
 };
 
 use super::{NOW, ledger, object, signing_key};
@@ -106,6 +106,17 @@ fn renewed_rows() -> RenewedRows {
     renewed.remove(0)
 }
 
+fn order() -> ShredOrder {
+    let (sealed, network) = (object::sealed(), ledger::network());
+    let write_key = object::root().write_key(&sealed.descriptor.salt);
+    ShredOrder::sign(&network, vouched(), &sealed.object_id, &write_key)
+}
+
+pub(crate) fn orders_pages() -> Vec<Vec<u8>> {
+    let page = OrdersPage { orders: vec![order()], more_after: Some(object::sealed().object_id) };
+    vec![canonical::encode(&page)]
+}
+
 fn all_operations() -> Vec<Operation> {
     let (chain, _) = ledger::chain();
     let (group, slot, lost) = (GroupId(0), object::slots()[0], object::lost_slot());
@@ -141,6 +152,13 @@ fn all_operations() -> Vec<Operation> {
         Operation::SnapshotChunk { height: 1, within: Prefix::ROOT },
         Operation::Confer { head: 1 },
         Operation::Summary { group, slot, lost },
+        Operation::Shred(Box::new(Shred { slot, order: order() })),
+        Operation::Orders(Orders {
+            group,
+            slot,
+            known: InventorySummary::of(&[ObjectId([1; 32])]),
+            after: Some(ObjectId([1; 32])),
+        }),
         Operation::Testify { suspect: node_id(&signing_key(HOLDER)) },
         Operation::Degraded(Degraded { part: part(), lost, helpers: object::slots().to_vec() }),
         Operation::Audit(Audit { part: part(), auditor: lost, nonce: [3; 32], groups: vec![0, 2] }),
@@ -171,6 +189,8 @@ fn all_responses() -> Vec<Response> {
             hashes: Some(GroupHashes::of(&[1; 40_000])),
             renewed: None,
         },
+        Response::Shredded(DestructionReceipt::sign(&network, part(), descriptor.epoch, &holder)),
+        Response::Orders,
         Response::Inventory,
         Response::Witness,
         Response::Repair(RepairProgress {

@@ -99,6 +99,22 @@ impl ClientError {
         Self::new(ErrorKind::NotFound, "there is no such record", "kakera ls lists the records")
     }
 
+    pub(crate) fn retained(until: u64) -> Self {
+        Self::new(
+            ErrorKind::Denied,
+            format!("it must be kept until {until} (Unix seconds)"),
+            "kakera rm hides it; it can be destroyed after that date",
+        )
+    }
+
+    pub(crate) fn no_retention(version: u32) -> Self {
+        Self::new(
+            ErrorKind::Usage,
+            format!("the network follows version {version} of the rules, which knows no retention"),
+            "let the validators vote for version 4 once all machines run this program",
+        )
+    }
+
     /// Another machine of the same vault was first.
     pub(crate) fn overtaken(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Unavailable, message, "see kakera history, then decide again")

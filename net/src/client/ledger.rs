@@ -244,8 +244,8 @@ impl Client {
             .filter_map(|(id, group)| Some(place_of(id, &group?)))
             .filter(|group| !group.members.is_empty())
             .collect();
-        let mut nodes: Vec<NodeId> =
-            drawn.iter().flat_map(|group| &group.members).map(|member| member.node).collect();
+        let seats = drawn.iter().flat_map(|group| group.members.iter().chain(&group.left));
+        let mut nodes: Vec<NodeId> = seats.map(|member| member.node).collect();
         nodes.sort_unstable();
         nodes.dedup();
         self.learn_nodes(&nodes).await?;
@@ -361,6 +361,7 @@ fn place_of(id: GroupId, group: &Group) -> GroupPlace {
         .map(|(slot, _)| slot)
         .collect();
     let refreshed = group.refreshes.as_ref().map(|refreshes| refreshes.since);
-    let (code, key, epochs) = (group.code, group.key, group.epochs());
-    GroupPlace { id, code, key, epochs, refreshed, members, filling }
+    let left = group.vacated.iter().map(|left| Member { slot: left.slot, node: left.node });
+    let (code, key, epochs, left) = (group.code, group.key, group.epochs(), left.collect());
+    GroupPlace { id, code, key, epochs, refreshed, members, filling, left }
 }

@@ -87,6 +87,8 @@ pub struct GroupPlace {
     pub members: Vec<Member>,
     /// Slots whose holders are still rebuilding what belongs there.
     pub filling: BTreeSet<Slot>,
+    /// Who left a slot in this epoch: they know shares that are still good.
+    pub left: Vec<Member>,
 }
 
 /// Where nodes listen, as proven by the ledger.

@@ -8,7 +8,8 @@ use ed25519_dalek::SigningKey;
 use kakera_engine::names::{NetworkId, NodeId};
 use kakera_engine::object::SealedObject;
 use kakera_engine::peer::{
-    Fault, Gathered, GetError, GetObject, Member, PutError, PutObject, PutReport, Wanted,
+    Condemned, Fault, Gathered, GetError, GetObject, Member, PutError, PutObject, PutReport,
+    ShredObject, ShredReport, Wanted,
 };
 use kakera_engine::policy::reading::LatencyBook;
 use kakera_engine::wire::Authorisation;
@@ -164,6 +165,28 @@ impl Transfers {
                 machine.handle_answer(id, answer);
             }
         }
+    }
+
+    /// Has an object destroyed by its holders and by those who left a slot; who has attested it.
+    /// `read_key` is the object's capability.
+    pub async fn shred(
+        &self,
+        condemned: Condemned,
+        read_key: Arc<SigningKey>,
+        members: &[Member],
+        left: &[Member],
+    ) -> ShredReport {
+        let mut machine = ShredObject::new(condemned, members, left);
+        let mut asking = Asking::new(self.exchange.clone(), Some(read_key));
+        while !machine.is_finished() {
+            while let Some(ask) = machine.poll_ask(asking.now()) {
+                asking.send(ask);
+            }
+            if let Some((id, answer)) = asking.next(machine.poll_timeout()).await {
+                machine.handle_answer(asking.now(), id, answer);
+            }
+        }
+        machine.report()
     }
 
     fn finish_in_background(&self, mut machine: PutObject, mut asking: Asking, fragment_len: u64) {

@@ -3,14 +3,17 @@
 use std::sync::Weak;
 
 use kakera_engine::keyshare::{RenewedRows, Share};
+use kakera_engine::names::{GroupId, ObjectId};
 use kakera_engine::peer::{DiskError, DiskRequest, DiskResult, RepairedPart, StoredPart};
-use kakera_engine::wire::{PartReference, RenewedShare, canonical};
+use kakera_engine::wire::{PartReference, RenewedShare, ShredOrder, canonical};
 use tracing::warn;
 use zeroize::Zeroizing;
 
 use super::Node;
 use crate::store::disk::OsDisk;
-use crate::store::parts::{HEADER_FIELD_LENGTH_MAX, Part, PartStore, PutError, ReadError};
+use crate::store::parts::{
+    HEADER_FIELD_LENGTH_MAX, ORDER_LENGTH_MAX, Part, PartStore, PutError, ReadError,
+};
 
 /// Parts that are counted before a look whether the node is still there.
 const PAGE_LEN: usize = 1000;
@@ -38,6 +41,24 @@ pub(super) fn perform(store: &PartStore<OsDisk>, request: DiskRequest) -> DiskRe
         },
         DiskRequest::List { group, slot, after, limit } => {
             DiskResult::Listed(store.objects(group, slot, after, limit))
+        }
+        DiskRequest::Shred { group, object, order, submitter_quota } => {
+            match shred(store, (group, object), &order, Some(submitter_quota)) {
+                Ok(()) => DiskResult::Erased,
+                Err(error) => DiskResult::Failed(error),
+            }
+        }
+        DiskRequest::Order(group, object) => match order(store, group, object) {
+            Ok(order) => DiskResult::Order(order.map(Box::new)),
+            Err(error) => DiskResult::Failed(error),
+        },
+        DiskRequest::Shredded(group) => {
+            DiskResult::Listed(store.shredded(group).into_iter().collect())
+        }
+        DiskRequest::Orders(group, objects) => {
+            // One that cannot be read is passed on by others.
+            let order = |object| order(store, group, object).ok().flatten();
+            DiskResult::Orders(objects.into_iter().filter_map(order).collect())
         }
     }
 }
@@ -79,6 +100,14 @@ pub(super) fn attribute_all(node: &Weak<Node>) {
             }
         }
     }
+    let tombstones = node.upgrade().map_or_else(Vec::new, |node| node.store.tombstones());
+    for (group, object) in tombstones {
+        let Some(node) = node.upgrade() else { return };
+        if let Ok(Some(order)) = order(&node.store, group, object) {
+            let submitter = order.object.authorisation.submitter;
+            node.store.attribute_order(&canonical::encode(&order), &submitter);
+        }
+    }
 }
 
 fn attribute(store: &PartStore<OsDisk>, part: PartReference) {
@@ -99,6 +128,27 @@ pub(super) fn write_repaired(
     write(store, repaired.part, &stored, &repaired.fragment, None)
 }
 
+/// Follows an order: the tombstone, then every part of the object.
+pub(super) fn shred(
+    store: &PartStore<OsDisk>,
+    object: (GroupId, ObjectId),
+    order: &ShredOrder,
+    submitter_quota_bytes: Option<u64>,
+) -> Result<(), DiskError> {
+    let submitter = &order.object.authorisation.submitter;
+    let bytes = canonical::encode(order);
+    store.shred(object, &bytes, submitter, submitter_quota_bytes).map_err(put_error)
+}
+
+fn order(
+    store: &PartStore<OsDisk>,
+    group: GroupId,
+    object: ObjectId,
+) -> Result<Option<ShredOrder>, DiskError> {
+    let bytes = store.order(group, object).map_err(|error| DiskError::Failed(error.to_string()))?;
+    Ok(bytes.and_then(|bytes| canonical::decode(&bytes, ORDER_LENGTH_MAX).ok()))
+}
+
 fn write(
     store: &PartStore<OsDisk>,
     part: PartReference,
@@ -116,13 +166,18 @@ fn write(
         share: &share,
         fragment: &[fragment],
     };
-    store.put(&part).map_err(|error| match error {
+    store.put(&part).map_err(put_error)
+}
+
+fn put_error(error: PutError) -> DiskError {
+    match error {
         PutError::QuotaExceeded { .. }
         | PutError::SubmitterQuotaExceeded { .. }
         | PutError::DiskFull { .. } => DiskError::Full(error.to_string()),
         PutError::AlreadyThere => DiskError::Conflict,
+        PutError::Shredded => DiskError::Shredded,
         other => DiskError::Failed(other.to_string()),
-    })
+    }
 }
 
 pub(super) fn describe(

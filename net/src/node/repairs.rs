@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kakera_engine::ledger::Body;
 use kakera_engine::names::{GroupId, ObjectId, Slot};
-use kakera_engine::peer::{RepairAction, RepairSlot};
+use kakera_engine::peer::{DiskError, GatherOrders, RepairAction, RepairSlot};
 use kakera_engine::policy::LedgerView;
-use kakera_engine::wire::RepairProgress;
+use kakera_engine::wire::{RepairProgress, ShredOrder};
 use tracing::{info, warn};
 
 use super::{Node, disk};
+use crate::blocking::blocking;
+use crate::clock::unix_milliseconds;
 use crate::exchange::Asking;
 
 /// The progress of the repairs started since the node runs, one a slot.
@@ -68,6 +70,7 @@ impl Node {
         let publish = |latest: RepairProgress| {
             *progress.lock().unwrap_or_else(PoisonError::into_inner) = latest;
         };
+        self.learn_destroyed(group, slot).await;
         let view = self.ledger.view();
         let Some(codes) = view.group_codes(group) else {
             publish(RepairProgress { finished: true, ..RepairProgress::default() });
@@ -78,6 +81,7 @@ impl Node {
         let epochs = view.state().group(group).map(|group| group.epochs()).unwrap_or_default();
         let mut machine =
             RepairSlot::new(self.network, group, slot, codes, &members, held).in_epochs(epochs);
+        machine.leave_out(self.store.shredded(group));
         let mut asking = Asking::new(self.exchange.clone(), None);
         while !machine.is_finished() {
             while let Some(action) = machine.poll_action(asking.now()) {
@@ -120,6 +124,47 @@ impl Node {
         }
         publish(done);
         machine.is_whole()
+    }
+
+    /// Destroys what the owners had destroyed while this node was away, as the other holders tell.
+    async fn learn_destroyed(self: &Arc<Self>, group: GroupId, slot: Slot) {
+        let members = self.ledger.view().members(group);
+        let known = self.store.shredded(group);
+        let now = unix_milliseconds();
+        let mut machine = GatherOrders::new(self.network, group, slot, &members, known, now);
+        let mut asking = Asking::new(self.exchange.clone(), None);
+        loop {
+            while let Some(ask) = machine.poll_ask() {
+                asking.send(ask);
+            }
+            while let Some((object, order)) = machine.poll_order() {
+                let node = Arc::clone(self);
+                let done = blocking(move || node.follow(group, object, &order)).await;
+                match done {
+                    Ok(()) => info!(%group, %slot, %object, "destroyed at its owner's order"),
+                    Err(error) => warn!(%group, %slot, %object, ?error, "cannot destroy it"),
+                }
+            }
+            if machine.is_finished() {
+                return;
+            }
+            if let Some((id, answer)) = asking.next(None).await {
+                machine.handle_answer(id, answer);
+            }
+        }
+    }
+
+    /// Follows an order that another holder passed on. Of what is not here only a submitter's may
+    /// take up room.
+    fn follow(
+        &self,
+        group: GroupId,
+        object: ObjectId,
+        order: &ShredOrder,
+    ) -> Result<(), DiskError> {
+        let submitter = &order.object.authorisation.submitter;
+        let quota = self.ledger.view().submitter_quota(submitter).unwrap_or(0);
+        disk::shred(&self.store, (group, object), order, Some(quota))
     }
 
     fn held(&self, group: GroupId, slot: Slot) -> BTreeSet<ObjectId> {

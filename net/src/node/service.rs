@@ -88,7 +88,12 @@ impl Node {
             DiskRequest::Describe(part)
             | DiskRequest::Fragment(part)
             | DiskRequest::SetAside(part) => Some(*part),
-            DiskRequest::Write { .. } | DiskRequest::List { .. } => None,
+            DiskRequest::Write { .. }
+            | DiskRequest::List { .. }
+            | DiskRequest::Shred { .. }
+            | DiskRequest::Order(..)
+            | DiskRequest::Shredded(_)
+            | DiskRequest::Orders(..) => None,
         };
         let result = disk::perform(&self.store, wanted);
         if let (Some(part), DiskResult::Failed(DiskError::Damaged)) = (part, &result) {

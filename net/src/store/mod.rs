@@ -14,6 +14,7 @@ mod part_index;
 pub mod parts;
 mod share_batch;
 pub mod snapshot_file;
+mod tombstone;
 
 #[cfg(feature = "testkit")]
 pub mod crash_model;

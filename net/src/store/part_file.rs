@@ -59,7 +59,7 @@ pub(super) struct StoredHeader {
     /// Of all but the share: what a share that replaced it is kept with.
     pub(super) descriptor_check: [u8; 32],
     check: blake3::Hash,
-    fragment_offset: u64,
+    pub(super) fragment_offset: u64,
     pub(super) fragment_length: u64,
 }
 

@@ -54,7 +54,17 @@ impl PartIndex {
         account.map_or(0, |(_, bytes)| *bytes)
     }
 
-    /// Counts a part that is about to be written.
+    /// Counts tombstones that were there when the store was opened.
+    pub(super) fn found_tombstones(&mut self, bytes: u64) {
+        self.used_bytes += bytes;
+    }
+
+    /// Counts bytes that are in [`Self::used_bytes`] already against a submitter.
+    pub(super) fn charge(&mut self, submitter: &NodeId, bytes: u64) {
+        *self.account(submitter).1 += bytes;
+    }
+
+    /// Counts a file that is about to be written.
     pub(super) fn reserve(&mut self, submitter: &NodeId, length: u64) {
         self.used_bytes += length;
         *self.account(submitter).1 += length;
@@ -124,6 +134,17 @@ impl PartIndex {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let objects = self.parts.get(&slot).into_iter();
         objects.flat_map(move |objects| objects.range((start, Bound::Unbounded))).map(|(id, _)| *id)
+    }
+
+    /// The parts of an object, in whatever slot.
+    pub(super) fn parts_of(&self, group: GroupId, object: ObjectId) -> Vec<PartReference> {
+        let slots = self
+            .parts
+            .iter()
+            .filter(|((of, _), parts)| *of == group && parts.contains_key(&object));
+        slots
+            .map(|((group, slot), _)| PartReference { group: *group, slot: *slot, object })
+            .collect()
     }
 
     pub(super) fn slots(&self) -> impl Iterator<Item = (GroupId, Slot)> {

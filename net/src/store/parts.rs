@@ -14,12 +14,15 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use self::shares::{SHARES, ShareIndex};
-use super::disk::{Disk, DiskFile, EntryKind, if_found, is_full, parent};
+use super::disk::{Disk, DiskFile, Entry, EntryKind, if_found, is_full, parent};
+use super::file::write_atomic;
 use super::part_file::{EncodedHeader, FileError, StoredHeader};
 use super::part_index::{Listing, PartIndex};
+use super::tombstone::{self, SHREDDED, Tombstones};
 
 pub use super::part_file::{FRAGMENT_LENGTH_MAX, HEADER_FIELD_LENGTH_MAX, TooLong};
 pub use super::share_batch::{BatchName, ShareRecord};
+pub use super::tombstone::ORDER_LENGTH_MAX;
 
 const PARTS: &str = "parts";
 const INCOMING: &str = "incoming";
@@ -107,6 +110,9 @@ pub enum PutError {
     /// A different part is stored under this key. It stays.
     #[error("a different part is already stored under this name")]
     AlreadyThere,
+    /// Its owner had the object destroyed.
+    #[error("the object was destroyed at its owner's order")]
+    Shredded,
     /// Another version of this program wrote what is stored under this key. It stays.
     #[error(
         "the part already stored has format version {0}, which this program does not know; try: the version of the program that wrote it"
@@ -161,6 +167,8 @@ pub struct PartStore<D> {
     state: Mutex<State>,
     /// Signalled whenever a key leaves `State::busy`.
     turn_over: Condvar,
+    /// Held while a tombstone is made.
+    shredding: Mutex<()>,
     /// Directories under `parts/` known to be durable.
     directories: Mutex<BTreeSet<String>>,
     next_temporary: AtomicU64,
@@ -171,6 +179,7 @@ struct State {
     shares: ShareIndex,
     /// Parts that someone is changing.
     busy: BTreeSet<PartReference>,
+    tombstones: Tombstones,
 }
 
 impl<D: Disk> PartStore<D> {
@@ -180,7 +189,7 @@ impl<D: Disk> PartStore<D> {
     /// shall count. Everything listed is durable afterwards, also what a killed
     /// process left in the page cache.
     pub fn open(disk: D, quota_bytes: u64) -> io::Result<(Self, Recovery)> {
-        for directory in [PARTS, INCOMING, DAMAGED, SHARES] {
+        for directory in [PARTS, INCOMING, DAMAGED, SHARES, SHREDDED] {
             create_directory(&disk, directory)?;
         }
         let mut recovery = Recovery::default();
@@ -191,8 +200,11 @@ impl<D: Disk> PartStore<D> {
             }
         }
         disk.sync_all()?;
-        let Listing { index, directories, foreign_names } = Listing::of(&disk, PARTS)?;
+        let Listing { mut index, directories, foreign_names } = Listing::of(&disk, PARTS)?;
         recovery.foreign_names = foreign_names;
+        let tombstones = Tombstones::list(&disk)?;
+        index.found_tombstones(tombstones.bytes());
+        let shredded: Vec<(GroupId, ObjectId)> = tombstones.keys().collect();
         let store = Self {
             disk,
             quota_bytes,
@@ -200,12 +212,16 @@ impl<D: Disk> PartStore<D> {
                 index,
                 shares: ShareIndex::default(),
                 busy: BTreeSet::new(),
+                tombstones,
             }),
             turn_over: Condvar::new(),
+            shredding: Mutex::new(()),
             directories: Mutex::new(directories),
             next_temporary: AtomicU64::new(0),
         };
         store.open_shares()?;
+        // What a crash kept from being erased after its tombstone was made.
+        store.erase_all(&shredded)?;
         Ok((store, recovery))
     }
 
@@ -217,10 +233,13 @@ impl<D: Disk> PartStore<D> {
         let header = EncodedHeader::new(part)?;
         let needed = header.bytes.len() as u64 + header.fragment_length;
         let _turn = self.take_turn(part.key);
+        if self.is_shredded(part.key.group, part.key.object) {
+            return Err(PutError::Shredded);
+        }
         if self.contains(&part.key) && self.stored_equals(part, &header)? {
             return Ok(());
         }
-        self.reserve(part, needed)?;
+        self.reserve(&part.submitter, part.submitter_quota_bytes, needed)?;
         let written = self.write(part, &header);
         let mut state = locked(&self.state);
         match written {
@@ -326,19 +345,75 @@ impl<D: Disk> PartStore<D> {
 
     /// Removes a part, and a damaged one of that name that was moved aside; durable on return.
     ///
-    /// To remove what is not here is no error. The bytes may stay on the medium until it reuses
-    /// them: what must be unreadable after theft has to be encrypted below the file system.
+    /// To remove what is not here is no error. Everything before the fragment, which is ciphertext,
+    /// is overwritten first; yet a medium or file system that never writes in place may keep the
+    /// bytes: what must be unreadable after theft has to be encrypted below the file system.
     pub fn remove(&self, key: &PartReference) -> io::Result<()> {
         let _turn = self.take_turn(*key);
-        if if_found(self.disk.remove(&damaged_path(key)))?.is_some() {
+        let damaged = damaged_path(key);
+        self.overwrite(&damaged, key)?;
+        if if_found(self.disk.remove(&damaged))?.is_some() {
             self.disk.sync_directory(DAMAGED)?;
         }
         let path = part_path(key);
+        self.overwrite(&path, key)?;
         if_found(self.disk.remove(&path))?;
         locked(&self.state).index.forget(key);
         if_found(self.disk.sync_directory(parent(&path)))?;
         // After it: a part that came back without its share would pass for damaged.
         self.forget_share(key)
+    }
+
+    /// Destroys an object for ever: its tombstone, with the `order`, is durable before any part of
+    /// it is removed, and from then on no part of it is taken. All is done on return; after an error
+    /// or a crash the next call, or the next opening, finishes it.
+    ///
+    /// The tombstone counts against the quota of `submitter`, which may refuse it where nothing of
+    /// the object is here.
+    pub fn shred(
+        &self,
+        (group, object): (GroupId, ObjectId),
+        order: &[u8],
+        submitter: &NodeId,
+        submitter_quota_bytes: Option<u64>,
+    ) -> Result<(), PutError> {
+        {
+            let _shredding = locked(&self.shredding);
+            if !self.is_shredded(group, object) {
+                self.bury((group, object), order, (submitter, submitter_quota_bytes))?;
+            }
+        }
+        Ok(self.erase_all(&[(group, object)])?)
+    }
+
+    /// Whether the object was destroyed.
+    pub fn is_shredded(&self, group: GroupId, object: ObjectId) -> bool {
+        locked(&self.state).tombstones.contains(group, object)
+    }
+
+    /// The objects of a group that were destroyed, ascending.
+    pub fn shredded(&self, group: GroupId) -> BTreeSet<ObjectId> {
+        locked(&self.state).tombstones.of(group).collect()
+    }
+
+    /// Every object that was destroyed.
+    pub fn tombstones(&self) -> Vec<(GroupId, ObjectId)> {
+        locked(&self.state).tombstones.keys().collect()
+    }
+
+    /// The order by which an object was destroyed; `None` if it was not, or the order cannot be read
+    /// any more.
+    pub fn order(&self, group: GroupId, object: ObjectId) -> io::Result<Option<Vec<u8>>> {
+        if self.is_shredded(group, object) {
+            return tombstone::read(&self.disk, group, object);
+        }
+        Ok(None)
+    }
+
+    /// Counts a tombstone that was there when the store was opened against its submitter's quota.
+    pub fn attribute_order(&self, order: &[u8], submitter: &NodeId) {
+        let length = tombstone::encode(order).len() as u64;
+        locked(&self.state).index.charge(submitter, length);
     }
 
     /// Moves a part that the caller found damaged to `damaged/`, so that it can be repaired.
@@ -405,6 +480,55 @@ impl<D: Disk> PartStore<D> {
         }
     }
 
+    fn bury(
+        &self,
+        (group, object): (GroupId, ObjectId),
+        order: &[u8],
+        (submitter, quota_bytes): (&NodeId, Option<u64>),
+    ) -> Result<(), PutError> {
+        let bytes = tombstone::encode(order);
+        let needed = bytes.len() as u64;
+        if locked(&self.state).index.parts_of(group, object).is_empty() {
+            self.reserve(submitter, quota_bytes, needed)?;
+        } else {
+            locked(&self.state).index.reserve(submitter, needed);
+        }
+        let written = write_atomic(&self.disk, &tombstone::path(group, object), &bytes);
+        let mut state = locked(&self.state);
+        if written.is_ok() {
+            state.tombstones.insert(group, object, needed);
+        } else {
+            state.index.release(submitter, needed);
+        }
+        Ok(written?)
+    }
+
+    /// Removes all parts of objects that have tombstones, those being written included: who takes
+    /// the turn later finds the tombstone.
+    fn erase_all(&self, objects: &[(GroupId, ObjectId)]) -> io::Result<()> {
+        let is_one = |key: &PartReference| objects.contains(&(key.group, key.object));
+        let mut keys: BTreeSet<PartReference> = {
+            let state = locked(&self.state);
+            let held = objects.iter().flat_map(|(group, id)| state.index.parts_of(*group, *id));
+            held.chain(state.busy.iter().copied().filter(is_one)).collect()
+        };
+        let damaged = self.disk.list(DAMAGED)?;
+        keys.extend(damaged.iter().filter_map(damaged_key).filter(is_one));
+        keys.iter().try_for_each(|key| self.remove(key))
+    }
+
+    /// Overwrites everything before a part's fragment, all of it where that cannot be told.
+    fn overwrite(&self, path: &str, key: &PartReference) -> io::Result<()> {
+        let Some(file) = if_found(self.disk.open(path))? else { return Ok(()) };
+        let length = match StoredHeader::read(&file, key, self.replaced_check(key).as_ref()) {
+            Ok(stored) => stored.fragment_offset,
+            Err(FileError::Damaged(_) | FileError::UnknownVersion(_)) => file.length()?,
+            Err(FileError::Io(error)) => return Err(error),
+        };
+        file.write_at(0, &vec![0; length as usize])?;
+        file.sync()
+    }
+
     /// Needs no sync: a part that a power cut puts back is found damaged again.
     fn move_aside(&self, key: &PartReference) -> io::Result<()> {
         if_found(self.disk.rename(&part_path(key), &damaged_path(key)))?;
@@ -412,18 +536,23 @@ impl<D: Disk> PartStore<D> {
         self.forget_share(key)
     }
 
-    fn reserve(&self, part: &Part<'_>, needed: u64) -> Result<(), PutError> {
+    fn reserve(
+        &self,
+        submitter: &NodeId,
+        submitter_quota_bytes: Option<u64>,
+        needed: u64,
+    ) -> Result<(), PutError> {
         let mut state = locked(&self.state);
         let available = self.quota_bytes.saturating_sub(state.index.used_bytes());
         if needed > available {
             return Err(PutError::QuotaExceeded { needed, available });
         }
-        let used = state.index.used_by(&part.submitter);
-        let available = part.submitter_quota_bytes.map(|quota| quota.saturating_sub(used));
+        let used = state.index.used_by(submitter);
+        let available = submitter_quota_bytes.map(|quota| quota.saturating_sub(used));
         match available.filter(|&available| needed > available) {
             Some(available) => Err(PutError::SubmitterQuotaExceeded { needed, available }),
             None => {
-                state.index.reserve(&part.submitter, needed);
+                state.index.reserve(submitter, needed);
                 Ok(())
             }
         }
@@ -514,6 +643,15 @@ fn part_path(key: &PartReference) -> String {
 
 fn damaged_path(key: &PartReference) -> String {
     format!("{DAMAGED}/{}-{}-{}", key.group, key.slot, key.object)
+}
+
+/// The part that a damaged file was.
+fn damaged_key(entry: &Entry) -> Option<PartReference> {
+    let mut words = entry.name.split('-');
+    let group = GroupId(words.next()?.parse().ok()?);
+    let slot = Slot::new(words.next()?.parse().ok()?)?;
+    let object = ObjectId::from_hex(words.next()?)?;
+    Some(PartReference { group, slot, object })
 }
 
 /// Creates a directory unless it is there.

@@ -124,6 +124,17 @@ impl SimulatedDisk {
         self.state().switch_on();
     }
 
+    /// Where a file's bytes are on the medium; they stay there when its name is gone.
+    pub fn place_of(&self, path: &str) -> Option<Inode> {
+        self.state().find(path).ok()
+    }
+
+    /// What the medium holds at a place, without what only the cache knows.
+    pub fn medium_at(&self, place: Inode) -> Vec<u8> {
+        let state = self.state();
+        state.files.get(&place).map_or_else(Vec::new, |content| content.durable.clone())
+    }
+
     /// Lets files hold at most `bytes` in all; `None` for no limit.
     pub fn limit_capacity(&self, bytes: Option<u64>) {
         self.state().capacity = bytes;

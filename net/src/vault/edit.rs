@@ -46,6 +46,8 @@ pub struct Source {
     pub compartment: Option<String>,
     /// Whether to look what the file is about; not where its name says so.
     pub classify: bool,
+    /// Unix seconds until which the holders keep the bytes, whatever the owner says.
+    pub retain_until: Option<u64>,
 }
 
 /// Which record a file is the next version of.
@@ -60,7 +62,7 @@ pub enum NextOf {
 impl Source {
     /// A file that is called `name` in the vault.
     pub fn new(name: RecordName, path: PathBuf) -> Self {
-        Self { name, path, record: None, compartment: None, classify: true }
+        Self { name, path, record: None, compartment: None, classify: true, retain_until: None }
     }
 }
 
@@ -83,12 +85,19 @@ pub(super) struct Target {
 /// Turns the edits of one put into drafts, as of the catalogue that its writer knows.
 pub(super) struct Planner<'a> {
     catalogue: &'a Catalogue,
-    /// The record and version number of every name that this put has written.
+    /// The record of every name that this put has written.
     written: BTreeMap<RecordName, RecordId>,
-    numbers: BTreeMap<RecordId, (u64, Compartment)>,
+    /// The newest version of every record that this put has written.
+    newest: BTreeMap<RecordId, Newest>,
     compartments: BTreeMap<String, u32>,
     /// Compartments that this put makes.
     pub(super) new_labels: BTreeMap<u32, String>,
+}
+
+struct Newest {
+    number: u64,
+    name: RecordName,
+    compartment: Compartment,
 }
 
 impl<'a> Planner<'a> {
@@ -96,7 +105,7 @@ impl<'a> Planner<'a> {
         Self {
             catalogue,
             written: BTreeMap::new(),
-            numbers: BTreeMap::new(),
+            newest: BTreeMap::new(),
             compartments: catalogue
                 .labels()
                 .iter()
@@ -118,16 +127,15 @@ impl<'a> Planner<'a> {
         };
         let record = record.unwrap_or_else(new_record_id);
         let known = self.catalogue.record(record);
-        let (last, based_on, compartment) = match (self.numbers.get(&record), known) {
-            (Some((number, compartment)), _) => (*number, None, *compartment),
+        let (last, based_on, compartment) = match (self.newest.get(&record), known) {
+            (Some(newest), _) => (newest.number, None, newest.compartment),
             (None, Some(known)) => {
                 let last = known.newest().number;
                 (last, Some(last), compartment_of(known))
             }
             (None, None) => (0, Some(0), self.compartment(source.compartment.as_deref())),
         };
-        self.written.insert(source.name.clone(), record);
-        self.numbers.insert(record, (last + 1, compartment));
+        self.write(record, last + 1, &source.name, compartment);
         Target { record, based_on, number: last + 1, compartment }
     }
 
@@ -150,11 +158,13 @@ impl<'a> Planner<'a> {
     pub(super) fn delete(&mut self, record: RecordId) -> Result<Draft, ClientError> {
         match self.catalogue.record(record) {
             Some(known) => {
-                let name = self.name_of(record).unwrap_or_else(|| known.newest().name.clone());
+                let written = self.newest.get(&record).map(|newest| newest.name.clone());
+                let name = written.unwrap_or_else(|| known.newest().name.clone());
                 Ok(self.draft(known, name, Content::Deleted))
             }
             None => {
-                let name = self.name_of(record).ok_or_else(ClientError::no_record)?;
+                let written = self.newest.get(&record).map(|newest| newest.name.clone());
+                let name = written.ok_or_else(ClientError::no_record)?;
                 Ok(Draft { record, based_on: None, name, content: Content::Deleted })
             }
         }
@@ -163,17 +173,15 @@ impl<'a> Planner<'a> {
     fn draft(&mut self, known: Record<'_>, name: RecordName, content: Content) -> Draft {
         let record = known.id();
         let newest = known.newest().number;
-        let before = self.numbers.get(&record).map(|(number, _)| *number);
+        let before = self.newest.get(&record).map(|newest| newest.number);
         let number = before.unwrap_or(newest) + 1;
-        self.numbers.insert(record, (number, compartment_of(known)));
-        self.written.insert(name.clone(), record);
+        self.write(record, number, &name, compartment_of(known));
         Draft { record, based_on: before.is_none().then_some(newest), name, content }
     }
 
-    /// The name that this put has given a record.
-    fn name_of(&self, record: RecordId) -> Option<RecordName> {
-        let of_record = |(_, id): &(&RecordName, &RecordId)| **id == record;
-        self.written.iter().find(of_record).map(|(name, _)| name.clone())
+    fn write(&mut self, id: RecordId, number: u64, name: &RecordName, compartment: Compartment) {
+        self.written.insert(name.clone(), id);
+        self.newest.insert(id, Newest { number, name: name.clone(), compartment });
     }
 
     /// The compartment with this label, a new one if there is none. Numbers are drawn, so that two
@@ -203,4 +211,24 @@ impl<'a> Planner<'a> {
 fn compartment_of(record: Record<'_>) -> Compartment {
     let stored = record.versions().iter().rev().find_map(|version| version.stored());
     stored.map_or(Compartment { number: 0, generation: 0 }, |stored| stored.compartment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a file that replaced another and was then deleted is imported.
+    #[test]
+    fn a_deletion_has_the_last_name_that_its_put_wrote() {
+        let catalogue = Catalogue::default();
+        let mut planner = Planner::new(&catalogue);
+        let id = new_record_id();
+        for name in ["1_2", "2_0", "0_9"] {
+            let name = RecordName::new(name).unwrap();
+            let mut source = Source::new(name, PathBuf::new());
+            source.record = Some(NextOf::Made(id));
+            planner.target(&source);
+        }
+        assert_eq!(planner.delete(id).unwrap().name.as_bytes(), b"0_9");
+    }
 }

@@ -11,6 +11,7 @@ mod health;
 mod load;
 mod packer;
 mod reader;
+mod shred;
 pub mod ssmix2;
 mod unchanged;
 mod writer;
@@ -26,6 +27,7 @@ pub use edit::{Edit, NextOf, Source, new_record_id};
 pub use health::ObjectHealth;
 use load::State;
 pub use reader::Reader;
+pub use shred::{DestroyedObject, Destruction};
 pub use unchanged::is_unchanged;
 
 use crate::client::{Client, ClientError};

@@ -44,6 +44,8 @@ pub(super) struct Packer {
     /// Held while the builder holds an object, then sent with it.
     permit: Option<OwnedSemaphorePermit>,
     objects: Vec<ObjectReference>,
+    /// Of the open object.
+    retain_until: Option<u64>,
 }
 
 impl Packer {
@@ -66,6 +68,7 @@ impl Packer {
             progress,
             random,
             objects: Vec::new(),
+            retain_until: None,
         })
     }
 
@@ -79,6 +82,11 @@ impl Packer {
         self.objects.len()
     }
 
+    /// The objects finished so far but for the first `count`.
+    pub(super) fn finished_after(&self, count: usize) -> &[ObjectReference] {
+        self.objects.get(count..).unwrap_or_default()
+    }
+
     /// Seals a file as the version that it becomes.
     pub(super) fn pack_file(
         &mut self,
@@ -88,6 +96,7 @@ impl Packer {
         let read_error = |error| ClientError::source_file(&source.path, error);
         let mut file = File::open(&source.path).map_err(read_error)?;
         let metadata = file.metadata().map_err(read_error)?;
+        self.retain_until(source.retain_until)?;
         if metadata.len() <= UNCUT_LEN_MAX && metadata.len() > self.builder.remaining() {
             self.finish_object()?;
         }
@@ -117,7 +126,32 @@ impl Packer {
             hash: *hasher.finalize().as_bytes(),
             pieces,
             about,
+            retain_until: source.retain_until,
         })
+    }
+
+    /// What is pushed from here on is kept until this date, and nothing of another date lies in the
+    /// same object.
+    pub(super) fn retain_until(&mut self, date: Option<u64>) -> Result<(), ClientError> {
+        if date != self.retain_until {
+            self.finish_object()?;
+            self.retain_until = date;
+        }
+        Ok(())
+    }
+
+    /// Seals a piece of a version again, where its object is to be destroyed for another's sake.
+    pub(super) fn pack_again(
+        &mut self,
+        stored: &Stored,
+        bytes: &[u8],
+    ) -> Result<Vec<Piece>, ClientError> {
+        self.retain_until(stored.retain_until)?;
+        let secret = self.root.compartment(stored.compartment).record(stored.sealed.record);
+        if bytes.len() as u64 <= UNCUT_LEN_MAX {
+            self.make_room(bytes.len() as u64)?;
+        }
+        self.push(&secret, stored.sealed.number, bytes)
     }
 
     /// Seals a part of the catalogue that belongs to pointer number `put`.
@@ -163,6 +197,7 @@ impl Packer {
             code: &self.codes[choice],
             key: group.key,
         };
+        self.builder.retain_until(self.retain_until);
         let object = self
             .builder
             .finish(&placement, &self.root, &mut self.random)

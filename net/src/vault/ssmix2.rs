@@ -202,7 +202,9 @@ impl<'a> Planner<'a> {
         let Found { name, path, len } = file;
         self.plan.stored += 1;
         self.plan.bytes += len;
-        self.plan.edits.push(Edit::Store(Source { name, path, record, compartment, classify }));
+        let retain_until = None;
+        let source = Source { name, path, record, compartment, classify, retain_until };
+        self.plan.edits.push(Edit::Store(source));
     }
 
     fn held(&self, file: &Found) -> Option<Held<'a>> {
@@ -263,6 +265,7 @@ mod tests {
                         hash: *blake3::hash(&content).as_bytes(),
                         pieces: Vec::new(),
                         about: None,
+                        retain_until: None,
                     };
                     let content = Content::Stored(Box::new(stored));
                     Draft { record, based_on: None, name: source.name, content }

@@ -29,7 +29,9 @@ const EDITS_AT_ONCE: usize = 1024;
 /// Bytes after which no further file joins them.
 const BYTES_AT_ONCE: u64 = 256 << 20;
 /// How often another machine may come first before the put gives up.
-const RACES_MAX: usize = 64;
+pub(super) const RACES_MAX: usize = 64;
+/// The version of the rules from which on all machines know dates of retention.
+const RETENTION_VERSION: u32 = 4;
 /// How long a durable put waits for the holders beyond its quorum.
 const STRAGGLER_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -45,11 +47,9 @@ pub(super) async fn write(
     if edits.is_empty() {
         return Ok(summary);
     }
-    let groups = client.open_groups().await?;
+    require_retention_known(client, &edits).await?;
     let before = client.transfers().delivered();
-    let (sender, packed) = mpsc::channel(1);
-    let packer = Packer::new(Arc::clone(root), groups.clone(), sender, progress)?;
-    let mut writer = Writer { client, root, state, groups, packed, packer: Some(packer) };
+    let mut writer = Writer::new(client, root, state, progress).await?;
     let mut edits = VecDeque::from(edits);
     while !edits.is_empty() {
         edits = writer.write_some(edits, &mut summary).await?;
@@ -61,10 +61,24 @@ pub(super) async fn write(
     Ok(summary)
 }
 
-struct Writer<'a> {
+/// A date of retention means something to holders only where all of them know it.
+async fn require_retention_known(client: &Client, edits: &[Edit]) -> Result<(), ClientError> {
+    let is_retained =
+        |edit: &Edit| matches!(edit, Edit::Store(source) if source.retain_until.is_some());
+    if !edits.iter().any(is_retained) {
+        return Ok(());
+    }
+    match client.rules_version().await? {
+        version if version < RETENTION_VERSION => Err(ClientError::no_retention(version)),
+        _ => Ok(()),
+    }
+}
+
+/// Writes heads behind the newest.
+pub(super) struct Writer<'a> {
     client: &'a Arc<Client>,
     root: &'a Arc<VaultRoot>,
-    state: &'a mut Arc<State>,
+    pub(super) state: &'a mut Arc<State>,
     groups: Arc<[GroupPlace]>,
     packed: mpsc::Receiver<Packed>,
     /// Absent while it packs.
@@ -73,21 +87,40 @@ struct Writer<'a> {
 
 /// Edits that have been packed and wait for their place in the ledger's order.
 #[derive(Default)]
-struct Batch {
+pub(super) struct Batch {
     drafts: Vec<Draft>,
     labels: BTreeMap<u32, String>,
     bytes: u64,
 }
 
 /// A head that only has to be posted.
-struct Closed {
+pub(super) struct Closed {
     versions: Vec<Version>,
     next: NextHead,
     segment: Option<SegmentPlace>,
-    pointer: PointerBody,
+    pub(super) pointer: PointerBody,
 }
 
-impl Writer<'_> {
+impl Batch {
+    /// Of drafts that store nothing.
+    pub(super) fn of(drafts: Vec<Draft>) -> Self {
+        Self { drafts, ..Self::default() }
+    }
+}
+
+impl<'a> Writer<'a> {
+    pub(super) async fn new(
+        client: &'a Arc<Client>,
+        root: &'a Arc<VaultRoot>,
+        state: &'a mut Arc<State>,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Self, ClientError> {
+        let groups = client.open_groups().await?;
+        let (sender, packed) = mpsc::channel(1);
+        let packer = Packer::new(Arc::clone(root), groups.clone(), sender, progress)?;
+        Ok(Self { client, root, state, groups, packed, packer: Some(packer) })
+    }
+
     /// Makes the first edits final and gives back the rest.
     async fn write_some(
         &mut self,
@@ -110,8 +143,7 @@ impl Writer<'_> {
                 self.advance(batch.labels, closed);
                 return Ok(rest);
             }
-            let newer = State::load(self.client, self.root, self.state).await?;
-            *self.state = Arc::new(newer);
+            self.reload().await?;
             (batch, closed) = self
                 .pack(summary, move |packer, state| {
                     let closed = close(packer, state, &mut batch)?;
@@ -122,8 +154,15 @@ impl Writer<'_> {
         Err(ClientError::overtaken("other machines of this vault write all the time"))
     }
 
+    /// Reads what another machine has posted.
+    pub(super) async fn reload(&mut self) -> Result<(), ClientError> {
+        let newer = State::load(self.client, self.root, self.state).await?;
+        *self.state = Arc::new(newer);
+        Ok(())
+    }
+
     /// Packs on a thread of its own, and sends what is packed, until all of it is durable.
-    async fn pack<T: Send + 'static>(
+    pub(super) async fn pack<T: Send + 'static>(
         &mut self,
         summary: &mut PutSummary,
         work: impl FnOnce(&mut Packer, &State) -> Result<T, ClientError> + Send + 'static,
@@ -164,7 +203,7 @@ impl Writer<'_> {
     }
 
     /// Posts the pointer of the next head; the block of it, or `None` if another came first.
-    async fn post(&self, pointer: &PointerBody) -> Result<Option<u64>, ClientError> {
+    pub(super) async fn post(&self, pointer: &PointerBody) -> Result<Option<u64>, ClientError> {
         let number = self.state.next_pointer;
         let sealed = pointer
             .seal(&self.root.pointer_key(number), &mut system_random())
@@ -188,7 +227,7 @@ impl Writer<'_> {
         }
     }
 
-    fn advance(&mut self, labels: BTreeMap<u32, String>, closed: Closed) {
+    pub(super) fn advance(&mut self, labels: BTreeMap<u32, String>, closed: Closed) {
         let state = Arc::make_mut(self.state);
         for (compartment, label) in labels {
             state.catalogue.label(compartment, label);
@@ -232,7 +271,13 @@ fn pack_some(
 }
 
 /// Writes the next head behind `state`, with a segment where it does not hold all new versions.
-fn close(packer: &mut Packer, state: &State, batch: &mut Batch) -> Result<Closed, ClientError> {
+pub(super) fn close(
+    packer: &mut Packer,
+    state: &State,
+    batch: &mut Batch,
+) -> Result<Closed, ClientError> {
+    // Heads and segments are replaced sooner than any date.
+    packer.retain_until(None)?;
     let put = state.next_pointer;
     let mut labelled = state.catalogue.labels().clone();
     labelled.extend(batch.labels.clone());

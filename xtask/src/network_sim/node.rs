@@ -197,6 +197,10 @@ impl SimulatedNode {
                 let objects = self.objects(group, slot).into_iter();
                 DiskResult::Listed(objects.filter(|id| Some(*id) > after).take(limit).collect())
             }
+            DiskRequest::Order(..) => DiskResult::Order(None),
+            DiskRequest::Shred { .. } | DiskRequest::Shredded(_) | DiskRequest::Orders(..) => {
+                unreachable!("no owner destroys anything here")
+            }
         }
     }
 }

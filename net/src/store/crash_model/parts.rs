@@ -18,12 +18,16 @@ const GROUPS: u32 = 4;
 const SLOTS: u8 = 2;
 const OBJECTS: u8 = 3;
 const PIECE_LENGTH: usize = 1000;
+const ORDER: &[u8] = b"an order";
 
 pub(super) struct Model {
     seed: u64,
     parts: BTreeMap<PartReference, Expectation>,
     /// Parts whose last removal was acknowledged: no copy may be anywhere.
     erased: BTreeSet<PartReference>,
+    /// Objects whose destruction was acknowledged or shown, and those whose destruction was begun.
+    shredded: BTreeSet<(GroupId, ObjectId)>,
+    condemned: BTreeSet<(GroupId, ObjectId)>,
     /// Number of the next contents put under a name.
     next_version: u64,
 }
@@ -58,12 +62,19 @@ impl super::Model for Model {
         let Some((store, _)) = unless_off(disk, "open", opened)? else {
             return Ok(None);
         };
+        if self.check_tombstones(&store, disk)?.is_none() {
+            return Ok(None);
+        }
         let keys: Vec<PartReference> = self.parts.keys().copied().collect();
         for key in keys {
             let Some(found) = self.observe(&store, disk, &key)? else {
                 return Ok(None);
             };
             self.expect(&key).opened(found).map_err(|what| format!("{key:?}: {what}"))?;
+            if found == Contents::Damaged {
+                // A removal that was begun after another put: it is overwritten, and set aside.
+                self.erased.remove(&key);
+            }
         }
         self.check_whole(&store)?;
         let Some(damaged) = unless_off(disk, "list", disk.list("damaged"))? else {
@@ -86,7 +97,10 @@ impl super::Model for Model {
         let keys: Vec<PartReference> = self.parts.keys().copied().collect();
         let key = keys[below(rng, keys.len() as u32) as usize];
         let shown = self.expect(&key).shown;
+        let object = (key.group, key.object);
         let done = match (below(rng, 10), shown) {
+            _ if below(rng, 40) == 0 => self.shred(store, disk, object),
+            _ if self.shredded.contains(&object) => self.put_shredded(store, disk, &key),
             (0..=5, Contents::Absent) => self.put_new(store, disk, &key),
             (0, Contents::Version(version)) => self.put_again(store, disk, &key, version),
             (1, Contents::Version(_)) => self.put_different(store, disk, &key),
@@ -113,7 +127,14 @@ impl Model {
                 }
             }
         }
-        Self { seed, parts, erased: BTreeSet::new(), next_version: 0 }
+        Self {
+            seed,
+            parts,
+            erased: BTreeSet::new(),
+            shredded: BTreeSet::new(),
+            condemned: BTreeSet::new(),
+            next_version: 0,
+        }
     }
 
     fn expect(&mut self, key: &PartReference) -> &mut Expectation {
@@ -169,12 +190,87 @@ impl Model {
         disk: &SimulatedDisk,
         key: &PartReference,
     ) -> Result<(), String> {
-        self.expect(key).possible.push(Contents::Absent);
+        let shown = self.expect(key).shown;
+        let path = format!("parts/{}/{}/{}", key.group, key.slot, key.object);
+        let place = disk.place_of(&path);
+        self.expect(key).possible.extend([Contents::Absent, Contents::Damaged]);
         if unless_off(disk, "remove", store.remove(key))?.is_some() {
             self.expect(key).settle(Contents::Absent);
             self.erased.insert(*key);
+            if let (Contents::Version(version), Some(place)) = (shown, place) {
+                let share = self.bytes(key, version).share;
+                if disk.medium_at(place).windows(share.len()).any(|bytes| bytes == share) {
+                    return Err("the share is on the medium after its removal".to_owned());
+                }
+            }
         }
         Ok(())
+    }
+
+    fn shred(
+        &mut self,
+        store: &Store,
+        disk: &SimulatedDisk,
+        (group, object): (GroupId, ObjectId),
+    ) -> Result<(), String> {
+        self.condemned.insert((group, object));
+        let keys: Vec<PartReference> = self.parts.keys().copied().collect();
+        let keys = keys.into_iter().filter(|key| (key.group, key.object) == (group, object));
+        let keys: Vec<PartReference> = keys.collect();
+        for key in &keys {
+            self.expect(key).possible.extend([Contents::Absent, Contents::Damaged]);
+        }
+        let shredded = store.shred((group, object), ORDER, &NodeId([1; 32]), None);
+        if unless_off(disk, "shred", shredded)?.is_some() {
+            self.shredded.insert((group, object));
+            for key in &keys {
+                self.expect(key).settle(Contents::Absent);
+                self.erased.insert(*key);
+            }
+        }
+        Ok(())
+    }
+
+    fn put_shredded(
+        &mut self,
+        store: &Store,
+        disk: &SimulatedDisk,
+        key: &PartReference,
+    ) -> Result<(), String> {
+        match self.put(store, key, self.next_version) {
+            Err(PutError::Shredded) => Ok(()),
+            Ok(()) => Err("a destroyed object was stored again".to_owned()),
+            result => unless_off(disk, "put shredded", result).map(drop),
+        }
+    }
+
+    /// What was destroyed is so for ever; what was begun is done or not; an opened store has erased
+    /// what its tombstones say. `None` if the disk stopped.
+    fn check_tombstones(
+        &mut self,
+        store: &Store,
+        disk: &SimulatedDisk,
+    ) -> Result<Option<()>, String> {
+        let found: BTreeSet<_> = store.tombstones().into_iter().collect();
+        if !found.is_superset(&self.shredded) || !self.condemned.is_superset(&found) {
+            return Err(format!("tombstones {found:?}, of {:?}", self.shredded));
+        }
+        for (group, object) in found {
+            let Some(order) = unless_off(disk, "order", store.order(group, object))? else {
+                return Ok(None);
+            };
+            if order.is_none_or(|order| order != ORDER) {
+                return Err("a tombstone has lost its order".to_owned());
+            }
+            self.shredded.insert((group, object));
+            let of_object = |key: &&PartReference| (key.group, key.object) == (group, object);
+            let keys: Vec<PartReference> = self.parts.keys().filter(of_object).copied().collect();
+            for key in keys {
+                self.expect(&key).settle(Contents::Absent);
+                self.erased.insert(key);
+            }
+        }
+        Ok(Some(()))
     }
 
     /// Flips a bit before the fragment, outside the version, and has the store notice.
@@ -251,7 +347,7 @@ impl Model {
     /// The index and its figures agree with the parts.
     fn check_whole(&mut self, store: &Store) -> Result<(), String> {
         let mut slots: BTreeMap<(GroupId, Slot), Vec<ObjectId>> = BTreeMap::new();
-        let mut length = 0;
+        let mut length = self.shredded.len() * (12 + ORDER.len());
         for (key, expectation) in &self.parts {
             if let Contents::Version(version) = expectation.shown {
                 let bytes = self.bytes(key, version);
