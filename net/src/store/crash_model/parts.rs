@@ -199,6 +199,10 @@ impl Model {
             self.erased.insert(*key);
             if let (Contents::Version(version), Some(place)) = (shown, place) {
                 let share = self.bytes(key, version).share;
+                // A shorter one may be in the fragment by chance.
+                if share.len() < 16 {
+                    return Ok(());
+                }
                 if disk.medium_at(place).windows(share.len()).any(|bytes| bytes == share) {
                     return Err("the share is on the medium after its removal".to_owned());
                 }
