@@ -104,6 +104,7 @@ impl Network {
             listen: loopback(),
             network: file.clone(),
             watch: care.watch,
+            observe: None,
         };
         let task = tokio::spawn(async move {
             validator::run(settings, std::future::pending()).await.unwrap();
