@@ -7,10 +7,8 @@
 //! says. Every fault that really happens is counted in [`VirtualNetwork::fired`].
 #![allow(dead_code, reason = "each test crate uses its part")]
 
-pub(crate) mod disk;
 #[path = "../ledger_network/mod.rs"]
 mod ledger_network;
-mod lies;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -38,9 +36,8 @@ use kakera_engine::wire::{
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-pub(crate) use disk::Disk;
+pub(crate) use kakera_sim::protocol::{Disk, Lie};
 pub(crate) use ledger_network::{START, key};
-pub(crate) use lies::Lie;
 
 const CLIENT: u8 = 200;
 /// Bytes of fragments that each holder keeps for the client.
@@ -389,7 +386,7 @@ impl VirtualNetwork {
             step = node.holder.handle_disk(&self.view, now, pending, result);
         }
         let Step::Reply(mut answer) = step else { panic!("not asked for in these tests") };
-        if let Some(lie) = &mut node.lie
+        if let Some(lie) = node.lie
             && lie.tell(&network, &node.key, &node.disk, &ask.operation, &mut answer)
         {
             self.count("lie");
