@@ -13,12 +13,13 @@ use crate::failure::{Failure, Kind};
 use crate::quantity::{parse_size, parse_span};
 
 /// The keys, in the order of the documentation.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "network",
     "log",
     "gf",
     "passphrase_file",
     "listen",
+    "observe",
     "quota",
     "probe_every",
     "suspect_after",
@@ -41,6 +42,8 @@ pub(crate) struct Configuration {
     pub(crate) passphrase_file: Option<PathBuf>,
     /// Where a node or validator listens.
     pub(crate) listen: Option<SocketAddr>,
+    /// Where a node or validator shows its figures over HTTP; nowhere if left out.
+    pub(crate) observe: Option<SocketAddr>,
     /// The most a node stores, in bytes or with a unit.
     #[serde(default, deserialize_with = "size")]
     pub(crate) quota: Option<u64>,

@@ -37,6 +37,7 @@ pub(crate) async fn run_node(session: &Session, command: &NodeCommand) -> Result
                 quota_bytes: quota.or(session.configuration.quota).unwrap_or(QUOTA_BYTES),
                 custody: session.configuration.custody(),
                 audit: session.configuration.audit(),
+                observe: session.configuration.observe,
             };
             let stopped = stopped()?;
             node::run(settings, stopped).await.map_err(stopped_working)

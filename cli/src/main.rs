@@ -105,6 +105,7 @@ async fn dispatch(session: &Session, command: &Command) -> Result<(), Failure> {
         Command::Status { name, passphrase } => {
             listing::status(session, name.as_ref(), passphrase).await
         }
+        Command::Events(options) => ledger::events::run(session, options).await,
         Command::Drill(options) => drill::run(session, options).await,
         Command::Repair(options) => repair::run(session, options).await,
         Command::Codes(options) => survey::run(session.output, options),

@@ -11,6 +11,7 @@ use kakera_engine::ledger::{
     Roles, Suite, Upgrade, ValidatorChange, ValidatorSet,
 };
 use kakera_engine::names::NodeId;
+use kakera_net::client::Client;
 use kakera_net::network_file::NetworkFile;
 use kakera_net::node::IDENTITY_FILE;
 use kakera_net::validator::{self, ValidatorSettings};
@@ -72,7 +73,8 @@ pub(crate) async fn run(session: &Session, command: &ValidatorCommand) -> Result
 fn settings(session: &Session, listen: SocketAddr) -> Result<ValidatorSettings, Failure> {
     let (folder, network) = (session.data().to_owned(), session.network()?);
     let watch = session.configuration.watch()?;
-    Ok(ValidatorSettings { folder, listen, network, watch })
+    let observe = session.configuration.observe;
+    Ok(ValidatorSettings { folder, listen, network, watch, observe })
 }
 
 /// A validator of a network that is founded.
@@ -161,55 +163,65 @@ async fn change(
         // So that the others reach it, and it them, before the set has changed.
         operator::enrol(client, machine_of(id, address, own)).await?;
     }
-    let hash = validators.hash();
     let change = ValidatorChange { validators: validators.clone(), from: Some(present.hash()) };
-    client.submit(Body::ValidatorChange(change)).await?;
-    let in_force = client.next_validators().await?.hash() == hash;
+    let votes = cast(client, &own, Body::ValidatorChange(change)).await?;
+    let in_force = client.next_validators().await? == validators;
     connection.close().await?;
     let validators = validators.0.keys().map(NodeId::to_string).collect();
-    session.output.report(&ChangeReport { validators, in_force })
+    session.output.report(&ChangeReport { validators, in_force, votes })
 }
 
 /// Votes for the newest rules that this program knows.
 async fn upgrade(session: &Session) -> Result<(), Failure> {
-    let (connection, _) = connect(session)?;
+    let (connection, own) = connect(session)?;
     let client = &connection.client;
     let version = RULES_VERSION_MAX;
+    let mut votes = 0;
     if client.rules_version().await? < version {
-        client.submit(Body::Upgrade(Upgrade { version })).await?;
+        votes = cast(client, &own, Body::Upgrade(Upgrade { version })).await?;
     }
     let in_force = client.rules_version().await? >= version;
     connection.close().await?;
-    session.output.report(&UpgradeReport { version, in_force })
+    session.output.report(&UpgradeReport { version, in_force, votes })
 }
 
 /// Votes that bodies of blocks below a height need not be kept.
 async fn retain(session: &Session, height: u64) -> Result<(), Failure> {
-    let (connection, _) = connect(session)?;
+    let (connection, own) = connect(session)?;
     let client = &connection.client;
+    let mut votes = 0;
     if client.retention_floor().await? < height {
-        client.submit(Body::RetentionFloor(RetentionFloor { height })).await?;
+        votes = cast(client, &own, Body::RetentionFloor(RetentionFloor { height })).await?;
     }
     let in_force = client.retention_floor().await? >= height;
     connection.close().await?;
-    session.output.report(&RetainReport { height, in_force })
+    session.output.report(&RetainReport { height, in_force, votes })
 }
 
 /// Votes that a storage node is lost.
 async fn lose(session: &Session, id: &NodeId) -> Result<(), Failure> {
-    let (connection, _) = connect(session)?;
+    let (connection, own) = connect(session)?;
     let client = &connection.client;
     let Some(node) = operator::find(client, id).await? else {
         let message = format!("no machine {id} is enrolled");
         return Err(Failure::new(Kind::NotFound, message, "kakera status"));
     };
+    let mut votes = 0;
     if !node.retired {
         let lost = NodeLost { node: *id, generation: node.join.generation };
-        client.submit(Body::NodeLost(lost)).await?;
+        votes = cast(client, &own, Body::NodeLost(lost)).await?;
     }
     let in_force = operator::find(client, id).await?.is_some_and(|node| node.retired);
     connection.close().await?;
-    session.output.report(&LostReport { node: id.to_string(), in_force })
+    session.output.report(&LostReport { node: id.to_string(), in_force, votes })
+}
+
+/// Votes, unless this validator has; how many votes for the same now wait for others.
+async fn cast(client: &Client, own: &NodeId, vote: Body) -> Result<usize, Failure> {
+    if !client.voters(&vote).await?.contains(own) {
+        client.submit(vote.clone()).await?;
+    }
+    Ok(client.voters(&vote).await?.len())
 }
 
 fn machine_of(id: NodeId, address: SocketAddr, operator: NodeId) -> NodeJoin {
@@ -280,6 +292,8 @@ struct ChangeReport {
     validators: Vec<String>,
     /// Whether enough have voted.
     in_force: bool,
+    /// How many have so far; none once it is in force.
+    votes: usize,
 }
 
 impl Report for ChangeReport {
@@ -289,8 +303,9 @@ impl Report for ChangeReport {
         } else {
             writeln!(
                 out,
-                "This validator voted. Once more than two thirds have, by the same command on the \
-                 others, the validators are"
+                "{} of the validators voted so. Once more than two thirds have, by the same command \
+                 on the others, the validators are",
+                self.votes
             )?;
         }
         self.validators.iter().try_for_each(|id| writeln!(out, "  {id}"))?;
@@ -306,13 +321,15 @@ struct UpgradeReport {
     version: u32,
     /// Whether enough have voted.
     in_force: bool,
+    /// How many have so far; none once it is in force.
+    votes: usize,
 }
 
 impl Report for UpgradeReport {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         let decided = format!("The ledger follows version {} of its rules.", self.version);
         let vote = format!("for version {} of the ledger's rules", self.version);
-        write_vote(out, self.in_force, &decided, &vote)
+        write_vote(out, (self.in_force, self.votes), &decided, &vote)
     }
 }
 
@@ -321,13 +338,15 @@ struct RetainReport {
     height: u64,
     /// Whether enough have voted.
     in_force: bool,
+    /// How many have so far; none once it is in force.
+    votes: usize,
 }
 
 impl Report for RetainReport {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         let decided = format!("Machines may drop the bodies of blocks below {}.", self.height);
         let vote = format!("to let the bodies of blocks below {} go", self.height);
-        write_vote(out, self.in_force, &decided, &vote)
+        write_vote(out, (self.in_force, self.votes), &decided, &vote)
     }
 }
 
@@ -336,24 +355,31 @@ struct LostReport {
     node: String,
     /// Whether enough have voted.
     in_force: bool,
+    /// How many have so far; none once it is in force.
+    votes: usize,
 }
 
 impl Report for LostReport {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         let decided = format!("{} counts as lost: its slots are drawn anew.", self.node);
         let vote = format!("that {} is lost", self.node);
-        write_vote(out, self.in_force, &decided, &vote)
+        write_vote(out, (self.in_force, self.votes), &decided, &vote)
     }
 }
 
-/// What the validators decided, or what this one voted.
-fn write_vote(out: &mut dyn Write, in_force: bool, decided: &str, vote: &str) -> io::Result<()> {
+/// What the validators decided, or what some of them voted.
+fn write_vote(
+    out: &mut dyn Write,
+    (in_force, votes): (bool, usize),
+    decided: &str,
+    vote: &str,
+) -> io::Result<()> {
     if in_force {
         return writeln!(out, "{decided}");
     }
     writeln!(
         out,
-        "This validator voted {vote}. That holds once more than two thirds have voted so, by the \
+        "{votes} of the validators voted {vote}. That holds once more than two thirds have, by the \
          same command on the others."
     )
 }

@@ -302,35 +302,41 @@ fn machines_are_founded_with_private_keys() {
     assert_eq!(answer["node"].as_str().unwrap().len(), 64);
 }
 
+/// The commands that a help text lists, with what it says of each on its first line.
+fn commands(help: &str) -> Vec<(String, String)> {
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let rows = listed.take_while(|line| !line.is_empty()).filter_map(|line| {
+        let (name, about) = line.strip_prefix("  ")?.split_once("  ")?;
+        (!name.is_empty() && name != "help").then(|| (name.to_owned(), about.trim().to_owned()))
+    });
+    rows.collect()
+}
+
 #[test]
-fn help_shows_examples_for_every_command() {
+fn every_command_has_examples_and_a_place_in_the_book() {
     let data = TempDir::new().unwrap();
-    let commands = [
-        "demo",
-        "local",
-        "node",
-        "validator",
-        "vault",
-        "put",
-        "get",
-        "ls",
-        "status",
-        "repair",
-        "codes",
-        "ledger",
-    ];
-    for command in commands {
-        let output = kakera(data.path(), &[command, "--help"]);
-        assert!(output.status.success());
-        assert!(
-            text(&output.stdout).contains(&format!("Examples:\n  kakera {command}")),
-            "{command}"
-        );
+    let help = |words: &[&str]| {
+        let output = kakera(data.path(), &[words, &["--help"]].concat());
+        assert!(output.status.success(), "{words:?}");
+        text(&output.stdout).to_owned()
+    };
+    let whole = help(&[]);
+    assert!(whole.contains("Exit codes: 0 done, 1 failure, 2 usage"));
+    let book = include_str!("../../docs/commands.md");
+    let in_book = |words: &str, about: &str| {
+        assert!(book.contains(&format!("| `kakera {words}` | {about}")), "{words}: {about}");
+    };
+    for (command, about) in commands(&whole) {
+        let of_command = help(&[&command]);
+        assert!(of_command.contains(&format!("Examples:\n  kakera {command}")), "{command}");
+        let below = commands(&of_command);
+        if below.is_empty() {
+            in_book(&command, &about);
+        }
+        for (below, about) in below {
+            in_book(&format!("{command} {below}"), &about);
+        }
     }
-    let output = kakera(data.path(), &["--help"]);
-    let help = text(&output.stdout);
-    assert!(commands.iter().all(|command| help.contains(&format!("\n  {command} "))));
-    assert!(help.contains("Exit codes: 0 done, 1 failure, 2 usage"));
     assert_eq!(kakera(data.path(), &[]).status.code(), Some(2));
     assert!(kakera(data.path(), &["--version"]).status.success());
 }

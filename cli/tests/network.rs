@@ -202,6 +202,57 @@ fn the_demonstration_shows_all_it_promises() {
     assert_eq!((&report["records"], &report["slots_lost"]), (&3.into(), &1.into()));
 }
 
+fn validator(number: u8) -> String {
+    if number == 1 { "validator".into() } else { format!("validator-{number:02}") }
+}
+
+/// Runs a command on validators in turn; how many votes for it wait for others after each, or none
+/// if it is in force.
+fn vote(machine: &Machine, validators: &[u8], command: &[&str]) -> Vec<Option<u64>> {
+    let local = machine.data.path().join("local");
+    let network = local.join("network.toml");
+    let votes = validators.iter().map(|number| {
+        let folder = local.join(validator(*number));
+        let options = ["--json", "--network", network.to_str().unwrap(), "validator"];
+        let output = kakera(&folder, &[&options, command].concat());
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let in_force = answer["in_force"].as_bool().unwrap_or_else(|| panic!("{answer}"));
+        (!in_force).then(|| answer["votes"].as_u64().unwrap())
+    });
+    votes.collect()
+}
+
+#[test]
+fn three_of_four_validators_decide() {
+    let machine = Machine::new();
+    machine.ok(&["local", "up", "--nodes", "1", "--validators", "4"]);
+    let status = machine.ok(&["local", "status"]);
+    let id = |name: &str| {
+        let all = status["processes"].as_array().unwrap();
+        let one = all.iter().find(|process| process["name"] == name).unwrap();
+        one["id"].as_str().unwrap().to_owned()
+    };
+    let decided = [Some(1), Some(2), None];
+    let twice = vote(&machine, &[1, 1, 2, 3], &["retain", "1"]);
+    assert_eq!(twice, [Some(1), Some(1), Some(2), None]);
+    assert_eq!(vote(&machine, &[4], &["retain", "1"]), [None], "there is nothing to vote on");
+    assert_eq!(vote(&machine, &[4, 2, 1], &["lost", &id("1")]), decided);
+    assert_eq!(vote(&machine, &[1, 2, 3], &["remove", &id(&validator(4))]), decided);
+    // Of three, all must agree.
+    assert_eq!(vote(&machine, &[1, 2, 3], &["remove", &id(&validator(3))]), decided);
+
+    let events = machine.run(&["--json", "events", "--last", "9"]).stdout;
+    let events = String::from_utf8(events).unwrap();
+    let told = events.lines().map(|line| {
+        let event: Value = serde_json::from_str(line).unwrap();
+        event["event"].as_str().unwrap().to_owned()
+    });
+    let votes = [["vote: node lost"; 3], ["vote: validators"; 3], ["vote: validators"; 3]];
+    assert!(told.filter(|event| event.starts_with("vote")).eq(votes.concat()), "{events}");
+    assert_eq!(machine.run(&["events", "--last", "0"]).stdout, b"");
+    machine.ok(&["ledger", "verify"]);
+}
+
 /// What an auditor does: copy the chain, check it and proofs of it where there is no network.
 fn audit(machine: &Machine) {
     let path = |name: &str| machine.data.path().join(name).to_str().unwrap().to_owned();

@@ -1,7 +1,7 @@
 //! The thin driver: bytes, disk and time for the machines of `kakera-engine`.
 //!
 //! Nothing here decides a policy. `id` and `tls` say who speaks, `rpc` and `fabric` how, `exchange`
-//! asks what the engine's machines want asked; `store` keeps parts and blocks on disk, `chain_store` the
+//! asks what the engine's machines want asked; `observe` shows a machine's figures; `store` keeps parts and blocks on disk, `chain_store` the
 //! chain, which `sync` gets from others; `node`,
 //! `validator`, `client` and `vault` are the machines' drivers.
 
@@ -16,6 +16,7 @@ pub mod id;
 pub mod listening;
 pub mod network_file;
 pub mod node;
+pub mod observe;
 mod random;
 pub mod rpc;
 mod sock;

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::Range;
 
 use rand_core::Rng;
+use sd_notify::NotifyState;
+use tracing::warn;
 
 use crate::fabric::Limits;
 use crate::random::system_random;
@@ -46,9 +48,17 @@ pub fn free_address() -> io::Result<SocketAddr> {
     (0..100).find_map(|_| draw().ok()).map_or_else(draw, Ok)
 }
 
-/// Tells where the process listens.
-pub fn announce<D: Disk>(disk: &D, address: SocketAddr) -> io::Result<()> {
-    write_atomic(disk, ADDRESS_FILE, format!("{address}\n").as_bytes())
+/// Tells in a file where the process listens.
+pub fn announce<D: Disk>(disk: &D, file: &str, address: SocketAddr) -> io::Result<()> {
+    write_atomic(disk, file, format!("{address}\n").as_bytes())
+}
+
+/// Tells the service manager that started the process, if one waits for it (sd_notify(3)), that it
+/// serves.
+pub fn tell_ready() {
+    if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
+        warn!(%error, "the service manager was not told that this process serves");
+    }
 }
 
 /// The limits, with larger packets where nothing but the loopback interface is reached.

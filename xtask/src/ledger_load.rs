@@ -1,5 +1,6 @@
 //! `ledger-load`: many clients post at once; how fast entries become final, what that costs, and
-//! whether every validator's chain then holds just these entries.
+//! whether every validator's chain then holds just these entries. Then nobody posts, and nothing may
+//! be written.
 //!
 //! Validators and followers are processes of their own; the clients run in this one.
 
@@ -8,7 +9,7 @@ pub(crate) mod clients;
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
@@ -17,6 +18,10 @@ use crate::process::{CpuTimes, Process};
 use crate::product::{self, LocalNetwork, Machine};
 use crate::report::{Goal, Report};
 use crate::samples::{ascending, median, percentile};
+
+/// What a machine writes once it has nothing else to do, a checkpoint, is written by then.
+const SETTLING_TIME: Duration = Duration::from_secs(3);
+const IDLE_TIME: Duration = Duration::from_secs(5);
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -56,8 +61,12 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     })?;
     let seconds = start.elapsed().as_secs_f64();
     let mut report = Report::new("ledger-load");
-    add_rates(&mut report, &posted, seconds, options.short);
+    add_rates(&mut report, &posted, seconds, options);
     costs.add_to(&mut report, &posted)?;
+    std::thread::sleep(SETTLING_TIME);
+    let before = Written::now(&network, &runtime, &clients)?;
+    std::thread::sleep(IDLE_TIME);
+    before.add_more(&mut report, &Written::now(&network, &runtime, &clients)?);
 
     // The program, from the genesis on; what follows relies on its headers.
     network.run(&["ledger", "verify"])?;
@@ -65,19 +74,47 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     Ok(report)
 }
 
-fn add_rates(report: &mut Report, posted: &[Posted], seconds: f64, short: bool) {
+fn add_rates(report: &mut Report, posted: &[Posted], seconds: f64, options: &Options) {
     let milliseconds = ascending(posted.iter().filter_map(Posted::milliseconds));
     let refused = posted.len() - milliseconds.len();
     report.count("entries_acknowledged", milliseconds.len()).goal(Goal::AtLeast(1.0));
     report.count("entries_refused", refused).goal(Goal::AtMost(0.0));
+    let alone = options.validators == 1 && options.clients == 1;
     let rate = report.add("entries_per_second", milliseconds.len() as f64 / seconds);
-    if !short {
+    if !options.short && !alone {
         rate.goal(Goal::AtLeast(1000.0));
     }
-    report.add("p50_ms", median(&milliseconds));
+    let middle = report.add("p50_ms", median(&milliseconds));
+    if !options.short && alone {
+        middle.goal(Goal::AtMost(10.0));
+    }
     let slowest = report.add("p99_ms", percentile(&milliseconds, 99.0));
-    if !short {
+    if !options.short {
         slowest.goal(Goal::AtMost(1000.0));
+    }
+}
+
+/// What a network has written so far.
+struct Written {
+    height: u64,
+    /// By all its machines, to disks.
+    bytes: u64,
+}
+
+impl Written {
+    fn now(network: &LocalNetwork, runtime: &Runtime, clients: &Clients) -> Result<Self> {
+        let height = runtime.block_on(clients.height())?;
+        let machines = network.running()?;
+        let bytes = machines.iter().map(|machine| machine.process.disk_bytes_written());
+        let bytes = bytes.sum::<Option<u64>>().context("a machine has ended")?;
+        Ok(Self { height, bytes })
+    }
+
+    fn add_more(&self, report: &mut Report, later: &Self) {
+        let blocks = (later.height - self.height) as usize;
+        report.count("blocks_while_idle", blocks).goal(Goal::AtMost(0.0));
+        let bytes = (later.bytes - self.bytes) as usize;
+        report.count("bytes_written_while_idle", bytes).goal(Goal::AtMost(0.0));
     }
 }
 

@@ -124,6 +124,11 @@ impl Process {
         Some(field(&text, "rchar:")? + field(&text, "wchar:")?)
     }
 
+    /// Bytes that it had written to disks.
+    pub(crate) fn disk_bytes_written(self) -> Option<u64> {
+        field(&fs::read_to_string(self.file("io")).ok()?, "write_bytes:")
+    }
+
     fn cpu_seconds(self) -> Option<f64> {
         Some(stat_times(&fs::read_to_string(self.file("stat")).ok()?)?.0)
     }

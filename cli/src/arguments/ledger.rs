@@ -119,6 +119,16 @@ pub(crate) struct ExportOptions {
     pub(crate) output: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct EventOptions {
+    /// How many of the newest events to show
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) last: usize,
+    /// Go on with those to come, until interrupted
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+}
+
 fn parse_tag(text: &str) -> Result<Tag, String> {
     Tag::from_hex(text).ok_or_else(|| format!("'{text}' is not a tag of 32 hexadecimal digits"))
 }

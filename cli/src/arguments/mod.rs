@@ -205,8 +205,7 @@ Examples:
     /// Make what an old version of a record holds its newest version
     #[command(after_help = "\
 Examples:
-  kakera history letter.pdf
-  kakera restore letter.pdf 2")]
+  kakera restore letter.pdf 2          the numbers are those of kakera history letter.pdf")]
     Restore {
         #[command(flatten)]
         record: RecordOptions,
@@ -226,6 +225,13 @@ Examples:
         #[command(flatten)]
         passphrase: PassphraseOptions,
     },
+    /// Tell what happened to the network's machines, groups and validators
+    #[command(after_help = "\
+Examples:
+  kakera events                        the newest twenty
+  kakera events --last 0 --follow      from now on
+  kakera events --last 1000 --json     one JSON object a line")]
+    Events(EventOptions),
     /// Prove that everything, or a sample of it, can be restored now; writes nothing
     #[command(after_help = "\
 Examples:

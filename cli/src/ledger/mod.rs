@@ -1,6 +1,7 @@
 //! `kakera ledger`: look at the chain, check it, copy it, prove what it says.
 
 mod copy;
+pub(crate) mod events;
 mod export;
 mod proof;
 

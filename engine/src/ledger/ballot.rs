@@ -4,10 +4,36 @@
 use minicbor::{Decode, Encode};
 
 use super::beacon::Anchor;
+use super::entry::Body;
 use super::genesis::ValidatorSet;
 use super::log::Digest32;
 use super::optional_digest;
+use crate::hash::hash;
 use crate::names::NodeId;
+use crate::wire::canonical;
+
+/// Names what is voted on: `H("ballot"; kind, content)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Ballot(#[cbor(n(0), with = "minicbor::bytes")] Digest32);
+
+impl Ballot {
+    /// What an entry is a vote for; `None` if it is no vote.
+    pub fn of(body: &Body) -> Option<Self> {
+        let kind = body.kind();
+        match body {
+            Body::ValidatorChange(change) => Some(Self::new(kind, change)),
+            Body::Upgrade(upgrade) => Some(Self::new(kind, upgrade)),
+            Body::RetentionFloor(floor) => Some(Self::new(kind, floor)),
+            Body::NodeLost(lost) => Some(Self::new(kind, lost)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn new(kind: u16, content: &impl Encode<()>) -> Self {
+        Self(hash("ballot", &[&kind.to_be_bytes(), &canonical::encode(content)]))
+    }
+}
 
 /// Another validator set.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

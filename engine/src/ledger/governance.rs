@@ -3,22 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use minicbor::{Decode, Encode};
-
-use super::ballot::{NodeLost, RetentionFloor, Upgrade, ValidatorChange, ValidatorUpdate};
+use super::ballot::{Ballot, NodeLost, RetentionFloor, Upgrade, ValidatorChange, ValidatorUpdate};
 use super::beacon::{ANCHOR_DELAY_BLOCKS, Reveal};
 use super::entry::ADDRESS_LEN_MAX;
 use super::entry_error::{EntryError, check_length};
 use super::equivocation::Equivocation;
 use super::evidence::{WRONG_SYMBOLS_MAX, WrongSymbol};
 use super::genesis::ValidatorSet;
-use super::log::Digest32;
 use super::registry::{LostNode, Node, PendingDraw, RegisteredAnchor, StateKey, Validator};
 use super::rules::allow;
 use super::state::{CARE, PENDING_DRAWS_MAX, State};
-use crate::hash::hash;
 use crate::names::{GroupId, NodeId, ObjectId};
-use crate::wire::canonical;
 
 /// Most votes of one validator that wait for others; the oldest gives way to another.
 pub const OPEN_VOTES_MAX: usize = 16;
@@ -41,7 +36,7 @@ impl State {
         if change.validators == *self.validators() {
             return Err(EntryError::SameValidators);
         }
-        if self.vote(author, ballot(10, change))? {
+        if self.vote(author, Ballot::new(10, change))? {
             self.replace_validators(change.validators.clone());
         }
         Ok(())
@@ -54,7 +49,7 @@ impl State {
         if upgrade.version <= current {
             return Err(EntryError::Version { current, found: upgrade.version });
         }
-        if self.vote(author, ballot(11, &upgrade))? {
+        if self.vote(author, Ballot::new(11, &upgrade))? {
             self.write(&StateKey::Version, &upgrade.version);
         }
         Ok(())
@@ -98,7 +93,7 @@ impl State {
         if floor.height <= above || floor.height > most {
             return Err(EntryError::RetentionFloor { above, most, found: floor.height });
         }
-        if self.vote(author, ballot(13, &floor))? {
+        if self.vote(author, Ballot::new(13, &floor))? {
             self.write(&StateKey::RetentionFloor, &floor.height);
         }
         Ok(())
@@ -113,7 +108,7 @@ impl State {
         if lost.generation != generation {
             return Err(EntryError::Generation { least: generation, found: lost.generation });
         }
-        if self.vote(author, ballot(14, &lost))? {
+        if self.vote(author, Ballot::new(14, &lost))? {
             let lost_at = (self.version() >= CARE).then_some(self.height);
             self.retire_node(Node { lost: lost_at, ..node });
             let mut waiting = self.lost_nodes();
@@ -297,13 +292,4 @@ impl State {
         self.write(&StateKey::Validators, &validators);
         self.validators = Arc::new(validators);
     }
-}
-
-/// Names what is voted on: `H("ballot"; kind, content)`.
-#[derive(Clone, Copy, PartialEq, Eq, Encode, Decode)]
-#[cbor(transparent)]
-struct Ballot(#[cbor(n(0), with = "minicbor::bytes")] Digest32);
-
-fn ballot(kind: u16, content: &impl Encode<()>) -> Ballot {
-    Ballot(hash("ballot", &[&kind.to_be_bytes(), &canonical::encode(content)]))
 }

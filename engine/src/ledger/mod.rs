@@ -40,7 +40,7 @@ mod verified;
 mod vote;
 
 pub use attestation::HeadAttestation;
-pub use ballot::{NodeLost, RetentionFloor, Upgrade, ValidatorChange, ValidatorUpdate};
+pub use ballot::{Ballot, NodeLost, RetentionFloor, Upgrade, ValidatorChange, ValidatorUpdate};
 pub use beacon::{ANCHOR_DELAY_BLOCKS, Anchor, BEACON_LINKS, BeaconChain, Reveal};
 pub use block::{
     BLOCK_ENTRIES_MAX, BLOCK_LEN_MAX, Block, CertifiedBlock, Header, SaltedEntry, SignedHeader,

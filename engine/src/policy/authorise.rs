@@ -149,10 +149,17 @@ pub fn authorise(
     }
 }
 
-/// What a validator may ask that others voted out and nobody enrolled as a machine: it may not know
-/// yet, and it has shares to forget once it knows that others hold newer ones.
+/// What a validator may ask that others voted out and nobody enrolled as a machine: the chain, since
+/// it may not know yet, and what it has shares of, to forget them once others hold newer ones.
 fn is_open_to_former_validators(operation: &Operation) -> bool {
-    matches!(operation, Operation::Status | Operation::Follow { .. } | Operation::Identities { .. })
+    matches!(
+        operation,
+        Operation::Status
+            | Operation::Follow { .. }
+            | Operation::Consult { .. }
+            | Operation::Prove(_)
+            | Operation::Identities { .. }
+    )
 }
 
 /// What a machine may ask that nobody enrolled: its user has a handle and a passphrase, and nothing

@@ -1,12 +1,13 @@
 //! Reads of the ledger's state with proofs, and submission of entries.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kakera_engine::ledger::{
-    Body, CertifiedBlock, Counts, Entry, Group, Node, Pointer, PostedPointer, SignedHeader,
+    Ballot, Body, CertifiedBlock, Counts, Entry, Group, Node, Pointer, PostedPointer, SignedHeader,
     StateKey, ValidatorSet, VerifiedHead,
 };
 use kakera_engine::names::{GroupId, NodeId, Slot, Tag};
@@ -132,6 +133,17 @@ impl Client {
     pub async fn retention_floor(&self) -> Result<u64, ClientError> {
         let floor: Vec<Option<u64>> = self.values(vec![StateKey::RetentionFloor]).await?;
         Ok(floor.into_iter().flatten().next().unwrap_or(0))
+    }
+
+    /// The validators of the next block whose votes for the same as this entry's wait for others'.
+    pub async fn voters(&self, body: &Body) -> Result<BTreeSet<NodeId>, ClientError> {
+        let Some(ballot) = Ballot::of(body) else { return Ok(BTreeSet::new()) };
+        let validators: Vec<NodeId> = self.next_validators().await?.0.into_keys().collect();
+        let keys = validators.iter().map(|validator| StateKey::OpenVotes(*validator)).collect();
+        let open: Vec<Option<Vec<Ballot>>> = self.values(keys).await?;
+        let votes = validators.into_iter().zip(open);
+        let same = votes.filter(|(_, open)| open.iter().flatten().any(|other| *other == ballot));
+        Ok(same.map(|(voter, _)| voter).collect())
     }
 
     /// Every machine ever enrolled.

@@ -28,6 +28,7 @@ use tracing::trace;
 pub use self::error::{Refusal, RequestError};
 pub use self::inbound::Incoming;
 pub use self::limits::{Limits, MTU_MAX};
+pub(crate) use self::statistics::Counter;
 pub use self::statistics::{Refusals, Statistics};
 
 use self::error::close_code;

@@ -4,6 +4,7 @@ mod audit;
 mod custody;
 mod disk;
 mod follower;
+mod observed;
 mod repairs;
 mod scrub;
 mod service;
@@ -17,16 +18,19 @@ use kakera_engine::names::{GroupId, NetworkId, NodeId, Slot};
 use kakera_engine::peer::{AuditSettings, CustodySettings, Holder};
 use thiserror::Error;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tracing::info;
 
 use self::custody::DAMAGE_WAITING_MAX;
 pub use self::follower::FollowedLedger;
+use self::observed::{ObservedNode, Tally};
 use self::repairs::Repairs;
 use crate::exchange::{AddressBook, Exchange};
 use crate::fabric::{Fabric, Limits};
 use crate::id::{Identity, IdentityError};
 use crate::listening::{self, ADDRESS_FILE};
 use crate::network_file::NetworkFile;
+use crate::observe;
 use crate::store::disk::{OpenDiskError, OsDisk};
 use crate::store::parts::PartStore;
 
@@ -47,6 +51,8 @@ pub struct NodeSettings {
     pub custody: CustodySettings,
     /// How it audits other holders.
     pub audit: AuditSettings,
+    /// Where it may be observed ([`observe`]).
+    pub observe: Option<SocketAddr>,
 }
 
 /// Why a node does not run.
@@ -80,6 +86,7 @@ struct Node {
     told: tokio::sync::Mutex<u64>,
     /// Machines that failed several audits of this node in a row.
     suspects: Mutex<Vec<NodeId>>,
+    tally: Tally,
 }
 
 /// Runs a storage node until `shutdown` completes. The folder's `address` file tells where it
@@ -88,7 +95,7 @@ pub async fn run(
     settings: NodeSettings,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), NodeError> {
-    let NodeSettings { folder, listen, network, quota_bytes, custody, audit } = settings;
+    let NodeSettings { folder, listen, network, quota_bytes, custody, audit, observe } = settings;
     let disk = OsDisk::open(&folder)?;
     let identity = Arc::new(Identity::load(&folder.join(IDENTITY_FILE))?);
     let network_id = network.network_id();
@@ -104,7 +111,7 @@ pub async fn run(
         admitted.view().is_enrolled(peer)
     };
     let fabric = Fabric::bind(Arc::clone(&identity), listen, limits, admission)?;
-    listening::announce(&disk, fabric.local_address())?;
+    listening::announce(&disk, ADDRESS_FILE, fabric.local_address())?;
 
     let book = Arc::clone(&ledger) as Arc<dyn AddressBook>;
     let exchange = Exchange::new(fabric.clone(), network_id, Arc::clone(&identity), book);
@@ -121,13 +128,17 @@ pub async fn run(
         damage,
         told: tokio::sync::Mutex::default(),
         suspects: Mutex::default(),
+        tally: Tally::default(),
     });
+    let observed = ObservedNode { node: Arc::clone(&node), fabric: fabric.clone() };
+    let showing = observe::show(&disk, observe, Arc::new(observed)).await?;
     info!(address = %fabric.local_address(), file = ADDRESS_FILE, "listening");
     let counted = Arc::downgrade(&node);
     tokio::task::spawn_blocking(move || disk::attribute_all(&counted));
     let keeping = tokio::spawn(Arc::clone(&node).keep_slots(custody, damaged));
     let auditing = tokio::spawn(Arc::clone(&node).audit(audit));
     let scrubbing = tokio::spawn(scrub::scrub(Arc::downgrade(&node), custody.scrub_pause));
+    listening::tell_ready();
     let serving = fabric.serve(move |incoming| Arc::clone(&node).serve(incoming));
     tokio::select! {
         () = serving => {}
@@ -137,6 +148,7 @@ pub async fn run(
     keeping.abort();
     auditing.abort();
     scrubbing.abort();
+    showing.inspect(JoinHandle::abort);
     fabric.close().await;
     upkeep.end().await;
     Ok(())

@@ -111,6 +111,7 @@ impl Node {
             tokio::spawn(async move { node.tell(Body::WrongSymbol(proof)).await });
         }
         let done = machine.progress();
+        self.tally.add_repair(&done);
         let (held, failed) = (done.objects_held, done.objects_failed);
         if done.fragment_bytes > 0 || failed > 0 {
             info!(%group, %slot, held, failed, moved = done.symbol_bytes, "slot repaired");

@@ -46,6 +46,7 @@ impl Node {
         if disk::check(&self.store, &part, |stored, fragment| is_sound(&part, stored, fragment)) {
             return;
         }
+        self.tally.parts_damaged.add(1);
         warn!(group = %part.group, slot = %part.slot, object = %part.object, "a part rotted");
         if let Err(error) = self.store.set_aside(&part) {
             warn!(%error, "it cannot be set aside");

@@ -1,6 +1,6 @@
 //! Serves requests: TLS and signatures, then the engine's holder, then the disk.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -87,6 +87,7 @@ impl Node {
         };
         let result = disk::perform(&self.store, wanted);
         if let (Some(part), DiskResult::Failed(DiskError::Damaged)) = (part, &result) {
+            self.tally.parts_damaged.add(1);
             warn!(group = %part.group, slot = %part.slot, object = %part.object, "a part is damaged");
             // As many reports as can wait name every slot in trouble soon enough.
             let _ = self.damage.try_send((part.group, part.slot));
@@ -119,7 +120,7 @@ impl Node {
 
     fn status(&self) -> NodeStatus {
         let usage = self.store.usage();
-        let suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let suspects = self.suspects();
         NodeStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             objects: usage.objects,

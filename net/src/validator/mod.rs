@@ -10,6 +10,7 @@ mod desk;
 mod fetch;
 mod identities;
 mod join;
+mod observed;
 mod peers;
 mod recover;
 mod service;
@@ -31,9 +32,11 @@ use kakera_engine::peer::{Clock, SetupError, Validator, WatchSettings};
 use kakera_engine::policy::LedgerView;
 use thiserror::Error;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use identities::IdentityStore;
+use observed::ObservedValidator;
 pub use recover::{RecoverError, Recovered, SourceFault, recover};
 use service::Service;
 use voting_log::VotingLog;
@@ -45,9 +48,10 @@ use crate::clock::unix_milliseconds;
 use crate::exchange::{AddressBook, Exchange};
 use crate::fabric::{Fabric, Limits};
 use crate::id::{Identity, IdentityError};
-use crate::listening;
+use crate::listening::{self, ADDRESS_FILE};
 use crate::network_file::NetworkFile;
 use crate::node::IDENTITY_FILE;
+use crate::observe;
 use crate::store::disk::{Disk, OpenDiskError, OsDisk};
 use crate::upkeep::Upkeep;
 
@@ -61,6 +65,8 @@ pub struct ValidatorSettings {
     pub network: NetworkFile,
     /// How it watches the storage nodes.
     pub watch: WatchSettings,
+    /// Where it may be observed ([`observe`]).
+    pub observe: Option<SocketAddr>,
 }
 
 /// Why a validator does not run.
@@ -102,7 +108,7 @@ pub async fn run(
     settings: ValidatorSettings,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ValidatorError> {
-    let ValidatorSettings { folder, listen, network, watch } = settings;
+    let ValidatorSettings { folder, listen, network, watch, observe } = settings;
     let disk = OsDisk::open(&folder)?;
     let identity = load_identity(&folder)?;
     let founder = network.genesis.validators.contains(&identity.node_id());
@@ -134,7 +140,9 @@ pub async fn run(
     // Whoever has a handle and a passphrase may come from any machine: `policy::authorise` knows
     // what a stranger may ask.
     let fabric = Fabric::bind(Arc::clone(&identity), listen, limits, |_| true)?;
-    listening::announce(&disk, fabric.local_address())?;
+    listening::announce(&disk, ADDRESS_FILE, fabric.local_address())?;
+    let observed = ObservedValidator { service: Arc::clone(&service), fabric: fabric.clone() };
+    let showing = observe::show(&disk, observe, Arc::new(observed)).await?;
     info!(address = %fabric.local_address(), "listening");
 
     let upkeep = Upkeep::start(store, genesis, service.desk.views());
@@ -144,6 +152,7 @@ pub async fn run(
     let conversing = Arc::clone(&service).converse(exchange.clone());
     let renewing = Arc::clone(&service).renew_identities(exchange.clone());
     let watching = Arc::clone(&service).watch(watch, exchange);
+    listening::tell_ready();
     let serving = fabric.serve(move |incoming| Arc::clone(&service).serve(incoming));
     let ended = tokio::select! {
         () = serving => Ok(()),
@@ -153,6 +162,7 @@ pub async fn run(
         never = watching => match never {},
         () = shutdown => Ok(()),
     };
+    showing.inspect(JoinHandle::abort);
     fabric.close().await;
     upkeep.end().await;
     ended

@@ -71,7 +71,7 @@ pub(super) struct Service {
     pub(super) turn: AtomicUsize,
     durable: watch::Receiver<u64>,
     /// Reads wait until this height is final: it may have been shown before a restart.
-    shown_before: u64,
+    pub(super) shown_before: u64,
 }
 
 impl Service {

@@ -188,6 +188,7 @@ impl Network {
             listen: self.book.address(&id(number)).unwrap(),
             network: self.file.clone(),
             watch: WatchSettings::default(),
+            observe: None,
         }
     }
 
@@ -235,6 +236,7 @@ impl Network {
             quota_bytes: 1 << 20,
             custody: CustodySettings::default(),
             audit: AuditSettings::default(),
+            observe: None,
         };
         let run = |stop: oneshot::Receiver<()>| {
             node::run(settings, async {

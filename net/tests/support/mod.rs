@@ -202,6 +202,7 @@ impl Network {
             quota_bytes: QUOTA,
             custody: self.care.custody,
             audit: self.care.audit,
+            observe: None,
         };
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {

@@ -73,7 +73,7 @@ pub(super) fn measure(chain: &Stored) -> Result<Joined> {
             validator::create_voting_log(&folder)?;
             let (listen, network) = (addresses[&identity(number).node_id()], network.clone());
             let watch = WatchSettings::default();
-            let settings = ValidatorSettings { folder, listen, network, watch };
+            let settings = ValidatorSettings { folder, listen, network, watch, observe: None };
             processes.spawn(async move {
                 let ended = validator::run(settings, std::future::pending()).await;
                 ended.map_err(anyhow::Error::from)
@@ -99,6 +99,7 @@ pub(super) fn measure(chain: &Stored) -> Result<Joined> {
             quota_bytes: 1,
             custody: CustodySettings::default(),
             audit: AuditSettings::default(),
+            observe: None,
         };
         let begin = Instant::now();
         processes.spawn(async move {

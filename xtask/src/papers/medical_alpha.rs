@@ -33,7 +33,7 @@ use crate::report::Report;
 
 /// Entries that the other server misses while it is stopped, where writes do not wait for it.
 const MISSED: usize = 100;
-/// Writes that are not final by then wait for the other server.
+/// Where they do, it misses one: what is not final by then waits.
 const WAITING_TIME: Duration = Duration::from_secs(1);
 const POLL_PAUSE: Duration = Duration::from_micros(500);
 
@@ -64,8 +64,9 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     let (mut figures, mut swapped) = (Figures::default(), Figures::default());
     experiment.write_and_sync(writes, &mut figures)?;
     for _ in 0..stops {
-        // A write is not final before the only follower has it, so it misses one at a time.
-        experiment.stop_and_catch_up(if two { 1 } else { MISSED }, &mut figures)?;
+        // Of two servers, a write is not final before the only follower has it.
+        let missed = if two { Missed::Waiting } else { Missed::Final(MISSED) };
+        experiment.stop_and_catch_up(missed, &mut figures)?;
         if !two {
             experiment.turn();
         }
@@ -75,7 +76,7 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
         experiment.swap_roles()?;
         experiment.write_and_sync(writes, &mut swapped)?;
         for _ in 0..stops {
-            experiment.stop_and_catch_up(MISSED, &mut swapped)?;
+            experiment.stop_and_catch_up(Missed::Final(MISSED), &mut swapped)?;
         }
     }
     let lengths = experiment.entry_lengths()?;
@@ -100,6 +101,14 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
         swapped.add_to(&mut report, "swapped_", kind, options.short);
     }
     Ok(report)
+}
+
+/// Entries that are written while the other server is stopped.
+enum Missed {
+    /// So many become final without it.
+    Final(usize),
+    /// One waits for it.
+    Waiting,
 }
 
 /// The servers, and a client that writes.
@@ -163,15 +172,18 @@ impl Experiment {
 
     /// Stops the other server, writes, starts it and waits until it has what it missed; then stops
     /// and starts the validator.
-    fn stop_and_catch_up(&mut self, missed: usize, figures: &mut Figures) -> Result<()> {
+    fn stop_and_catch_up(&mut self, missed: Missed, figures: &mut Figures) -> Result<()> {
         let other = &mut self.servers[self.other];
         other.stop()?;
+        let (count, patience) = match missed {
+            Missed::Waiting => (1, WAITING_TIME),
+            Missed::Final(count) => (count, Duration::MAX),
+        };
         let bodies: Vec<Body> =
-            (0..missed).map(|_| entries::pointer(self.client.network(), &mut self.rng)).collect();
+            (0..count).map(|_| entries::pointer(self.client.network(), &mut self.rng)).collect();
         let mut writing = self.runtime.spawn(write_all(Arc::clone(&self.client), bodies));
         let catch_up = self.runtime.block_on(async {
-            // Those that cannot become final without the other server wait for it from here on.
-            let written = timeout(WAITING_TIME, &mut writing).await;
+            let written = timeout(patience, &mut writing).await;
             let start = Instant::now();
             other.start().await?;
             let places = match written {

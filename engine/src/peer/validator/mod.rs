@@ -188,6 +188,11 @@ impl Validator {
         self.ahead.is_enrolled(machine)
     }
 
+    /// How many entries wait for a block.
+    pub fn waiting_count(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// The newest durable height: final, or one more.
     pub fn durable_height(&self) -> u64 {
         let durable = self.pending.as_ref().is_some_and(|pending| pending.durable);

@@ -1,0 +1,140 @@
+//! What a storage node shows of itself.
+
+use std::sync::{Arc, PoisonError};
+
+use kakera_engine::names::NodeId;
+use kakera_engine::policy::{LedgerView, VIEW_AGE_MAX_MS};
+use kakera_engine::wire::RepairProgress;
+
+use super::Node;
+use crate::clock::unix_milliseconds;
+use crate::fabric::{Counter, Fabric};
+use crate::observe::{Figure, Observed, of_fabric, of_view};
+
+/// What happened since the node runs.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) parts_damaged: Counter,
+    objects_repaired: Counter,
+    objects_failed: Counter,
+    fragment_bytes: Counter,
+    symbol_bytes: Counter,
+    symbol_bytes_theory: Counter,
+    reed_solomon_bytes: Counter,
+    witness_bytes: Counter,
+}
+
+impl Tally {
+    /// A repair has ended.
+    pub(super) fn add_repair(&self, done: &RepairProgress) {
+        self.objects_repaired.add(if done.fragment_bytes > 0 { done.objects_held } else { 0 });
+        self.objects_failed.add(done.objects_failed);
+        self.fragment_bytes.add(done.fragment_bytes);
+        self.symbol_bytes.add(done.symbol_bytes);
+        self.symbol_bytes_theory.add(done.symbol_bytes_theory);
+        self.reed_solomon_bytes.add(done.reed_solomon_bytes);
+        self.witness_bytes.add(done.witness_bytes);
+    }
+
+    fn figures(&self) -> [Figure; 4] {
+        let bytes = [
+            ("symbols", self.symbol_bytes.value()),
+            ("symbols_in_theory", self.symbol_bytes_theory.value()),
+            ("reed_solomon_in_theory", self.reed_solomon_bytes.value()),
+            ("whole_fragments_to_find_liars", self.witness_bytes.value()),
+            ("fragments_rebuilt", self.fragment_bytes.value()),
+        ];
+        [
+            Figure::counter(
+                "kakera_parts_damaged",
+                "Parts found damaged when they were read or scrubbed.",
+                self.parts_damaged.value(),
+            ),
+            Figure::counter(
+                "kakera_objects_repaired",
+                "Objects whose part here was rebuilt from other holders.",
+                self.objects_repaired.value(),
+            ),
+            Figure::counter(
+                "kakera_objects_not_repaired",
+                "Attempts to rebuild an object's part that failed.",
+                self.objects_failed.value(),
+            ),
+            Figure::counters(
+                "kakera_repair_bytes",
+                "Bytes of repairs: received symbols, what the code's theory and Reed-Solomon would \
+                 need, fragments fetched whole to find who lied, and what was rebuilt.",
+                "kind",
+                bytes,
+            ),
+        ]
+    }
+}
+
+/// A node and its endpoint.
+pub(super) struct ObservedNode {
+    pub(super) node: Arc<Node>,
+    pub(super) fabric: Fabric,
+}
+
+impl Observed for ObservedNode {
+    fn figures(&self) -> Vec<Figure> {
+        let node = &self.node;
+        let view = node.ledger.view();
+        let usage = node.store.usage();
+        let mut figures = of_view(&view, unix_milliseconds());
+        figures.extend([
+            Figure::gauge(
+                "kakera_slots",
+                "Slots of placement groups of which parts are stored here.",
+                node.store.slots().len() as f64,
+            ),
+            Figure::gauge("kakera_parts", "Parts of objects stored here.", usage.objects as f64),
+            Figure::gauge("kakera_parts_bytes", "Size of their files.", usage.bytes as f64),
+            Figure::gauge(
+                "kakera_parts_quota_bytes",
+                "The most that this size may become.",
+                usage.quota_bytes as f64,
+            ),
+            Figure::gauge(
+                "kakera_repairs_running",
+                "Slots that are being rebuilt here now.",
+                node.repairs_running() as f64,
+            ),
+            Figure::gauge(
+                "kakera_audit_suspects",
+                "Other holders that failed several audits of this node in a row.",
+                node.suspects().len() as f64,
+            ),
+        ]);
+        figures.extend(node.tally.figures());
+        figures.extend(of_fabric(&self.fabric.statistics()));
+        figures
+    }
+
+    fn hindrance(&self) -> Option<String> {
+        let attested_at = self.node.ledger.view().attested_at();
+        let age = unix_milliseconds().saturating_sub(attested_at);
+        (age > VIEW_AGE_MAX_MS).then(|| {
+            let time = match attested_at {
+                0 => "since the start".into(),
+                _ => format!("for {} s", age / 1000),
+            };
+            format!("no validator was heard {time}; see that this node reaches one")
+        })
+    }
+}
+
+impl Node {
+    pub(super) fn suspects(&self) -> Vec<NodeId> {
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn repairs_running(&self) -> usize {
+        let repairs = self.repairs.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = repairs
+            .values()
+            .filter(|progress| !progress.lock().unwrap_or_else(PoisonError::into_inner).finished);
+        running.count()
+    }
+}
