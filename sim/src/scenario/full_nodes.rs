@@ -107,3 +107,49 @@ fn bytes_per_second(repair: &Repair) -> Result<Option<f64>, ScenarioError> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+    use crate::scenario::Scenario;
+
+    const TEXT: &str = include_str!("../../scenarios/hundred-full-nodes.toml");
+
+    #[test]
+    fn a_scenario_of_full_nodes_is_read() {
+        let network = Scenario::parse(TEXT).unwrap().campaign.protocol.unwrap();
+        assert_eq!((network.nodes, network.validators, network.groups), (100, 4, 10));
+        assert_eq!((network.objects_per_group, network.object_bytes), (16, 65536));
+        assert_eq!(network.lost_after, Duration::from_secs(4 * 3600));
+        assert_eq!((network.bytes_per_second, network.loss_percent), (Some(1e7), 0));
+        let megabytes = network.memory_bytes() as f64 / 1e6;
+        assert!((20.0..80.0).contains(&megabytes), "{megabytes}");
+    }
+
+    #[test]
+    fn what_full_nodes_cannot_do_is_refused() {
+        // Without pauses and attacker, which need patience and keys themselves.
+        let (before, after) = TEXT.split_once("[pauses]").unwrap();
+        let base = format!("{before}{}", &after[after.find("[protocol]").unwrap()..]);
+        let refreshed = "[attacker]\nhostile = \"5%\"\nrefresh = \"30d\"\n[run]";
+        let outages = "[outages]\nevery = { fixed = \"9d\" }\nlength = { fixed = \"1h\" }\n[run]";
+        for (from, to, at) in [
+            ("patience = \"4h\"", "detection = { fixed = \"4h\" }", "repair.patience"),
+            ("patience = \"4h\"", "patience = \"4s\"", "repair.patience"),
+            ("rate = \"10MB/s\"", "time = { exponential = \"1h\" }", "repair"),
+            ("rate =", "mode = \"one-by-one\"\nrate =", "repair"),
+            ("[run]", refreshed, "attacker.refresh"),
+            ("[run]", outages, "outages"),
+            ("nodes = 100", "nodes = 10000", "network.nodes"),
+            ("\"1MiB\"", "\"1TiB\"", "objects.bytes_per_group"),
+            ("validators = 4", "validators = 4\nobject = \"1GiB\"", "protocol.object"),
+            ("validators = 4", "validators = 0", "protocol.validators"),
+            ("validators = 4", "watchers = 4", "protocol.watchers"),
+            ("key = { k = 10, d = 11 }", "", "code.key"),
+        ] {
+            let error = Scenario::parse(&base.replacen(from, to, 1)).unwrap_err();
+            assert_eq!(error.at, at, "{error}");
+        }
+    }
+}
