@@ -264,6 +264,26 @@ fn one_at_a_time_is_given_up_and_nobody_who_cannot_be_replaced() {
     assert_eq!((again.node, again.generation), (machine(given_up[0]), 2));
 }
 
+/// A draw cannot know who is gone: else nobody could be given up until it is forgotten.
+#[test]
+fn a_newcomer_that_is_gone_itself_is_given_up_too() {
+    let mut network = network(8, 3);
+    let (mut watch, mut now) = (Watch::new(settings()), Duration::ZERO);
+    watch.handle_state(now, state(&network).clone());
+    let mut up: BTreeSet<u8> = (10..18).collect();
+    look(&mut watch, &mut now, 600 * SECOND, &up, &up);
+    let first = holder(&network, slot(1));
+    up.remove(&first);
+    let lost = |number| WatchAction::GiveUp(NodeLost { node: machine(number), generation: 1 });
+    assert_eq!(look(&mut watch, &mut now, 2000 * SECOND, &up, &up), [lost(first)]);
+    lose(&mut network, first);
+    network.seal(Vec::new());
+    watch.handle_state(now, state(&network).clone());
+    let newcomer = holder(&network, slot(1));
+    up.remove(&newcomer);
+    assert_eq!(look(&mut watch, &mut now, 4000 * SECOND, &up, &up), [lost(newcomer)]);
+}
+
 #[test]
 fn a_node_repairs_few_slots_at_a_time_and_tells_when_one_is_whole() {
     let mut network = network(7, 3);

@@ -207,7 +207,7 @@ fn a_damaged_fragment_is_set_aside_and_the_reader_goes_on() {
     let mut network = small(10);
     let written = network.stored(10_000);
     let part = network.part(1, written.sealed.object_id);
-    network.at(1).disk.rot(part);
+    network.at(1).disk.rot(&part);
     let (outcome, faults) = network.get(&written, None);
     assert!(outcome.unwrap().coded == written.coded);
     assert_eq!((liars(&faults), faults[0].kind), ([1].into(), FaultKind::Fragment));

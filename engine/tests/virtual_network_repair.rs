@@ -10,7 +10,7 @@ use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::names::NetworkId;
 use kakera_engine::peer::FaultKind;
 use kakera_engine::wire::PartReference;
-use virtual_network::disk::Kept;
+use kakera_sim::protocol::Kept;
 use virtual_network::{GROUP, Lie, Repaired, VirtualNetwork, all_codes, code, liars, slot};
 
 fn mbr() -> (CodeParameters, KeyParameters) {

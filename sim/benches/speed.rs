@@ -17,9 +17,11 @@ use kakera_sim::campaign::{Blocks, Campaign};
 use kakera_sim::design::{Findings, Network};
 use kakera_sim::exact::{Redundancy, RepairRates};
 use kakera_sim::fleet::{Absence, Fleet, Repair, RepairTime, Session, Tally, Traffic, simulate};
+use kakera_sim::protocol;
 use kakera_sim::random::Law;
 use kakera_sim::rare::{ImportanceSampling, split_loss_probability};
-use kakera_sim::time::{DAY, HOUR, NEVER, YEAR};
+use kakera_sim::scenario::Scenario;
+use kakera_sim::time::{DAY, HOUR, NEVER, SECOND, YEAR};
 use rustix::time::{ClockId, clock_gettime};
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -38,6 +40,7 @@ fn main() {
     large_networks(&mut figures);
     rare_losses(&mut figures);
     parallel(&mut figures);
+    full_nodes(&mut figures);
     chains(&mut figures);
     let fields: Vec<String> =
         figures.figures.iter().map(|(name, value)| format!("{name:?}: {value:e}")).collect();
@@ -89,6 +92,7 @@ fn one_group(n: u8, k: u8, life: Law, repair: Repair) -> Fleet {
         absence: None,
         outages: None,
         mass_loss: None,
+        patience: None,
         detection: Law::Fixed(0.0),
         repair,
         traffic: Traffic { d: k, repair_bytes: 0, decode_bytes: 0 },
@@ -285,7 +289,8 @@ fn parallel(figures: &mut Figures) {
         return;
     }
     let fleet = simedc(8, 4, 500, (3, 2), MEBIBYTE as f64);
-    let campaign = Campaign { fleet, seed: 1, replications: figures.pick(60_000, 640) };
+    let campaign =
+        Campaign { fleet, protocol: None, seed: 1, replications: figures.pick(60_000, 640) };
     let (one, blocks) = cpu_seconds(|| run_on_threads(&campaign, 1));
     let (two, others) = cpu_seconds(|| run_on_threads(&campaign, 2));
     assert!(blocks == others, "two threads give other numbers than one");
@@ -309,6 +314,22 @@ fn run_on_threads(campaign: &Campaign, threads: usize) -> Blocks {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
     })
+}
+
+/// A month of a hundred full nodes that live for 60 days and pause for half an hour every other day.
+fn full_nodes(figures: &mut Figures) {
+    if !figures.wants("v7") {
+        return;
+    }
+    let scenario = Scenario::parse(include_str!("../scenarios/hundred-full-nodes.toml")).unwrap();
+    let Campaign { fleet, protocol, seed, .. } = scenario.campaign;
+    let fleet = Fleet { horizon: figures.pick(fleet.horizon, HOUR), ..fleet };
+    let (seconds, tally) =
+        cpu_seconds(|| protocol::simulate(&fleet, &protocol.unwrap(), seed, 0..1));
+    eprintln!("  {tally:?}");
+    let virtual_seconds = fleet.horizon as f64 / SECOND as f64;
+    figures.add("v7_full_nodes_events_per_second", tally.events as f64 / seconds);
+    figures.add("v7_hundred_full_nodes_times_real_time", virtual_seconds / seconds);
 }
 
 fn chains(figures: &mut Figures) {

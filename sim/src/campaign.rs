@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::estimate::Estimate;
 use crate::fleet::{CURVE_POINTS, Fleet, Tally, simulate};
+use crate::protocol::{self, Network};
 use crate::time::YEAR;
 
 /// Blocks of a campaign, unless there are fewer replications: enough for Student's interval to be
@@ -24,6 +25,8 @@ const EVENTS_MIN: u64 = 20;
 pub struct Campaign {
     /// The model.
     pub fleet: Fleet,
+    /// The network of full nodes that is run, in protocol mode.
+    pub protocol: Option<Network>,
     /// The same seed gives the same numbers.
     pub seed: u64,
     /// Runs, at least 1.
@@ -40,6 +43,9 @@ pub struct Summary {
     pub replications: u64,
     /// Events that were handled.
     pub events: u64,
+    /// What all runs in protocol mode came to, in hexadecimal: another run has the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
     /// Groups lost, in all runs.
     pub groups_lost: u64,
     /// Groups leaked, in all runs.
@@ -86,12 +92,21 @@ impl Campaign {
         BLOCKS.min(self.replications)
     }
 
+    /// Bytes of memory that one run takes, about.
+    pub fn memory_bytes(&self) -> u64 {
+        self.protocol.map_or_else(|| self.fleet.memory_bytes(), |network| network.memory_bytes())
+    }
+
     /// Runs the block of this number, which is below [`blocks`](Self::blocks).
     pub fn run_block(&self, block: u64) -> Tally {
         let start = |block: u64| {
             (u128::from(self.replications) * u128::from(block) / u128::from(self.blocks())) as u64
         };
-        simulate(&self.fleet, self.seed, start(block)..start(block + 1))
+        let replications = start(block)..start(block + 1);
+        match &self.protocol {
+            None => simulate(&self.fleet, self.seed, replications),
+            Some(network) => protocol::simulate(&self.fleet, network, self.seed, replications),
+        }
     }
 
     /// The blocks of shard `index` of `shards`, 0 <= index < shards: every `shards`-th.
@@ -119,6 +134,7 @@ impl Campaign {
         Summary {
             replications: total.replications,
             events: total.events,
+            trace: self.protocol.map(|_| show_trace(&total.trace)),
             groups_lost: total.groups_lost,
             groups_leaked: total.groups_leaked,
             loss_of_a_group: self.of_a_group(blocks, |tally| tally.groups_lost, loss_of_any),
@@ -220,6 +236,10 @@ impl Campaign {
     }
 }
 
+fn show_trace(trace: &[u64; 4]) -> String {
+    trace.iter().map(|word| format!("{word:016x}")).collect()
+}
+
 fn unreadable(blocks: &Blocks, confidence: f64) -> Option<Estimate> {
     let with_any = blocks.values().filter(|tally| tally.unreadable > 0).count();
     if 2 * with_any < blocks.len() {
@@ -252,13 +272,14 @@ mod tests {
             absence: None,
             outages: None,
             mass_loss: None,
+            patience: None,
             detection: hours(1.0),
             repair: Repair::Each(RepairTime::Law(hours(10.0))),
             traffic: Traffic { d: 4, repair_bytes: 10, decode_bytes: 30 },
             attack: Some(Attack { hostile: Hostile::Each(0.1), k_key: 4, epoch: Some(100 * HOUR) }),
             horizon: 1000 * HOUR,
         };
-        Campaign { fleet, seed: 4, replications }
+        Campaign { fleet, protocol: None, seed: 4, replications }
     }
 
     #[test]

@@ -13,6 +13,10 @@
 //! 4. **Splitting** ([`rare::split_loss_probability`]): rare losses of one group under any law.
 //!    `kakera sim run` takes it by itself where counting saw hardly a loss and no chain answers.
 //!
+//! Counting knows no protocol. Beside it stands **protocol mode** ([`protocol`]): the engine's own
+//! machines, objects and ledger on virtual time, with the same lives of the same machines, counted in
+//! the same way. It is for few machines and days, and shows that counts say what the protocol does.
+//!
 //! Neighbours are compared in tests over more than twelve decades, and all with published numbers in
 //! [`validation`].
 //!
@@ -85,8 +89,8 @@
 //! takes, [`figure`] draws.
 //!
 //! # What is not modelled
-//! Bandwidth that repairs share, audits and corruption that nobody sees, loss of the ledger's quorum,
-//! and several kinds of machines in one network.
+//! On counts: bandwidth that repairs share, audits and corruption that nobody sees. In both modes: loss
+//! of the ledger's quorum, and several kinds of machines in one network.
 
 pub mod campaign;
 pub mod design;
@@ -98,6 +102,7 @@ pub mod fit;
 pub mod fleet;
 pub mod part;
 pub mod plan;
+pub mod protocol;
 pub mod quantity;
 pub mod random;
 pub mod rare;

@@ -48,6 +48,7 @@ const PARAMETERS: [(&str, Change); 8] = [
     ("repair.detection", |fleet, factor| {
         let changed = fleet.detection != Law::Fixed(0.0);
         fleet.detection = fleet.detection.scaled(factor);
+        fleet.patience = fleet.patience.map(|patience| (patience as f64 * factor) as u64);
         changed
     }),
     ("repair.time", |fleet, factor| match &mut fleet.repair {

@@ -1,5 +1,6 @@
 //! Storage nodes and the validators that watch them, on virtual time and over the real ledger: nodes
-//! die, sleep, are cut off, lie and rot while objects are put, and nobody does anything about it.
+//! die, sleep, are cut off, lie and rot while objects are put, and nobody does anything about it
+//! ([`storm`]).
 //!
 //! Each seed is one network. Objects that were stored must stay readable, what is rebuilt must be
 //! what was dealt, and few machines at a time may be given up; when the faults stop, every slot must
@@ -7,18 +8,13 @@
 //! some time of an hour: nobody may be given up, and hardly more be moved than the machines that
 //! really die need. The same seed gives the same trace.
 
-mod chain;
-mod fault;
-mod node;
-mod world;
-
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use clap::Args;
-use fault::Fault;
-use world::{Outcome, Plan, World};
+use kakera_sim::protocol::Fault;
+use kakera_sim::protocol::storm::{self, Outcome, Plan};
 
 use crate::report::{Goal, Report};
 
@@ -45,16 +41,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let start = Instant::now();
     let mut sum = Sum::default();
     for seed in options.first..options.first + count {
-        sum.add(seed, &World::run(seed, plan))?;
+        sum.add(seed, &storm::run(seed, plan))?;
         if seed.is_multiple_of(20) || options.short && seed == options.first {
-            let again = World::run(seed, plan);
+            let again = storm::run(seed, plan);
             ensure!(again.trace == sum.last_trace, "seed {seed} gives two different traces");
             sum.repeated += 1;
         }
     }
     let mut naps = Sum::default();
     for seed in options.first..options.first + count.div_ceil(4) {
-        naps.add(seed, &World::run(seed, Plan::nap()))?;
+        naps.add(seed, &storm::run(seed, Plan::nap()))?;
     }
     Ok(sum.report(count, &naps, start.elapsed().as_secs_f64()))
 }
@@ -120,22 +116,5 @@ impl Sum {
         report.count("promises_broken", 0).goal(Goal::AtMost(0.0));
         report.add("seconds", seconds);
         report
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn networks_look_after_themselves_and_repeat_exactly() {
-        let plan = Plan::storm(Duration::from_secs(2 * 3600));
-        for seed in 1..=2 {
-            let outcome = World::run(seed, plan);
-            assert!(outcome.broken.is_empty(), "seed {seed}: {:?}", outcome.broken);
-            assert!(outcome.objects > 0 && outcome.slots_rebuilt > 0, "seed {seed} did nothing");
-        }
-        assert_eq!(World::run(1, plan).trace, World::run(1, plan).trace);
-        assert_ne!(World::run(1, plan).trace, World::run(2, plan).trace);
     }
 }

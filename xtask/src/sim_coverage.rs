@@ -39,7 +39,7 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
         covered[1] += u64::from(loss.estimate.holds(within));
         let split = split_loss_probability(&fleet, seed, 100, CONFIDENCE)?;
         covered[2] += u64::from(split.estimate.holds(lost));
-        let campaign = Campaign { fleet: fleet.clone(), seed, replications: 2000 };
+        let campaign = Campaign { fleet: fleet.clone(), protocol: None, seed, replications: 2000 };
         let counted = campaign.summary(&campaign.run(), CONFIDENCE).loss_of_any;
         covered[3] += u64::from(counted.holds(lost));
     }
@@ -72,6 +72,7 @@ fn fleet(n: u8, k: u8, life: f64, repair: f64) -> Fleet {
         absence: None,
         outages: None,
         mass_loss: None,
+        patience: None,
         detection: Law::Fixed(0.0),
         repair: Repair::Each(RepairTime::Law(hours(repair))),
         traffic: Traffic { d: k, repair_bytes: 0, decode_bytes: 0 },

@@ -33,7 +33,8 @@ pub(super) fn simulated(
 ) -> Result<(), Failure> {
     let summary = scenario.campaign.summary(blocks, scenario.confidence);
     let exact = scenario.exact().ok();
-    let rare = summary.groups_lost < COUNTED_LOSSES_MIN && exact.is_none();
+    let by_counts = scenario.campaign.protocol.is_none();
+    let rare = summary.groups_lost < COUNTED_LOSSES_MIN && exact.is_none() && by_counts;
     let splitting = if rare { split(output, scenario, summary.groups_lost) } else { None };
     let answer = Answer { splitting, ..Answer::new(scenario, exact, Some(summary)) };
     if let Some(path) = &form.html {
@@ -146,6 +147,9 @@ impl<'a> Answer<'a> {
             self.scenario,
             self.version
         ));
+        if let Some(trace) = &summary.trace {
+            page.paragraph(&format!("Full nodes on virtual time; trace {trace}."));
+        }
         let interval = format!("{} % interval", show(100.0 * self.confidence, 4));
         let rows: Vec<_> = self.lines().into_iter().map(Line::cells).collect();
         page.table(["quantity", "value", &interval, "method"], &rows);
@@ -228,7 +232,7 @@ impl Report for Answer<'_> {
         ];
         let rows: Vec<_> = self.lines().into_iter().map(Line::cells).collect();
         write_table(out, headings, &rows)?;
-        if let Some(Summary { replications, events, groups_lost, groups_leaked, .. }) =
+        if let Some(Summary { replications, events, groups_lost, groups_leaked, trace, .. }) =
             &self.simulated
         {
             writeln!(
@@ -237,6 +241,9 @@ impl Report for Answer<'_> {
                  {groups_leaked} leaked; seed {}, scenario {}.",
                 self.seed, self.scenario
             )?;
+            if let Some(trace) = trace {
+                writeln!(out, "Full nodes; trace {trace}.")?;
+            }
         }
         Ok(())
     }

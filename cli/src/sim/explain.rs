@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use kakera_sim::fleet::{Absence, Attack, Hostile, Repair, RepairTime, Session};
+use kakera_sim::fleet::{Absence, Attack, Fleet, Hostile, Repair, RepairTime, Session};
+use kakera_sim::protocol::Network;
 use kakera_sim::random::Law;
 use kakera_sim::scenario::Scenario;
 use kakera_sim::time::HOUR;
@@ -50,7 +51,7 @@ fn lines(scenario: &Scenario) -> Vec<(&'static str, String)> {
                 show_size(fleet.traffic.decode_bytes)
             ),
         ),
-        ("a death is known", law(&fleet.detection)),
+        ("a death is known", notice(fleet)),
         ("repair", repair(&fleet.repair)),
     ];
     lines.extend(fleet.absence.as_ref().map(|absence| ("pauses", pauses(absence))));
@@ -63,6 +64,7 @@ fn lines(scenario: &Scenario) -> Vec<(&'static str, String)> {
         ("mass loss", format!("{share} % of machines at {}", span(loss.at as f64)))
     }));
     lines.extend(fleet.attack.map(|attack| ("attacker", attacker(attack))));
+    lines.extend(campaign.protocol.map(|network| ("full nodes", full_nodes(&network))));
     lines.push((
         "runs",
         format!(
@@ -70,7 +72,7 @@ fn lines(scenario: &Scenario) -> Vec<(&'static str, String)> {
             campaign.replications,
             span(fleet.horizon as f64),
             campaign.seed,
-            show_size(fleet.memory_bytes())
+            show_size(campaign.memory_bytes())
         ),
     ));
     let exact = match scenario.exact() {
@@ -79,6 +81,29 @@ fn lines(scenario: &Scenario) -> Vec<(&'static str, String)> {
     };
     lines.push(("exact answer", exact));
     lines
+}
+
+fn notice(fleet: &Fleet) -> String {
+    match fleet.patience {
+        None => law(&fleet.detection),
+        Some(patience) => format!(
+            "after {} of silence, sooner if its groups miss others, and few at a time",
+            span(patience as f64)
+        ),
+    }
+}
+
+fn full_nodes(network: &Network) -> String {
+    format!(
+        "with {} objects of {} in each group, watched by {}; {} % of messages are lost",
+        network.objects_per_group,
+        show_size(network.object_bytes.into()),
+        match network.validators {
+            1 => "one validator".into(),
+            count => format!("{count} validators"),
+        },
+        network.loss_percent
+    )
 }
 
 fn pauses(absence: &Absence) -> String {

@@ -64,7 +64,7 @@ pub(super) fn run(output: Output, options: &Options) -> Result<(), Failure> {
     output.report(&PlanReport {
         pilot_replications: summary.replications,
         seconds_per_replication: per_replication,
-        memory_bytes_per_thread: scenario.campaign.fleet.memory_bytes(),
+        memory_bytes_per_thread: scenario.campaign.memory_bytes(),
         half_width: options.half_width,
         plans,
     })

@@ -86,7 +86,7 @@ fn cores() -> usize {
 
 /// A run that needs more memory than is free is not begun.
 pub(super) fn refuse_too_large(scenario: &Scenario, threads: usize) -> Result<(), Failure> {
-    let needed = scenario.campaign.fleet.memory_bytes().saturating_mul(threads as u64);
+    let needed = scenario.campaign.memory_bytes().saturating_mul(threads as u64);
     match available_memory() {
         Some(available) if needed > available => {
             let gigabytes = |bytes: u64| bytes as f64 / 1e9;

@@ -218,9 +218,10 @@ impl Auditor {
         failed.map(|(node, _)| *node).take(SUSPECTS_MAX).collect()
     }
 
-    /// When to poll again, if nothing happens before.
+    /// When to poll again, if nothing happens before; not before it holds a whole slot.
     pub fn next_wake(&self) -> Option<Duration> {
-        matches!(self.stage, Stage::Idle).then_some(self.next)
+        let idle = matches!(self.stage, Stage::Idle) && !self.seats.is_empty();
+        idle.then_some(self.next)
     }
 
     fn seed(&self, of: &str) -> [u8; 32] {

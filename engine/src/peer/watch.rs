@@ -64,8 +64,15 @@ pub enum WatchAction {
 /// Watches the storage nodes.
 pub struct Watch {
     settings: WatchSettings,
-    state: Option<State>,
+    groups: Vec<Group>,
+    /// The groups of each machine, by their place in `groups`.
+    seats: BTreeMap<NodeId, Vec<usize>>,
     watched: BTreeMap<NodeId, Watched>,
+    /// When each of them is asked next.
+    probes: BTreeSet<(Duration, NodeId)>,
+    /// How many of them were not given up, and which of those did not answer the last time.
+    live: usize,
+    silent: BTreeSet<NodeId>,
     actions: VecDeque<WatchAction>,
     /// Votes that have led to nothing yet, and when they were given.
     votes: BTreeMap<NodeId, Duration>,
@@ -84,7 +91,6 @@ struct Watched {
     node: Node,
     ladder: Ladder,
     next_probe: Duration,
-    silent: bool,
 }
 
 impl Watch {
@@ -92,8 +98,12 @@ impl Watch {
     pub fn new(settings: WatchSettings) -> Self {
         Self {
             settings,
-            state: None,
+            groups: Vec::new(),
+            seats: BTreeMap::new(),
             watched: BTreeMap::new(),
+            probes: BTreeSet::new(),
+            live: 0,
+            silent: BTreeSet::new(),
             actions: VecDeque::new(),
             votes: BTreeMap::new(),
             accusations: BTreeMap::new(),
@@ -120,18 +130,29 @@ impl Watch {
                 Some(known) => Watched { node, ..known },
                 None => {
                     self.votes.remove(&name);
+                    self.silent.remove(&name);
                     // Spread over the time between two probes of one.
                     let delay = self.settings.probe_every * (place as u32 % count) / count;
                     let ladder = Ladder::new(now);
-                    Watched { node, ladder, next_probe: now + delay, silent: false }
+                    Watched { node, ladder, next_probe: now + delay }
                 }
             };
             self.watched.insert(name, watched);
         }
+        let all = self.watched.iter();
+        self.probes = all.map(|(name, watched)| (watched.next_probe, *name)).collect();
+        self.live = self.watched.values().filter(|watched| !watched.node.retired).count();
+        self.silent.retain(|name| self.watched.contains_key(name));
         self.votes.retain(|name, _| self.watched.contains_key(name));
         self.accusations.retain(|name, _| self.watched.contains_key(name));
-        self.note_exclusions(now, &state);
-        self.state = Some(state);
+        self.groups = state.groups().map(|(_, group)| group).collect();
+        self.seats.clear();
+        for (place, group) in self.groups.iter().enumerate() {
+            for holder in &group.holders {
+                self.seats.entry(holder.node).or_default().push(place);
+            }
+        }
+        self.note_exclusions(now);
         self.undecided = true;
     }
 
@@ -142,8 +163,13 @@ impl Watch {
         let answered = answered && !accused;
         let times = self.settings.times;
         let Some(watched) = self.watched.get_mut(&node) else { return };
-        watched.silent = !answered;
-        self.undecided = true;
+        // Who answers as before changes nothing for anyone.
+        if answered {
+            self.undecided |= self.silent.remove(&node);
+        } else if !watched.node.retired {
+            self.silent.insert(node);
+            self.undecided = true;
+        }
         if answered {
             watched.ladder.handle_heard(now);
             if watched.node.retired && watched.ladder.is_steady(now, &times) {
@@ -164,7 +190,11 @@ impl Watch {
 
     /// Which machines failed the audits of `auditor`, as it said with its sign of life.
     pub fn handle_suspects(&mut self, auditor: NodeId, suspects: &[NodeId]) {
-        self.accusations.insert(auditor, suspects.iter().copied().collect());
+        if suspects.is_empty() {
+            self.accusations.remove(&auditor);
+        } else {
+            self.accusations.insert(auditor, suspects.iter().copied().collect());
+        }
     }
 
     /// What a witness said of a suspect.
@@ -180,10 +210,14 @@ impl Watch {
         if let Some(action) = self.actions.pop_front() {
             return Some(action);
         }
-        let due = self.watched.iter_mut().find(|(_, watched)| watched.next_probe <= now);
-        if let Some((name, watched)) = due {
-            watched.next_probe = now + self.settings.probe_every;
-            return Some(WatchAction::Probe(*name));
+        if let Some(&(due, name)) = self.probes.first().filter(|(due, _)| *due <= now) {
+            let next = now + self.settings.probe_every;
+            self.probes.remove(&(due, name));
+            self.probes.insert((next, name));
+            if let Some(watched) = self.watched.get_mut(&name) {
+                watched.next_probe = next;
+            }
+            return Some(WatchAction::Probe(name));
         }
         if std::mem::take(&mut self.undecided) {
             return self.give_up(now);
@@ -193,14 +227,13 @@ impl Watch {
 
     /// When to poll again, if nothing happens before.
     pub fn next_wake(&self) -> Option<Duration> {
-        self.watched.values().map(|watched| watched.next_probe).min()
+        self.probes.first().map(|(due, _)| *due)
     }
 
     /// Where the live nodes stand.
     pub fn standings(&self, now: Duration) -> BTreeMap<NodeId, Standing> {
         let live = self.watched.iter().filter(|(_, watched)| !watched.node.retired);
-        let mut groups = BTreeMap::new();
-        live.map(|(name, _)| (*name, self.standing(now, name, &mut groups))).collect()
+        live.map(|(name, _)| (*name, self.standing(now, name))).collect()
     }
 
     /// Whether at least two, and more than a third of those that share a group with it, say that it
@@ -208,24 +241,24 @@ impl Watch {
     fn is_accused(&self, name: &NodeId) -> bool {
         let accusers = self.accusations.iter().filter(|(_, suspects)| suspects.contains(name));
         let accusers: BTreeSet<NodeId> = accusers.map(|(auditor, _)| *auditor).collect();
-        let Some(state) = self.state.as_ref().filter(|_| accusers.len() >= ACCUSERS_MIN) else {
+        if accusers.len() < ACCUSERS_MIN {
             return false;
-        };
-        let groups = state.groups().filter(|(_, group)| group.slot_of(name).is_some());
-        let peers: BTreeSet<NodeId> =
-            groups.flat_map(|(_, group)| group.holders).map(|holder| holder.node).collect();
+        }
+        let holders = self.groups_of(name).flat_map(|group| &group.holders);
+        let peers: BTreeSet<NodeId> = holders.map(|holder| holder.node).collect();
         let others = peers.len().saturating_sub(1);
         accusers.intersection(&peers).count() * 3 > others
     }
 
     fn inquire(&mut self, now: Duration, suspect: NodeId) {
         let times = self.settings.times;
-        let alive = |watched: &Watched| {
+        let alive = |name: &NodeId, watched: &Watched| {
             watched.ladder.standing(now, &times, times.lost_after) == Standing::Alive
-                && !watched.silent
+                && !self.silent.contains(name)
                 && !watched.node.retired
         };
-        let others = self.watched.iter().filter(|(name, other)| **name != suspect && alive(other));
+        let others =
+            self.watched.iter().filter(|(name, other)| **name != suspect && alive(name, other));
         let others: Vec<NodeId> = others.map(|(name, _)| *name).collect();
         if others.is_empty() {
             // Nobody could be asked: the silence stands by itself.
@@ -240,10 +273,8 @@ impl Watch {
 
     /// While it hears hardly anyone, silences do not count.
     fn look_at_oneself(&mut self, now: Duration) {
-        let live = self.watched.values().filter(|watched| !watched.node.retired);
-        let (heard, all) = live
-            .fold((0, 0), |(heard, all), watched| (heard + usize::from(!watched.silent), all + 1));
-        match (is_blind(heard, all), self.blind_since) {
+        let heard = self.live - self.silent.len();
+        match (is_blind(heard, self.live), self.blind_since) {
             (true, None) => self.blind_since = Some(now),
             (false, Some(since)) => {
                 self.blind_since = None;
@@ -255,11 +286,11 @@ impl Watch {
     }
 
     /// Remembers since when slots of lost machines wait, and which newcomers are still at work.
-    fn note_exclusions(&mut self, now: Duration, state: &State) {
+    fn note_exclusions(&mut self, now: Duration) {
         let lost = self.watched.values().filter(|watched| watched.node.retired);
         let mut open: BTreeSet<NodeId> =
             lost.filter(|lost| lost.node.slots > 0).map(|lost| lost.node.join.node).collect();
-        let holders = state.groups().flat_map(|(_, group)| group.holders);
+        let holders = self.groups.iter().flat_map(|group| &group.holders);
         open.extend(holders.filter(|holder| holder.is_filling()).map(|holder| holder.node));
         self.excluded.retain(|name, _| open.contains(name));
         for name in open {
@@ -267,35 +298,28 @@ impl Watch {
         }
     }
 
-    /// How many machines are given up and not replaced yet, this watcher's newest votes included.
-    fn exclusions(&self, now: Duration) -> usize {
+    /// How many machines are given up and not replaced yet, this watcher's newest votes included and
+    /// `name` not: who was drawn to replace another and is gone is no loss more.
+    fn exclusions(&self, now: Duration, name: &NodeId) -> usize {
         let recent = |since: &Duration, patience| now.saturating_sub(*since) < patience;
         let replaced = self.settings.times.lost_after * EXCLUSION_PATIENCE;
         let voted = self.settings.probe_every * VOTE_PATIENCE;
-        let open = self.excluded.values().filter(|since| recent(since, replaced));
+        let others = self.excluded.iter().filter(|(excluded, _)| *excluded != name);
+        let open = others.filter(|(_, since)| recent(since, replaced));
         open.count() + self.votes.values().filter(|since| recent(since, voted)).count()
     }
 
     /// The vote against the first of those that are lost and may be given up now.
     fn give_up(&mut self, now: Duration) -> Option<WatchAction> {
-        if self.blind_since.is_some() {
+        if self.blind_since.is_some() || self.silent.is_empty() {
             return None;
         }
-        let live: Vec<NodeId> = self
-            .watched
-            .iter()
-            .filter(|(name, watched)| {
-                watched.silent && !watched.node.retired && !self.votes.contains_key(name)
-            })
-            .map(|(name, _)| *name)
-            .collect();
-        let mut groups = BTreeMap::new();
-        let storage_nodes = self.watched.values().filter(|other| !other.node.retired).count();
-        let may_exclude = self.exclusions(now) < exclusions_max(storage_nodes);
-        let lost = live.into_iter().find(|name| {
-            self.standing(now, name, &mut groups) == Standing::Lost
+        let may_exclude = |name| self.exclusions(now, name) < exclusions_max(self.live);
+        let mut silent = self.silent.iter().filter(|name| !self.votes.contains_key(name));
+        let lost = *silent.find(|name| {
+            self.standing(now, name) == Standing::Lost
                 && (self.watched[name].node.slots == 0
-                    || may_exclude && self.is_replaceable(now, name, &mut groups))
+                    || may_exclude(name) && self.is_replaceable(now, name))
         })?;
         self.votes.insert(lost, now);
         self.undecided = true;
@@ -304,62 +328,42 @@ impl Watch {
     }
 
     /// The delay is shorter where a group has lost others already.
-    fn standing(
-        &self,
-        now: Duration,
-        name: &NodeId,
-        groups: &mut BTreeMap<NodeId, Vec<Group>>,
-    ) -> Standing {
+    fn standing(&self, now: Duration, name: &NodeId) -> Standing {
         let times = &self.settings.times;
         let Some(watched) = self.watched.get(name) else { return Standing::Lost };
         let standing = watched.ladder.standing(now, times, times.lost_after);
         if standing != Standing::Grace {
             return standing;
         }
-        self.collect_groups(groups);
         let delay = |group: &Group| {
             let healthy = group.holders.iter().filter(|holder| {
                 let other = self.watched.get(&holder.node);
-                let answers = other.is_some_and(|other| !other.silent && !other.node.retired);
+                let answers = other.is_some_and(|other| !other.node.retired)
+                    && !self.silent.contains(&holder.node);
                 answers && holder.node != *name && !holder.is_filling()
             });
             let needed = read_threshold(&group.code, &group.key);
             repair_delay(times.lost_after, group.code.n.into(), healthy.count(), needed)
         };
-        let delays = groups.get(name).into_iter().flatten().map(delay);
+        let delays = self.groups_of(name).map(delay);
         let delay = delays.min().unwrap_or(times.lost_after).max(times.suspect_after);
         watched.ladder.standing(now, times, delay)
     }
 
     /// Whether in all its groups there is a machine, alive and not of the group, to take over.
-    fn is_replaceable(
-        &self,
-        now: Duration,
-        name: &NodeId,
-        groups: &mut BTreeMap<NodeId, Vec<Group>>,
-    ) -> bool {
-        self.collect_groups(groups);
+    fn is_replaceable(&self, now: Duration, name: &NodeId) -> bool {
         let times = &self.settings.times;
         let alive = |watched: &Watched| {
             watched.node.takes_slots()
                 && watched.ladder.standing(now, times, times.lost_after) == Standing::Alive
         };
-        groups.get(name).into_iter().flatten().all(|group| {
+        self.groups_of(name).all(|group| {
             let mut spare = self.watched.iter().filter(|(_, watched)| alive(watched));
             spare.any(|(spare, _)| group.slot_of(spare).is_none())
         })
     }
 
-    /// The groups by the machines in them; read once a decision.
-    fn collect_groups(&self, groups: &mut BTreeMap<NodeId, Vec<Group>>) {
-        let Some(state) = self.state.as_ref().filter(|_| groups.is_empty()) else { return };
-        for (_, group) in state.groups() {
-            for holder in &group.holders {
-                let silent = self.watched.get(&holder.node).is_some_and(|watched| watched.silent);
-                if silent {
-                    groups.entry(holder.node).or_default().push(group.clone());
-                }
-            }
-        }
+    fn groups_of(&self, name: &NodeId) -> impl Iterator<Item = &Group> {
+        self.seats.get(name).into_iter().flatten().map(|place| &self.groups[*place])
     }
 }

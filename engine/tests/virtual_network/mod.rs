@@ -7,10 +7,8 @@
 //! says. Every fault that really happens is counted in [`VirtualNetwork::fired`].
 #![allow(dead_code, reason = "each test crate uses its part")]
 
-pub(crate) mod disk;
 #[path = "../ledger_network/mod.rs"]
 mod ledger_network;
-mod lies;
 mod refresh;
 mod shred;
 
@@ -41,9 +39,8 @@ use kakera_engine::wire::{
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-pub(crate) use disk::Disk;
+pub(crate) use kakera_sim::protocol::{Disk, Lie};
 pub(crate) use ledger_network::{START, key};
-pub(crate) use lies::Lie;
 
 const CLIENT: u8 = 200;
 /// Bytes of fragments that each holder keeps for the client.
@@ -417,7 +414,7 @@ impl VirtualNetwork {
             step => self.serve_refresh(receiver, step),
         };
         let node = self.nodes.get_mut(&receiver).unwrap();
-        if let Some(lie) = &mut node.lie
+        if let Some(lie) = node.lie
             && lie.tell(&network, &node.key, &node.disk, &ask.operation, &mut answer)
         {
             self.count("lie");

@@ -12,7 +12,8 @@
 //!   not answer. Who is away for longer than the time-out is taken for dead.
 //! - **Outage.** With [`Outages`], no machine of a zone answers for a while.
 //! - **Mass loss.** At one moment, a share of all machines dies, whatever their lives were to be.
-//! - **Notice.** A death is known after `detection`.
+//! - **Notice.** A death is known after `detection`. With `patience`, whoever does not answer, dead or
+//!   paused, is given up by the engine's own policy instead.
 //! - **Repair.** As [`Repair`] says. A repair of a share reads from `d` others, or, if fewer are
 //!   left, from `k` whole fragments. If a machine that was only taken for dead returns before its
 //!   repair has ended, the repair is called off.
@@ -34,8 +35,8 @@ pub(crate) use replication::Run;
 pub use replication::simulate;
 pub use tally::{CURVE_POINTS, Tally};
 
-use crate::random::Law;
-use crate::time::Nanoseconds;
+use crate::random::{Law, Purpose, Source};
+use crate::time::{DAY, NEVER, Nanoseconds};
 
 /// A network and what it is to survive. Spans are nanoseconds.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +62,13 @@ pub struct Fleet {
     pub mass_loss: Option<MassLoss>,
     /// From a death to its being known.
     pub detection: Law,
+    /// If given, machines are given up as the network's validators do it, whatever `detection` and
+    /// the time-out of pauses are: after a silence of so long, sooner where a group has lost others
+    /// ([`policy::repair`]), and few at a time ([`policy::suspicion`]).
+    ///
+    /// [`policy::repair`]: kakera_engine::policy::repair::repair_delay
+    /// [`policy::suspicion`]: kakera_engine::policy::suspicion::exclusions_max
+    pub patience: Option<Nanoseconds>,
     /// How lost shares come back.
     pub repair: Repair,
     /// What it moves.
@@ -174,11 +182,54 @@ pub enum Hostile {
 }
 
 impl Hostile {
+    /// Which machines are hostile at the start.
+    pub(crate) fn at_start(self, nodes: u32, source: &Source) -> Vec<bool> {
+        match self {
+            Self::Each(share) => {
+                let draw = |node| source.draw(node, Purpose::Allegiance, 0).uniform() < share;
+                (0..nodes).map(draw).collect()
+            }
+            Self::Exactly(count) => {
+                // Selection sampling (Knuth, volume 2, §3.4.2, algorithm S).
+                let mut left = u64::from(count);
+                let mut choose = |node| {
+                    let others = u64::from(nodes - node);
+                    let chosen = source.draw(node, Purpose::Allegiance, 0).below(others) < left;
+                    left -= u64::from(chosen);
+                    chosen
+                };
+                (0..nodes).map(&mut choose).collect()
+            }
+        }
+    }
+
     /// The probability that a newcomer is hostile.
     fn of_newcomers(self, nodes: u32) -> f64 {
         match self {
             Self::Each(share) => share,
             Self::Exactly(count) => f64::from(count) / f64::from(nodes),
+        }
+    }
+}
+
+impl Session {
+    /// When the machine of a place that is up from `now` pauses for the `number`-th time.
+    #[inline]
+    pub(crate) fn end(
+        &self,
+        source: &Source,
+        now: Nanoseconds,
+        node: u32,
+        number: u32,
+    ) -> Nanoseconds {
+        match self {
+            Self::Law(law) => now.saturating_add(law.draw(source, node, Purpose::Session, number)),
+            Self::Daily { at, spread } => {
+                let today = now / DAY * DAY + at;
+                let begin = if today > now { today } else { today + DAY };
+                let draw = source.draw(node, Purpose::Session, number);
+                begin + (draw.uniform() * *spread as f64) as Nanoseconds
+            }
         }
     }
 }
@@ -195,6 +246,33 @@ impl Fleet {
         }
         let nodes = u32::from(self.n);
         (alone && !together).then(|| Self { nodes, zones: nodes, groups: 1, ..self.clone() })
+    }
+
+    /// How long the machine lives that has a place after `number` others: until the first of the ends
+    /// that its causes of death draw.
+    #[inline]
+    pub(crate) fn life(
+        &self,
+        source: &Source,
+        node: u32,
+        number: u32,
+        span: impl Fn(&Law, f64) -> Nanoseconds,
+    ) -> Nanoseconds {
+        // A draw has two numbers: for two causes.
+        let pairs = self.lives.chunks(2);
+        let number = number * pairs.len() as u32;
+        let first_end = |(number, causes): (u32, &[Law])| {
+            let draw = source.draw(node, Purpose::Life, number);
+            let uniforms = [draw.uniform(), draw.second_uniform()];
+            causes.iter().zip(uniforms).map(|(law, uniform)| span(law, uniform)).min()
+        };
+        (number..).zip(pairs).filter_map(first_end).min().unwrap_or(NEVER)
+    }
+
+    /// Whether the machine is hostile that has a place after `number` others.
+    pub(crate) fn newcomer_is_hostile(&self, source: &Source, node: u32, number: u32) -> bool {
+        let draw = || source.draw(node, Purpose::Allegiance, number).uniform();
+        self.attack.is_some_and(|attack| draw() < attack.hostile.of_newcomers(self.nodes))
     }
 
     /// Bytes of memory that one run takes, about.
@@ -234,6 +312,7 @@ mod tests {
             absence: None,
             outages: None,
             mass_loss: None,
+            patience: None,
             detection: Law::Fixed(0.0),
             repair: Repair::Each(RepairTime::Law(hours(10.0))),
             traffic: Traffic { d: 4, repair_bytes: 10, decode_bytes: 30 },

@@ -46,6 +46,13 @@ pub struct Tally {
     pub leaks: Vec<u64>,
     /// Repaired shares by time.
     pub repairs: Vec<u64>,
+    /// Of runs in protocol mode, the exclusive or of their traces; else zero.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub trace: [u64; 4],
+}
+
+fn is_zero(trace: &[u64; 4]) -> bool {
+    *trace == [0; 4]
 }
 
 impl Tally {
@@ -68,6 +75,7 @@ impl Tally {
             losses: vec![0; CURVE_POINTS],
             leaks: vec![0; CURVE_POINTS],
             repairs: vec![0; CURVE_POINTS],
+            trace: [0; 4],
         }
     }
 
@@ -92,6 +100,34 @@ impl Tally {
         add_curve(&mut self.losses, &other.losses);
         add_curve(&mut self.leaks, &other.leaks);
         add_curve(&mut self.repairs, &other.repairs);
+        self.trace.iter_mut().zip(&other.trace).for_each(|(word, other)| *word ^= other);
+    }
+
+    /// A run ended, in which so many groups were lost and leaked.
+    pub(crate) fn end_run(&mut self, losses: u64, leaks: u64) {
+        self.replications += 1;
+        self.groups_lost += losses;
+        self.groups_leaked += leaks;
+        self.replications_with_loss += u64::from(losses > 0);
+        self.replications_with_leak += u64::from(leaks > 0);
+    }
+
+    pub(crate) fn count_loss(&mut self, now: Nanoseconds, horizon: Nanoseconds) {
+        self.losses[curve_point(now, horizon)] += 1;
+    }
+
+    pub(crate) fn count_leak(&mut self, now: Nanoseconds, horizon: Nanoseconds) {
+        self.leaks[curve_point(now, horizon)] += 1;
+    }
+
+    pub(crate) fn count_repairs(&mut self, now: Nanoseconds, horizon: Nanoseconds, shares: u64) {
+        self.shares_repaired += shares;
+        self.repairs[curve_point(now, horizon)] += shares;
+    }
+
+    pub(crate) fn enter_trace(&mut self, trace: &[u8; 32]) {
+        let words = trace.as_chunks::<8>().0.iter().map(|word| u64::from_be_bytes(*word));
+        self.trace.iter_mut().zip(words).for_each(|(word, other)| *word ^= other);
     }
 }
 
@@ -117,7 +153,7 @@ mod decimal {
 }
 
 /// The part of the horizon in which a moment lies.
-pub(super) fn curve_point(now: Nanoseconds, horizon: Nanoseconds) -> usize {
+fn curve_point(now: Nanoseconds, horizon: Nanoseconds) -> usize {
     let point = u128::from(now) * CURVE_POINTS as u128 / u128::from(horizon.max(1));
     (point as usize).min(CURVE_POINTS - 1)
 }

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{normal_quantile, normal_survival};
+use super::{Purpose, Source, normal_quantile, normal_survival};
 use crate::time::{NEVER, Nanoseconds};
 
 /// A distribution of a span of time. Parameters that are spans are in nanoseconds.
@@ -118,8 +118,15 @@ impl Law {
         }
     }
 
+    /// The `number`-th span of an entity for a purpose.
+    #[inline]
+    pub fn draw(&self, source: &Source, entity: u32, purpose: Purpose, number: u32) -> Nanoseconds {
+        let draw = || source.draw(entity, purpose, number).uniform();
+        self.span(if self.is_random() { draw() } else { 0.5 })
+    }
+
     /// Whether its spans differ, so that a draw is needed.
-    pub fn is_random(&self) -> bool {
+    fn is_random(&self) -> bool {
         !matches!(self, Self::Never | Self::Fixed(_))
     }
 

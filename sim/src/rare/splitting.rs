@@ -47,6 +47,9 @@ pub enum SplittingError {
     /// A pause cannot be drawn again yet.
     #[error("splitting takes machines that do not pause; try: leave [pauses] and [outages] out")]
     Pauses,
+    /// A silence that others cut short cannot be drawn again yet.
+    #[error("splitting takes losses that are known by a law; try: repair.detection, no patience")]
+    Patience,
     /// It is no matter of levels.
     #[error("splitting takes losses one by one; try: leave [mass_loss] out")]
     MassLoss,
@@ -86,6 +89,9 @@ pub fn split_loss_probability(
     }
     if fleet.absence.is_some() || fleet.outages.is_some() {
         return Err(SplittingError::Pauses);
+    }
+    if fleet.patience.is_some() {
+        return Err(SplittingError::Patience);
     }
     if fleet.mass_loss.is_some() {
         return Err(SplittingError::MassLoss);
@@ -214,6 +220,7 @@ mod tests {
             absence: None,
             outages: None,
             mass_loss: None,
+            patience: None,
             detection,
             repair,
             traffic: Traffic { d: k, repair_bytes: 0, decode_bytes: 0 },
@@ -275,7 +282,8 @@ mod tests {
         );
         fleet.lives = vec![Law::Weibull { shape: 0.7, scale: 150.0 * hour, location: 0.0 }];
         let split = split_loss_probability(&fleet, 1, 40, 0.99).unwrap();
-        let campaign = crate::campaign::Campaign { fleet, seed: 2, replications: 4000 };
+        let campaign =
+            crate::campaign::Campaign { fleet, protocol: None, seed: 2, replications: 4000 };
         let counted = campaign.summary(&campaign.run(), 0.99).loss_of_any;
         assert!(
             counted.interval[0] < split.estimate.interval[1]

@@ -101,6 +101,7 @@ impl Scenario {
         let failure_rate = rates.sum::<Result<f64, _>>()?;
         let detection_rate = match &fleet.detection {
             Law::Fixed(span) if *span == 0.0 => f64::INFINITY,
+            _ if fleet.patience.is_some() => return Err(NotExact::Memory("repair.patience")),
             law => rate(law, "repair.detection")?,
         };
         let repair_rate = |time: &RepairTime| match time {

@@ -17,6 +17,7 @@
 //! [repair]
 //! mode = "each"                             # each, one-by-one or together
 //! detection = { fixed = "1h" }              # from a death to its being known [at once]
+//! # or patience = "4h"                      # silence after which validators give a machine up
 //! time = { exponential = "12h" }            # or rate = "10MB/s"
 //!
 //! [pauses]                                  # [machines never pause]
@@ -38,6 +39,12 @@
 //! hostile = "10%"                           # of machines, or machines = 3
 //! refresh = "30d"                           # or "never" ["never"]
 //!
+//! [protocol]                                # run the engine's own machines [counts]
+//! validators = 1                            # that watch, 1 to 100 [1]
+//! object = "64KiB"                          # of the objects of a group [64KiB]
+//! scrub = "1d"                              # how often a node checks what it keeps [1d]
+//! loss = "0%"                               # of messages, in whole percents [0%]
+//!
 //! [run]
 //! horizon = "1y"
 //! replications = 10000                      # [10000]
@@ -48,9 +55,11 @@
 //! `{ exponential = MEAN }`, `{ fixed = SPAN }`, `{ weibull = { shape, scale, location } }`,
 //! `{ lognormal = { median, sigma } }`, `{ empirical = [SPAN, …] }` and `"never"`. Spans have a unit:
 //! ms, s, min, h, d, w or y (365 days); sizes too: B, KB, MB, GB, TB, KiB, MiB, GiB or TiB. What
-//! happens in a network is said in [`crate::fleet`].
+//! happens in a network is said in [`crate::fleet`], and with `[protocol]` in [`crate::protocol`]: that
+//! needs a patience, and `repair.rate` is the speed of a node's link.
 
 mod exact;
+mod full_nodes;
 mod laws;
 pub(crate) mod reader;
 
@@ -104,15 +113,15 @@ impl Scenario {
         let (repair, pauses, attacker) =
             (section("repair")?, section("pauses")?, section("attacker")?);
         let (outages, mass_loss) = (section("outages")?, section("mass_loss")?);
-        let run = section("run")?;
+        let (protocol, run) = (section("protocol")?, section("run")?);
         let need = |reader: Option<Reader>, name: &str| {
             reader.ok_or_else(|| ScenarioError::new(name, "is missing", format!("[{name}]")))
         };
         let (nodes, zones, lives) = read_network(need(network, "network")?)?;
         let (code, key) = read_code(need(code, "code")?, nodes)?;
         let (groups, bytes_per_group) = read_objects(objects, code.n)?;
-        let (detection, repair) = read_repair(need(repair, "repair")?)?;
-        let absence = pauses.map(read_pauses).transpose()?;
+        let (notice, repair) = read_repair(need(repair, "repair")?)?;
+        let absence = pauses.map(|reader| read_pauses(reader, notice.patience)).transpose()?;
         let attack = attacker.map(|reader| read_attacker(reader, nodes, key)).transpose()?;
         let outages = outages.map(read_outages).transpose()?;
         let mass_loss = mass_loss.map(read_mass_loss).transpose()?;
@@ -128,15 +137,18 @@ impl Scenario {
             absence,
             outages,
             mass_loss,
-            detection,
+            detection: notice.detection,
+            patience: notice.patience,
             repair,
             traffic: traffic(&code, key.as_ref(), bytes_per_group),
             attack,
             horizon: run.horizon,
         };
+        let read = |reader| full_nodes::read(reader, &fleet, code, key, bytes_per_group);
+        let protocol = protocol.map(read).transpose()?;
         let digest = hash("simulation/scenario", &[text.as_bytes()]);
         Ok(Self {
-            campaign: Campaign { fleet, seed: run.seed, replications: run.replications },
+            campaign: Campaign { fleet, protocol, seed: run.seed, replications: run.replications },
             code,
             key,
             bytes_per_group,
@@ -232,8 +244,33 @@ fn read_objects(reader: Option<Reader>, n: u8) -> Result<(u32, u64), ScenarioErr
     Ok((groups as u32, bytes.map_or(1 << 30, |bytes| bytes as u64)))
 }
 
-fn read_repair(mut reader: Reader) -> Result<(Law, Repair), ScenarioError> {
-    let detection = law(&mut reader, "detection")?.unwrap_or(Law::Fixed(0.0));
+/// When a loss is known.
+struct Notice {
+    detection: Law,
+    patience: Option<Nanoseconds>,
+}
+
+fn read_notice(reader: &mut Reader) -> Result<Notice, ScenarioError> {
+    let detection = law(reader, "detection")?;
+    let patience = reader.quantity("patience", parse_span)?;
+    match (detection, patience) {
+        (None, Some(span)) => {
+            let patience = Some(span as Nanoseconds);
+            Ok(Notice { detection: Law::Fixed(span), patience })
+        }
+        (detection, None) => {
+            let detection = detection.unwrap_or(Law::Fixed(0.0));
+            Ok(Notice { detection, patience: None })
+        }
+        (Some(_), Some(_)) => {
+            let message = "is given beside a detection";
+            Err(ScenarioError::new(reader.at("patience"), message, "one of the two"))
+        }
+    }
+}
+
+fn read_repair(mut reader: Reader) -> Result<(Notice, Repair), ScenarioError> {
+    let notice = read_notice(&mut reader)?;
     let mode = reader.text("mode", "\"each\"")?.unwrap_or_else(|| "each".into());
     let time = law(&mut reader, "time")?;
     let rate = reader.quantity("rate", parse_rate)?;
@@ -271,10 +308,17 @@ fn read_repair(mut reader: Reader) -> Result<(Law, Repair), ScenarioError> {
             return Err(ScenarioError::new(mode_at, message, "each, one-by-one or together"));
         }
     };
-    Ok((detection, repair))
+    if notice.patience.is_some() && matches!(repair, Repair::Together { .. }) {
+        let message = "is of machines, and mode \"together\" repairs groups";
+        return Err(ScenarioError::new("repair.patience", message, "detection, or another mode"));
+    }
+    Ok((notice, repair))
 }
 
-fn read_pauses(mut reader: Reader) -> Result<Absence, ScenarioError> {
+fn read_pauses(
+    mut reader: Reader,
+    patience: Option<Nanoseconds>,
+) -> Result<Absence, ScenarioError> {
     let example = "{ exponential = \"3h\" }";
     let at = reader.at("session");
     let session = law(&mut reader, "session")?;
@@ -282,7 +326,15 @@ fn read_pauses(mut reader: Reader) -> Result<Absence, ScenarioError> {
     let spread = reader.quantity("spread", parse_span)?.unwrap_or(0.0);
     let length = law(&mut reader, "length")?.ok_or_else(|| reader.missing("length", example))?;
     let timeout = reader.quantity("timeout", parse_span)?;
-    let timeout = timeout.ok_or_else(|| reader.missing("timeout", "\"1d\""))?;
+    let timeout = match (timeout, patience) {
+        (Some(_), Some(_)) => {
+            let message = "is given beside repair.patience";
+            return Err(ScenarioError::new(reader.at("timeout"), message, "one of the two"));
+        }
+        (None, Some(patience)) => patience,
+        (Some(timeout), None) => timeout as Nanoseconds,
+        (None, None) => return Err(reader.missing("timeout", "\"1d\"")),
+    };
     let daily_at = reader.at("daily");
     reader.finish()?;
     if session == Some(Law::Fixed(0.0)) && length == Law::Fixed(0.0) {
@@ -303,7 +355,7 @@ fn read_pauses(mut reader: Reader) -> Result<Absence, ScenarioError> {
             return Err(ScenarioError::new(at, message, advice));
         }
     };
-    Ok(Absence { session, length, timeout: timeout as Nanoseconds })
+    Ok(Absence { session, length, timeout })
 }
 
 fn read_outages(mut reader: Reader) -> Result<Outages, ScenarioError> {

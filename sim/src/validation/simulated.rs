@@ -17,7 +17,7 @@ const DAYS: f64 = DAY as f64;
 
 fn run(fleet: Fleet, effort: Effort, full: u64, short: u64) -> Summary {
     let replications = if effort == Effort::Full { full } else { short };
-    let campaign = Campaign { fleet, seed: SEED, replications };
+    let campaign = Campaign { fleet, protocol: None, seed: SEED, replications };
     campaign.summary(&campaign.run(), CONFIDENCE)
 }
 
@@ -46,6 +46,7 @@ fn one_group(n: u8, k: u8, life: Law) -> Fleet {
         absence: None,
         outages: None,
         mass_loss: None,
+        patience: None,
         detection: Law::Fixed(0.0),
         repair: Repair::Each(RepairTime::Law(Law::Fixed(0.0))),
         traffic: Traffic { d: k, repair_bytes: 0, decode_bytes: 0 },

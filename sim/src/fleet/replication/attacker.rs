@@ -2,40 +2,10 @@
 
 use super::together::{EXPOSED, MISSING};
 use super::{Phase, Run, class};
-use crate::fleet::tally::curve_point;
-use crate::fleet::{Attack, Hostile};
-use crate::random::Purpose;
+use crate::fleet::Attack;
 use crate::time::NEVER;
 
 impl Run<'_> {
-    pub(super) fn choose_hostile(&mut self, hostile: Hostile) {
-        match hostile {
-            Hostile::Each(_) => {
-                for node in 0..self.fleet.nodes {
-                    self.hostile[node as usize] = self.draws_hostile(node);
-                }
-            }
-            Hostile::Exactly(count) => {
-                // Selection sampling (Knuth, volume 2, §3.4.2, algorithm S).
-                let mut left = u64::from(count);
-                for node in 0..self.fleet.nodes {
-                    let others = u64::from(self.fleet.nodes - node);
-                    let draw = self.source.draw(node, Purpose::Allegiance, 0);
-                    let chosen = draw.below(others) < left;
-                    self.hostile[node as usize] = chosen;
-                    left -= u64::from(chosen);
-                }
-            }
-        }
-    }
-
-    pub(super) fn draws_hostile(&self, node: u32) -> bool {
-        let Some(attack) = self.fleet.attack else { return false };
-        let share = attack.hostile.of_newcomers(self.fleet.nodes);
-        let number = self.incarnation[node as usize];
-        self.source.draw(node, Purpose::Allegiance, number).uniform() < share
-    }
-
     /// A hostile machine has got a share. Those of lost groups give nothing.
     pub(super) fn expose(&mut self, share: u32, attack: Attack) {
         let group = self.placement.group(share) as usize;
@@ -47,7 +17,7 @@ impl Run<'_> {
         if self.exposed[group] == attack.k_key && !self.leaked[group] {
             self.leaked[group] = true;
             self.leaks += 1;
-            self.tally.leaks[curve_point(self.now, self.fleet.horizon)] += 1;
+            self.tally.count_leak(self.now, self.fleet.horizon);
         }
     }
 

@@ -3,7 +3,6 @@
 use super::Run;
 use super::together::MISSING;
 use crate::fleet::Repair;
-use crate::fleet::tally::curve_point;
 use crate::time::{NEVER, Nanoseconds};
 
 /// Machines that do without something, their content or their network, where machines are repaired
@@ -55,7 +54,7 @@ impl Run<'_> {
         match fleet.repair {
             Repair::Together { .. } => [0, 0],
             // Counting costs nothing, and splitting reads the count.
-            _ if fleet.groups == 1 => [0, 0],
+            _ if fleet.groups == 1 || fleet.patience.is_some() => [0, 0],
             _ => [spare(fleet.k.max(fleet.traffic.d)), spare(fleet.k)],
         }
     }
@@ -108,8 +107,7 @@ impl Run<'_> {
     }
 
     pub(super) fn count_repairs(&mut self, shares: u64) {
-        self.tally.shares_repaired += shares;
-        self.tally.repairs[curve_point(self.now, self.fleet.horizon)] += shares;
+        self.tally.count_repairs(self.now, self.fleet.horizon, shares);
     }
 
     /// What the repair of a machine moves now.
@@ -140,7 +138,7 @@ impl Run<'_> {
         // From here on not every group is to be repaired, which only counting tells.
         self.empty.slack = 0;
         self.tally.survived += u128::from(self.now);
-        self.tally.losses[curve_point(self.now, self.fleet.horizon)] += 1;
+        self.tally.count_loss(self.now, self.fleet.horizon);
         self.end_unreadable(group);
     }
 

@@ -1,9 +1,9 @@
 //! Machines that live, pause, die and are replaced.
 
 use super::{Phase, Run, class};
-use crate::fleet::{Repair, RepairTime, Session};
-use crate::random::{Draw, Law, Purpose};
-use crate::time::{DAY, NEVER, Nanoseconds, SECOND};
+use crate::fleet::{Repair, RepairTime};
+use crate::random::{Law, Purpose};
+use crate::time::{NEVER, Nanoseconds, SECOND};
 
 impl Run<'_> {
     pub(super) fn begin_life(&mut self, node: u32) {
@@ -13,17 +13,8 @@ impl Run<'_> {
         self.begin_session(node);
     }
 
-    /// The first of the ends that a machine's causes of death draw.
     pub(super) fn life(&self, node: u32, span: impl Fn(&Law, f64) -> Nanoseconds) -> Nanoseconds {
-        // A draw has two numbers: for two causes.
-        let pairs = self.fleet.lives.chunks(2);
-        let number = self.incarnation[node as usize] * pairs.len() as u32;
-        let first_end = |(number, causes): (u32, &[Law])| {
-            let draw = self.source.draw(node, Purpose::Life, number);
-            let uniforms = [Draw::uniform(draw), Draw::second_uniform(draw)];
-            causes.iter().zip(uniforms).map(|(law, uniform)| span(law, uniform)).min()
-        };
-        (number..).zip(pairs).filter_map(first_end).min().unwrap_or(NEVER)
+        self.fleet.life(&self.source, node, self.incarnation[node as usize], span)
     }
 
     pub(super) fn enter(&mut self, node: u32, phase: Phase) {
@@ -35,24 +26,12 @@ impl Run<'_> {
         self.enter(node, Phase::Up);
         let death = self.death[node as usize];
         let pause = self.fleet.absence.as_ref().map_or(NEVER, |absence| {
-            self.session_end(&absence.session, node, self.pauses[node as usize])
+            absence.session.end(&self.source, self.now, node, self.pauses[node as usize])
         });
         if death <= pause {
             self.queue.schedule(node, class::DEATH, death);
         } else {
             self.queue.schedule(node, class::PAUSE, pause);
-        }
-    }
-
-    fn session_end(&self, session: &Session, node: u32, number: u32) -> Nanoseconds {
-        match session {
-            Session::Law(law) => self.after(law, node, Purpose::Session, number),
-            Session::Daily { at, spread } => {
-                let today = self.now / DAY * DAY + at;
-                let begin = if today > self.now { today } else { today + DAY };
-                let draw = self.source.draw(node, Purpose::Session, number);
-                begin + (draw.uniform() * *spread as f64) as Nanoseconds
-            }
         }
     }
 
@@ -75,8 +54,15 @@ impl Run<'_> {
         self.enter(node, Phase::Away);
         self.back[node as usize] = back;
         self.go_offline(node);
-        let noticed = self.now.saturating_add(absence.timeout);
-        let death = self.death[node as usize];
+        if self.fleet.patience.is_some() {
+            return self.begin_silence(node);
+        }
+        self.await_notice(node, self.now.saturating_add(absence.timeout));
+    }
+
+    /// The next event of a machine that is away: its death, its return, or that it is taken for dead.
+    pub(super) fn await_notice(&mut self, node: u32, noticed: Nanoseconds) {
+        let (death, back) = (self.death[node as usize], self.back[node as usize]);
         if death <= back && death <= noticed {
             self.queue.schedule(node, class::DEATH, death);
         } else if back <= noticed {
@@ -97,6 +83,7 @@ impl Run<'_> {
             _ => {}
         }
         self.go_online(node);
+        self.end_silence(node);
         self.begin_session(node);
     }
 
@@ -112,6 +99,9 @@ impl Run<'_> {
             return self.queue.schedule(node, class::REPAIRED, filled);
         }
         self.enter(node, Phase::Unnoticed);
+        if self.fleet.patience.is_some() {
+            return self.begin_silence(node);
+        }
         let number = self.incarnation[node as usize];
         let noticed = self.after(&self.fleet.detection, node, Purpose::Detection, number);
         self.queue.schedule(node, class::NOTICE, noticed);
@@ -131,7 +121,8 @@ impl Run<'_> {
     /// Another machine takes the place.
     fn succeed(&mut self, node: u32) {
         self.incarnation[node as usize] += 1;
-        self.hostile[node as usize] = self.draws_hostile(node);
+        let number = self.incarnation[node as usize];
+        self.hostile[node as usize] = self.fleet.newcomer_is_hostile(&self.source, node, number);
         self.back[node as usize] = NEVER;
         self.begin_life(node);
     }
@@ -147,7 +138,10 @@ impl Run<'_> {
             self.tally.false_repairs += 1;
             self.lose_content(node);
             self.succeed_without_content(node);
-        } else if matches!(self.fleet.repair, Repair::OneByOne(_)) && self.repairer_busy {
+            return;
+        }
+        self.stop_waiting_for(node);
+        if self.replacing >= self.replacing_max {
             self.enter(node, Phase::Queued);
             self.waiting.push_back(node);
             self.await_return(node, NEVER);
@@ -158,7 +152,7 @@ impl Run<'_> {
 
     fn begin_repair(&mut self, node: u32) {
         let (Repair::Each(time) | Repair::OneByOne(time)) = &self.fleet.repair else { return };
-        self.repairer_busy = true;
+        self.replacing += 1;
         self.enter(node, Phase::Repairing);
         let filled = match time {
             RepairTime::Law(law) => {
@@ -197,10 +191,11 @@ impl Run<'_> {
         }
         self.succeed(node);
         self.fill_machine(node);
+        self.end_silence(node);
     }
 
     fn free_repairer(&mut self) {
-        self.repairer_busy = false;
+        self.replacing -= 1;
         if let Some(next) = self.waiting.pop_front() {
             self.begin_repair(next);
         }

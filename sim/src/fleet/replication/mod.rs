@@ -5,12 +5,14 @@ mod future;
 mod groups;
 mod machines;
 mod outages;
+mod patience;
 mod together;
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use groups::Absentees;
+use patience::replacing_max;
 
 use super::{Fleet, Placement, Repair, Tally};
 use crate::event::{Event, Queue};
@@ -85,7 +87,13 @@ pub(crate) struct Run<'a> {
     pauses: Vec<u32>,
     repairs: Vec<u32>,
     waiting: VecDeque<u32>,
-    repairer_busy: bool,
+    /// Machines that are replaced now, and the most at a time.
+    replacing: usize,
+    replacing_max: usize,
+    /// Since when machines do not answer, and those of them that are not given up; not kept unless
+    /// there is a patience.
+    silent_since: Vec<Nanoseconds>,
+    awaited: Vec<u32>,
     /// Machines without content, and machines that do not answer.
     empty: Absentees,
     silent: Absentees,
@@ -124,7 +132,8 @@ impl<'a> Run<'a> {
         let together = matches!(fleet.repair, Repair::Together { .. });
         let if_so = |condition: bool, length: usize| if condition { length } else { 0 };
         let zones = if_so(fleet.outages.is_some(), fleet.zones as usize);
-        let pausing = fleet.absence.is_some() || fleet.outages.is_some();
+        let patient = fleet.patience.is_some();
+        let pausing = fleet.absence.is_some() || fleet.outages.is_some() || patient;
         let attacked = fleet.attack.is_some();
         let mut run = Self {
             fleet,
@@ -145,7 +154,10 @@ impl<'a> Run<'a> {
             pauses: vec![0; nodes],
             repairs: vec![0; nodes],
             waiting: VecDeque::new(),
-            repairer_busy: false,
+            replacing: 0,
+            replacing_max: replacing_max(fleet),
+            silent_since: vec![NEVER; if_so(fleet.patience.is_some(), nodes)],
+            awaited: Vec::new(),
             empty: Absentees::default(),
             silent: Absentees::default(),
             out: vec![false; zones],
@@ -184,7 +196,9 @@ impl<'a> Run<'a> {
         self.out.fill(false);
         self.back.fill(NEVER);
         self.waiting.clear();
-        self.repairer_busy = false;
+        self.replacing = 0;
+        self.silent_since.fill(NEVER);
+        self.awaited.clear();
         self.share.fill(0);
         self.notices.fill(0);
         self.group_repairs.fill(0);
@@ -222,12 +236,12 @@ impl<'a> Run<'a> {
         let [empty, silent] = self.slack();
         self.empty.clear(empty);
         self.silent.clear(silent);
-        if self.repairs_together {
+        if self.repairs_together || self.fleet.patience.is_some() {
             self.placement.index();
         }
         if let Some(attack) = self.fleet.attack {
             self.placement.index();
-            self.choose_hostile(attack.hostile);
+            self.hostile = attack.hostile.at_start(self.fleet.nodes, &self.source);
             self.expose_held(attack);
             if let Some(epoch) = attack.epoch {
                 self.queue.schedule(self.refresh_entity(), class::REFRESH, epoch);
@@ -246,11 +260,7 @@ impl<'a> Run<'a> {
         for (_, &since) in pausing.filter(|&(&lost, &since)| !lost && since < horizon) {
             self.tally.unreadable += u128::from(horizon - since);
         }
-        self.tally.replications += 1;
-        self.tally.groups_lost += self.losses;
-        self.tally.groups_leaked += self.leaks;
-        self.tally.replications_with_loss += u64::from(self.losses > 0);
-        self.tally.replications_with_leak += u64::from(self.leaks > 0);
+        self.tally.end_run(self.losses, self.leaks);
     }
 
     // Entities: machines, then, for repairs together, shares and groups; then the refresh, the mass
@@ -295,8 +305,6 @@ impl<'a> Run<'a> {
     /// When something ends that follows a law and begins now.
     #[inline]
     fn after(&self, law: &Law, entity: u32, purpose: Purpose, number: u32) -> Nanoseconds {
-        let uniform =
-            if law.is_random() { self.source.draw(entity, purpose, number).uniform() } else { 0.5 };
-        self.now.saturating_add(law.span(uniform))
+        self.now.saturating_add(law.draw(&self.source, entity, purpose, number))
     }
 }

@@ -11,39 +11,57 @@ use minicbor::{Decode, Encode};
 
 use super::Disk;
 
+/// One way to lie: to a reader, to a newcomer that repairs, or to a writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lie {
-    // of a reader's holder
+pub enum Lie {
+    /// To a reader: another salt.
     Descriptor,
+    /// To a reader: no descriptor where one was asked for.
     NoDescriptor,
+    /// To a reader: a wrong key part.
     KeyPart,
+    /// To a reader: a wrong path from the key part to its commitment.
     Path,
+    /// To a reader: a wrong byte.
     Fragment,
+    /// To a reader: hashes of another fragment.
     Hashes,
+    /// To a reader: a byte too few.
     Length,
+    /// To a reader: what is kept of another object.
     OtherObject(ObjectId),
+    /// To anyone: the answer to another question.
     Unfitting,
-    // of a newcomer's helper
+    /// To a newcomer: a wrong pair symbol, signed.
     KeySymbol,
+    /// To a newcomer: wrong symbols of the fragment, signed.
     FragmentSymbols,
+    /// To a newcomer: a byte too few, signed.
     SymbolsLength,
+    /// To a newcomer: a signature of something else.
     Unsigned,
+    /// To a newcomer with few helpers: a wrong padded part.
     DegradedPart,
+    /// To a newcomer: no descriptor.
     NoDescription,
+    /// To a newcomer: objects that nobody has.
     InventedIds,
+    /// To a newcomer: the list backwards.
     UnsortedIds,
+    /// To a newcomer: a list without end.
     EndlessIds,
+    /// To a newcomer: an empty list.
     MissingIds,
-    // of a writer's holder
+    /// To a writer: a receipt for another epoch.
     Receipt,
-    // of a dealer in a refresh
+    /// As a dealer in a refresh: other rows than were dealt.
     Rows,
 }
 
 impl Lie {
     /// Falsifies an answer, if this lie is about such answers; whether it did.
-    pub(crate) fn tell(
-        &mut self,
+    pub fn tell(
+        self,
         network: &NetworkId,
         liar: &SigningKey,
         disk: &Disk,
@@ -51,14 +69,14 @@ impl Lie {
         answer: &mut Answer,
     ) -> bool {
         match operation {
-            Operation::Store(_) => *self == Self::Receipt && forge_receipt(answer),
+            Operation::Store(_) => self == Self::Receipt && forge_receipt(answer),
             Operation::Read(_) if matches!(answer.response, Response::Read { .. }) => {
                 self.tell_reader(disk, operation, answer)
             }
             Operation::Symbols(_) | Operation::RenewedSymbols(_) => {
                 self.tell_newcomer(network, liar, operation, answer)
             }
-            Operation::Degraded(_) => *self == Self::DegradedPart && falsify_part(answer),
+            Operation::Degraded(_) => self == Self::DegradedPart && falsify_part(answer),
             Operation::Inventory(inventory) => self.list(inventory.after, answer),
             _ => false,
         }
@@ -71,7 +89,7 @@ impl Lie {
         };
         match self {
             Self::Descriptor => descriptor.as_mut().is_some_and(|bytes| {
-                let mut other = Descriptor::decode(bytes).unwrap();
+                let Ok(mut other) = Descriptor::decode(bytes) else { return false };
                 other.salt[0] ^= 1;
                 *bytes = other.encode();
                 true
@@ -88,8 +106,8 @@ impl Lie {
             Self::OtherObject(object) => {
                 let mut part = read.part;
                 part.object = object;
-                let kept = &disk.parts[&part];
-                let other = Descriptor::decode(&kept.object.descriptor).unwrap();
+                let Some(kept) = disk.parts.get(&part) else { return false };
+                let Ok(other) = Descriptor::decode(&kept.object.descriptor) else { return false };
                 *descriptor = Some(kept.object.descriptor.clone());
                 *key_part = Some(kept.share.prove_part(&other.binding()));
                 answer.body = kept.fragment.clone();
@@ -152,7 +170,9 @@ impl Lie {
 
     fn list(self, after: Option<ObjectId>, answer: &mut Answer) -> bool {
         let Response::Inventory = answer.response else { return false };
-        let mut page: InventoryPage = canonical::decode(&answer.body, usize::MAX).unwrap();
+        let Ok(mut page) = canonical::decode::<InventoryPage>(&answer.body, usize::MAX) else {
+            return false;
+        };
         match self {
             Self::InventedIds => {
                 page.objects.extend((1..=5).map(|byte| ObjectId([byte; 32])));
@@ -160,7 +180,9 @@ impl Lie {
             }
             Self::UnsortedIds => page.objects.reverse(),
             Self::EndlessIds => {
-                let first = after.map_or(0, |id| u64::from_be_bytes(id.0[..8].try_into().unwrap()));
+                let number =
+                    |id: ObjectId| id.0.first_chunk().map_or(0, |id| u64::from_be_bytes(*id));
+                let first = after.map_or(0, number);
                 page.objects = (first + 1..=first + 1000)
                     .map(|number| {
                         let mut id = [0; 32];
@@ -182,9 +204,9 @@ impl Lie {
 fn falsify_part(answer: &mut Answer) -> bool {
     let Response::Degraded(help) = &mut answer.response else { return false };
     let mut bytes = canonical::encode(help);
-    *bytes.last_mut().unwrap() ^= 1;
-    *help = canonical::decode(&bytes, usize::MAX).unwrap();
-    true
+    let place = bytes.len() - 1;
+    bytes[place] ^= 1;
+    replace(help, &bytes)
 }
 
 fn forge_receipt(answer: &mut Answer) -> bool {
@@ -201,14 +223,23 @@ enum Place {
 /// Changes a byte of `[slot, value, path]`, the form of proven parts and symbols.
 fn flip<T: Encode<()> + for<'b> Decode<'b, ()>>(proven: &mut T, place: Place) -> bool {
     let mut bytes = canonical::encode(proven);
-    let value = bytes.windows(2).position(|head| head == [0x58, 32]).unwrap() + 2;
+    let value = bytes.windows(2).position(|head| head == [0x58, 32]);
     let place = match place {
-        Place::Value => value,
-        Place::Path => bytes.len() - 1,
+        Place::Value => value.map(|value| value + 2),
+        Place::Path => bytes.len().checked_sub(1),
     };
-    bytes[place] ^= 1;
-    *proven = canonical::decode(&bytes, usize::MAX).unwrap();
-    true
+    let Some(byte) = place.and_then(|place| bytes.get_mut(place)) else { return false };
+    *byte ^= 1;
+    replace(proven, &bytes)
+}
+
+/// Puts what the bytes say in the place of what was said, if they say anything.
+fn replace<T: Encode<()> + for<'b> Decode<'b, ()>>(said: &mut T, bytes: &[u8]) -> bool {
+    let decoded = canonical::decode(bytes, usize::MAX);
+    decoded.is_ok_and(|other| {
+        *said = other;
+        true
+    })
 }
 
 fn flip_last(body: &mut Bytes) -> bool {

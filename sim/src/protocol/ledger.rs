@@ -3,21 +3,22 @@
 use std::collections::BTreeMap;
 
 use ed25519_dalek::SigningKey;
-use kakera_engine::code::CodeParameters;
-use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::{
-    Body, Certificate, Chain, Entry, Genesis, GroupCreate, NodeJoin, Proposer, Roles, State, Suite,
-    VerifiedEntry, Vote, VoteKind,
+    Body, Certificate, Chain, Entry, Genesis, Group, GroupCreate, NodeJoin, Proposer, Roles, State,
+    Suite, VerifiedEntry, Vote, VoteKind,
 };
-use kakera_engine::names::{GroupId, NetworkId, NodeId};
+use kakera_engine::names::{GroupId, NetworkId, NodeId, Slot};
 use kakera_engine::peer::Member;
 use kakera_engine::policy::LedgerView;
 use kakera_engine::signature::node_id;
 use rand_chacha::ChaCha8Rng;
 
-const CREATED: u64 = 1_700_000_000_000;
+use super::Network;
+
+/// Unix milliseconds of every founding.
+pub(super) const CREATED: u64 = 1_700_000_000_000;
 /// Bytes that a node offers, and that each keeps for the submitter.
-const QUOTA_BYTES: u64 = 1 << 30;
+pub(super) const QUOTA_BYTES: u64 = 1 << 30;
 
 /// The chain and those who write on it.
 pub(super) struct Ledger {
@@ -29,14 +30,16 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Founds a network; the machines join in its first block, the groups are asked for in the next.
+    /// Founds a network; the machines join in its first block, each in its zone, the groups are asked
+    /// for in the next.
     pub(super) fn found(
         validators: Vec<SigningKey>,
-        nodes: &[NodeId],
+        nodes: impl IntoIterator<Item = (NodeId, u32)>,
         submitter: NodeId,
-        (code, key, groups): (CodeParameters, KeyParameters, u32),
+        network: &Network,
         rng: &mut ChaCha8Rng,
     ) -> Self {
+        let Network { code, key, groups, .. } = *network;
         let genesis = Genesis {
             suite: Suite,
             name: "simulated".into(),
@@ -52,13 +55,11 @@ impl Ledger {
         let chain = Chain::new(genesis).expect("a genesis that keeps the rules");
         let (sequences, waiting) = (BTreeMap::new(), Vec::new());
         let mut ledger = Self { chain, validators, sequences, waiting };
-        let founder = ledger.validators[0].clone();
-        for (place, node) in nodes.iter().enumerate() {
-            let join = ledger.join(*node, true, format!("site {}", place % 4));
-            ledger.post(&founder, Body::NodeJoin(join));
+        for (node, zone) in nodes {
+            ledger.enrol(node, zone);
         }
-        let join = ledger.join(submitter, false, "office".into());
-        ledger.post(&founder, Body::NodeJoin(join));
+        let founder = ledger.validators[0].clone();
+        ledger.post(&founder, Body::NodeJoin(join(submitter, false, "office".into())));
         ledger.seal(0, rng);
         for _ in 0..groups {
             ledger.post(&founder, Body::GroupCreate(GroupCreate { code, key }));
@@ -68,10 +69,10 @@ impl Ledger {
         ledger
     }
 
-    fn join(&self, node: NodeId, storage: bool, zone: String) -> NodeJoin {
-        let roles = Roles { storage, submitter: !storage };
-        let (operator, quota_bytes) = (node, QUOTA_BYTES);
-        NodeJoin { node, roles, address: String::new(), zone, operator, quota_bytes, generation: 1 }
+    /// Has a storage node join with the next block.
+    pub(super) fn enrol(&mut self, node: NodeId, zone: u32) {
+        let founder = self.validators[0].clone();
+        self.post(&founder, Body::NodeJoin(join(node, true, format!("site {zone}"))));
     }
 
     pub(super) fn network(&self) -> NetworkId {
@@ -80,6 +81,18 @@ impl Ledger {
 
     pub(super) fn state(&self) -> &State {
         self.chain.state()
+    }
+
+    pub(super) fn height(&self) -> u64 {
+        self.chain.head().header.height
+    }
+
+    pub(super) fn beacon(&self) -> [u8; 32] {
+        self.chain.head().header.beacon
+    }
+
+    pub(super) fn validators(&self) -> &[SigningKey] {
+        &self.validators
     }
 
     /// Takes an entry for the next block.
@@ -123,6 +136,12 @@ impl Ledger {
     }
 }
 
+fn join(node: NodeId, storage: bool, zone: String) -> NodeJoin {
+    let roles = Roles { storage, submitter: !storage };
+    let (operator, quota_bytes) = (node, QUOTA_BYTES);
+    NodeJoin { node, roles, address: String::new(), zone, operator, quota_bytes, generation: 1 }
+}
+
 /// The state as one machine has it.
 #[derive(Clone)]
 pub(super) struct View {
@@ -136,11 +155,14 @@ impl View {
     }
 
     pub(super) fn members(&self, group: GroupId) -> Vec<Member> {
-        self.state.group(group).map_or_else(Vec::new, |group| {
-            let seats = kakera_engine::names::Slot::all(group.code.n).zip(&group.holders);
-            seats.map(|(slot, holder)| Member { slot, node: holder.node }).collect()
-        })
+        self.state.group(group).map_or_else(Vec::new, |group| members(&group))
     }
+}
+
+/// The holders of a group's slots.
+pub(super) fn members(group: &Group) -> Vec<Member> {
+    let seats = Slot::all(group.code.n).zip(&group.holders);
+    seats.map(|(slot, holder)| Member { slot, node: holder.node }).collect()
 }
 
 impl LedgerView for View {

@@ -2,7 +2,7 @@
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Fault {
+pub enum Fault {
     /// A node is gone for good, disk and all.
     Death,
     /// A node does nothing for some minutes and goes on as if nothing had been.
@@ -23,7 +23,7 @@ pub(super) enum Fault {
 
 impl Fault {
     /// All of them.
-    pub(super) const ALL: [Self; 8] = [
+    pub const ALL: [Self; 8] = [
         Self::Death,
         Self::Nap,
         Self::LongSleep,
@@ -35,7 +35,7 @@ impl Fault {
     ];
 
     /// As the report names it.
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Death => "death",
             Self::Nap => "nap",

@@ -1,0 +1,295 @@
+//! The course of a fleet: lives, pauses and a mass loss by its laws.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use kakera_engine::code::Code;
+use kakera_engine::names::GroupId;
+
+use super::Network;
+use super::health::Health;
+use super::world::{Change, Course, Event, World};
+use crate::fleet::{Fleet, Tally};
+use crate::random::{Law, Purpose, Source};
+use crate::time::Nanoseconds;
+
+/// Objects are put one after the other, so far apart.
+const BETWEEN_PUTS: Duration = Duration::from_millis(5);
+
+/// Runs a fleet as a network of full nodes, once for each number, to its horizon or until all its
+/// groups are lost.
+///
+/// Machines live and pause as in [`fast mode`](crate::fleet::simulate), by the same draws; a machine
+/// that dies is replaced by a new one at once, which the ledger enrols. When a loss is noticed, who
+/// takes the slots and how long they fill is for the protocol to find: `fleet.detection`,
+/// `fleet.patience` and `fleet.repair` are not read. Nor are `fleet.outages` and the attacker's epochs.
+pub fn simulate(fleet: &Fleet, network: &Network, seed: u64, replications: Range<u64>) -> Tally {
+    let mut tally = Tally::new();
+    for replication in replications {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_be_bytes());
+        bytes[8..16].copy_from_slice(&replication.to_be_bytes());
+        let mut world = World::found(*network, bytes);
+        let mut churn = Churn::new(fleet, network, Source::new(seed, replication));
+        world.run(&mut churn, Duration::from_nanos(fleet.horizon));
+        // What is rebuilt wrongly would be a fault of the engine, and no number worth giving.
+        assert!(world.broken.is_empty(), "replication {replication}: {:?}", world.broken);
+        churn.health.finish(fleet, &mut churn.tally);
+        churn.tally.events += world.events;
+        churn.tally.enter_trace(&world.trace());
+        tally.add(&churn.tally);
+    }
+    tally
+}
+
+struct Churn<'a> {
+    fleet: &'a Fleet,
+    source: Source,
+    code: Code,
+    /// Of places: how many machines had it before.
+    incarnation: Vec<u32>,
+    /// How often their machines paused.
+    pauses: Vec<u32>,
+    /// The place of each machine.
+    place: Vec<u32>,
+    puts_left: u32,
+    health: Health,
+    tally: Tally,
+}
+
+enum Life {
+    Put(GroupId),
+    Die(usize),
+    Pause(usize),
+    Return(usize),
+    MassLoss,
+}
+
+impl Course for Churn<'_> {
+    type Event = Life;
+
+    fn begin(&mut self, world: &mut World<Life>) {
+        self.place = (0..self.fleet.nodes).collect();
+        if let Some(attack) = self.fleet.attack {
+            let chosen = attack.hostile.at_start(self.fleet.nodes, &self.source);
+            world.nodes.iter_mut().zip(chosen).for_each(|(node, hostile)| node.hostile = hostile);
+        }
+        for node in 0..world.nodes.len() {
+            self.begin_life(world, node);
+        }
+        for put in 0..self.puts_left {
+            let group = GroupId(put % self.fleet.groups);
+            world.at(BETWEEN_PUTS * put, Event::Course(Life::Put(group)));
+        }
+        if let Some(loss) = self.fleet.mass_loss {
+            self.schedule(world, loss.at, Life::MassLoss);
+        }
+    }
+
+    fn happen(&mut self, world: &mut World<Life>, event: Life) {
+        match event {
+            Life::Put(group) => {
+                world.put(&self.code, group, world.network.record_len());
+            }
+            Life::Die(node) => self.die(world, node),
+            Life::Pause(node) => self.pause(world, node),
+            Life::Return(node) if !world.nodes[node].dead => self.begin_session(world, node),
+            Life::Return(_) => {}
+            Life::MassLoss => self.lose_many(world),
+        }
+    }
+
+    fn note(&mut self, world: &mut World<Life>, change: Change) {
+        let Self { fleet, health, tally, .. } = self;
+        match change {
+            Change::Put => {
+                self.puts_left -= 1;
+                if self.puts_left == 0 {
+                    health.note_block(world, fleet, tally);
+                }
+            }
+            Change::Repaired { seat, progress, .. } => {
+                if health.is_lost(seat.0) {
+                    return;
+                }
+                tally.repair_bytes += u128::from(progress.symbol_bytes + progress.witness_bytes);
+                if progress.fragment_bytes > 0 {
+                    let now = world.now.as_nanos() as Nanoseconds;
+                    let restored = health.look_at(world, fleet, seat.0, tally);
+                    tally.count_repairs(now, fleet.horizon, restored);
+                }
+            }
+            Change::GivenUp(node) => tally.false_repairs += u64::from(!world.nodes[node].dead),
+            _ if self.puts_left > 0 => {}
+            Change::Block => health.note_block(world, fleet, tally),
+            Change::Reach(node) => health.note_node(world, fleet, node, tally),
+            Change::Convicted(_) | Change::Readmitted => {}
+        }
+    }
+
+    fn is_over(&self, _: &World<Life>) -> bool {
+        self.health.left == 0
+    }
+}
+
+impl<'a> Churn<'a> {
+    fn new(fleet: &'a Fleet, network: &Network, source: Source) -> Self {
+        let places = fleet.nodes as usize;
+        Self {
+            fleet,
+            source,
+            code: network.code.build().expect("a code that was checked"),
+            incarnation: vec![0; places],
+            pauses: vec![0; places],
+            place: Vec::new(),
+            puts_left: fleet.groups * network.objects_per_group,
+            health: Health::new(fleet),
+            tally: Tally::new(),
+        }
+    }
+
+    fn begin_life(&mut self, world: &mut World<Life>, node: usize) {
+        let place = self.place[node];
+        let number = self.incarnation[place as usize];
+        let life = self.fleet.life(&self.source, place, number, Law::span);
+        let death = (world.now.as_nanos() as Nanoseconds).saturating_add(life);
+        self.schedule(world, death, Life::Die(node));
+        self.begin_session(world, node);
+    }
+
+    fn begin_session(&mut self, world: &mut World<Life>, node: usize) {
+        let Some(absence) = &self.fleet.absence else { return };
+        let (place, now) = (self.place[node], world.now.as_nanos() as Nanoseconds);
+        let number = self.pauses[place as usize];
+        let pause = absence.session.end(&self.source, now, place, number);
+        self.schedule(world, pause, Life::Pause(node));
+    }
+
+    fn pause(&mut self, world: &mut World<Life>, node: usize) {
+        let Some(absence) = self.fleet.absence.as_ref().filter(|_| !world.nodes[node].dead) else {
+            return;
+        };
+        let (place, now) = (self.place[node], world.now.as_nanos() as Nanoseconds);
+        let number = self.pauses[place as usize];
+        self.pauses[place as usize] += 1;
+        let draw = self.source.draw(place, Purpose::Absence, number);
+        let back = now.saturating_add(absence.length.span(draw.uniform()));
+        world.put_to_sleep(node, Duration::from_nanos(back));
+        self.schedule(world, back, Life::Return(node));
+    }
+
+    fn die(&mut self, world: &mut World<Life>, node: usize) {
+        if world.nodes[node].dead {
+            return; // in the mass loss
+        }
+        self.tally.deaths += 1;
+        world.kill(node);
+        let place = self.place[node];
+        self.incarnation[place as usize] += 1;
+        let newcomer = world.enrol(place % self.fleet.zones);
+        self.place.push(place);
+        let number = self.incarnation[place as usize];
+        world.nodes[newcomer].hostile = self.fleet.newcomer_is_hostile(&self.source, place, number);
+        self.begin_life(world, newcomer);
+    }
+
+    fn lose_many(&mut self, world: &mut World<Life>) {
+        let Some(loss) = self.fleet.mass_loss else { return };
+        for node in 0..world.nodes.len() {
+            let draw = self.source.draw(self.place[node], Purpose::MassLoss, 0);
+            if draw.uniform() < loss.share {
+                self.die(world, node);
+            }
+        }
+    }
+
+    fn schedule(&self, world: &mut World<Life>, at: Nanoseconds, event: Life) {
+        if at < self.fleet.horizon {
+            world.at(Duration::from_nanos(at), Event::Course(event));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use crate::campaign::{Blocks, Campaign};
+    use crate::estimate::Estimate;
+    use crate::fleet::Tally;
+    use crate::scenario::Scenario;
+
+    /// Twelve machines that live for some days, and two groups of (6, 3) on them.
+    fn scenario(text: &str) -> Scenario {
+        let base = "\
+            [network]\nnodes = 12\nlifetime = { exponential = \"5d\" }\n\
+            [code]\ndata = \"mbr(6,3,4)\"\nkey = { k = 3, d = 4 }\n\
+            [objects]\ngroups = 2\nbytes_per_group = \"256KiB\"\n\
+            [repair]\npatience = \"1h\"\nrate = \"1MB/s\"\n";
+        Scenario::parse(&format!("{base}{text}")).unwrap()
+    }
+
+    #[test]
+    fn a_day_repeats_to_the_trace() {
+        let scenario = scenario(
+            "[pauses]\nsession = { exponential = \"6h\" }\nlength = { exponential = \"30min\" }\n\
+             [attacker]\nhostile = \"20%\"\n[protocol]\nvalidators = 4\n\
+             loss = \"1%\"\n[run]\nhorizon = \"1d\"\nreplications = 2\n",
+        );
+        let day = scenario.campaign.run();
+        assert_eq!(day, scenario.campaign.run());
+        let mut other = scenario.campaign.clone();
+        other.seed += 1;
+        assert_ne!(day, other.run());
+        let summary = scenario.campaign.summary(&day, 0.95);
+        assert!(summary.trace.is_some_and(|trace| trace.len() == 64));
+        assert!(summary.deaths_per_node_year > 0.0 && summary.events > 10_000);
+    }
+
+    fn overlap([low, high]: [f64; 2], [other_low, other_high]: [f64; 2]) -> bool {
+        low <= other_high && other_low <= high
+    }
+
+    /// The same scenario on counts and with full nodes: lost groups and repaired shares within what
+    /// chance allows, and the bytes of a repair within 3 %.
+    #[test]
+    fn counts_say_what_full_nodes_do() {
+        let lossy = include_str!("../../scenarios/small-churn.toml");
+        let (before, after) = lossy.split_once("[mass_loss]").unwrap();
+        let calm = format!("{before}{}", &after[after.find('[').unwrap()..]);
+        // After a mass loss, full nodes get symbols before they see that too few can help.
+        for (text, runs, tolerance) in [(lossy, 4, 0.1), (&calm, 2, 0.03)] {
+            let nodes = Campaign { replications: runs, ..Scenario::parse(text).unwrap().campaign };
+            let counts = Campaign { protocol: None, replications: 2000, ..nodes.clone() };
+            let (nodes, counts) = (nodes.run(), counts.run());
+            let (full, counted) = [&nodes, &counts].map(lost_groups).into();
+            assert!(overlap(full, counted), "{full:?} lost with full nodes, {counted:?} on counts");
+            let (full, counted) = [&nodes, &counts].map(repairs_a_death).into();
+            assert!(
+                overlap(full, counted),
+                "{full:?} repaired by full nodes, {counted:?} on counts"
+            );
+            let ratio = repair_bytes(&nodes) / repair_bytes(&counts);
+            assert!((ratio - 1.0).abs() < tolerance, "{ratio}");
+        }
+    }
+
+    fn lost_groups(blocks: &Blocks) -> [f64; 2] {
+        interval(blocks, |tally| [tally.groups_lost, tally.replications])
+    }
+
+    fn repairs_a_death(blocks: &Blocks) -> [f64; 2] {
+        interval(blocks, |tally| [tally.shares_repaired, tally.deaths])
+    }
+
+    fn interval(blocks: &Blocks, ratio: fn(&Tally) -> [u64; 2]) -> [f64; 2] {
+        let pairs: Vec<_> =
+            blocks.values().map(|tally| ratio(tally).map(|count| count as f64)).collect();
+        Estimate::of_ratio(&pairs, 0.99).map_or([0.0, f64::INFINITY], |ratio| ratio.interval)
+    }
+
+    /// Of a share.
+    fn repair_bytes(blocks: &Blocks) -> f64 {
+        let sum = |of: fn(&Tally) -> f64| blocks.values().map(of).sum::<f64>();
+        sum(|tally| tally.repair_bytes as f64) / sum(|tally| tally.shares_repaired as f64)
+    }
+}
