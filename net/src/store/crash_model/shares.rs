@@ -10,12 +10,12 @@ use zeroize::Zeroizing;
 
 use super::{below, unless_off};
 use crate::store::disk::{Disk, DiskFile, if_found};
-use crate::store::parts::{BatchName, Part, PartStore, ShareRecord};
+use crate::store::parts::{BatchName, Part, PartStore, ReadError, ShareRecord};
 use crate::store::simulated::SimulatedDisk;
 
 type Store = PartStore<SimulatedDisk>;
 
-const OBJECTS: u8 = 4;
+const OBJECTS: u8 = 2;
 const SHARE_LEN: usize = 200;
 const ROOT: [u8; 32] = [9; 32];
 
@@ -161,9 +161,12 @@ impl Model {
         disk: &SimulatedDisk,
         object: u8,
     ) -> Result<Option<Option<u64>>, String> {
-        let Some(meta) = unless_off(disk, "meta", store.meta(&key(object)))? else {
-            return Ok(None);
+        let read = match store.meta(&key(object)) {
+            // Overwritten by a removal that did not end, and set aside.
+            Err(ReadError::Damaged { .. }) if self.possible[&object].contains(&None) => Ok(None),
+            read => read,
         };
+        let Some(meta) = unless_off(disk, "meta", read)? else { return Ok(None) };
         let Some(meta) = meta else { return Ok(Some(None)) };
         let found = self.possible[&object].iter().flatten();
         let found = found.copied().find(|version| share(*version, object) == *meta.share);
@@ -218,7 +221,7 @@ impl super::Model for Model {
         let object = below(rng, OBJECTS.into()) as u8;
         match (below(rng, 10), self.shown(object)) {
             (0..=4, None) => self.put(store, disk, object),
-            (0, Some(_)) => self.remove(store, disk, object),
+            (0 | 9, Some(_)) => self.remove(store, disk, object),
             (1..=3, _) if self.undecided.len() < 3 => self.keep(store, disk),
             (1..=6, _) => self.decide(store, disk, true),
             (7, _) => self.decide(store, disk, false),
