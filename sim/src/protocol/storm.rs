@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kakera_engine::code::{Code, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
-use kakera_engine::ledger::{Group, Holder, State};
+use kakera_engine::ledger::{Holder, State};
 use kakera_engine::names::{GroupId, NodeId, Slot};
 use kakera_engine::policy::suspicion::exclusions_max;
 use kakera_engine::wire::{PartReference, RepairProgress};
@@ -274,12 +274,14 @@ impl Storm {
         self.outcome.given_up += 1;
         let id = world.nodes[node].id;
         let state = world.ledger.state();
-        // What it was only drawn for was lost with another.
-        let whole = |seats: &Group, slot| seats.holder(slot).is_some_and(|h| !h.is_filling());
-        let seats = state.groups().filter_map(|(group, seats)| {
-            seats.slot_of(&id).filter(|slot| whole(&seats, *slot)).map(|slot| (group, slot))
-        });
-        self.open_losses.insert(id, seats.collect());
+        let seats: BTreeSet<Seat> = state
+            .groups()
+            .filter_map(|(group, seats)| seats.slot_of(&id).map(|slot| (group, slot)))
+            .collect();
+        // What it was drawn for is its own loss now, and that of who had it before no more.
+        self.open_losses.values_mut().for_each(|open| open.retain(|seat| !seats.contains(seat)));
+        self.open_losses.retain(|_, open| !open.is_empty());
+        self.open_losses.insert(id, seats);
         if !was_silent(&world.nodes[node], world.now) {
             world.broken(&format!("node {node} was given up and not silent"));
         }
