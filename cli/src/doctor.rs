@@ -36,6 +36,7 @@ pub(crate) async fn run(session: &Session) -> Result<(), Failure> {
     checks.look_at_disk(session);
     checks.look_at_memory();
     let key = checks.look_at_keys(session.data());
+    checks.look_at_copies(session.data());
     if let Some((identity, machine)) = key {
         match session.connect_as(Arc::clone(&identity)) {
             Ok(connection) => {
@@ -156,6 +157,11 @@ impl Checks {
             let finding = "there is no usable key in the folder";
             self.failed("key", finding, "kakera node init, or kakera vault create");
         }
+        usable
+    }
+
+    /// What should be kept elsewhere too, and what must not be missing.
+    fn look_at_copies(&mut self, data: &Path) {
         if data.join(OPERATOR_KEY).exists() {
             let fix = "keep a copy elsewhere, unless you do: cp operator.key /media/...";
             self.warn("key backup", "without operator.key nobody new can be let in", fix);
@@ -168,7 +174,6 @@ impl Checks {
             let fix = "have it replaced: kakera validator remove, and add another with a new key";
             self.failed("votes", format!("{VOTING_LOG_FILE} is gone: it does not vote"), fix);
         }
-        usable
     }
 
     async fn look_at_network(&mut self, client: &Arc<Client>, own: Option<NodeId>) {

@@ -39,11 +39,9 @@ pub(crate) async fn run(session: &Session, options: &RecordOptions) -> Result<()
     ))
 }
 
-/// The holders decide; this says it before anything is changed.
+/// The holders decide; this says it as a date, before anything is changed.
 fn require_not_retained(record: Record<'_>) -> Result<(), Failure> {
-    let stored = record.versions().iter().filter_map(|version| version.stored());
-    let latest = stored.filter_map(|stored| stored.retain_until).max();
-    match latest.filter(|until| *until > unix_milliseconds() / 1000) {
+    match record.retained_until().filter(|until| *until > unix_milliseconds() / 1000) {
         Some(until) => Err(Failure::new(
             Kind::Denied,
             format!("it must be kept until {} UTC", show_time(until)),

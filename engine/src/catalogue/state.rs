@@ -63,6 +63,12 @@ impl<'a> Record<'a> {
         self.versions.get(place)
     }
 
+    /// Until when, in Unix seconds, some version has to be kept; `None` if no date was given.
+    pub fn retained_until(&self) -> Option<u64> {
+        let stored = self.versions.iter().filter_map(|version| version.stored());
+        stored.filter_map(|stored| stored.retain_until).max()
+    }
+
     /// The version that brought the bytes that `version` holds; `None` if it is a deletion, or the
     /// bytes were destroyed.
     pub fn source(&self, version: &'a Version) -> Option<&'a Version> {

@@ -150,9 +150,7 @@ fn objects_of(state: &State, record: RecordId) -> BTreeSet<ObjectReference> {
 }
 
 fn require_not_retained(record: Record<'_>) -> Result<(), ClientError> {
-    let stored = record.versions().iter().filter_map(|version| version.stored());
-    let latest = stored.filter_map(|stored| stored.retain_until).max();
-    match latest.filter(|until| *until > unix_milliseconds() / 1000) {
+    match record.retained_until().filter(|until| *until > unix_milliseconds() / 1000) {
         Some(until) => Err(ClientError::retained(until)),
         None => Ok(()),
     }

@@ -77,7 +77,7 @@ fn check_fleet(fleet: &Fleet) -> Result<(), ScenarioError> {
         return Err(ScenarioError::new("outages", message, "leave [outages] or [protocol] out"));
     }
     if fleet.attack.is_some_and(|attack| attack.epoch.is_some()) {
-        let message = "is nothing that nodes do by themselves yet";
+        let message = "is not simulated with full nodes yet";
         return Err(ScenarioError::new("attacker.refresh", message, "refresh = \"never\""));
     }
     Ok(())
