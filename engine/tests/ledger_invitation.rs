@@ -1,4 +1,4 @@
-//! Machines that join by invitation: the rules of version 4.
+//! Machines that join by invitation: the rules of version 4; and what they bring: of version 5.
 #![allow(clippy::unwrap_used, reason = "a failed assumption fails the test")]
 
 mod ledger_network;
@@ -94,6 +94,33 @@ fn the_first_group_is_drawn_when_enough_have_joined() {
     network.seal(Vec::new());
     let group = network.chain.state().group(GroupId(0)).unwrap();
     assert!(group.holder(Slot::new(5).unwrap()).is_some());
+}
+
+#[test]
+fn groups_grow_with_the_machines() {
+    for (version, expected) in [(4, [1, 1, 1, 1, 1]), (5, [1, 1, 2, 3, 4])] {
+        let mut network = network(version);
+        let mut joined = 10;
+        for (machines, groups) in [5, 6, 7, 8, 9].into_iter().zip(expected) {
+            while joined < 10 + machines {
+                let invite = invitation(&network, INVITED + joined);
+                network.seal_body(OPERATOR, invite);
+                let join = joins(&network, INVITED + joined, joined);
+                network.seal_body(INVITED + joined, join);
+                joined += 1;
+            }
+            assert_eq!(network.chain.state().counts().groups, groups, "{machines}, v{version}");
+        }
+        network.seal(Vec::new());
+        let state = network.chain.state();
+        let last = state.counts().groups - 1;
+        assert!(state.group(GroupId(last)).unwrap().holder(Slot::new(5).unwrap()).is_some());
+        if version == 5 {
+            let slots = |number: u8| state.node(&machine(number)).unwrap().slots;
+            assert_eq!((10..19).map(slots).sum::<u32>(), 20);
+            assert!((10..19).all(|number| slots(number) > 0), "the newest hold slots too");
+        }
+    }
 }
 
 #[test]

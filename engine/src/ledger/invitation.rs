@@ -3,11 +3,11 @@
 use ed25519_dalek::SigningKey;
 use minicbor::{Decode, Encode};
 
-use super::entry::{ADDRESS_LEN_MAX, GroupCreate, NodeJoin, Roles, ZONE_LEN_MAX};
+use super::entry::{ADDRESS_LEN_MAX, NodeJoin, Roles, ZONE_LEN_MAX};
 use super::entry_error::{EntryError, check_length};
 use super::registry::{Invited, StateKey};
 use super::rules::allow;
-use super::state::{REFRESH, State};
+use super::state::{GROWTH, REFRESH, State};
 use crate::names::{NetworkId, NodeId};
 use crate::signature::{Signature, node_id};
 
@@ -117,21 +117,15 @@ impl State {
         })?;
         let used = Invited { used_by: Some(join.node), ..invited };
         self.write(&StateKey::Invited(*author), &used);
-        self.make_first_group();
+        // Where machines join by invitation nobody is there to ask for the first group.
+        if self.version() < GROWTH && self.counts().groups == 0 {
+            self.make_groups_due();
+        }
         Ok(())
     }
 
     /// An invitation by its key, used ones included.
     pub fn invited(&self, key: &NodeId) -> Option<Invited> {
         self.read(&StateKey::Invited(*key))
-    }
-
-    /// Where machines join by invitation nobody is there to ask for the first group.
-    fn make_first_group(&mut self) {
-        let (counts, code, key) = (self.counts(), self.genesis.code, self.genesis.key);
-        if counts.groups == 0 && counts.storage_nodes >= u32::from(code.n) {
-            // It cannot be refused: the genesis has checked the codes, and no draw waits.
-            let _ = self.add_group(&GroupCreate { code, key });
-        }
     }
 }

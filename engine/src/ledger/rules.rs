@@ -8,8 +8,11 @@ use super::entry_error::{EntryError, check_length};
 use super::genesis::check_group;
 use super::pointer::{POINTER_SEALED_LEN_MAX, Pointer, PointerRetire};
 use super::registry::{Group, Identity, Node, PendingDraw, PostedPointer, StateKey};
-use super::state::{CARE, PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, REFRESH, State, VACATED_MAX};
+use super::state::{
+    CARE, GROWTH, PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, REFRESH, State, VACATED_MAX,
+};
 use crate::names::{Epoch, GroupId, NodeId};
+use crate::policy::placement::{NEW_GROUPS_MAX, groups_due};
 use crate::policy::repair::leak_margin;
 
 impl State {
@@ -41,6 +44,9 @@ impl State {
         self.write(&StateKey::Node(join.node), &node);
         if self.version() >= CARE && slots > 0 {
             self.keep_slots(&join.node);
+        }
+        if self.version() >= GROWTH && join.roles.storage {
+            self.make_groups_due();
         }
         Ok(())
     }
@@ -135,6 +141,19 @@ impl State {
         self.write(&StateKey::Counts, &counts);
         self.write(&StateKey::Group(id), &group);
         Ok(())
+    }
+
+    /// Asks for the groups that there are machines for.
+    pub(super) fn make_groups_due(&mut self) {
+        let (code, key) = (self.genesis.code, self.genesis.key);
+        let due = groups_due(self.counts().storage_nodes, code.n);
+        let missing = due.saturating_sub(self.counts().groups).min(NEW_GROUPS_MAX);
+        for _ in 0..missing {
+            // The genesis has checked the codes. Where too many draws wait, the next machine asks again.
+            if self.add_group(&GroupCreate { code, key }).is_err() {
+                return;
+            }
+        }
     }
 
     pub(super) fn reassign(

@@ -26,6 +26,8 @@ pub const PENDING_DRAWS_MAX: usize = 1024;
 pub(super) const CARE: u32 = 3;
 /// The version of the rules that brought refreshes by the holders.
 pub(super) const REFRESH: u32 = 4;
+/// The version of the rules that made the groups grow with the machines.
+pub(super) const GROWTH: u32 = 5;
 /// Most holders of a group that may leave within one epoch.
 pub const VACATED_MAX: usize = 255;
 

@@ -53,6 +53,22 @@ pub fn operator_slots_max(k: u8) -> usize {
     (usize::from(k).saturating_sub(1) / 2).max(1)
 }
 
+/// Slots that a machine holds, on average, where there are many more machines than a group has slots:
+/// a machine that is lost is rebuilt by the holders of as many groups at once, and what it held is
+/// spread over as many newcomers.
+const SLOTS_PER_MACHINE: u64 = 4;
+/// Most groups that one more machine brings; a network that was small under other rules catches up
+/// with its next machines.
+pub const NEW_GROUPS_MAX: u32 = 4;
+
+/// How many groups of `n` slots a network of so many storage machines has: none below n, one with just
+/// n, and from there on so many that a machine more brings [`SLOTS_PER_MACHINE`] slots.
+pub fn groups_due(machines: u32, n: u8) -> u32 {
+    let Some(spare) = machines.checked_sub(n.into()) else { return 0 };
+    let more = u64::from(spare) * SLOTS_PER_MACHINE / u64::from(n.max(1));
+    u32::try_from(more + 1).unwrap_or(u32::MAX)
+}
+
 /// Draws `count` of the candidates, who are distinct; `None` if there are fewer.
 pub fn draw<'a>(
     seed: [u8; 32],
@@ -168,6 +184,15 @@ mod tests {
         let numbers: Vec<u8> =
             drawn.expect("enough machines").nodes.iter().map(|node| node.0[0]).collect();
         assert_eq!(numbers, [1, 0, 5, 3, 4]);
+    }
+
+    #[test]
+    fn groups_are_as_many_as_machines_can_fill() {
+        let due = |n: u8| [0, 4, 5, 6, 7, 10, 24, 1000].map(|machines| groups_due(machines, n));
+        assert_eq!(due(5), [0, 0, 1, 1, 2, 5, 16, 797]);
+        assert_eq!(due(10), [0, 0, 0, 0, 0, 1, 6, 397]);
+        assert_eq!(due(255)[7], 12);
+        assert_eq!(groups_due(u32::MAX, 1), u32::MAX);
     }
 
     #[test]
