@@ -16,6 +16,7 @@ mod ledger_crash;
 mod ledger_load;
 mod ledger_sim;
 mod ledger_start;
+mod load;
 mod network_sim;
 mod papers;
 mod process;
@@ -26,6 +27,7 @@ mod restore;
 mod samples;
 mod sim_coverage;
 mod sim_speed;
+mod soak;
 mod upgrade;
 mod versus_tahoe;
 
@@ -79,6 +81,11 @@ enum Command {
     SimCoverage(sim_coverage::Options),
     /// CPU seconds of the simulator on scenarios of known size
     SimSpeed(sim_speed::Options),
+    /// Run a node that lies, for `soak`
+    #[command(hide = true)]
+    LyingNode(soak::LyingOptions),
+    /// Kill, pause, replace and fill machines of a network with liars under load; nothing may be lost
+    Soak(soak::Options),
     /// Replace the program of a running network machine by machine, under load
     Upgrade(upgrade::Options),
     /// Side by side with a Tahoe-LAFS grid on this machine
@@ -104,6 +111,10 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Restore(options) => restore::run(&options),
         Command::SimCoverage(options) => sim_coverage::run(&options),
         Command::SimSpeed(options) => sim_speed::run(&options),
+        Command::LyingNode(options) => {
+            return soak::lie(&options).map(|()| ExitCode::SUCCESS);
+        }
+        Command::Soak(options) => soak::run(&options),
         Command::Upgrade(options) => upgrade::run(&options),
         Command::VersusTahoe(options) => versus_tahoe::run(&options),
     }?;

@@ -4,7 +4,6 @@
 //! Every machine opens the folder that the old program wrote. Clients of the old program put and of
 //! both get all the while; at last the owner goes over, too, and the vault gets its catalogue.
 
-mod load;
 mod pinned;
 
 use std::collections::BTreeMap;
@@ -18,11 +17,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use serde_json::Value;
 
-use self::load::{Load, Outcome, Series};
+use crate::load::Load;
 use crate::product::{self, Kakera, LocalNetwork, Machine, total};
-use crate::records::{content, holds, listed_names};
+use crate::records::content;
 use crate::report::{Goal, Report};
-use crate::samples::{ascending, median};
 
 /// Records of one put before the upgrade.
 const RECORDS_PER_PUT: usize = 10;
@@ -71,10 +69,11 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     }
     report.count("machines_replaced", machines.len()).goal(Goal::AtLeast(f64::from(nodes) + 1.0));
     let outcome = load.stop()?;
-    add_load(&mut report, &outcome);
+    report.add("upgrade_seconds", (outcome.end - outcome.start).as_secs_f64());
+    outcome.add_to(&mut report);
 
     for (program, name) in programs.iter().zip(["old", "new"]) {
-        check_records(program, name, network.scratch(), &outcome, &mut report)?;
+        outcome.check_records(program, name, network.scratch(), &mut report)?;
         let verified = program.run(&["ledger", "verify"])?;
         let blocks = total(&verified, "height");
         report.add(format!("{name}_program_verifies_blocks"), blocks).goal(Goal::AtLeast(1.0));
@@ -111,7 +110,7 @@ fn activate(
         report.count(format!("{name}_around_activation"), count).goal(Goal::AtLeast(2.0));
         series.failures.iter().for_each(|failure| eprintln!("refused: {failure}"));
     }
-    check_records(new, "activated", network.scratch(), &outcome, report)?;
+    outcome.check_records(new, "activated", network.scratch(), report)?;
     let verified = new.run(&["ledger", "verify"])?;
     report.add("activated_verifies_blocks", total(&verified, "height")).goal(Goal::AtLeast(1.0));
     // What the old program says of a vault with a catalogue.
@@ -176,45 +175,6 @@ fn replace(network: &LocalNetwork, machine: &Machine, new: &Path) -> Result<()> 
         "{} runs {program:?} after its upgrade",
         machine.name
     );
-    Ok(())
-}
-
-fn add_load(report: &mut Report, outcome: &Outcome) {
-    let Outcome { puts, gets, changed, start, end, .. } = outcome;
-    report.add("upgrade_seconds", (*end - *start).as_secs_f64());
-    let kinds: [(&str, &Series); 2] = [("put", puts), ("get", gets)];
-    for (name, series) in kinds {
-        let seconds = ascending(series.successes.iter().map(|(_, took)| took.as_secs_f64()));
-        report.count(format!("{name}s_during"), seconds.len()).goal(Goal::AtLeast(1.0));
-        report.add(format!("{name}_p50_seconds"), median(&seconds));
-        let gap = series.longest_gap(*start, *end);
-        report.add(format!("longest_seconds_without_{name}"), gap);
-        report.count(format!("{name}s_refused"), series.failures.len());
-        for failure in &series.failures {
-            eprintln!("a {name} was refused: {failure}");
-        }
-    }
-    report.count("gets_changed", *changed).goal(Goal::AtMost(0.0));
-}
-
-/// Reads everything with a fresh process and compares every byte.
-fn check_records(
-    program: &Kakera,
-    name: &str,
-    scratch: &Path,
-    outcome: &Outcome,
-    report: &mut Report,
-) -> Result<()> {
-    let listed = listed_names(&program.run(&["ls"])?);
-    let restored = tempfile::tempdir_in(scratch)?;
-    program.run(&["get", "--all", "--output", restored.path().to_str().context("not UTF-8")?])?;
-    let identical = |(name, seed): &(&String, &u64)| holds(&restored.path().join(name), **seed);
-    let good = outcome.acknowledged.iter().filter(identical).count();
-    let shown = outcome.refused.iter().filter(|(name, _)| listed.contains(name));
-    let halves = shown.filter(|record| !identical(record)).count();
-    let all = outcome.acknowledged.len();
-    report.count(format!("{name}_program_reads_identical"), good).goal(Goal::AtLeast(all as f64));
-    report.count(format!("{name}_program_reads_halves"), halves).goal(Goal::AtMost(0.0));
     Ok(())
 }
 

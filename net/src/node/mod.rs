@@ -17,8 +17,10 @@ use std::sync::{Arc, Mutex};
 
 use kakera_engine::names::{GroupId, NetworkId, NodeId, Slot};
 use kakera_engine::peer::refresh::Seats;
-use kakera_engine::peer::{AuditSettings, CustodySettings, Holder};
+use kakera_engine::peer::{Answer, AuditSettings, CustodySettings, Holder};
 use kakera_engine::policy::refresh::RefreshTimes;
+#[cfg(feature = "testkit")]
+use kakera_engine::wire::Operation;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -29,11 +31,12 @@ pub use self::follower::FollowedLedger;
 use self::observed::{ObservedNode, Tally};
 use self::repairs::Repairs;
 use crate::exchange::{AddressBook, Exchange};
-use crate::fabric::{Fabric, Limits};
+use crate::fabric::{Fabric, Incoming, Limits};
 use crate::id::{Identity, IdentityError};
 use crate::listening::{self, ADDRESS_FILE};
 use crate::network_file::NetworkFile;
 use crate::observe;
+use crate::rpc::Message;
 use crate::store::disk::{OpenDiskError, OsDisk};
 use crate::store::parts::PartStore;
 
@@ -102,6 +105,34 @@ pub async fn run(
     settings: NodeSettings,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), NodeError> {
+    let answer = async |node: Arc<Node>, incoming| node.answer(incoming).await;
+    run_answering(settings, answer, shutdown).await
+}
+
+/// Runs a storage node that does something to its answers before they leave; for tests of the others.
+#[cfg(feature = "testkit")]
+pub async fn run_lying(
+    settings: NodeSettings,
+    lie: impl Fn(&Operation, &mut Answer) + Send + Sync + 'static,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), NodeError> {
+    let lie = Arc::new(lie);
+    let answer = move |node: Arc<Node>, incoming| {
+        let lie = Arc::clone(&lie);
+        async move { node.answer_falsely(incoming, &*lie).await }
+    };
+    run_answering(settings, answer, shutdown).await
+}
+
+async fn run_answering<A, F>(
+    settings: NodeSettings,
+    answer: A,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), NodeError>
+where
+    A: Fn(Arc<Node>, Incoming) -> F + Send + Sync + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
     let NodeSettings { folder, listen, network, quota_bytes, custody, audit, refresh, observe } =
         settings;
     let disk = OsDisk::open(&folder)?;
@@ -149,7 +180,13 @@ pub async fn run(
     let refreshing = tokio::spawn(Arc::clone(&node).keep_epochs(refresh));
     let scrubbing = tokio::spawn(scrub::scrub(Arc::downgrade(&node), custody.scrub_pause));
     listening::tell_ready();
-    let serving = fabric.serve(move |incoming| Arc::clone(&node).serve(incoming));
+    let serving = fabric.serve(move |incoming| {
+        let answering = answer(Arc::clone(&node), incoming);
+        async {
+            let Answer { response, body } = answering.await;
+            Message { header: response.to_header().into(), body }
+        }
+    });
     tokio::select! {
         () = serving => {}
         () = shutdown => {}

@@ -16,18 +16,12 @@ use tracing::warn;
 use super::{Node, disk};
 use crate::clock::unix_milliseconds;
 use crate::fabric::Incoming;
-use crate::rpc::Message;
 
 /// How long another machine may take to give a sign of life.
 const SIGN_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Node {
     /// Answers one request.
-    pub(super) async fn serve(self: Arc<Self>, incoming: Incoming) -> Message {
-        let answer = self.answer(incoming).await;
-        Message { header: answer.response.to_header().into(), body: answer.body }
-    }
-
     pub(super) async fn answer(self: &Arc<Self>, incoming: Incoming) -> Answer {
         let Incoming { peer, exporter, header, body } = incoming;
         let (network, receiver) = (self.network, self.holder.id());
@@ -65,6 +59,23 @@ impl Node {
                 refused(RefusalKind::Unavailable, "an internal error; see the node's log")
             }
         }
+    }
+
+    /// The same, but what leaves is what `lie` makes of it.
+    #[cfg(feature = "testkit")]
+    pub(super) async fn answer_falsely(
+        self: &Arc<Self>,
+        incoming: Incoming,
+        lie: &(impl Fn(&Operation, &mut Answer) + Sync),
+    ) -> Answer {
+        let (network, author, receiver) = (self.network, incoming.peer, self.holder.id());
+        let session = Session { network, author, receiver, exporter: incoming.exporter };
+        let asked = Request::verify(&incoming.header, &session, unix_milliseconds());
+        let mut answer = self.answer(incoming).await;
+        if let Ok(asked) = asked {
+            lie(&asked.operation, &mut answer);
+        }
+        answer
     }
 
     fn run(&self, now: u64, request: kakera_engine::wire::VerifiedRequest, body: Bytes) -> Step {

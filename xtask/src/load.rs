@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{JoinHandle, sleep};
@@ -15,38 +15,40 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::product::{Kakera, answer};
-use crate::records::{content, holds};
+use crate::records::{content, holds, listed_names};
+use crate::report::{Goal, Report};
+use crate::samples::{ascending, median};
 
 /// How long a step may keep the load from succeeding.
 const STEP_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Both, running.
-pub(super) struct Load {
+pub(crate) struct Load {
     shared: Arc<Shared>,
     threads: [JoinHandle<Result<()>>; 2],
     start: Instant,
 }
 
 /// What they did.
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// Seeds by name of all records that were acknowledged, before and during the load.
-    pub(super) acknowledged: BTreeMap<String, u64>,
+    pub(crate) acknowledged: BTreeMap<String, u64>,
     /// Those whose puts failed: they may be there or not, but not in part.
-    pub(super) refused: BTreeMap<String, u64>,
-    pub(super) puts: Series,
-    pub(super) gets: Series,
+    pub(crate) refused: BTreeMap<String, u64>,
+    pub(crate) puts: Series,
+    pub(crate) gets: Series,
     /// Reads that succeeded and gave something else than what was stored.
-    pub(super) changed: usize,
-    pub(super) start: Instant,
-    pub(super) end: Instant,
+    pub(crate) changed: usize,
+    pub(crate) start: Instant,
+    pub(crate) end: Instant,
 }
 
 /// Commands of one kind.
 #[derive(Default)]
-pub(super) struct Series {
+pub(crate) struct Series {
     /// When one ended well, and how long it had taken.
-    pub(super) successes: Vec<(Instant, Duration)>,
-    pub(super) failures: Vec<String>,
+    pub(crate) successes: Vec<(Instant, Duration)>,
+    pub(crate) failures: Vec<String>,
 }
 
 #[derive(Default)]
@@ -67,7 +69,7 @@ struct Progress {
 impl Load {
     /// Starts with records that are there already; `programs` share one data folder, and their
     /// files go to `scratch`.
-    pub(super) fn start(
+    pub(crate) fn start(
         programs: [Kakera; 2],
         scratch: PathBuf,
         acknowledged: BTreeMap<String, u64>,
@@ -90,7 +92,7 @@ impl Load {
     }
 
     /// Waits until a put and a get have succeeded that began after this call.
-    pub(super) fn wait_for_success(&self) -> Result<()> {
+    pub(crate) fn wait_for_success(&self) -> Result<()> {
         let done =
             |progress: &Progress| [progress.puts.successes.len(), progress.gets.successes.len()];
         let before = done(&self.shared.lock());
@@ -112,7 +114,7 @@ impl Load {
     }
 
     /// Lets both finish their last command.
-    pub(super) fn stop(self) -> Result<Outcome> {
+    pub(crate) fn stop(self) -> Result<Outcome> {
         self.shared.stop.store(true, Ordering::Relaxed);
         for thread in self.threads {
             thread.join().ok().context("the load panicked")??;
@@ -124,9 +126,53 @@ impl Load {
     }
 }
 
+impl Outcome {
+    /// Adds how long commands took and how many were refused.
+    pub(crate) fn add_to(&self, report: &mut Report) {
+        let Self { puts, gets, changed, start, end, .. } = self;
+        let kinds: [(&str, &Series); 2] = [("put", puts), ("get", gets)];
+        for (name, series) in kinds {
+            let seconds = ascending(series.successes.iter().map(|(_, took)| took.as_secs_f64()));
+            report.count(format!("{name}s_during"), seconds.len()).goal(Goal::AtLeast(1.0));
+            report.add(format!("{name}_p50_seconds"), median(&seconds));
+            let gap = series.longest_gap(*start, *end);
+            report.add(format!("longest_seconds_without_{name}"), gap);
+            report.count(format!("{name}s_refused"), series.failures.len());
+            for failure in &series.failures {
+                eprintln!("a {name} was refused: {failure}");
+            }
+        }
+        report.count("gets_changed", *changed).goal(Goal::AtMost(0.0));
+    }
+
+    /// Reads everything with a fresh process and compares every byte.
+    pub(crate) fn check_records(
+        &self,
+        program: &Kakera,
+        name: &str,
+        scratch: &Path,
+        report: &mut Report,
+    ) -> Result<()> {
+        let listed = listed_names(&program.run(&["ls"])?);
+        let restored = tempfile::tempdir_in(scratch)?;
+        let output = restored.path().to_str().context("not UTF-8")?;
+        program.run(&["get", "--all", "--output", output])?;
+        let identical = |(name, seed): &(&String, &u64)| holds(&restored.path().join(name), **seed);
+        let good = self.acknowledged.iter().filter(identical).count();
+        let shown = self.refused.iter().filter(|(name, _)| listed.contains(name));
+        let halves = shown.filter(|record| !identical(record)).count();
+        let all = self.acknowledged.len();
+        report
+            .count(format!("{name}_program_reads_identical"), good)
+            .goal(Goal::AtLeast(all as f64));
+        report.count(format!("{name}_program_reads_halves"), halves).goal(Goal::AtMost(0.0));
+        Ok(())
+    }
+}
+
 impl Series {
     /// The longest time without a success between two moments, in seconds.
-    pub(super) fn longest_gap(&self, start: Instant, end: Instant) -> f64 {
+    pub(crate) fn longest_gap(&self, start: Instant, end: Instant) -> f64 {
         let moments = self.successes.iter().map(|(moment, _)| *moment).chain([end]);
         let mut last = start;
         let gaps = moments.map(|moment| {

@@ -1,0 +1,173 @@
+//! What the nodes show of themselves all the while: bytes of repairs, and memory.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{JoinHandle, sleep};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::{EXCESS_MAX, GROWTH_MAX};
+use crate::process::Process;
+use crate::report::{Goal, Report};
+
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+const MIB: f64 = (1 << 20) as f64;
+/// Of the last half of the time, how much a process must have been seen for to tell a slope.
+const SEEN_MIN: f64 = 0.9;
+/// Two-sided 95 % of a normal distribution.
+const DEVIATIONS: f64 = 1.96;
+
+/// A thread that looks at all nodes again and again.
+pub(super) struct Figures {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Seen>,
+}
+
+/// What was seen of every process of a node.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// The newest counters by their names.
+    counters: BTreeMap<u32, BTreeMap<String, f64>>,
+    /// Hours since the start, MiB.
+    memory: BTreeMap<u32, Vec<(f64, f64)>>,
+    hours: f64,
+}
+
+impl Figures {
+    pub(super) fn watch(machines: PathBuf) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let (mut seen, start) = (Seen::default(), Instant::now());
+            while !stopped.load(Ordering::Relaxed) {
+                seen.hours = start.elapsed().as_secs_f64() / 3600.0;
+                seen.look(&machines);
+                sleep(LOOK_EVERY);
+            }
+            seen
+        });
+        Self { stop, thread }
+    }
+
+    pub(super) fn stop(self) -> Result<Seen> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().ok().context("the reader of figures panicked")
+    }
+}
+
+impl Seen {
+    /// What does not answer now, because it is paused or has ended, has answered before.
+    fn look(&mut self, machines: &Path) {
+        for entry in fs::read_dir(machines).into_iter().flatten().flatten() {
+            let folder = entry.path();
+            let Some(id) = process_of_node(&folder) else { continue };
+            if let Some(text) = metrics(&folder) {
+                let counters = self.counters.entry(id).or_default();
+                counters.extend(text.lines().filter_map(counter));
+            }
+            if let Some(bytes) = Process::from_id(id).resident_bytes() {
+                self.memory.entry(id).or_default().push((self.hours, bytes as f64 / MIB));
+            }
+        }
+    }
+
+    fn total(&self, name: &str) -> f64 {
+        self.counters.values().filter_map(|counters| counters.get(name)).sum()
+    }
+
+    /// Bytes of repairs, useful and wasted, and what was found and made good.
+    pub(super) fn add_repairs_to(&self, report: &mut Report) {
+        let bytes =
+            |kind: &str| self.total(&format!("kakera_repair_bytes_total{{kind=\"{kind}\"}}"));
+        let (symbols, theory) = (bytes("symbols"), bytes("symbols_in_theory"));
+        report.add("parts_found_damaged", self.total("kakera_parts_damaged_total"));
+        report
+            .add("objects_repaired", self.total("kakera_objects_repaired_total"))
+            .goal(Goal::AtLeast(1.0));
+        report.add("attempts_failed", self.total("kakera_objects_not_repaired_total"));
+        report.add("repair_mb_in_theory", theory / 1e6);
+        report.add("repair_mb_as_reed_solomon", bytes("reed_solomon_in_theory") / 1e6);
+        report.add("repair_per_theory", symbols / theory).goal(Goal::AtMost(EXCESS_MAX));
+        report.add("wasted_mb_to_find_liars", bytes("whole_fragments_to_find_liars") / 1e6);
+    }
+
+    /// How the memory of a node grows, over the last half of the time.
+    pub(super) fn add_memory_to(&self, is_long: bool, report: &mut Report) {
+        let half = self.hours / 2.0;
+        let late = self.memory.values().map(|samples| {
+            samples.iter().copied().filter(|(hours, _)| *hours >= half).collect::<Vec<_>>()
+        });
+        let slopes: Vec<f64> =
+            late.filter_map(|samples| slope(&samples, half * SEEN_MIN)).collect();
+        let count = slopes.len() as f64;
+        let mean = slopes.iter().sum::<f64>() / count;
+        let variance =
+            slopes.iter().map(|slope| (slope - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        let figure = report.add("node_mib_per_hour", mean);
+        if is_long {
+            figure.goal(Goal::AtMost(GROWTH_MAX));
+        }
+        report.add("node_mib_per_hour_plus_minus", DEVIATIONS * (variance / count).sqrt());
+        report.count("nodes_that_ran_the_last_half", slopes.len());
+        let last = self.memory.values().filter_map(|samples| samples.last()).map(|(_, mib)| *mib);
+        report.add("node_mib_at_most", last.fold(0.0, f64::max));
+    }
+}
+
+/// Least squares, if the samples span so much.
+fn slope(samples: &[(f64, f64)], span_min: f64) -> Option<f64> {
+    let (first, last) = (samples.first()?, samples.last()?);
+    if last.0 - first.0 < span_min {
+        return None;
+    }
+    let count = samples.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| samples.iter().map(of).sum::<f64>() / count;
+    let (time, size) = (mean(|sample| sample.0), mean(|sample| sample.1));
+    let together = samples.iter().map(|sample| (sample.0 - time) * (sample.1 - size)).sum::<f64>();
+    let alone = samples.iter().map(|sample| (sample.0 - time).powi(2)).sum::<f64>();
+    Some(together / alone)
+}
+
+/// Of an honest node: a liar shows no figures.
+fn process_of_node(folder: &Path) -> Option<u32> {
+    let is_node = folder.file_name()?.to_str()?.starts_with("node-");
+    let pid = fs::read_to_string(folder.join("pid")).ok().filter(|_| is_node)?;
+    let id = pid.split_whitespace().next()?.parse().ok()?;
+    let line = Process::from_id(id).command_line()?;
+    (!line.contains("lying-node")).then_some(id)
+}
+
+fn metrics(folder: &Path) -> Option<String> {
+    let address = fs::read_to_string(folder.join("observed")).ok()?.trim().parse().ok()?;
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_millis(500))).ok()?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+fn counter(line: &str) -> Option<(String, f64)> {
+    let (name, value) = line.rsplit_once(' ')?;
+    name.contains("_total").then_some((name.to_owned(), value.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slope_is_that_of_a_line() {
+        let line: Vec<(f64, f64)> =
+            (0..10).map(|x| (f64::from(x), 3.0 * f64::from(x) + 1.0)).collect();
+        assert!((slope(&line, 9.0).unwrap() - 3.0).abs() < 1e-9);
+        assert_eq!(slope(&line, 9.5), None);
+        assert_eq!(slope(&[], 0.0), None);
+    }
+}
