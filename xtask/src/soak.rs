@@ -105,7 +105,16 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
 /// A network of groups (10,5,7) in a hurry, with a vault.
 fn found(nodes: u8) -> Result<LocalNetwork> {
     let counts = [VALIDATORS, nodes].map(|count| count.to_string());
-    let words = ["--validators", &counts[0], "--nodes", &counts[1], "--code", "mbr(10,5,7)"];
+    let words = [
+        "--validators",
+        &counts[0],
+        "--nodes",
+        &counts[1],
+        "--code",
+        "mbr(10,5,7)",
+        "--key-code",
+        "5,6",
+    ];
     let network = LocalNetwork::up(product::build()?, &words)?;
     network.run(&["local", "down"])?;
     for entry in fs::read_dir(network.machines())? {
