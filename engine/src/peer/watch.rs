@@ -15,7 +15,9 @@ use crate::ledger::{Group, Node, NodeJoin, NodeLost, State};
 use crate::names::NodeId;
 use crate::policy::durability::read_threshold;
 use crate::policy::repair::repair_delay;
-use crate::policy::suspicion::{Ladder, LadderTimes, Standing, exclusions_max, is_blind};
+use crate::policy::suspicion::{
+    Ladder, LadderTimes, Standing, exclusions_max, is_blind, return_time,
+};
 
 /// Nodes that are asked whether they hear a silent one, each time it was silent.
 const WITNESSES: usize = 3;
@@ -172,9 +174,10 @@ impl Watch {
         }
         if answered {
             watched.ladder.handle_heard(now);
-            if watched.node.retired && watched.ladder.is_steady(now, &times) {
-                let join = watched.node.join.clone();
-                let generation = join.generation + 1;
+            let generation = watched.node.join.generation;
+            let long = return_time(&times, generation);
+            if watched.node.retired && watched.ladder.is_steady(now, long) {
+                let (join, generation) = (watched.node.join.clone(), generation + 1);
                 self.actions.push_back(WatchAction::Readmit(NodeJoin { generation, ..join }));
             }
         } else {

@@ -107,9 +107,9 @@ impl Ladder {
         }
     }
 
-    /// Whether it has answered without a gap for as long as makes a machine alive again.
-    pub fn is_steady(&self, now: Duration, times: &LadderTimes) -> bool {
-        !self.silent && now.saturating_sub(self.since) >= times.suspect_after
+    /// Whether it has answered without a gap for so long.
+    pub fn is_steady(&self, now: Duration, long: Duration) -> bool {
+        !self.silent && now.saturating_sub(self.since) >= long
     }
 
     /// Where it stands. `lost_after` is [`LadderTimes::lost_after`], or less where a group is in
@@ -130,6 +130,17 @@ impl Ladder {
         let long = now.saturating_sub(self.since) >= times.suspect_after;
         if self.silent { self.suspect || long } else { self.suspect && !long }
     }
+}
+
+/// How often the time doubles after which a machine that was given up is enrolled again.
+const DOUBLINGS_MAX: u64 = 6;
+
+/// How long a machine that was given up must answer without a gap before it is enrolled again, of which
+/// so many enrolments have been given up: as long as makes a machine alive, then twice as long each
+/// time, up to 64 times. Who comes and goes, or is given up for failing audits and would come back at
+/// once, costs less and less (the damping of flapping routes, RFC 2439).
+pub fn return_time(times: &LadderTimes, generation: u64) -> Duration {
+    times.suspect_after * (1 << generation.saturating_sub(1).min(DOUBLINGS_MAX))
 }
 
 /// Whether an observer that hears `heard` of `watched` machines should doubt itself: fewer than a
@@ -216,6 +227,12 @@ mod tests {
     fn few_are_given_up_at_a_time() {
         assert_eq!([0, 5, 24, 256].map(exclusions_max), [1, 1, 2, 25]);
         assert!(is_blind(0, 3) && is_blind(7, 24) && !is_blind(8, 24) && !is_blind(0, 2));
+    }
+
+    #[test]
+    fn who_comes_and_goes_waits_longer() {
+        let waits = [1, 2, 3, 7, 8, u64::MAX].map(|generation| return_time(&TIMES, generation));
+        assert_eq!(waits.map(|wait| wait.as_secs() / 60), [1, 2, 4, 64, 64, 64]);
     }
 
     proptest! {

@@ -32,7 +32,7 @@ impl Registry {
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(look(Client::new(settings)?, &stopped))
+            runtime.block_on(look(settings, &stopped))
         });
         Ok(Self { stop, thread })
     }
@@ -44,7 +44,8 @@ impl Registry {
     }
 }
 
-async fn look(client: Client, stopped: &AtomicBool) -> Result<BTreeSet<NodeId>> {
+async fn look(settings: ClientSettings, stopped: &AtomicBool) -> Result<BTreeSet<NodeId>> {
+    let client = Client::new(settings)?;
     let mut given_up = BTreeSet::new();
     while !stopped.load(Ordering::Relaxed) {
         // What cannot be read now is read the next time.
