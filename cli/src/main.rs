@@ -35,6 +35,7 @@ mod survey;
 mod usage;
 mod validator;
 mod vault;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -106,7 +107,8 @@ async fn dispatch(session: &Session, command: &Command) -> Result<(), Failure> {
         Command::Rm(options) if options.shred => shred::run(session, &options.record).await,
         Command::Rm(options) => records::delete(session, &options.record).await,
         Command::Restore { record, number } => records::restore(session, record, *number).await,
-        Command::Status { name, passphrase } => {
+        Command::Status { watch: Some(every), .. } => watch::run(session, *every).await,
+        Command::Status { name, passphrase, .. } => {
             listing::status(session, name.as_ref(), passphrase).await
         }
         Command::Doctor => doctor::run(session).await,

@@ -8,6 +8,7 @@ mod compare;
 mod constant_time;
 mod crash;
 mod entries;
+mod flood;
 mod footprint;
 mod fuzz;
 mod import;
@@ -22,6 +23,7 @@ mod papers;
 mod process;
 mod product;
 mod records;
+mod repair_figures;
 mod report;
 mod restore;
 mod samples;
@@ -54,6 +56,8 @@ enum Command {
     ConstantTime(constant_time::Options),
     /// Kill nodes and cut the power of a simulated disk; nothing acknowledged may be lost
     Crash(crash::Options),
+    /// Forged handshakes and a member that never stops asking: what other users notice
+    Flood(flood::Options),
     /// Memory of every process and CPU time a megabyte, for a put, a get and a repair
     Footprint(footprint::Options),
     /// Run libFuzzer on every decoder
@@ -98,6 +102,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Compare(options) => compare::run(&options),
         Command::ConstantTime(options) => constant_time::run(&options),
         Command::Crash(options) => crash::run(&options),
+        Command::Flood(options) => flood::run(&options),
         Command::Footprint(options) => footprint::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Import(options) => import::run(&options),

@@ -147,6 +147,18 @@ impl LocalNetwork {
         self.run(&["vault", "create", "--file", "--profile", "small"]).map(drop)
     }
 
+    /// Starts all machines again with this `config.toml`.
+    pub(crate) fn configure(&self, configuration: &str) -> Result<()> {
+        self.run(&["local", "down"])?;
+        for entry in fs::read_dir(self.machines())? {
+            let folder = entry?.path();
+            if folder.is_dir() {
+                fs::write(folder.join("config.toml"), configuration)?;
+            }
+        }
+        self.run(&["local", "up"]).map(drop)
+    }
+
     /// From now on, commands and the machines that they start are of another program.
     pub(crate) fn set_program(&mut self, program: PathBuf) {
         self.program = program;

@@ -4,7 +4,6 @@
 //!
 //! Times are shortened: a node is lost after 20 s, an epoch takes 3 minutes.
 
-mod figures;
 mod liar;
 mod registry;
 mod storm;
@@ -19,22 +18,18 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 use serde_json::Value;
 
-use self::figures::Figures;
 use self::liar::{Deceit, replace_by_liar};
 pub(crate) use self::liar::{LyingOptions, lie};
 use self::registry::Registry;
 use self::storm::Storm;
 use crate::load::Load;
 use crate::product::{self, LocalNetwork, Machine};
+use crate::repair_figures::Figures;
 use crate::report::{Goal, Report};
 
 const VALIDATORS: u8 = 4;
 /// How long the network may take to be whole after the storm.
 const WHOLE_TIME_MAX: Duration = Duration::from_secs(600);
-/// Of useful bytes of repairs, how many more than the code's theory.
-const EXCESS_MAX: f64 = 1.05;
-/// Growth of a node's memory in MiB an hour.
-const GROWTH_MAX: f64 = 1.0;
 /// Shorter runs do not tell a slope an hour.
 const GROWTH_MINUTES_MIN: u64 = 30;
 
@@ -97,7 +92,7 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
         .filter(|id| !honest_gone.contains(id) && !liars.iter().any(|liar| liar.id == **id));
     report.count("honest_excluded", wronged.count()).goal(Goal::AtMost(0.0));
     let figures = figures.stop()?;
-    figures.add_repairs_to(&mut report);
+    figures.add_repairs_to("", &mut report);
     figures.add_memory_to(minutes >= GROWTH_MINUTES_MIN, &mut report);
     Ok(report)
 }
@@ -116,14 +111,7 @@ fn found(nodes: u8) -> Result<LocalNetwork> {
         "5,6",
     ];
     let network = LocalNetwork::up(product::build()?, &words)?;
-    network.run(&["local", "down"])?;
-    for entry in fs::read_dir(network.machines())? {
-        let folder = entry?.path();
-        if folder.is_dir() {
-            configure(&folder, "")?;
-        }
-    }
-    network.run(&["local", "up"])?;
+    network.configure(TIMES)?;
     network.create_vault()?;
     Ok(network)
 }

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
@@ -17,6 +18,7 @@ use kakera_engine::names::NodeId;
 pub(crate) use self::ledger::*;
 pub(crate) use self::machines::*;
 pub(crate) use self::vault::*;
+use crate::quantity::parse_span;
 use crate::sim::SimCommand;
 
 /// Secret-sharing storage for patient files on small, unreliable, partly untrusted machines.
@@ -224,11 +226,17 @@ Examples:
     #[command(after_help = "\
 Examples:
   kakera status
-  kakera status charts/0001.hl7")]
+  kakera status charts/0001.hl7
+  kakera status --watch                all groups together, every two seconds
+  kakera status --watch=1m --json      an object a line")]
     Status {
         /// One record instead of all
-        #[arg(value_parser = record_name())]
+        #[arg(value_parser = record_name(), conflicts_with = "watch")]
         name: Option<RecordName>,
+        /// Show the health of all groups together every so often, until interrupted
+        #[arg(long, value_name = "SPAN", value_parser = parse_span, num_args = 0..=1,
+              require_equals = true, default_missing_value = "2s")]
+        watch: Option<Duration>,
         #[command(flatten)]
         passphrase: PassphraseOptions,
     },

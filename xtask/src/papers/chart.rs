@@ -1,4 +1,4 @@
-//! Line charts over a linear and a logarithmic axis, as SVG 1.1 for screen and print.
+//! Line charts over a linear axis, as SVG 1.1 for screen and print.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ const LEGEND_TOP: f64 = 54.0;
 const LEGEND_ROW: f64 = 20.0;
 const LEGEND_SAMPLE: f64 = 44.0;
 
-/// A chart of positive values over a count.
+/// A chart of values over a count or a time.
 pub(super) struct Chart<'a> {
     pub(super) title: &'a str,
     /// With its unit.
@@ -22,9 +22,16 @@ pub(super) struct Chart<'a> {
     /// From 0.
     pub(super) x_max: f64,
     pub(super) x_step: f64,
-    /// Powers of ten, the least and the largest shown.
-    pub(super) decades: (i32, i32),
+    pub(super) y_axis: Axis,
     pub(super) series: Vec<Series<'a>>,
+}
+
+/// How values become heights.
+pub(super) enum Axis {
+    /// Of positive values: powers of ten, the least and the largest shown.
+    Decades(i32, i32),
+    /// From 0 to the first, with a line at each multiple of the second.
+    Linear(f64, f64),
 }
 
 /// A line, named in the legend.
@@ -60,16 +67,11 @@ impl Chart<'_> {
 
     fn draw_grid(&self, svg: &mut String) {
         let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
-        for decade in self.decades.0..=self.decades.1 {
-            let value = 10f64.powi(decade);
+        for (value, is_minor) in self.y_axis.lines() {
             let y = self.y(value);
-            line(svg, (LEFT, y), (right, y), "#bbb");
-            text(svg, (LEFT - 8.0, y + 5.0), "end", 14, &value.to_string());
-            for minor in 2..10 {
-                let y = self.y(value * f64::from(minor));
-                if decade < self.decades.1 {
-                    line(svg, (LEFT, y), (right, y), "#eee");
-                }
+            line(svg, (LEFT, y), (right, y), if is_minor { "#eee" } else { "#bbb" });
+            if !is_minor {
+                text(svg, (LEFT - 8.0, y + 5.0), "end", 14, &value.to_string());
             }
         }
         for step in 0..=(self.x_max / self.x_step) as u32 {
@@ -102,9 +104,37 @@ impl Chart<'_> {
     }
 
     fn y(&self, value: f64) -> f64 {
-        let (least, largest) = (f64::from(self.decades.0), f64::from(self.decades.1));
-        let share = ((value.log10() - least) / (largest - least)).clamp(0.0, 1.0);
-        HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share
+        HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * self.y_axis.share(value).clamp(0.0, 1.0)
+    }
+}
+
+impl Axis {
+    /// Where lines are drawn, and whether a line is one without a number.
+    fn lines(&self) -> Vec<(f64, bool)> {
+        match *self {
+            Self::Decades(least, largest) => (least..=largest)
+                .flat_map(|decade| {
+                    let minor = if decade < largest { 2..10 } else { 0..0 };
+                    let value = 10f64.powi(decade);
+                    let minor = minor.map(move |times| (value * f64::from(times), true));
+                    std::iter::once((value, false)).chain(minor)
+                })
+                .collect(),
+            Self::Linear(largest, step) => {
+                let steps = 0..=(largest / step) as u32;
+                steps.map(|number| (f64::from(number) * step, false)).collect()
+            }
+        }
+    }
+
+    /// How far up a value stands.
+    fn share(&self, value: f64) -> f64 {
+        match *self {
+            Self::Decades(least, largest) => {
+                (value.log10() - f64::from(least)) / f64::from(largest - least)
+            }
+            Self::Linear(largest, _) => value / largest,
+        }
     }
 }
 
@@ -147,12 +177,14 @@ mod tests {
             y_label: "seconds",
             x_max: 100.0,
             x_step: 50.0,
-            decades: (0, 1),
+            y_axis: Axis::Decades(0, 1),
             series: vec![series],
         };
         let svg = chart.to_svg();
         assert!(svg.contains("<polyline points=\"84.0,440.0 700.0,118.0\""), "{svg}");
         assert_eq!(svg.matches(">50</text>").count(), 1);
+        assert_eq!(Axis::Linear(20.0, 5.0).lines().len(), 5);
+        assert_eq!(Axis::Linear(20.0, 5.0).share(15.0), 0.75);
         assert_eq!(svg.matches(">10</text>").count(), 1);
     }
 }

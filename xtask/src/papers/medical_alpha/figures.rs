@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context, Result};
 
-use crate::papers::chart::{Chart, Series};
+use crate::papers::chart::{Axis, Chart, Series};
 use crate::papers::traffic::Bytes;
 use crate::report::{Figure, Goal, Report};
 use crate::samples::{ascending, median, percentile};
@@ -160,7 +160,7 @@ impl Figures {
             y_label: "seconds (logarithmic)",
             x_max: 4000.0,
             x_step: 500.0,
-            decades: (-3, 1),
+            y_axis: Axis::Decades(-3, 1),
             series: vec![
                 line(
                     "Medical alpha as published: about 3 s, after about 1000 writes about 7 s",

@@ -12,10 +12,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::{EXCESS_MAX, GROWTH_MAX};
 use crate::process::Process;
 use crate::report::{Goal, Report};
 
+/// Of useful bytes of repairs, how many more than the code's theory.
+const EXCESS_MAX: f64 = 1.05;
+/// Growth of a node's memory in MiB an hour.
+const GROWTH_MAX: f64 = 1.0;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 const MIB: f64 = (1 << 20) as f64;
 /// Of the last half of the time, how much a process must have been seen for to tell a slope.
@@ -24,14 +27,14 @@ const SEEN_MIN: f64 = 0.9;
 const DEVIATIONS: f64 = 1.96;
 
 /// A thread that looks at all nodes again and again.
-pub(super) struct Figures {
+pub(crate) struct Figures {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Seen>,
 }
 
 /// What was seen of every process of a node.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// The newest counters by their names.
     counters: BTreeMap<u32, BTreeMap<String, f64>>,
     /// Hours since the start, MiB.
@@ -40,7 +43,7 @@ pub(super) struct Seen {
 }
 
 impl Figures {
-    pub(super) fn watch(machines: PathBuf) -> Self {
+    pub(crate) fn watch(machines: PathBuf) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
@@ -55,7 +58,7 @@ impl Figures {
         Self { stop, thread }
     }
 
-    pub(super) fn stop(self) -> Result<Seen> {
+    pub(crate) fn stop(self) -> Result<Seen> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().ok().context("the reader of figures panicked")
     }
@@ -81,24 +84,25 @@ impl Seen {
         self.counters.values().filter_map(|counters| counters.get(name)).sum()
     }
 
-    /// Bytes of repairs, useful and wasted, and what was found and made good.
-    pub(super) fn add_repairs_to(&self, report: &mut Report) {
+    /// Bytes of repairs, useful and wasted, and what was found and made good; names begin with `prefix`.
+    pub(crate) fn add_repairs_to(&self, prefix: &str, report: &mut Report) {
         let bytes =
             |kind: &str| self.total(&format!("kakera_repair_bytes_total{{kind=\"{kind}\"}}"));
+        let name = |what: &str| format!("{prefix}{what}");
         let (symbols, theory) = (bytes("symbols"), bytes("symbols_in_theory"));
-        report.add("parts_found_damaged", self.total("kakera_parts_damaged_total"));
+        report.add(name("parts_found_damaged"), self.total("kakera_parts_damaged_total"));
         report
-            .add("objects_repaired", self.total("kakera_objects_repaired_total"))
+            .add(name("objects_repaired"), self.total("kakera_objects_repaired_total"))
             .goal(Goal::AtLeast(1.0));
-        report.add("attempts_failed", self.total("kakera_objects_not_repaired_total"));
-        report.add("repair_mb_in_theory", theory / 1e6);
-        report.add("repair_mb_as_reed_solomon", bytes("reed_solomon_in_theory") / 1e6);
-        report.add("repair_per_theory", symbols / theory).goal(Goal::AtMost(EXCESS_MAX));
-        report.add("wasted_mb_to_find_liars", bytes("whole_fragments_to_find_liars") / 1e6);
+        report.add(name("attempts_failed"), self.total("kakera_objects_not_repaired_total"));
+        report.add(name("repair_mb_in_theory"), theory / 1e6);
+        report.add(name("repair_mb_as_reed_solomon"), bytes("reed_solomon_in_theory") / 1e6);
+        report.add(name("repair_per_theory"), symbols / theory).goal(Goal::AtMost(EXCESS_MAX));
+        report.add(name("wasted_mb_to_find_liars"), bytes("whole_fragments_to_find_liars") / 1e6);
     }
 
     /// How the memory of a node grows, over the last half of the time.
-    pub(super) fn add_memory_to(&self, is_long: bool, report: &mut Report) {
+    pub(crate) fn add_memory_to(&self, is_long: bool, report: &mut Report) {
         let half = self.hours / 2.0;
         let late = self.memory.values().map(|samples| {
             samples.iter().copied().filter(|(hours, _)| *hours >= half).collect::<Vec<_>>()
