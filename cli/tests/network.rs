@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -159,6 +160,28 @@ fn a_machine_that_is_not_enrolled_is_turned_away() {
     assert_eq!(refused.status.code(), Some(6), "{refused:?}");
     machine.ok(&["node", "enrol", "--submitter", made["client"].as_str().unwrap()]);
     assert_eq!(ask(&["ls"]).status.code(), Some(0));
+}
+
+#[test]
+fn the_health_of_all_groups_is_shown_again_and_again() {
+    let machine = Machine::new();
+    machine.ok(&["local", "up", "--nodes", "5"]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kakera"));
+    command.args(["--json", "status", "--watch=100ms"]).env("KAKERA_DATA", machine.data.path());
+    let mut watching = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    let first = next();
+    assert_eq!(first["groups_by_sound_slots"], serde_json::json!({ "5": 1 }), "{first}");
+    let figures =
+        ["groups", "holders", "answering", "rebuilding", "losses_tolerated", "leak_margin"];
+    assert_eq!(figures.map(|name| first[name].as_i64().unwrap()), [1, 5, 5, 0, 2, 2], "{first}");
+    machine.ok(&["local", "kill", "2"]);
+    let fewer = std::iter::repeat_with(next).find(|health| health["answering"] == 4).unwrap();
+    assert_eq!(fewer["groups_by_sound_slots"], serde_json::json!({ "4": 1 }), "{fewer}");
+    assert_eq!(fewer["losses_tolerated"], 1, "{fewer}");
+    watching.kill().unwrap();
+    watching.wait().unwrap();
 }
 
 #[test]
