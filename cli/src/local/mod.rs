@@ -62,8 +62,14 @@ pub(crate) async fn run(session: &Session, command: &LocalCommand) -> Result<(),
         }
         LocalCommand::Start(choice) => {
             let network = LocalNetwork::open(&folder, Lifetime::Persistent)?;
-            chosen(&network, choice)?.forgive()?;
-            let operator = network.up().await?;
+            let machine = chosen(&network, choice)?;
+            machine.forgive()?;
+            network.start_processes().await?;
+            let operator = network.operator()?;
+            if !choice.validator {
+                network.enrol_node(&operator, &machine).await?;
+            }
+            network.admit(&operator).await?;
             report(session, &network, Some(operator)).await
         }
         LocalCommand::Add => {

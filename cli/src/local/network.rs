@@ -1,5 +1,6 @@
 //! A whole network on this machine: `network.toml`, `operator.key`, `validator/`, `node-01/` …
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -183,14 +184,34 @@ impl LocalNetwork {
         Ok(())
     }
 
-    /// Enrols whom the ledger does not know, and returns when all running nodes answer.
+    /// Enrols whom the ledger does not know, or only found lost, and returns when all running nodes
+    /// that are enrolled answer. Who was retired or convicted stays out.
     ///
     /// Entries of one author are numbered, so one connection should do all of the operator's work.
     pub(crate) async fn admit(&self, operator: &Connection) -> Result<(), Failure> {
         let network = load_network(&self.network_file())?;
-        let alive = self.alive()?;
-        self.enrol(operator, &network, &alive).await?;
-        wait_until_answering(operator, &alive).await
+        let known = operator.client.nodes().await?.into_iter();
+        let gone = known.filter(|node| node.retired && node.lost.is_none());
+        let gone: BTreeSet<NodeId> = gone.map(|node| node.join.node).collect();
+        let mut nodes = Vec::new();
+        for node in self.alive()? {
+            if !gone.contains(&node.node_id()?) {
+                nodes.push(node);
+            }
+        }
+        self.enrol(operator, &network, &nodes).await?;
+        wait_until_answering(operator, &nodes).await
+    }
+
+    /// Enrols a node, again if it had left.
+    pub(crate) async fn enrol_node(
+        &self,
+        operator: &Connection,
+        node: &MachineFolder,
+    ) -> Result<(), Failure> {
+        let address = node.address().map(|address| address.to_string()).unwrap_or_default();
+        let storage = Roles { storage: true, submitter: false };
+        operator::enrol(&operator.client, self.join(node.node_id()?, storage, address)?).await
     }
 
     fn alive(&self) -> Result<Vec<MachineFolder>, Failure> {
@@ -222,10 +243,7 @@ impl LocalNetwork {
         nodes: &[MachineFolder],
     ) -> Result<(), Failure> {
         for node in nodes {
-            let address = node.address().map(|address| address.to_string()).unwrap_or_default();
-            let storage = Roles { storage: true, submitter: false };
-            let join = self.join(node.node_id()?, storage, address)?;
-            operator::enrol(&operator.client, join).await?;
+            self.enrol_node(operator, node).await?;
         }
         let codes = Codes { data: network.genesis.code, key: network.genesis.key };
         operator::make_first_group(&operator.client, codes).await?;
