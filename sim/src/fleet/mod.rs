@@ -36,7 +36,7 @@ pub use replication::simulate;
 pub use tally::{CURVE_POINTS, Tally};
 
 use crate::random::{Law, Purpose, Source};
-use crate::time::{DAY, NEVER, Nanoseconds};
+use crate::time::{DAY, Nanoseconds};
 
 /// A network and what it is to survive. Spans are nanoseconds.
 #[derive(Clone, Debug, PartialEq)]
@@ -248,25 +248,30 @@ impl Fleet {
         (alone && !together).then(|| Self { nodes, zones: nodes, groups: 1, ..self.clone() })
     }
 
-    /// How long the machine lives that has a place after `number` others: until the first of the ends
-    /// that its causes of death draw.
+    /// How long the machine lives that has a place after `number` others, `bound` at most: until the
+    /// first of the ends that its causes of death draw. `sooner` gives the end by a cause, by its
+    /// place in `lives` and a uniform number, or its last argument if that is sooner.
     #[inline]
     pub(crate) fn life(
         &self,
         source: &Source,
         node: u32,
         number: u32,
-        span: impl Fn(&Law, f64) -> Nanoseconds,
+        bound: Nanoseconds,
+        sooner: impl Fn(usize, f64, Nanoseconds) -> Nanoseconds,
     ) -> Nanoseconds {
+        let causes = self.lives.len();
         // A draw has two numbers: for two causes.
-        let pairs = self.lives.chunks(2);
-        let number = number * pairs.len() as u32;
-        let first_end = |(number, causes): (u32, &[Law])| {
-            let draw = source.draw(node, Purpose::Life, number);
-            let uniforms = [draw.uniform(), draw.second_uniform()];
-            causes.iter().zip(uniforms).map(|(law, uniform)| span(law, uniform)).min()
-        };
-        (number..).zip(pairs).filter_map(first_end).min().unwrap_or(NEVER)
+        let number = number * causes.div_ceil(2) as u32;
+        let mut first = bound;
+        for cause in (0..causes).step_by(2) {
+            let draw = source.draw(node, Purpose::Life, number + cause as u32 / 2);
+            first = sooner(cause, draw.uniform(), first);
+            if cause + 1 < causes {
+                first = sooner(cause + 1, draw.second_uniform(), first);
+            }
+        }
+        first
     }
 
     /// Whether the machine is hostile that has a place after `number` others.

@@ -10,8 +10,8 @@ use super::Network;
 use super::health::Health;
 use super::world::{Change, Course, Event, World};
 use crate::fleet::{Fleet, Tally};
-use crate::random::{Law, Purpose, Source};
-use crate::time::Nanoseconds;
+use crate::random::{Purpose, Source};
+use crate::time::{NEVER, Nanoseconds};
 
 /// Objects are put one after the other, so far apart.
 const BETWEEN_PUTS: Duration = Duration::from_millis(5);
@@ -151,7 +151,9 @@ impl<'a> Churn<'a> {
     fn begin_life(&mut self, world: &mut World<Life>, node: usize) {
         let place = self.place[node];
         let number = self.incarnation[place as usize];
-        let life = self.fleet.life(&self.source, place, number, Law::span);
+        let sooner =
+            |cause: usize, uniform, bound| self.fleet.lives[cause].span(uniform).min(bound);
+        let life = self.fleet.life(&self.source, place, number, NEVER, sooner);
         let death = (world.now.as_nanos() as Nanoseconds).saturating_add(life);
         self.schedule(world, death, Life::Die(node));
         self.begin_session(world, node);

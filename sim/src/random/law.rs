@@ -130,6 +130,11 @@ impl Law {
         !matches!(self, Self::Never | Self::Fixed(_))
     }
 
+    /// Whether its spans fall as the uniform number rises.
+    pub(super) fn falls(&self) -> bool {
+        !matches!(self, Self::Empirical(_))
+    }
+
     /// What is left, as drawn by a uniform number, of a span that has lasted for `age` already.
     pub fn residual(&self, age: Nanoseconds, uniform: f64) -> Nanoseconds {
         let age = age as f64;

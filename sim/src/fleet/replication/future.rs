@@ -40,8 +40,9 @@ impl Run<'_> {
         let incarnation = self.incarnation[node as usize];
         match self.phase[node as usize] {
             Phase::Up => {
-                let life = self.life(node, |law, uniform| {
-                    law.residual(self.now - self.born[node as usize], uniform)
+                let age = self.now - self.born[node as usize];
+                let life = self.life(node, |cause, uniform, bound| {
+                    self.fleet.lives[cause].residual(age, uniform).min(bound)
                 });
                 self.death[node as usize] = self.now.saturating_add(life);
                 self.schedule_after(node, class::DEATH, life);
