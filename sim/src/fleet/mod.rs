@@ -15,7 +15,7 @@
 //! - **Notice.** A death is known after `detection`. With `patience`, whoever does not answer, dead or
 //!   paused, is given up by the engine's own policy instead.
 //! - **Repair.** As [`Repair`] says. A repair of a share reads from `d` others, or, if fewer are
-//!   left, from `k` whole fragments. If a machine that was only taken for dead returns before its
+//!   left, from these in vain and then from `k` whole fragments. If a machine that was only taken for dead returns before its
 //!   repair has ended, the repair is called off.
 //! - **Newcomer.** The machine that takes the place is new: new lives, and hostile or honest by a new
 //!   draw of the [`Attack`].
@@ -159,6 +159,18 @@ pub struct Traffic {
     pub repair_bytes: u64,
     /// With fewer, by decoding from k fragments.
     pub decode_bytes: u64,
+}
+
+impl Traffic {
+    /// Where so many shares are left. Symbols are asked for first, as the engine does it: those of
+    /// too few helpers have come in vain.
+    #[inline]
+    pub fn of_a_share(&self, intact: u8) -> u64 {
+        if intact >= self.d {
+            return self.repair_bytes;
+        }
+        self.decode_bytes + self.repair_bytes / u64::from(self.d) * u64::from(intact)
+    }
 }
 
 /// An attacker who keeps what any of its machines ever held.
