@@ -1,4 +1,4 @@
-//! The course of a fleet: lives, pauses and a mass loss by its laws.
+//! The course of a fleet: lives, pauses, outages and a mass loss by its laws.
 
 use std::ops::Range;
 use std::time::Duration;
