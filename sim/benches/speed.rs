@@ -39,6 +39,7 @@ fn main() {
     churn(&mut figures);
     large_networks(&mut figures);
     rare_losses(&mut figures);
+    weibull_loss(&mut figures);
     parallel(&mut figures);
     full_nodes(&mut figures);
     chains(&mut figures);
@@ -55,7 +56,7 @@ struct Figures {
 
 impl Figures {
     fn wants(&self, name: &str) -> bool {
-        name.starts_with(&self.only)
+        name.starts_with(&self.only) || self.only.starts_with(name)
     }
 
     fn pick<T>(&self, full: T, short: T) -> T {
@@ -223,7 +224,7 @@ fn resident_peak_bytes() -> f64 {
 }
 
 fn rare_losses(figures: &mut Figures) {
-    if !figures.wants("v5") {
+    if !figures.wants("v5_mttdl") {
         return;
     }
     // Machines that live for 1000 h and are repaired in 50 h.
@@ -255,11 +256,13 @@ fn rare_losses(figures: &mut Figures) {
         eprintln!("  {cycles} cycles");
         figures.add(name, seconds);
     }
-    weibull_loss(figures);
 }
 
 /// The loss of (40,20) within 100 days, on machines whose young die most: 41.7 d in the mean.
 fn weibull_loss(figures: &mut Figures) {
+    if !figures.wants("v5_weibull") {
+        return;
+    }
     let life = Law::Weibull { shape: 0.7, scale: 790.0 * HOURS, location: 0.0 };
     let time = Law::Weibull { shape: 2.0, scale: 56.4 * HOURS, location: 0.0 };
     let fleet = Fleet {
@@ -276,7 +279,7 @@ fn weibull_loss(figures: &mut Figures) {
             if width <= half_width {
                 return runs;
             }
-            runs = (runs as f64 * (1.2 * (width / half_width).powi(2)).clamp(1.5, 8.0)) as u64;
+            runs = (runs as f64 * (1.2 * (width / half_width).powi(2)).clamp(1.5, 64.0)) as u64;
         }
     });
     eprintln!("  {runs} runs");

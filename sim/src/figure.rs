@@ -305,7 +305,8 @@ fn label(value: f64) -> String {
         let text = format!("{value:.1e}");
         return text.replace(".0e", "e");
     }
-    let text = format!("{value:.4}");
+    // Ticks of a survival may differ by little.
+    let text = format!("{value:.7}");
     text.trim_end_matches('0').trim_end_matches('.').into()
 }
 
@@ -364,5 +365,6 @@ mod tests {
         assert_eq!(ticks(0.0, 6.0, false), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         assert_eq!(ticks(2e-5, 0.3, true), [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0]);
         assert_eq!(["0", "0.5", "1e-5", "250"], [0.0, 0.5, 1e-5, 250.0].map(label));
+        assert_eq!(["0.99995", "0.3"], [0.99995, 0.1 + 0.2].map(label));
     }
 }

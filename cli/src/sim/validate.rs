@@ -33,9 +33,9 @@ pub(super) fn run(output: Output, names: &[String], figures: Option<&Path>) -> R
 /// Writes the charts of rows below a folder, each into the row's own.
 fn draw(output: Output, rows: &[&Row], folder: &Path) -> Result<(), Failure> {
     for row in rows {
-        let Some(chart) = row.figure() else { continue };
         let path = folder.join(row.folder).join("figure.svg");
-        std::fs::write(&path, chart.to_svg()).map_err(|error| Failure::file(&path, &error))?;
+        std::fs::write(&path, row.figure().to_svg())
+            .map_err(|error| Failure::file(&path, &error))?;
         output.narrate(&format!("{} is drawn", path.display()));
     }
     Ok(())

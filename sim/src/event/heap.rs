@@ -94,17 +94,17 @@ impl Heap {
     fn sink(&mut self, mut position: usize, key: u128) {
         loop {
             let first = position * ARITY + 1;
-            let Some(children) = self.keys.get(first..(first + ARITY).min(self.keys.len())) else {
-                break;
+            let Some(children) = self.keys.get(first..) else { break };
+            let child = match children.first_chunk() {
+                Some(children) => least_of_all(children),
+                None => (0..children.len()).min_by_key(|&child| children[child]).unwrap_or(0),
             };
-            let Some((child, &least)) = (first..).zip(children).min_by_key(|(_, key)| **key) else {
-                break;
-            };
+            let Some(&least) = children.get(child) else { break };
             if key <= least {
                 break;
             }
             self.put(position, least);
-            position = child;
+            position = first + child;
         }
         self.put(position, key);
     }
@@ -114,4 +114,11 @@ impl Heap {
         // The low half of a key's low word is the entity.
         self.position[key as u32 as usize] = position as u32;
     }
+}
+
+/// Which key is the least, without a branch that is hard to foresee.
+fn least_of_all(keys: &[u128; ARITY]) -> usize {
+    let front = usize::from(keys[1] < keys[0]);
+    let back = 2 + usize::from(keys[3] < keys[2]);
+    if keys[back] < keys[front] { back } else { front }
 }

@@ -15,7 +15,7 @@
 //! - **Notice.** A death is known after `detection`. With `patience`, whoever does not answer, dead or
 //!   paused, is given up by the engine's own policy instead.
 //! - **Repair.** As [`Repair`] says. A repair of a share reads from `d` others, or, if fewer are
-//!   left, from `k` whole fragments. If a machine that was only taken for dead returns before its
+//!   left, from these in vain and then from `k` whole fragments. If a machine that was only taken for dead returns before its
 //!   repair has ended, the repair is called off.
 //! - **Newcomer.** The machine that takes the place is new: new lives, and hostile or honest by a new
 //!   draw of the [`Attack`].
@@ -36,7 +36,7 @@ pub use replication::simulate;
 pub use tally::{CURVE_POINTS, Tally};
 
 use crate::random::{Law, Purpose, Source};
-use crate::time::{DAY, NEVER, Nanoseconds};
+use crate::time::{DAY, Nanoseconds};
 
 /// A network and what it is to survive. Spans are nanoseconds.
 #[derive(Clone, Debug, PartialEq)]
@@ -161,6 +161,18 @@ pub struct Traffic {
     pub decode_bytes: u64,
 }
 
+impl Traffic {
+    /// Where so many shares are left. Symbols are asked for first, as the engine does it: those of
+    /// too few helpers have come in vain.
+    #[inline]
+    pub fn of_a_share(&self, intact: u8) -> u64 {
+        if intact >= self.d {
+            return self.repair_bytes;
+        }
+        self.decode_bytes + self.repair_bytes / u64::from(self.d) * u64::from(intact)
+    }
+}
+
 /// An attacker who keeps what any of its machines ever held.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Attack {
@@ -248,25 +260,30 @@ impl Fleet {
         (alone && !together).then(|| Self { nodes, zones: nodes, groups: 1, ..self.clone() })
     }
 
-    /// How long the machine lives that has a place after `number` others: until the first of the ends
-    /// that its causes of death draw.
+    /// How long the machine lives that has a place after `number` others, `bound` at most: until the
+    /// first of the ends that its causes of death draw. `sooner` gives the end by a cause, by its
+    /// place in `lives` and a uniform number, or its last argument if that is sooner.
     #[inline]
     pub(crate) fn life(
         &self,
         source: &Source,
         node: u32,
         number: u32,
-        span: impl Fn(&Law, f64) -> Nanoseconds,
+        bound: Nanoseconds,
+        sooner: impl Fn(usize, f64, Nanoseconds) -> Nanoseconds,
     ) -> Nanoseconds {
+        let causes = self.lives.len();
         // A draw has two numbers: for two causes.
-        let pairs = self.lives.chunks(2);
-        let number = number * pairs.len() as u32;
-        let first_end = |(number, causes): (u32, &[Law])| {
-            let draw = source.draw(node, Purpose::Life, number);
-            let uniforms = [draw.uniform(), draw.second_uniform()];
-            causes.iter().zip(uniforms).map(|(law, uniform)| span(law, uniform)).min()
-        };
-        (number..).zip(pairs).filter_map(first_end).min().unwrap_or(NEVER)
+        let number = number * causes.div_ceil(2) as u32;
+        let mut first = bound;
+        for cause in (0..causes).step_by(2) {
+            let draw = source.draw(node, Purpose::Life, number + cause as u32 / 2);
+            first = sooner(cause, draw.uniform(), first);
+            if cause + 1 < causes {
+                first = sooner(cause + 1, draw.second_uniform(), first);
+            }
+        }
+        first
     }
 
     /// Whether the machine is hostile that has a place after `number` others.

@@ -1,7 +1,7 @@
 //! Which machine holds which share.
 
 use super::Fleet;
-use crate::random::{Purpose, Source, Stream};
+use crate::random::{LANES, Purpose, Source, Stream};
 
 /// The machines of the shares, and the shares of the machines (compressed sparse rows).
 ///
@@ -37,6 +37,12 @@ impl Divider {
     }
 }
 
+/// Slots of a group beyond which it is slower to compare them with each other than to draw again.
+const RANKED_SLOTS_MAX: u8 = 16;
+
+/// Outcomes of several slots that share a word, at most: one word in 2^16 is drawn again.
+const OUTCOMES_MAX: u64 = 1 << 16;
+
 impl Placement {
     /// Draws every group's machines: the law of `kakera_engine::policy::placement::draw` for equal
     /// weights and one operator a machine, without its pass over all candidates for each slot.
@@ -58,11 +64,46 @@ impl Placement {
         self.counts.fill(0);
         self.first.clear();
         let mut stream = source.stream(Purpose::Placement);
-        if u32::from(fleet.n) <= fleet.zones {
-            self.draw_distinct_zones(fleet, &mut stream);
-        } else {
+        if u32::from(fleet.n) > fleet.zones {
             self.draw_shared_zones(fleet, &mut stream);
+        } else if fleet.n <= RANKED_SLOTS_MAX && fleet.nodes.is_multiple_of(fleet.zones) {
+            self.draw_ranks(fleet, &mut stream);
+        } else {
+            self.draw_distinct_zones(fleet, &mut stream);
         }
+    }
+
+    /// Of zones that are all as large, the slots of several groups at once: of the zones that have no
+    /// slot of the group yet, one by its rank, and then a machine of it.
+    fn draw_ranks(&mut self, fleet: &Fleet, stream: &mut Stream) {
+        let n = usize::from(fleet.n);
+        let machines = fleet.nodes / fleet.zones;
+        let choices: Vec<u32> = (0..fleet.n).map(|slot| fleet.zones - u32::from(slot)).collect();
+        let words = words_of_slots(&choices, machines);
+        let shares = fleet.groups as usize * n;
+        self.holders.resize(shares.next_multiple_of(LANES * n), 0);
+        // Of each group the zones that have a slot, in ascending order.
+        let mut taken = [[0u32; LANES]; RANKED_SLOTS_MAX as usize];
+        let [mut fractions, mut zones, mut places] = [[0; LANES]; 3];
+        for groups in self.holders.chunks_exact_mut(LANES * n) {
+            for slot in 0..n {
+                if let Some(outcomes) = words[slot] {
+                    stream.draw_words(outcomes, &mut fractions);
+                }
+                take_digits(&mut fractions, choices[slot], &mut zones);
+                take_digits(&mut fractions, machines, &mut places);
+                taken[..slot].iter().for_each(|taken| pass_over(taken, &mut zones));
+                for (group, (zone, place)) in
+                    groups.chunks_exact_mut(n).zip(zones.iter().zip(&places))
+                {
+                    group[slot] = zone + place * fleet.zones;
+                }
+                taken[..slot].iter_mut().for_each(|taken| keep_smaller(taken, &mut zones));
+                taken[slot] = zones;
+            }
+        }
+        self.holders.truncate(shares);
+        self.holders.iter().for_each(|&node| self.counts[node as usize] += 1);
     }
 
     /// Machines are drawn until one is in a zone that has no slot of the group yet.
@@ -170,6 +211,47 @@ impl Placement {
     #[inline]
     pub fn group(&self, share: u32) -> u32 {
         self.divider.divide(share)
+    }
+}
+
+/// For each slot, if it takes another word: the outcomes that the word is to tell apart, for this slot
+/// and those after it that share the word.
+fn words_of_slots(choices: &[u32], machines: u32) -> Vec<Option<u32>> {
+    let mut words = vec![None; choices.len()];
+    let (mut first, mut shared) = (0, u64::MAX);
+    for (slot, &zones) in choices.iter().enumerate() {
+        let outcomes = u64::from(zones) * u64::from(machines);
+        shared = shared.saturating_mul(outcomes);
+        if shared > OUTCOMES_MAX {
+            (first, shared) = (slot, outcomes);
+        }
+        words[first] = u32::try_from(shared).ok();
+    }
+    words
+}
+
+// Loops over so many lanes, and each on its own, become vector instructions.
+
+/// Of every fraction of 2^32 its first digit to a base; leaves what comes after it.
+#[inline(never)]
+fn take_digits(fractions: &mut [u32; LANES], base: u32, digits: &mut [u32; LANES]) {
+    for (fraction, digit) in fractions.iter_mut().zip(digits) {
+        let product = u64::from(*fraction) * u64::from(base);
+        (*fraction, *digit) = (product as u32, (product >> 32) as u32);
+    }
+}
+
+#[inline(never)]
+fn pass_over(taken: &[u32; LANES], zones: &mut [u32; LANES]) {
+    for (zone, taken) in zones.iter_mut().zip(taken) {
+        *zone += u32::from(*zone >= *taken);
+    }
+}
+
+#[inline(never)]
+fn keep_smaller(taken: &mut [u32; LANES], zones: &mut [u32; LANES]) {
+    for (taken, zone) in taken.iter_mut().zip(zones) {
+        (*taken, *zone) = ((*taken).min(*zone), (*taken).max(*zone));
     }
 }
 

@@ -154,6 +154,11 @@ mod decimal {
 
 /// The part of the horizon in which a moment lies.
 fn curve_point(now: Nanoseconds, horizon: Nanoseconds) -> usize {
-    let point = u128::from(now) * CURVE_POINTS as u128 / u128::from(horizon.max(1));
-    (point as usize).min(CURVE_POINTS - 1)
+    const PARTS: u64 = CURVE_POINTS as u64;
+    // Wide division is slow, and seldom needed.
+    let point = match now.checked_mul(PARTS) {
+        Some(product) => product / horizon.max(1),
+        None => (u128::from(now) * u128::from(PARTS) / u128::from(horizon.max(1))) as u64,
+    };
+    point.min(PARTS - 1) as usize
 }

@@ -17,7 +17,7 @@
 //! - **Probes** between validators and nodes are answered or not; their bytes are not made.
 //!
 //! # What happens
-//! A [`Course`] decides. [`simulate`] is the course of a [`Fleet`](crate::fleet::Fleet): lives, pauses
+//! A [`Course`] decides. [`simulate`] is the course of a [`Fleet`](crate::fleet::Fleet): lives, pauses, outages
 //! and a mass loss by its laws, from the same random numbers as in fast mode, counted in the same
 //! [`Tally`](crate::fleet::Tally). [`storm`] is a course in which everything goes wrong and promises
 //! are checked.

@@ -94,7 +94,7 @@ impl Law {
             Self::Fixed(span) => *span,
             Self::Exponential { mean } => mean * exponential(),
             Self::Weibull { shape, scale, location } => {
-                location + scale * exponential().powf(shape.recip())
+                location + scale * power(exponential(), shape.recip())
             }
             Self::LogNormal { median, sigma } => median * (-sigma * normal_quantile(uniform)).exp(),
             Self::Empirical(spans) => spans[(uniform * spans.len() as f64) as usize],
@@ -130,20 +130,45 @@ impl Law {
         !matches!(self, Self::Never | Self::Fixed(_))
     }
 
+    /// Whether its spans fall as the uniform number rises.
+    pub(super) fn falls(&self) -> bool {
+        !matches!(self, Self::Empirical(_))
+    }
+
     /// What is left, as drawn by a uniform number, of a span that has lasted for `age` already.
     pub fn residual(&self, age: Nanoseconds, uniform: f64) -> Nanoseconds {
+        self.residual_of_worn(age, self.wear(age), uniform)
+    }
+
+    /// What of an age a residual span depends on, computed once for many of them.
+    pub(crate) fn wear(&self, age: Nanoseconds) -> f64 {
+        let age = age as f64;
+        match self {
+            Self::Weibull { shape, scale, location } => {
+                power((age - location).max(0.0) / scale, *shape)
+            }
+            Self::LogNormal { median, sigma } => normal_survival((age / median).ln() / sigma),
+            _ => 0.0,
+        }
+    }
+
+    /// The residual span, of a law whose wear at that age is known.
+    pub(crate) fn residual_of_worn(
+        &self,
+        age: Nanoseconds,
+        wear: f64,
+        uniform: f64,
+    ) -> Nanoseconds {
         let age = age as f64;
         let whole = match self {
             Self::Never => return NEVER,
             Self::Fixed(span) => *span,
             Self::Exponential { mean } => age - mean * uniform.ln(),
             Self::Weibull { shape, scale, location } => {
-                let used = ((age - location).max(0.0) / scale).powf(*shape);
-                location + scale * (used - uniform.ln()).powf(shape.recip())
+                location + scale * power(wear - uniform.ln(), shape.recip())
             }
             Self::LogNormal { median, sigma } => {
-                let outlasts = normal_survival((age / median).ln() / sigma);
-                median * (-sigma * normal_quantile(uniform * outlasts)).exp()
+                median * (-sigma * normal_quantile(uniform * wear)).exp()
             }
             Self::Empirical(spans) => {
                 let longer = &spans[spans.partition_point(|&span| span <= age)..];
@@ -163,6 +188,17 @@ impl Law {
             }
             _ => None,
         }
+    }
+}
+
+/// `base` to the power of an exponent, faster where that is a usual one.
+#[inline]
+fn power(base: f64, exponent: f64) -> f64 {
+    match exponent {
+        1.0 => base,
+        2.0 => base * base,
+        0.5 => base.sqrt(),
+        _ => base.powf(exponent),
     }
 }
 

@@ -8,11 +8,15 @@ mod law;
 mod normal;
 mod philox;
 mod stream;
+mod tabled;
 
 pub use law::{Law, LawError};
 pub use normal::{normal_quantile, normal_survival};
 pub use philox::philox4x32;
 pub use stream::Stream;
+
+pub(crate) use philox::LANES;
+pub(crate) use tabled::TabledLaw;
 
 /// What a draw is for. The numbers are part of what a seed means: they are never given again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

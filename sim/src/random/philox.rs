@@ -20,29 +20,24 @@ pub fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
 }
 
 /// As many counters at once as a loop over lanes keeps in vector registers.
-pub(super) const LANES: usize = 8;
+pub(crate) const LANES: usize = 64;
 
-/// The blocks of [`LANES`] counters under one key, word by word.
-pub(super) fn philox4x32_lanes(
-    mut counters: [[u32; LANES]; 4],
-    mut key: [u32; 2],
-) -> [[u32; LANES]; 4] {
+/// Replaces [`LANES`] counters, given word by word, by their blocks under one key.
+pub(super) fn philox4x32_lanes(counters: &mut [[u32; LANES]; 4], mut key: [u32; 2]) {
+    let [a, b, c, d] = counters;
     for round in 0..ROUNDS {
         if round > 0 {
             key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
         }
-        let mut next = [[0; LANES]; 4];
         for lane in 0..LANES {
-            let (high_0, low_0) = multiply(MULTIPLIERS[0], counters[0][lane]);
-            let (high_1, low_1) = multiply(MULTIPLIERS[1], counters[2][lane]);
-            next[0][lane] = high_1 ^ counters[1][lane] ^ key[0];
-            next[1][lane] = low_1;
-            next[2][lane] = high_0 ^ counters[3][lane] ^ key[1];
-            next[3][lane] = low_0;
+            let (high_0, low_0) = multiply(MULTIPLIERS[0], a[lane]);
+            let (high_1, low_1) = multiply(MULTIPLIERS[1], c[lane]);
+            a[lane] = high_1 ^ b[lane] ^ key[0];
+            b[lane] = low_1;
+            c[lane] = high_0 ^ d[lane] ^ key[1];
+            d[lane] = low_0;
         }
-        counters = next;
     }
-    counters
 }
 
 fn multiply(a: u32, b: u32) -> (u32, u32) {
@@ -58,7 +53,8 @@ mod tests {
     fn lanes_are_single_blocks() {
         let counters: [[u32; LANES]; 4] =
             std::array::from_fn(|word| std::array::from_fn(|lane| (word * 77 + lane * 5) as u32));
-        let blocks = philox4x32_lanes(counters, [3, 4]);
+        let mut blocks = counters;
+        philox4x32_lanes(&mut blocks, [3, 4]);
         for lane in 0..LANES {
             let word = |word: usize| counters[word][lane];
             let block = philox4x32([word(0), word(1), word(2), word(3)], [3, 4]);

@@ -143,12 +143,13 @@ fn restart(fleet: &Fleet, seed: u64, number: u64, splits: &[f64]) -> u64 {
             crossings += 1;
             let chance = source.draw(0, Purpose::Jump, crossings).uniform();
             let copies = (split - 1.0 + chance) as u64;
-            for _ in 0..copies.min(OFFSPRING_MAX - 1 - offspring) {
-                offspring += 1;
-                let mut copy = run.clone();
-                copy.draw_future(first + offspring);
-                under_way.push((copy, level));
+            if copies == 0 {
+                continue;
             }
+            let numbers = offspring + 1..OFFSPRING_MAX.min(offspring + 1 + copies);
+            offspring = numbers.end - 1;
+            let numbers = numbers.map(|number| first + number);
+            under_way.extend(run.futures(numbers).map(|copy| (copy, level)));
         }
     }
     losses
@@ -166,14 +167,10 @@ fn pilot(fleet: &Fleet, seed: u64, passes: usize, levels: usize) -> Vec<f64> {
         while reached.len() < passes && runs < PILOT_RUNS_MAX {
             let number = level as u64 * PILOT_RUNS_MAX + runs;
             let begun = match entries.len() {
-                0 => Run::new(fleet, source.of_replication(number)),
-                count => {
-                    let mut begun = entries[runs as usize % count].clone();
-                    begun.draw_future(number);
-                    begun
-                }
+                0 => Some(Run::new(fleet, source.of_replication(number))),
+                count => entries[runs as usize % count].futures([number]).next(),
             };
-            reached.extend(reach(begun, level as u8 + 1));
+            reached.extend(begun.and_then(|begun| reach(begun, level as u8 + 1)));
             runs += 1;
         }
         *share = reached.len() as f64 / runs as f64;

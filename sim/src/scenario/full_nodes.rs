@@ -72,10 +72,6 @@ fn check_fleet(fleet: &Fleet) -> Result<(), ScenarioError> {
         let message = format!("is above {NODES_MAX}, the most full nodes of a run");
         return Err(ScenarioError::new("network.nodes", message, "leave [protocol] out"));
     }
-    if fleet.outages.is_some() {
-        let message = "are known as such on counts, and to no protocol";
-        return Err(ScenarioError::new("outages", message, "leave [outages] or [protocol] out"));
-    }
     if fleet.attack.is_some_and(|attack| attack.epoch.is_some()) {
         let message = "is not simulated with full nodes yet";
         return Err(ScenarioError::new("attacker.refresh", message, "refresh = \"never\""));
@@ -133,14 +129,12 @@ mod tests {
         let (before, after) = TEXT.split_once("[pauses]").unwrap();
         let base = format!("{before}{}", &after[after.find("[protocol]").unwrap()..]);
         let refreshed = "[attacker]\nhostile = \"5%\"\nrefresh = \"30d\"\n[run]";
-        let outages = "[outages]\nevery = { fixed = \"9d\" }\nlength = { fixed = \"1h\" }\n[run]";
         for (from, to, at) in [
             ("patience = \"4h\"", "detection = { fixed = \"4h\" }", "repair.patience"),
             ("patience = \"4h\"", "patience = \"4s\"", "repair.patience"),
             ("rate = \"10MB/s\"", "time = { exponential = \"1h\" }", "repair"),
             ("rate =", "mode = \"one-by-one\"\nrate =", "repair"),
             ("[run]", refreshed, "attacker.refresh"),
-            ("[run]", outages, "outages"),
             ("nodes = 100", "nodes = 10000", "network.nodes"),
             ("\"1MiB\"", "\"1TiB\"", "objects.bytes_per_group"),
             ("validators = 4", "validators = 4\nobject = \"1GiB\"", "protocol.object"),

@@ -1,7 +1,7 @@
 //! Charts for the pages in `papers/`.
 
 use super::chains::{self, ACCUMULATION, RECOVERIES};
-use super::simulated;
+use super::{Effort, Row, simulated};
 use crate::campaign::CurvePoint;
 use crate::exact::{Binomial, CountLaw, mbr_repair_share, msr_repair_share};
 use crate::figure::{Chart, Point, Range, Series};
@@ -9,14 +9,50 @@ use crate::figure::{Chart, Point, Range, Series};
 /// A row of the table and its chart.
 type Figure = (&'static str, fn() -> Chart);
 
-/// Rows with a chart.
-pub(super) const FIGURES: [Figure; 5] = [
+/// Rows with a chart of more than their numbers.
+const FIGURES: [Figure; 5] = [
     ("P9", recovery),
     ("P11", regenerating_codes),
     ("P13", static_leak),
     ("S2", mass_loss),
     ("S3", leak_accumulation),
 ];
+
+/// The chart of a row: its own, or its numbers beside each other.
+pub(super) fn of_row(row: &Row) -> Chart {
+    match FIGURES.iter().find(|(id, _)| *id == row.id) {
+        Some((_, draw)) => draw(),
+        None => comparison(row),
+    }
+}
+
+/// Published numbers and ours. Of probabilities near one what is missing to one is shown.
+fn comparison(row: &Row) -> Chart {
+    let checks = row.checks(Effort::Full);
+    let near_one = checks.iter().all(|check| (0.9..1.0).contains(&check.published));
+    let shown = |value: f64| if near_one { 1.0 - value } else { value };
+    let numbered = || (1..).map(f64::from).zip(&checks);
+    // Side by side, or one would hide the other.
+    let published = numbered().map(|(x, check)| Point::new(x - 0.1, shown(check.published)));
+    let here = numbered().map(|(x, check)| {
+        let interval = check.interval.map(|ends| ends.map(shown));
+        Point { interval, ..Point::new(x + 0.1, shown(check.reproduced)) }
+    });
+    let positive =
+        || checks.iter().map(|check| shown(check.published)).filter(|&value| value > 0.0);
+    let (least, most) = (positive().fold(f64::INFINITY, f64::min), positive().fold(0.0, f64::max));
+    let points = |name: &str, points| Series { name: name.into(), points, joined: false };
+    Chart {
+        title: format!("{}: published and computed again", row.id),
+        x_label: "row of the table below, from the top".into(),
+        y_label: if near_one { "1 - the number" } else { "the number, in its unit" }.into(),
+        y_range: if most > 20.0 * least { Range::PowersOfTen } else { Range::FromZero },
+        series: vec![
+            points("published", published.collect()),
+            points("here, 99 % interval", here.collect()),
+        ],
+    }
+}
 
 fn line(name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>) -> Series {
     let points = points.into_iter().map(|(x, y)| Point::new(x, y)).collect();

@@ -97,10 +97,9 @@ impl Row {
         checks
     }
 
-    /// The chart of the row's page, if it has one.
-    pub fn figure(&self) -> Option<Chart> {
-        let (_, draw) = figures::FIGURES.iter().find(|(id, _)| *id == self.id)?;
-        Some(draw())
+    /// The chart of the row's page.
+    pub fn figure(&self) -> Chart {
+        figures::of_row(self)
     }
 }
 

@@ -3,16 +3,50 @@
 use super::together::{KNOWN, MISSING};
 use super::{Phase, Run, class};
 use crate::fleet::{Repair, RepairTime};
-use crate::random::Purpose;
+use crate::random::{Law, Purpose};
 use crate::time::Nanoseconds;
 
-impl Run<'_> {
-    /// Gives another future to the same past: what is under way is drawn again, given how long it has
-    /// lasted. For fleets without pauses.
-    pub(crate) fn draw_future(&mut self, replication: u64) {
+impl<'a> Run<'a> {
+    /// Copies of this run with other futures: what is under way is drawn again, given how long it has
+    /// lasted, from the numbers of each replication. For fleets without pauses.
+    pub(crate) fn futures(
+        &self,
+        replications: impl IntoIterator<Item = u64>,
+    ) -> impl Iterator<Item = Self> {
+        let wear: Vec<Vec<f64>> = (0..self.fleet.nodes).map(|node| self.wear(node)).collect();
+        replications.into_iter().map(move |replication| {
+            let mut copy = self.clone();
+            copy.draw_future(replication, &wear);
+            copy
+        })
+    }
+
+    /// The wear of what a machine is doing, by each law that may end it.
+    fn wear(&self, node: u32) -> Vec<f64> {
+        match (self.phase[node as usize], self.repair_law()) {
+            (Phase::Up, _) => {
+                let age = self.now - self.born[node as usize];
+                self.fleet.lives.iter().map(|law| law.wear(age)).collect()
+            }
+            (Phase::Repairing, Some(law)) => vec![law.wear(self.now - self.since[node as usize])],
+            _ => Vec::new(),
+        }
+    }
+
+    /// How long the repair of a machine takes, if it follows a law.
+    fn repair_law(&self) -> Option<&'a Law> {
+        match &self.fleet.repair {
+            Repair::Each(RepairTime::Law(law)) | Repair::OneByOne(RepairTime::Law(law)) => {
+                Some(law)
+            }
+            _ => None,
+        }
+    }
+
+    fn draw_future(&mut self, replication: u64, wear: &[Vec<f64>]) {
         self.source = self.source.of_replication(replication);
         for node in 0..self.fleet.nodes {
-            self.draw_node_future(node);
+            self.draw_node_future(node, &wear[node as usize]);
         }
         let Repair::Together { time, threshold } = &self.fleet.repair else { return };
         for share in 0..self.share.len() as u32 {
@@ -35,13 +69,14 @@ impl Run<'_> {
         }
     }
 
-    fn draw_node_future(&mut self, node: u32) {
+    fn draw_node_future(&mut self, node: u32, wear: &[f64]) {
         let age = self.now - self.since[node as usize];
         let incarnation = self.incarnation[node as usize];
         match self.phase[node as usize] {
             Phase::Up => {
-                let life = self.life(node, |law, uniform| {
-                    law.residual(self.now - self.born[node as usize], uniform)
+                let age = self.now - self.born[node as usize];
+                let life = self.life(node, |cause, uniform, bound| {
+                    self.fleet.lives[cause].residual_of_worn(age, wear[cause], uniform).min(bound)
                 });
                 self.death[node as usize] = self.now.saturating_add(life);
                 self.schedule_after(node, class::DEATH, life);
@@ -52,15 +87,11 @@ impl Run<'_> {
                 self.schedule_after(node, class::NOTICE, left);
             }
             Phase::Repairing => {
-                let (Repair::Each(RepairTime::Law(law)) | Repair::OneByOne(RepairTime::Law(law))) =
-                    &self.fleet.repair
-                else {
-                    return;
-                };
+                let Some(law) = self.repair_law() else { return };
                 let number = self.repairs[node as usize];
                 let draw = self.source.draw(node, Purpose::Repair, number);
-                self.filled[node as usize] =
-                    self.now.saturating_add(law.residual(age, draw.uniform()));
+                let left = law.residual_of_worn(age, wear[0], draw.uniform());
+                self.filled[node as usize] = self.now.saturating_add(left);
                 self.queue.schedule(node, class::REPAIRED, self.filled[node as usize]);
             }
             Phase::Queued | Phase::Away => {}

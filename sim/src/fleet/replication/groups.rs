@@ -122,13 +122,7 @@ impl Run<'_> {
     /// What the repair of a share of a group moves now; nothing if the group is lost.
     pub(super) fn repair_bytes(&self, group: usize) -> u64 {
         let traffic = self.fleet.traffic;
-        if self.lost[group] {
-            0
-        } else if self.intact[group] >= traffic.d {
-            traffic.repair_bytes
-        } else {
-            traffic.decode_bytes
-        }
+        if self.lost[group] { 0 } else { traffic.of_a_share(self.intact[group]) }
     }
 
     pub(super) fn lose_group(&mut self, group: usize) {

@@ -2,19 +2,27 @@
 
 use super::{Phase, Run, class};
 use crate::fleet::{Repair, RepairTime};
-use crate::random::{Law, Purpose};
+use crate::random::Purpose;
 use crate::time::{NEVER, Nanoseconds, SECOND};
 
 impl Run<'_> {
     pub(super) fn begin_life(&mut self, node: u32) {
-        let life = self.life(node, Law::span);
+        let life =
+            self.life(node, |cause, uniform, bound| self.lives[cause].span_within(uniform, bound));
         self.born[node as usize] = self.now;
         self.death[node as usize] = self.now.saturating_add(life);
         self.begin_session(node);
     }
 
-    pub(super) fn life(&self, node: u32, span: impl Fn(&Law, f64) -> Nanoseconds) -> Nanoseconds {
-        self.fleet.life(&self.source, node, self.incarnation[node as usize], span)
+    /// How long a machine lives from now, but no longer than to the horizon.
+    pub(super) fn life(
+        &self,
+        node: u32,
+        sooner: impl Fn(usize, f64, Nanoseconds) -> Nanoseconds,
+    ) -> Nanoseconds {
+        let number = self.incarnation[node as usize];
+        let bound = self.fleet.horizon.saturating_sub(self.now);
+        self.fleet.life(&self.source, node, number, bound, sooner)
     }
 
     pub(super) fn enter(&mut self, node: u32, phase: Phase) {

@@ -10,13 +10,14 @@ mod together;
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 use groups::Absentees;
 use patience::replacing_max;
 
 use super::{Fleet, Placement, Repair, Tally};
 use crate::event::{Event, Queue};
-use crate::random::{Law, Purpose, Source};
+use crate::random::{Law, Purpose, Source, TabledLaw};
 use crate::time::{NEVER, Nanoseconds};
 
 /// Classes of events, in the order in which they come at the same time.
@@ -64,6 +65,7 @@ enum Phase {
 pub(crate) struct Run<'a> {
     fleet: &'a Fleet,
     source: Source,
+    lives: Arc<[TabledLaw]>,
     tally: Tally,
     placement: Placement,
     queue: Queue,
@@ -138,6 +140,7 @@ impl<'a> Run<'a> {
         let mut run = Self {
             fleet,
             source,
+            lives: fleet.lives.iter().map(TabledLaw::new).collect(),
             tally: Tally::new(),
             placement: Placement::draw(fleet, &source),
             queue: Queue::new(nodes + if_so(together, shares + groups) + 2 + zones),
