@@ -129,6 +129,13 @@ impl SimulatedDisk {
         self.state().find(path).ok()
     }
 
+    /// Where the bytes of all files are that have a name.
+    pub fn named_places(&self) -> BTreeSet<Inode> {
+        let state = self.state();
+        let named = state.directories.live.values().flat_map(BTreeMap::values).copied();
+        named.filter(|inode| state.files.contains_key(inode)).collect()
+    }
+
     /// What the medium holds at a place, without what only the cache knows.
     pub fn medium_at(&self, place: Inode) -> Vec<u8> {
         let state = self.state();
