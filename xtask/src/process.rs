@@ -97,10 +97,10 @@ impl Process {
     }
 
     /// Whether there is more of it than what its parent has not waited for. A process that ends
-    /// loses its command line and its memory some time before.
+    /// loses its command line and its memory some time before, and its first thread may be gone
+    /// while another still holds its files.
     fn is_running(self) -> bool {
-        let stat = fs::read_to_string(self.file("stat"));
-        stat.is_ok_and(|stat| !matches!(stat_fields(&stat).first(), None | Some(&"Z" | &"X")))
+        fs::read_to_string(self.file("stat")).is_ok_and(|stat| is_running_by(&stat))
     }
 
     /// Resident memory now, in bytes.
@@ -183,6 +183,15 @@ fn stat_fields(stat: &str) -> Vec<&str> {
     stat.rsplit_once(')').map_or_else(Vec::new, |(_, fields)| fields.split_whitespace().collect())
 }
 
+/// What a `stat` file says of [`Process::is_running`].
+fn is_running_by(stat: &str) -> bool {
+    match &stat_fields(stat)[..] {
+        [] => false,
+        ["Z" | "X", rest @ ..] => rest.get(16).is_some_and(|&threads| threads != "1"),
+        _ => true,
+    }
+}
+
 /// Own and ended children's seconds of a `stat` file.
 fn stat_times(stat: &str) -> Option<(f64, f64)> {
     let fields = stat_fields(stat);
@@ -211,6 +220,16 @@ mod tests {
         process.kill().unwrap();
         assert!(!process.is_running(), "although nobody has waited for it");
         child.wait().unwrap();
+    }
+
+    /// As a thread does that the kernel keeps at work, on a disk for one.
+    #[test]
+    fn it_runs_until_its_last_thread_has_ended() {
+        let stat = |state: &str, threads: u8| {
+            let fields = format!("{state} 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 100");
+            is_running_by(&format!("7 (kakera) {fields}"))
+        };
+        assert!(stat("S", 1) && stat("Z", 2) && !stat("Z", 1) && !stat("X", 1));
     }
 
     #[test]

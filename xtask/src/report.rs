@@ -44,7 +44,7 @@ pub(crate) enum Verdict {
     Met,
     /// It is not, or it cannot be computed.
     Missed,
-    /// The goal is more than this limit allows, and the figure is at the limit.
+    /// The goal is at this limit or more than it allows, and the figure is at the limit.
     ///
     /// The peer's speed may be such a share of the limit that so many times its speed lies beyond it.
     /// No code reaches that goal, so missing it says nothing about ours; being slower than the limit
@@ -52,7 +52,8 @@ pub(crate) enum Verdict {
     AboveTheLimit(f64),
 }
 
-/// The share of a limit from which on a figure counts as being at it: limits are measured, too.
+/// The share of a limit from which on a figure, or what a goal asks for, counts as being at it: limits
+/// are measured, too.
 const AT_THE_LIMIT: f64 = 0.95;
 
 impl Report {
@@ -183,7 +184,8 @@ impl Figure {
         let (Some(Goal::TimesBetter(times)), Some(peer)) = (self.goal, self.peer) else {
             return false;
         };
-        self.more_is_better && times * peer > limit && self.value >= AT_THE_LIMIT * limit
+        let is_at_limit = |value: f64| value >= AT_THE_LIMIT * limit;
+        self.more_is_better && is_at_limit(times * peer) && is_at_limit(self.value)
     }
 }
 
@@ -303,8 +305,10 @@ mod tests {
         assert_eq!(verdict(0.8 * 72.8, 19.0, Some(72.8)), Some(Verdict::Missed));
         assert_eq!(verdict(77.0, 19.0, Some(72.8)), Some(Verdict::Met));
         assert_eq!(verdict(70.0, 19.0, None), Some(Verdict::Missed));
-        // Four times 18 is not.
-        assert_eq!(verdict(70.0, 18.0, Some(72.8)), Some(Verdict::Missed));
+        // Four times 18 is as good as that.
+        assert_eq!(verdict(70.0, 18.0, Some(72.8)), Some(Verdict::AboveTheLimit(72.8)));
+        // Four times 17 is not.
+        assert_eq!(verdict(67.0, 17.0, Some(72.8)), Some(Verdict::Missed));
         assert_eq!(verdict(72.5, 18.0, Some(72.8)), Some(Verdict::Met));
         assert_eq!(verdict(f64::NAN, 19.0, Some(72.8)), Some(Verdict::Missed));
     }

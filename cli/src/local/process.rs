@@ -91,13 +91,17 @@ impl Process {
 
 /// When the process of this pid started; `None` if there is none, or only what is left of one.
 fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    start_time_by(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn start_time_by(stat: &str) -> Option<u64> {
     // The second field is a name in parentheses that may hold anything.
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut fields = after_name.split_whitespace();
-    let state = fields.next()?;
-    (!matches!(state, "Z" | "X")).then_some(())?;
-    fields.nth(18)?.parse().ok()
+    let (state, threads) = (fields.next()?, fields.nth(16)?);
+    // The first thread may be gone while another still holds the files of the process.
+    (!matches!(state, "Z" | "X") || threads != "1").then_some(())?;
+    fields.nth(1)?.parse().ok()
 }
 
 fn boot() -> io::Result<String> {
@@ -109,6 +113,16 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+
+    #[test]
+    fn it_runs_until_its_last_thread_has_ended() {
+        let started = |state: &str, threads: u8| {
+            let fields = format!("{state} 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 100 8192");
+            start_time_by(&format!("7 (a) b) {fields}"))
+        };
+        assert_eq!([started("S", 1), started("Z", 2)], [Some(100); 2]);
+        assert_eq!([started("Z", 1), started("X", 1)], [None; 2]);
+    }
 
     #[test]
     fn a_file_brings_a_process_back() {
