@@ -27,8 +27,8 @@ use crate::random::system_random;
 /// How long to wait for the other nodes once enough have answered.
 const LATE: Duration = Duration::from_millis(500);
 /// Nodes are not all equally far: how often, and how long between, a deposit is offered again; and
-/// how often once enough have taken it, three seconds in all: who misses it has to have a share dealt
-/// by the others.
+/// how often once enough have taken it, three seconds in all: who misses it gets a share only when
+/// the next epoch begins.
 const ROUNDS: usize = 20;
 const ROUNDS_ENOUGH: usize = 12;
 const PAUSE: Duration = Duration::from_millis(250);
