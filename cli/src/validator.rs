@@ -12,6 +12,7 @@ use kakera_engine::ledger::{
 };
 use kakera_engine::names::NodeId;
 use kakera_net::client::Client;
+use kakera_net::clock::system_clock;
 use kakera_net::network_file::NetworkFile;
 use kakera_net::node::IDENTITY_FILE;
 use kakera_net::validator::{self, ValidatorSettings};
@@ -74,7 +75,8 @@ fn settings(session: &Session, listen: SocketAddr) -> Result<ValidatorSettings, 
     let (folder, network) = (session.data().to_owned(), session.network()?);
     let watch = session.configuration.watch()?;
     let observe = session.configuration.observe;
-    Ok(ValidatorSettings { folder, listen, network, watch, observe })
+    let tries_clock = system_clock();
+    Ok(ValidatorSettings { folder, listen, network, watch, tries_clock, observe })
 }
 
 /// A validator of a network that is founded.

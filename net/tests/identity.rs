@@ -3,9 +3,14 @@
 
 mod ledger_network;
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use kakera_engine::identity::{Handle, Login, generate_passphrase};
+use kakera_engine::identity::{
+    Handle, Kept, Login, LoginError, NodeAnswer, Registered, WINDOW_MS_MIN, generate_passphrase,
+};
 use kakera_engine::seal::{Hardening, VaultRoot};
 use kakera_engine::wire::{Operation, RefusalKind, Response};
 use kakera_net::client::{
@@ -90,7 +95,11 @@ async fn a_stranger_opens_with_the_passphrase_and_any_validator_may_be_gone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guesses_are_counted_across_restarts_and_the_owner_keeps_a_way_in() {
-    let mut network = Network::of_validators(4);
+    let mut network = Network::found(&FOUR);
+    let clock = Arc::new(AtomicU64::new(1_800_000_000_000));
+    let time = Arc::clone(&clock);
+    network.tries_clock = Arc::new(move || time.load(Ordering::Relaxed));
+    FOUR.iter().for_each(|number| network.start_validator(*number));
     let handle = create(&network).await;
     open(&network, STRANGER, &handle, PASSPHRASE).await.unwrap();
     let hash = handle.hash(&network.file.network_id());
@@ -122,10 +131,99 @@ async fn guesses_are_counted_across_restarts_and_the_owner_keeps_a_way_in() {
     assert!(locked.to_string().contains("too many tries"), "{locked}");
     // The machine that opened before has tries of its own; the root needs none.
     open(&network, STRANGER, &handle, PASSPHRASE).await.unwrap();
+    // Who used up one window waits two hours after the next.
+    let mut granted_after_hours = async |hours: u64| {
+        clock.fetch_add(hours * WINDOW_MS_MIN, Ordering::Relaxed);
+        let mut granted = 0;
+        while guess(1).await {
+            granted += 1;
+        }
+        granted
+    };
+    assert_eq!(granted_after_hours(1).await, 15);
+    assert_eq!(granted_after_hours(1).await, 0);
+    assert_eq!(granted_after_hours(1).await, 15);
     let client = client(&network, GUESSER);
     let recalled = client.recall_identity(&handle, root()).await.unwrap();
     assert_eq!(recalled.attachment[..], [7; 32]);
     client.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_disks_of_fewer_than_t_identity_nodes_allow_no_guess() {
+    let mut network = Network::of_validators(4);
+    let handle = create(&network).await;
+    let opened = open(&network, STRANGER, &handle, PASSPHRASE).await.unwrap();
+    for validator in FOUR {
+        network.kill_validator(validator).await;
+    }
+    let thief = Thief { network: &network, registered: opened.registered };
+    // What the thief does is right: with the disks of three it opens the vault, and tells a wrong
+    // passphrase.
+    assert_eq!(thief.guess(&[1, 2, 4], PASSPHRASE, 3).unwrap().expose(), root().expose());
+    let wrong = thief.guess(&[1, 2, 4], "another one", 3);
+    assert_eq!(wrong.err(), Some(LoginError::WrongPassphrase));
+    // With those of two the right passphrase looks like every other, whatever is made of the shares.
+    for disks in [[1, 2], [1, 3], [1, 4], [2, 3], [2, 4], [3, 4]] {
+        for threshold in 1..=3 {
+            for passphrase in [PASSPHRASE, "another one"] {
+                let guess = thief.guess(&disks, passphrase, threshold).err();
+                assert!(matches!(guess, Some(LoginError::TooFew { .. })), "{disks:?}: {guess:?}");
+            }
+        }
+    }
+    for validator in FOUR {
+        let folder = network.validator_folder(validator);
+        assert_eq!(files_with(&folder, root().expose()), Vec::<PathBuf>::new());
+        assert_eq!(files_with(&folder, PASSPHRASE.as_bytes()), Vec::<PathBuf>::new());
+    }
+}
+
+/// Who has the ledger, and stole identity nodes' disks.
+struct Thief<'a> {
+    network: &'a Network,
+    registered: Registered,
+}
+
+impl Thief<'_> {
+    /// Tries a passphrase with what these nodes keep, as if so many shares were enough.
+    fn guess(
+        &self,
+        disks: &[u8],
+        passphrase: &str,
+        threshold: u8,
+    ) -> Result<VaultRoot, LoginError> {
+        let mut random = ChaCha20Rng::seed_from_u64(3);
+        let login = Login::new(&self.registered.handle, passphrase, &mut random).unwrap();
+        let mut answer = |disk: &u8| {
+            let file = std::fs::read(identity_file(self.network, &self.registered.handle, *disk));
+            let kept = Kept::from_bytes(&file.unwrap()).unwrap();
+            let mut shares = kept.evaluate(login.blinded(), &mut random);
+            shares.iter_mut().for_each(|share| share.threshold = threshold);
+            (id(*disk), NodeAnswer { wrapping: kept.wrapping().clone(), shares })
+        };
+        let answers = disks.iter().map(&mut answer).collect();
+        login.open(&self.network.file.network_id(), &self.registered, &answers).root
+    }
+}
+
+fn identity_file(network: &Network, handle: &[u8; 32], validator: u8) -> PathBuf {
+    let name: String = handle.iter().map(|byte| format!("{byte:02x}")).collect();
+    network.validator_folder(validator).join(format!("identities/{}/{name}.id", &name[..2]))
+}
+
+/// The files below a folder that have these bytes.
+fn files_with(folder: &Path, bytes: &[u8]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files_with(&path, bytes));
+        } else if std::fs::read(&path).unwrap().windows(bytes.len()).any(|window| window == bytes) {
+            found.push(path);
+        }
+    }
+    found
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -152,10 +250,7 @@ async fn keys_follow_the_validators() {
     network.start_validator(5);
     let changed = network.change_validators(&FOUR, &[2, 3, 4, 5]).await;
     network.reaches(5, changed).await;
-    let file = |network: &Network, number: u8| {
-        let name: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        network.validator_folder(number).join(format!("identities/{}/{name}.id", &name[..2]))
-    };
+    let file = |network: &Network, number| identity_file(network, &hash, number);
     // The new one has a share, and who left has forgotten its own.
     let begin = Instant::now();
     while !file(&network, 5).exists() || file(&network, 1).exists() {

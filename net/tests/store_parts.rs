@@ -9,9 +9,10 @@ use kakera_engine::wire::PartReference;
 use kakera_net::store::disk::{Disk, DiskFile, OpenDiskError, OsDisk};
 use kakera_net::store::file::{read_file, write_atomic};
 use kakera_net::store::parts::{
-    FRAGMENT_LENGTH_MAX, Part, PartStore, PutError, ReadError, Recovery,
+    BatchName, FRAGMENT_LENGTH_MAX, Part, PartStore, PutError, ReadError, Recovery, ShareRecord,
 };
 use kakera_net::store::simulated::SimulatedDisk;
+use zeroize::Zeroizing;
 
 const QUOTA: u64 = 1 << 30;
 const DESCRIPTOR: &[u8] = b"descriptor";
@@ -82,6 +83,61 @@ fn the_file_format_is_frozen() {
         blake3::hash(&bytes).to_hex().as_str(),
         "9c5f0752a14f01e556652dcbd62562fc97c8829fdb6f324c73c354d55f568d6d"
     );
+}
+
+/// The batch of one refresh of objects 1 and 2.
+fn keep_shares(store: &PartStore<SimulatedDisk>) -> BatchName {
+    let name = BatchName { group: GroupId(7), slot: key(0).slot, epoch: 1, attempt: 0 };
+    let share = |object| Zeroizing::new(vec![object; 600]);
+    let record = |object| ShareRecord { object: key(object).object, share: share(object) };
+    [1, 2].into_iter().for_each(|object| store.put(&part(object)).unwrap());
+    store.keep_shares(&name, &[0; 32], &[record(1), record(2)]).unwrap();
+    name
+}
+
+/// How many bytes of each of these objects' new shares a file has.
+fn share_bytes(disk: &SimulatedDisk, path: &str) -> [usize; 2] {
+    let bytes = disk.medium_at(disk.place_of(path).unwrap());
+    let runs = |object: u8| {
+        bytes
+            .chunk_by(|left, right| left == right)
+            .filter(move |run| run[0] == object && run.len() > 40)
+    };
+    [1, 2].map(|object| runs(object).map(<[u8]>::len).sum())
+}
+
+#[test]
+fn what_a_torn_erasure_left_of_a_share_is_overwritten() {
+    let disk = SimulatedDisk::new();
+    let store = open(&disk);
+    store.use_shares(&keep_shares(&store)).unwrap();
+    drop(store);
+    let batch = "shares/7-3-1";
+    assert_eq!(share_bytes(&disk, batch), [600, 600]);
+    // The removal of object 2 had come so far when the power went.
+    disk.remove(&path(2)).unwrap();
+    let file = disk.open(batch).unwrap();
+    file.write_at(file.length().unwrap() - 300, &[0; 300]).unwrap();
+    let store = open(&disk);
+    assert_eq!(share_bytes(&disk, batch), [600, 0]);
+    assert_eq!(*store.meta(&key(1)).unwrap().unwrap().share, [1; 600]);
+}
+
+#[test]
+fn using_a_refresh_passes_over_a_destroyed_object() {
+    let disk = SimulatedDisk::new();
+    let store = open(&disk);
+    let name = keep_shares(&store);
+    store.shred((name.group, key(2).object), b"an order", &NodeId([1; 32]), None).unwrap();
+    assert_eq!(share_bytes(&disk, "shares/7-3-1-0"), [600, 0]);
+    store.use_shares(&name).unwrap();
+    assert_eq!(share_bytes(&disk, "shares/7-3-1"), [600, 0]);
+    assert!(store.meta(&key(2)).unwrap().is_none());
+    assert!(matches!(store.put(&part(2)), Err(PutError::Shredded)));
+    let next = BatchName { epoch: 2, ..name };
+    let record = ShareRecord { object: key(2).object, share: Zeroizing::new(vec![2; 600]) };
+    assert!(store.keep_shares(&next, &[0; 32], &[record]).is_err());
+    assert_eq!(*store.meta(&key(1)).unwrap().unwrap().share, [1; 600]);
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod ledger_start;
 mod load;
 mod network_sim;
 mod papers;
+mod passphrases;
 mod process;
 mod product;
 mod records;
@@ -79,6 +80,8 @@ enum Command {
     /// Run a published experiment again, beside its published figures
     #[command(subcommand)]
     Papers(papers::Paper),
+    /// A thousand wrong passphrases against identity nodes whose clock is put forward
+    Passphrases(passphrases::Options),
     /// Replace a third of the nodes, then restore everything on a fresh machine; search every node
     Restore(restore::Options),
     /// Whether the simulator's intervals hold the exact answer as often as they say
@@ -113,6 +116,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::LedgerStart(options) => ledger_start::run(&options),
         Command::NetworkSim(options) => network_sim::run(&options),
         Command::Papers(paper) => papers::run(&paper),
+        Command::Passphrases(options) => passphrases::run(&options),
         Command::Restore(options) => restore::run(&options),
         Command::SimCoverage(options) => sim_coverage::run(&options),
         Command::SimSpeed(options) => sim_speed::run(&options),

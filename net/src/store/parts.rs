@@ -169,6 +169,8 @@ pub struct PartStore<D> {
     turn_over: Condvar,
     /// Held while a tombstone is made.
     shredding: Mutex<()>,
+    /// Held while a batch of refreshed shares is kept, decided, or purged of destroyed objects.
+    batches: Mutex<()>,
     /// Directories under `parts/` known to be durable.
     directories: Mutex<BTreeSet<String>>,
     next_temporary: AtomicU64,
@@ -192,14 +194,12 @@ impl<D: Disk> PartStore<D> {
         for directory in [PARTS, INCOMING, DAMAGED, SHARES, SHREDDED] {
             create_directory(&disk, directory)?;
         }
-        let mut recovery = Recovery::default();
-        for entry in disk.list(INCOMING)? {
-            if matches!(entry.kind, EntryKind::File(_)) {
-                disk.remove(&format!("{INCOMING}/{}", entry.name))?;
-                recovery.removed_temporaries += 1;
-            }
-        }
+        let unfinished = overwrite_unfinished(&disk)?;
         disk.sync_all()?;
+        // One that comes back is overwritten already.
+        unfinished.iter().try_for_each(|path| disk.remove(path))?;
+        let removed_temporaries = unfinished.len() as u64;
+        let mut recovery = Recovery { removed_temporaries, ..Recovery::default() };
         let Listing { mut index, directories, foreign_names } = Listing::of(&disk, PARTS)?;
         recovery.foreign_names = foreign_names;
         let tombstones = Tombstones::list(&disk)?;
@@ -216,6 +216,7 @@ impl<D: Disk> PartStore<D> {
             }),
             turn_over: Condvar::new(),
             shredding: Mutex::new(()),
+            batches: Mutex::new(()),
             directories: Mutex::new(directories),
             next_temporary: AtomicU64::new(0),
         };
@@ -504,7 +505,7 @@ impl<D: Disk> PartStore<D> {
     }
 
     /// Removes all parts of objects that have tombstones, those being written included: who takes
-    /// the turn later finds the tombstone.
+    /// the turn later finds the tombstone. Then their shares in undecided refreshes.
     fn erase_all(&self, objects: &[(GroupId, ObjectId)]) -> io::Result<()> {
         let is_one = |key: &PartReference| objects.contains(&(key.group, key.object));
         let mut keys: BTreeSet<PartReference> = {
@@ -514,7 +515,8 @@ impl<D: Disk> PartStore<D> {
         };
         let damaged = self.disk.list(DAMAGED)?;
         keys.extend(damaged.iter().filter_map(damaged_key).filter(is_one));
-        keys.iter().try_for_each(|key| self.remove(key))
+        keys.iter().try_for_each(|key| self.remove(key))?;
+        self.erase_shredded(objects)
     }
 
     /// Overwrites everything before a part's fragment, all of it where that cannot be told.
@@ -652,6 +654,19 @@ fn damaged_key(entry: &Entry) -> Option<PartReference> {
     let slot = Slot::new(words.next()?.parse().ok()?)?;
     let object = ObjectId::from_hex(words.next()?)?;
     Some(PartReference { group, slot, object })
+}
+
+/// Overwrites what a crash kept from being finished, for it may have shares; not synced.
+fn overwrite_unfinished<D: Disk>(disk: &D) -> io::Result<Vec<String>> {
+    let mut paths = Vec::new();
+    for entry in disk.list(INCOMING)? {
+        if let EntryKind::File(length) = entry.kind {
+            let path = format!("{INCOMING}/{}", entry.name);
+            disk.open(&path)?.write_at(0, &vec![0; length as usize])?;
+            paths.push(path);
+        }
+    }
+    Ok(paths)
 }
 
 /// Creates a directory unless it is there.

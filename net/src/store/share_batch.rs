@@ -57,8 +57,23 @@ pub(super) struct StoredBatch {
     pub(super) name: BatchName,
     pub(super) root: [u8; 32],
     pub(super) erased: bool,
-    /// The records that are intact; others were erased.
-    pub(super) records: Vec<(ObjectId, RecordPlace)>,
+    pub(super) records: Vec<StoredRecord>,
+}
+
+/// A record as it was read.
+pub(super) struct StoredRecord {
+    pub(super) object: ObjectId,
+    pub(super) place: RecordPlace,
+    pub(super) state: RecordState,
+}
+
+/// What was found at a record's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RecordState {
+    Intact,
+    Erased,
+    /// Damaged, or what an interrupted erasure left: it may have most of a share.
+    Torn,
 }
 
 /// The bytes of a batch. `descriptor_checks` are those of the records' parts, in their order.
@@ -127,13 +142,35 @@ fn parse(bytes: &[u8]) -> Option<StoredBatch> {
         let (check, after) = after.split_first_chunk::<CHECK_LENGTH>()?;
         rest = after;
         let object = ObjectId(*object);
-        if record_check(&name, &object, descriptor_check, share) == *check {
-            let descriptor_check = *descriptor_check;
-            let offset = offset + RECORD_FIXED_LENGTH as u64;
-            records.push((object, RecordPlace { epoch, offset, length, descriptor_check }));
-        }
+        let state = if record_check(&name, &object, descriptor_check, share) == *check {
+            RecordState::Intact
+        } else if share.iter().chain(check).all(|byte| *byte == 0) {
+            RecordState::Erased
+        } else {
+            RecordState::Torn
+        };
+        let descriptor_check = *descriptor_check;
+        let offset = offset + RECORD_FIXED_LENGTH as u64;
+        let place = RecordPlace { epoch, offset, length, descriptor_check };
+        records.push(StoredRecord { object, place, state });
     }
     rest.is_empty().then(|| StoredBatch { name, root, erased: word(12) != 0, records })
+}
+
+impl StoredBatch {
+    /// Overwrites the shares of the objects that `is_one` names; durable on return.
+    pub(super) fn erase(
+        &self,
+        file: &impl DiskFile,
+        is_one: impl Fn(&ObjectId) -> bool,
+    ) -> io::Result<()> {
+        let mut records = self.records.iter().filter(|record| is_one(&record.object)).peekable();
+        if records.peek().is_none() {
+            return Ok(());
+        }
+        records.try_for_each(|record| record.place.erase(file))?;
+        file.sync()
+    }
 }
 
 impl RecordPlace {

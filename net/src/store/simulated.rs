@@ -16,7 +16,8 @@
 //!   its own, in any combination. A rename is one step: never both names, never none. A directory
 //!   whose own name is lost takes what is in it along, synced or not.
 //! - **Syncs** that returned are kept. A sync of a directory makes durable every change of names in
-//!   it, together with earlier changes of the same names elsewhere. `sync_all` keeps everything.
+//!   it, together with earlier changes of the same names elsewhere. `sync_all` keeps everything but
+//!   what was written to files that have no name any more.
 //!
 //! A killed process ([`SimulatedDisk::restart`]) keeps the live image. Besides: a full disk (a
 //! write that stops halfway), failing reads, failing syncs, flipped bits, and syncs that return
@@ -127,6 +128,12 @@ impl SimulatedDisk {
     /// Where a file's bytes are on the medium; they stay there when its name is gone.
     pub fn place_of(&self, path: &str) -> Option<Inode> {
         self.state().find(path).ok()
+    }
+
+    /// Where the bytes of all files are that have a name.
+    pub fn named_places(&self) -> BTreeSet<Inode> {
+        let state = self.state();
+        state.named().into_iter().filter(|inode| state.files.contains_key(inode)).collect()
     }
 
     /// What the medium holds at a place, without what only the cache knows.
@@ -291,7 +298,11 @@ impl Disk for SimulatedDisk {
 
     fn sync_all(&self) -> io::Result<()> {
         if let Some(mut state) = self.sync_from(Location::caller(), 0)? {
-            state.files.values_mut().for_each(Content::sync);
+            for inode in state.named() {
+                if let Some(content) = state.files.get_mut(&inode) {
+                    content.sync();
+                }
+            }
             state.directories.sync_all();
         }
         Ok(())
@@ -415,10 +426,14 @@ impl State {
         Ok(inode)
     }
 
+    /// Everything that has a name.
+    fn named(&self) -> BTreeSet<Inode> {
+        self.directories.live.values().flat_map(BTreeMap::values).copied().collect()
+    }
+
     /// Bytes left; of files that still have a name.
     fn free_bytes(&self) -> u64 {
-        let named =
-            self.directories.live.values().flat_map(BTreeMap::values).collect::<BTreeSet<_>>();
+        let named = self.named();
         let lengths = named.iter().filter_map(|inode| self.files.get(inode));
         let used: u64 = lengths.map(|content| content.live.len() as u64).sum();
         self.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(used))

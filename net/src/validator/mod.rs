@@ -44,7 +44,7 @@ pub use voting_log::{VOTING_LOG_FILE, VotingLogError};
 
 use crate::chain_store::{CHAIN_FILE, ChainStore, ChainStoreError};
 use crate::chain_view::ChainView;
-use crate::clock::unix_milliseconds;
+use crate::clock::{UnixClock, unix_milliseconds};
 use crate::exchange::{AddressBook, Exchange};
 use crate::fabric::{Fabric, Limits};
 use crate::id::{Identity, IdentityError};
@@ -65,6 +65,8 @@ pub struct ValidatorSettings {
     pub network: NetworkFile,
     /// How it watches the storage nodes.
     pub watch: WatchSettings,
+    /// By which it counts the tries of passphrases.
+    pub tries_clock: UnixClock,
     /// Where it may be observed ([`observe`]).
     pub observe: Option<SocketAddr>,
 }
@@ -108,7 +110,7 @@ pub async fn run(
     settings: ValidatorSettings,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ValidatorError> {
-    let ValidatorSettings { folder, listen, network, watch, observe } = settings;
+    let ValidatorSettings { folder, listen, network, watch, tries_clock, observe } = settings;
     let disk = OsDisk::open(&folder)?;
     let identity = load_identity(&folder)?;
     let founder = network.genesis.validators.contains(&identity.node_id());
@@ -126,7 +128,7 @@ pub async fn run(
         network,
         Arc::clone(&store),
         voting_log,
-        identities,
+        (identities, tries_clock),
         machine,
     );
     let head = service.desk.view().height();

@@ -32,7 +32,7 @@ use super::writer::Writer;
 use crate::blocking::blocking;
 use crate::chain_store::{ChainServer, ChainStore};
 use crate::chain_view::ChainView;
-use crate::clock::{sleep_for, unix_milliseconds};
+use crate::clock::{UnixClock, sleep_for, unix_milliseconds};
 use crate::exchange::Exchange;
 use crate::fabric::Incoming;
 use crate::id::Identity;
@@ -80,7 +80,7 @@ impl Service {
         network: NetworkFile,
         store: Arc<ChainStore<OsDisk>>,
         voting_log: Option<VotingLog<OsDisk>>,
-        identities: IdentityStore<OsDisk>,
+        (identities, tries_clock): (IdentityStore<OsDisk>, UnixClock),
         machine: Validator,
     ) -> Arc<Self> {
         let network_id = network.network_id();
@@ -88,7 +88,8 @@ impl Service {
         let shown_before = machine.durable_height();
         let writer = Writer::new(Arc::clone(&store), voting_log);
         let secret = derive_key(identity.signing_key().as_bytes(), "identity/dealer", &[]);
-        let identities = Identities::new(identities, network_id, identity.node_id(), secret);
+        let identities =
+            Identities::new(identities, tries_clock, network_id, identity.node_id(), secret);
         Arc::new(Self {
             id: identity.node_id(),
             network: network_id,
@@ -231,7 +232,7 @@ impl Service {
             | Operation::Recall { .. }
             | Operation::Identities { .. }
             | Operation::DealAgain(_)) => {
-                let asker = Asker { machine: author, prover: capability, now };
+                let asker = Asker { machine: author, prover: capability };
                 self.answer_for_identity(operation, asker).await
             }
             other => self.answer_from_chain(other).await,

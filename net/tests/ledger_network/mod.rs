@@ -18,6 +18,7 @@ use kakera_engine::names::NodeId;
 use kakera_engine::peer::{Answer, AuditSettings, CustodySettings, WatchSettings};
 use kakera_engine::wire::{Operation, ProvenValue, Refusal, Response, canonical};
 use kakera_net::chain_store::{CHAIN_FILE, ChainStore};
+use kakera_net::clock::{UnixClock, system_clock};
 use kakera_net::exchange::{AddressBook, Exchange};
 use kakera_net::fabric::{Fabric, Limits};
 use kakera_net::id::Identity;
@@ -112,6 +113,8 @@ pub(crate) struct Network {
     pub(crate) validators: BTreeMap<u8, Process>,
     pub(crate) nodes: BTreeMap<u8, Process>,
     pub(crate) book: Arc<Book>,
+    /// Of validators that are started from now on.
+    pub(crate) tries_clock: UnixClock,
     exchanges: BTreeMap<u8, Exchange>,
 }
 
@@ -160,6 +163,7 @@ impl Network {
             validators: BTreeMap::new(),
             nodes: BTreeMap::new(),
             book,
+            tries_clock: system_clock(),
             exchanges: BTreeMap::new(),
         };
         validators.iter().for_each(|number| network.make_validator(*number));
@@ -188,6 +192,7 @@ impl Network {
             listen: self.book.address(&id(number)).unwrap(),
             network: self.file.clone(),
             watch: WatchSettings::default(),
+            tries_clock: Arc::clone(&self.tries_clock),
             observe: None,
         }
     }

@@ -16,6 +16,7 @@ use kakera_engine::names::{GroupId, NodeId, Slot};
 use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
 use kakera_engine::policy::refresh::RefreshTimes;
 use kakera_net::client::{Client, ClientSettings, GroupPlace};
+use kakera_net::clock::system_clock;
 use kakera_net::id::Identity;
 use kakera_net::network_file::NetworkFile;
 use kakera_net::node::{self, NodeSettings};
@@ -104,6 +105,7 @@ impl Network {
             listen: loopback(),
             network: file.clone(),
             watch: care.watch,
+            tries_clock: system_clock(),
             observe: None,
         };
         let task = tokio::spawn(async move {

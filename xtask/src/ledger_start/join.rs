@@ -13,6 +13,7 @@ use kakera_engine::names::NodeId;
 use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
 use kakera_engine::wire::{Operation, Response};
 use kakera_net::chain_store::{CHAIN_FILE, ChainStore};
+use kakera_net::clock::system_clock;
 use kakera_net::exchange::{AddressBook, Exchange};
 use kakera_net::fabric::{Fabric, Limits};
 use kakera_net::id::Identity;
@@ -72,8 +73,9 @@ pub(super) fn measure(chain: &Stored) -> Result<Joined> {
             }
             validator::create_voting_log(&folder)?;
             let (listen, network) = (addresses[&identity(number).node_id()], network.clone());
-            let watch = WatchSettings::default();
-            let settings = ValidatorSettings { folder, listen, network, watch, observe: None };
+            let (watch, tries_clock) = (WatchSettings::default(), system_clock());
+            let settings =
+                ValidatorSettings { folder, listen, network, watch, tries_clock, observe: None };
             processes.spawn(async move {
                 let ended = validator::run(settings, std::future::pending()).await;
                 ended.map_err(anyhow::Error::from)

@@ -8,13 +8,15 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use kakera_engine::names::ObjectId;
+use kakera_engine::names::{GroupId, ObjectId};
 use kakera_engine::wire::PartReference;
 use zeroize::Zeroizing;
 
 use super::super::disk::{Disk, DiskFile, EntryKind, if_found};
 use super::super::part_file::{FileError, StoredHeader};
-use super::super::share_batch::{self, BatchName, RecordPlace, ShareRecord};
+use super::super::share_batch::{
+    self, BatchName, RecordPlace, RecordState, ShareRecord, StoredRecord,
+};
 use super::{INCOMING, PartStore, locked, part_path};
 
 pub(super) const SHARES: &str = "shares";
@@ -28,16 +30,21 @@ pub(super) struct ShareIndex {
 }
 
 impl<D: Disk> PartStore<D> {
-    /// Makes new shares durable beside those that are read; all their parts are here.
+    /// Makes new shares durable beside those that are read; all their parts are here, or the batch
+    /// is refused.
     pub fn keep_shares(
         &self,
         name: &BatchName,
         root: &[u8; 32],
         records: &[ShareRecord],
     ) -> io::Result<()> {
+        let _batches = locked(&self.batches);
         let mut descriptor_checks = Vec::with_capacity(records.len());
         for record in records {
             let key = share_batch::part(name, record.object);
+            if self.is_shredded(key.group, key.object) {
+                return Err(io::ErrorKind::NotFound.into());
+            }
             let stored = self.open_part(&key).map_err(file_error)?;
             let (_, header) = stored.ok_or(io::ErrorKind::NotFound)?;
             descriptor_checks.push(header.descriptor_check);
@@ -62,6 +69,7 @@ impl<D: Disk> PartStore<D> {
 
     /// Makes a batch the shares that are read, and erases those before; both durable on return.
     pub fn use_shares(&self, name: &BatchName) -> io::Result<()> {
+        let _batches = locked(&self.batches);
         if self.disk.open(&undecided_path(name)).is_ok() {
             self.disk.rename(&undecided_path(name), &used_path(name))?;
         }
@@ -71,8 +79,10 @@ impl<D: Disk> PartStore<D> {
         Ok(())
     }
 
-    /// Removes a batch that never will be used; durable on return.
+    /// Erases a batch that never will be used; durable on return.
     pub fn drop_shares(&self, name: &BatchName) -> io::Result<()> {
+        let _batches = locked(&self.batches);
+        self.erase_undecided(name, |_| true)?;
         if_found(self.disk.remove(&undecided_path(name)))?;
         self.disk.sync_directory(SHARES)?;
         locked(&self.state).shares.undecided.remove(name);
@@ -95,10 +105,9 @@ impl<D: Disk> PartStore<D> {
                 used.push(batch.name);
             }
         }
-        // A power cut can leave both names of a rename.
-        let is_used = |name: &BatchName| used.iter().any(|used| used_path(used) == used_path(name));
+        // A power cut can leave both names of a rename, where they are one file.
         let (stale, undecided): (Vec<_>, Vec<_>) =
-            undecided.into_iter().partition(|(name, _)| is_used(name));
+            undecided.into_iter().partition(|(name, _)| used.contains(name));
         for (name, _) in stale {
             self.disk.remove(&undecided_path(&name))?;
         }
@@ -144,6 +153,28 @@ impl<D: Disk> PartStore<D> {
         Ok(())
     }
 
+    /// Erases the shares of destroyed objects in batches that the ledger has not decided, those that
+    /// are being kept included; durable on return.
+    pub(super) fn erase_shredded(&self, objects: &[(GroupId, ObjectId)]) -> io::Result<()> {
+        let _batches = locked(&self.batches);
+        for (name, _) in self.undecided_shares() {
+            self.erase_undecided(&name, |object| objects.contains(&(name.group, *object)))?;
+        }
+        Ok(())
+    }
+
+    fn erase_undecided(
+        &self,
+        name: &BatchName,
+        is_one: impl Fn(&ObjectId) -> bool,
+    ) -> io::Result<()> {
+        let Some(file) = if_found(self.disk.open(&undecided_path(name)))? else { return Ok(()) };
+        match share_batch::read(&file)? {
+            Some(batch) => batch.erase(&file, is_one),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn record(&self, key: &PartReference) -> Option<RecordPlace> {
         locked(&self.state).shares.records.get(key).copied()
     }
@@ -155,14 +186,14 @@ impl<D: Disk> PartStore<D> {
         let Some(batch) = share_batch::read(&file)? else { return Ok(()) };
         let mut replaced: Vec<(ObjectId, Option<RecordPlace>)> = Vec::new();
         let mut orphans = false;
-        for (object, place) in &batch.records {
+        for StoredRecord { object, place, state: found } in &batch.records {
             let key = share_batch::part(name, *object);
             let mut state = locked(&self.state);
-            if state.index.contains(&key) {
+            if *found == RecordState::Intact && state.index.contains(&key) {
                 let before = state.shares.records.insert(key, *place);
                 replaced.push((*object, before.filter(|before| before != place)));
-            } else {
-                // Its part was removed: the share goes after it.
+            } else if *found != RecordState::Erased {
+                // Its part was removed: the share goes after it, and what was left of it.
                 place.erase(&file)?;
                 orphans = true;
             }

@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 pub(super) use store::IdentityStore;
 
 use crate::chain_view::ChainView;
+use crate::clock::UnixClock;
 use crate::random::system_random;
 use crate::store::disk::Disk;
 
@@ -27,29 +28,29 @@ const PAGE_LEN_MAX: usize = 256;
 /// An identity node.
 pub(super) struct Identities<D: Disk> {
     store: IdentityStore<D>,
+    clock: UnixClock,
     network: NetworkId,
     id: NodeId,
     /// Enters what this node deals.
     secret: Zeroizing<[u8; 32]>,
 }
 
-/// Who asks, and when.
+/// Who asks.
 pub(super) struct Asker {
     pub(super) machine: NodeId,
     /// The key that it proved to hold.
     pub(super) prover: Option<[u8; 32]>,
-    /// Unix milliseconds.
-    pub(super) now: u64,
 }
 
 impl<D: Disk> Identities<D> {
     pub(super) fn new(
         store: IdentityStore<D>,
+        clock: UnixClock,
         network: NetworkId,
         id: NodeId,
         secret: Zeroizing<[u8; 32]>,
     ) -> Self {
-        Self { store, network, id, secret }
+        Self { store, clock, network, id, secret }
     }
 
     /// Answers a request about identities.
@@ -99,7 +100,7 @@ impl<D: Disk> Identities<D> {
         view: &ChainView,
     ) -> Result<Answer, Refusal> {
         let kept = self.change(handle, view, |kept, _| {
-            Ok(kept.take_try(&asker.machine, asker.now).map(|()| kept.clone()))
+            Ok(kept.take_try(&asker.machine, (self.clock)()).map(|()| kept.clone()))
         })?;
         let response = match kept {
             Err(LockedOut { until, .. }) => Response::LockedOut { until },
