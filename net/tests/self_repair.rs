@@ -14,7 +14,7 @@ use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
 use kakera_engine::policy::refresh::RefreshTimes;
 use kakera_engine::policy::suspicion::LadderTimes;
 use kakera_engine::seal::VaultRoot;
-use kakera_net::client::Client;
+use kakera_net::client::{Client, GroupPlace};
 use kakera_net::vault::{NoProgress, Source, Vault};
 use support::{Care, Network, eventually};
 use zeroize::Zeroizing;
@@ -132,4 +132,46 @@ async fn a_machine_that_was_away_gets_what_it_missed() {
     .await;
     let still = network.group().await.members;
     assert_eq!(still, members, "nobody was given up for an absence of a moment");
+}
+
+/// n = 5, so that ten machines hold five groups; four receipts are needed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_put_goes_to_the_groups_that_can_take_it() {
+    let (code, key) = codes();
+    let patient = Care { watch: WatchSettings::default(), version: Some(5), ..hasty() };
+    let mut network = Network::start_with(code, key, patient).await;
+    for _ in 0..5 {
+        network.add_node().await;
+    }
+    let client = network.client().await;
+    let groups = eventually(async || {
+        let groups = client.groups().await.ok()?;
+        (groups.len() == 5).then_some(groups)
+    })
+    .await;
+    let held = |group: &GroupPlace, node: usize| {
+        let id = network.nodes[node].id;
+        usize::from(group.members.iter().any(|member| member.node == id))
+    };
+    // Two machines that stop some groups and not others.
+    let pairs = (0..10).flat_map(|one| (one + 1..10).map(move |other| [one, other]));
+    let stopped = |pair: &[usize; 2]| {
+        groups.iter().filter(|group| held(group, pair[0]) + held(group, pair[1]) == 2).count()
+    };
+    let pair = pairs.filter(|pair| stopped(pair) <= 2).max_by_key(stopped).unwrap();
+    assert!(stopped(&pair) > 0, "{groups:?}");
+    for node in pair {
+        network.nodes[node].kill();
+    }
+    let mut vault = open(network.client().await).await;
+    for number in 0..12u8 {
+        let path = network.folder.path().join("source");
+        std::fs::write(&path, [number; 1000]).unwrap();
+        let source = Source::new(record_name(&number.to_string()), path);
+        let summary = vault.put(vec![source], Arc::new(NoProgress)).await.unwrap();
+        assert_eq!(summary.records, 1);
+    }
+    for number in 0..12u8 {
+        assert_eq!(read(&vault, &number.to_string()).await, [number; 1000]);
+    }
 }

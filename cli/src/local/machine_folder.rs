@@ -20,6 +20,7 @@ use super::process::Process;
 use crate::failure::{Failure, Kind};
 use crate::session::{load_identity, make_identity, make_private_folder, replace_file};
 
+const CONFIG_FILE: &str = "config.toml";
 const KILLED_FILE: &str = "killed";
 const LOG_FILE: &str = "log";
 const PID_FILE: &str = "pid";
@@ -71,6 +72,16 @@ impl MachineFolder {
     pub(crate) fn create(&self) -> Result<(), Failure> {
         make_private_folder(&self.path)?;
         make_identity(&self.path.join(IDENTITY_FILE)).map(drop)
+    }
+
+    /// Takes over another folder's `config.toml`, if it has one.
+    pub(crate) fn configure_as(&self, other: &Self) -> Result<(), Failure> {
+        match fs::copy(other.path.join(CONFIG_FILE), self.path.join(CONFIG_FILE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Failure::file(&self.path, &error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Where it is.

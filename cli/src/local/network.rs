@@ -140,11 +140,15 @@ impl LocalNetwork {
         if validator.path().exists() { Ok(validator) } else { Err(no_machine("validator", number)) }
     }
 
-    /// Makes the folder of one more node; [`LocalNetwork::up`] starts it.
+    /// Makes the folder of one more node, configured as the last one; [`LocalNetwork::up`] starts it.
     pub(crate) fn add_node(&self) -> Result<MachineFolder, Failure> {
-        let last = self.nodes()?.last().map_or(0, |(number, _)| *number);
+        let nodes = self.nodes()?;
+        let last = nodes.last().map_or(0, |(number, _)| *number);
         let node = self.node_folder(last + 1);
         node.create()?;
+        if let Some((_, last)) = nodes.last() {
+            node.configure_as(last)?;
+        }
         Ok(node)
     }
 

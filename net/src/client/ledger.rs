@@ -205,6 +205,18 @@ impl Client {
         Ok(groups)
     }
 
+    /// Leaves a group that cannot take an object now out of the open ones, which are remembered from now
+    /// on, unless it is the only one.
+    pub(crate) async fn leave_out(&self, group: GroupId) {
+        let mut open = self.open_groups.lock().await;
+        let Some((groups, chosen_at)) = &mut *open else { return };
+        let others = groups.iter().filter(|other| other.id != group);
+        let others: Vec<GroupPlace> = others.cloned().collect();
+        if !others.is_empty() {
+            (*groups, *chosen_at) = (others.into(), Instant::now());
+        }
+    }
+
     async fn choose_groups(&self) -> Result<Arc<[GroupPlace]>, ClientError> {
         let mut candidates: Vec<u32> = (0..self.counts().await?.groups).collect();
         let mut random = system_random();

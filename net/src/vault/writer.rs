@@ -49,10 +49,23 @@ pub(super) async fn write(
     }
     require_retention_known(client, &edits).await?;
     let before = client.transfers().delivered();
-    let mut writer = Writer::new(client, root, state, progress).await?;
+    let mut writer = Writer::new(client, root, state, Arc::clone(&progress)).await?;
     let mut edits = VecDeque::from(edits);
     while !edits.is_empty() {
-        edits = writer.write_some(edits, &mut summary).await?;
+        let some: VecDeque<Edit> = edits.drain(..edits.len().min(EDITS_AT_ONCE)).collect();
+        let (again, before) = (some.clone(), summary.clone());
+        let mut rest = match writer.write_some(some, &mut summary).await {
+            Err(error) if error.kind() == ErrorKind::BelowThreshold => {
+                if !writer.turn_to_other_groups(Arc::clone(&progress)).await? {
+                    return Err(error);
+                }
+                summary = before;
+                again
+            }
+            written => written?,
+        };
+        rest.append(&mut edits);
+        edits = rest;
     }
     client.transfers().settle(STRAGGLER_PATIENCE).await;
     let after = client.transfers().delivered();
@@ -119,6 +132,23 @@ impl<'a> Writer<'a> {
         let (sender, packed) = mpsc::channel(1);
         let packer = Packer::new(Arc::clone(root), groups.clone(), sender, progress)?;
         Ok(Self { client, root, state, groups, packed, packer: Some(packer) })
+    }
+
+    /// Packs from here on for those groups that have not just failed; false if there are no fewer.
+    ///
+    /// What was packed is dropped: no object is dealt to two groups.
+    async fn turn_to_other_groups(
+        &mut self,
+        progress: Arc<dyn Progress>,
+    ) -> Result<bool, ClientError> {
+        let groups = self.client.open_groups().await?;
+        if groups.len() >= self.groups.len() {
+            return Ok(false);
+        }
+        let (sender, packed) = mpsc::channel(1);
+        let packer = Packer::new(Arc::clone(self.root), groups.clone(), sender, progress)?;
+        (self.groups, self.packed, self.packer) = (groups, packed, Some(packer));
+        Ok(true)
     }
 
     /// Makes the first edits final and gives back the rest.
@@ -364,7 +394,12 @@ async fn send(
         .ok_or_else(|| ClientError::integrity("an object was packed for an unknown group"))?;
     let authorisation =
         Authorisation::sign(client.network(), &object.object_id, client.signing_key());
-    Ok(client.transfers().put(object, authorisation, &group.members).await?)
+    let put = client.transfers().put(object, authorisation, &group.members).await;
+    let put = put.map_err(ClientError::from);
+    if put.as_ref().is_err_and(|error| error.kind() == ErrorKind::BelowThreshold) {
+        client.leave_out(group.id).await;
+    }
+    put
 }
 
 fn joined<T>(outcome: Result<T, JoinError>) -> T {

@@ -115,14 +115,7 @@ impl<'a> Storm<'a> {
             Blow::Replace => {
                 self.gone.insert(victim.id);
                 self.network.run(&["local", "kill", &victim.name])?;
-                let machines = self.network.machines();
-                let before = folders(&machines)?;
                 self.network.run(&["local", "add"])?;
-                for newcomer in folders(&machines)?.difference(&before) {
-                    configure(newcomer, "")?;
-                }
-                // It started without that configuration.
-                self.restart_newest()?;
             }
             Blow::FillDisk => {
                 configure(&victim.folder, "quota = '1MB'\n")?;
@@ -132,13 +125,6 @@ impl<'a> Storm<'a> {
             Blow::Rot => self.rot(&victim.folder)?,
         }
         Ok(())
-    }
-
-    fn restart_newest(&self) -> Result<()> {
-        let machines = self.network.running()?;
-        let nodes = machines.into_iter().filter(|machine| !machine.is_validator());
-        let newest = nodes.max_by_key(|node| node.name.parse::<u16>().unwrap_or(0));
-        self.restart(&newest.context("no node runs")?)
     }
 
     fn empty_disk(&mut self) -> Result<()> {
@@ -189,12 +175,6 @@ fn pause(machine: &Machine, time: Duration) -> Result<()> {
     machine.process.pause()?;
     sleep(time);
     machine.process.resume()
-}
-
-fn folders(machines: &Path) -> Result<BTreeSet<PathBuf>> {
-    let entries = fs::read_dir(machines)?.map(|entry| Ok(entry?.path()));
-    let paths: Result<Vec<PathBuf>> = entries.collect();
-    Ok(paths?.into_iter().filter(|path| path.is_dir()).collect())
 }
 
 fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
