@@ -13,6 +13,9 @@ use serde::Deserialize;
 use crate::failure::{Failure, Kind};
 use crate::quantity::{parse_size, parse_span};
 
+/// The file's name in a data folder.
+pub(crate) const CONFIG_FILE: &str = "config.toml";
+
 /// The keys, in the order of the documentation.
 const KEYS: [&str; 14] = [
     "network",
@@ -75,7 +78,7 @@ pub(crate) struct Configuration {
 impl Configuration {
     /// Reads `config.toml` of a data folder; no file is no configuration.
     pub(crate) fn load(data: &Path) -> Result<Self, Failure> {
-        let path = data.join("config.toml");
+        let path = data.join(CONFIG_FILE);
         match std::fs::read_to_string(&path) {
             Ok(text) => Self::parse(&text, &path),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
@@ -171,7 +174,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Configuration, Failure> {
-        Configuration::parse(text, Path::new("config.toml"))
+        Configuration::parse(text, Path::new(CONFIG_FILE))
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub(crate) use self::liar::{LyingOptions, lie};
 use self::registry::Registry;
 use self::storm::Storm;
 use crate::load::Load;
+use crate::node_figures::Figures;
 use crate::product::{self, LocalNetwork, Machine};
-use crate::repair_figures::Figures;
 use crate::report::{Goal, Report};
 
 const VALIDATORS: u8 = 4;

@@ -17,10 +17,10 @@ use serde::Serialize;
 
 use super::network::Lifetime;
 use super::process::Process;
+use crate::configuration::CONFIG_FILE;
 use crate::failure::{Failure, Kind};
 use crate::session::{load_identity, make_identity, make_private_folder, replace_file};
 
-const CONFIG_FILE: &str = "config.toml";
 const KILLED_FILE: &str = "killed";
 const LOG_FILE: &str = "log";
 const PID_FILE: &str = "pid";

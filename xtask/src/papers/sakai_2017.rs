@@ -18,9 +18,9 @@ use rand_core::{Rng, SeedableRng};
 use serde_json::Value;
 
 use super::chart::{Axis, Chart, Series};
+use crate::node_figures::Figures;
 use crate::product::{self, LocalNetwork, workspace};
 use crate::records::{content, holds};
-use crate::repair_figures::Figures;
 use crate::report::{Goal, Report};
 
 const NODES: u8 = 20;
