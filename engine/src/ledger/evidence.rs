@@ -3,8 +3,8 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::keyshare::ProvenSymbol;
-use crate::names::{NetworkId, NodeId, Slot};
+use crate::keyshare::{ProvenSymbol, RenewedRows};
+use crate::names::{Epoch, NetworkId, NodeId, Slot};
 use crate::object::Descriptor;
 use crate::signature::Signature;
 use crate::wire::{PartReference, SymbolStatement};
@@ -37,26 +37,52 @@ pub struct WrongSymbol {
     /// Canonical bytes of the object's descriptor.
     #[cbor(n(6), with = "minicbor::bytes")]
     pub descriptor: Vec<u8>,
+    /// The epoch it spoke of, if it was asked as one that knows of refreshes; rules version 6.
+    #[n(7)]
+    pub epoch: Option<Epoch>,
+    /// The rows of that epoch, if the share was renewed; the ledger has the root they stand under.
+    #[n(8)]
+    pub renewed: Option<Box<RenewedRows>>,
 }
 
 impl WrongSymbol {
-    /// Whether the helper really signed it in `network`, and it is wrong.
+    /// Whether it is of an epoch: as earlier rules did not know it.
+    pub fn names_epoch(&self) -> bool {
+        self.epoch.is_some() || self.renewed.is_some()
+    }
+
+    /// Whether the helper really signed it in `network`, and it is wrong. Of renewed rows it is left
+    /// to be checked that they [stand under the root](Self::stands_under) of their epoch.
     pub fn convicts(&self, network: &NetworkId) -> bool {
         let Ok(descriptor) = Descriptor::decode(&self.descriptor) else { return false };
-        let Some(row) = descriptor.rows.get(self.part.slot.index()) else { return false };
+        let (binding, rows) = descriptor.commitments(self.renewed.as_deref());
+        let Some(row) = rows.get(self.part.slot.index()) else { return false };
         let of_object = descriptor.object_id() == self.part.object
             && descriptor.group == self.part.group
             && self.lost != self.part.slot
-            && descriptor.rows.get(self.lost.index()).is_some();
-        let signed = SymbolStatement::verify_digest(
+            && rows.get(self.lost.index()).is_some()
+            && self.epoch.is_none_or(|epoch| epoch == binding.epoch);
+        let statement = SymbolStatement {
             network,
-            (&self.part, self.lost),
-            &self.key_symbol,
-            &self.fragment_symbols,
-            (&self.helper, &self.signature),
-        );
+            part: &self.part,
+            lost: self.lost,
+            key_symbol: &self.key_symbol,
+            fragment_symbols: self.fragment_symbols,
+            epoch: self.epoch,
+        };
         let wrong = self.key_symbol.helper() != self.part.slot
-            || self.key_symbol.verify(&descriptor.binding(), self.lost, row).is_err();
-        of_object && signed && wrong
+            || self.key_symbol.verify(&binding, self.lost, row).is_err();
+        of_object && statement.verify(&self.helper, &self.signature) && wrong
+    }
+
+    /// Whether its renewed rows, if it has any, are the object's under the root that `root` tells of
+    /// their epoch.
+    pub(super) fn stands_under<'a>(&self, root: impl Fn(Epoch) -> Option<&'a [u8; 32]>) -> bool {
+        let Some(rows) = &self.renewed else { return true };
+        let (Ok(descriptor), Some(root)) = (Descriptor::decode(&self.descriptor), root(rows.epoch))
+        else {
+            return false;
+        };
+        rows.stand_under(root, &self.part.object, descriptor.key, &descriptor.salt)
     }
 }

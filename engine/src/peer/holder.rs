@@ -507,7 +507,7 @@ impl Holder {
             part: &request.part,
             lost,
             key_symbol: &key_symbol,
-            fragment_symbols: &body,
+            fragment_symbols: *blake3::hash(&body).as_bytes(),
             epoch: with_epoch.then_some(binding.epoch),
         }
         .sign(&self.key);

@@ -23,6 +23,7 @@ mod custody;
 mod degraded;
 mod gather_orders;
 mod get;
+mod helped_symbol;
 mod holder;
 mod put;
 pub mod refresh;
@@ -40,7 +41,7 @@ use thiserror::Error;
 use crate::names::{NodeId, Slot};
 use crate::wire::{Operation, Response};
 
-pub use audit::{AuditAction, AuditSettings, Auditor};
+pub use audit::{AuditAction, AuditSettings, Auditor, Loaded};
 pub use custody::{Custody, CustodyAction, CustodySettings};
 pub use gather_orders::GatherOrders;
 pub use get::{Gathered, GetError, GetObject, Wanted};

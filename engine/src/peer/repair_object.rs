@@ -18,17 +18,18 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::degraded::Degrading;
+use super::helped_symbol::{Helped, HelpedSymbol, NoSymbol};
 use super::{Answer, Ask, AskFailure, Fault, FaultKind, Member};
 use crate::code::{Code, CodeParameters, HelperAnswer, Layout};
 use crate::keyshare::{self, Binding, KeyParameters, ProvenSymbol, RenewedRows, RowHash, Share};
 use crate::ledger::{GroupEpochs, WrongSymbol};
-use crate::names::{Epoch, GroupId, NetworkId, ObjectId, Slot};
+use crate::names::{GroupId, NetworkId, ObjectId, Slot};
 use crate::object::{Descriptor, FragmentRoot};
 use crate::policy::durability;
 use crate::signature::Signature;
 use crate::wire::{
-    Degraded, Operation, PartReference, RefusalKind, Response, SymbolStatement, Symbols,
-    VouchedDescriptor, canonical,
+    Degraded, Operation, PartReference, RefusalKind, Response, Symbols, VouchedDescriptor,
+    canonical,
 };
 
 const SYMBOLS_TIMEOUT: Duration = Duration::from_secs(20);
@@ -75,14 +76,6 @@ enum QuestionKind {
     SymbolsAndDescription,
     Degraded,
     Witness,
-}
-
-/// A helper's pair symbol as it came.
-struct HelpedSymbol {
-    key_symbol: ProvenSymbol,
-    /// Of the share; none if the helper was asked as one that knows of no refresh.
-    epoch: Option<Epoch>,
-    signature: Signature,
 }
 
 /// What the descriptor tells, and the rows of its epoch if the shares were refreshed.
@@ -261,10 +254,7 @@ impl RepairObject {
             let describe = self.known.is_none() && self.descriptions_asked() < DESCRIPTIONS;
             let part = part_of(self.group, member, self.object);
             let symbols = Symbols { part, lost: self.lost, describe };
-            let operation = match self.epochs.epoch {
-                Epoch(0) => Operation::Symbols(symbols),
-                _ => Operation::RenewedSymbols(symbols),
-            };
+            let operation = Operation::symbols(symbols, self.epochs.epoch);
             let kind =
                 if describe { QuestionKind::SymbolsAndDescription } else { QuestionKind::Symbols };
             (member, operation, kind)
@@ -418,48 +408,28 @@ impl RepairObject {
             self.unchecked.push((member, symbol, symbols));
             return Ok(());
         };
-        let HelpedSymbol { key_symbol, epoch, signature } = symbol;
-        let Known { vouched, renewed, layout, .. } = known;
-        let (binding, rows) = known.commitments();
-        let statement = SymbolStatement {
+        let asked = Helped {
             network: &self.network,
-            part: &part_of(self.group, member, self.object),
+            helper: &member.node,
+            part: part_of(self.group, member, self.object),
             lost: self.lost,
-            key_symbol: &key_symbol,
-            fragment_symbols: &symbols,
-            epoch,
         };
-        if !statement.verify(&member.node, &signature) {
-            return Err(FaultKind::Signature);
+        match symbol.check(&asked, &known.descriptor, known.renewed.as_ref(), &symbols) {
+            Ok(()) => {}
+            Err(NoSymbol::Signature) => return Err(FaultKind::Signature),
+            Err(NoSymbol::OtherEpoch) => {
+                self.skip(member, "its key share is of another epoch than the others'");
+                return Ok(());
+            }
+            Err(NoSymbol::Wrong(proof)) => {
+                self.evidence.push(*proof);
+                return Err(FaultKind::KeySymbol);
+            }
         }
-        if epoch.is_some_and(|epoch| epoch != binding.epoch) {
-            self.skip(member, "its key share is of another epoch than the others'");
-            return Ok(());
-        }
-        let row = rows.get(member.slot.index());
-        let proven = row.is_some_and(|row| {
-            key_symbol.helper() == member.slot
-                && key_symbol.verify(&binding, self.lost, row).is_ok()
-        });
-        // Rows of a refresh are under a root of the ledger, which this evidence does not show.
-        if !proven && (renewed.is_some() || epoch.is_some()) {
-            return Err(FaultKind::KeySymbol);
-        }
-        if !proven {
-            self.evidence.push(WrongSymbol {
-                helper: member.node,
-                part: part_of(self.group, member, self.object),
-                lost: self.lost,
-                key_symbol,
-                fragment_symbols: *blake3::hash(&symbols).as_bytes(),
-                signature,
-                descriptor: vouched.descriptor.clone(),
-            });
-            return Err(FaultKind::KeySymbol);
-        }
-        if symbols.len() as u64 != layout.symbols_len() {
+        if symbols.len() as u64 != known.layout.symbols_len() {
             return Err(FaultKind::FragmentSymbols);
         }
+        let key_symbol = symbol.key_symbol;
         self.good.insert(member.slot, Helper { member, key_symbol, symbols });
         Ok(())
     }

@@ -20,7 +20,7 @@ use crate::identity::oprf::Element;
 use crate::identity::{Deposit, Renewal};
 use crate::keyshare::Share;
 use crate::ledger::{Entry, FollowAck, Prefix, StateKey};
-use crate::names::{GroupId, NetworkId, NodeId, ObjectId, Slot};
+use crate::names::{Epoch, GroupId, NetworkId, NodeId, ObjectId, Slot};
 use crate::object::Descriptor;
 use crate::signature::{Signature, node_id};
 
@@ -272,6 +272,16 @@ pub struct Symbols {
     /// Whether the descriptor is wanted too.
     #[n(2)]
     pub describe: bool,
+}
+
+impl Operation {
+    /// Asks for symbols in a group of this epoch.
+    pub fn symbols(symbols: Symbols, epoch: Epoch) -> Self {
+        match epoch {
+            Epoch(0) => Self::Symbols(symbols),
+            _ => Self::RenewedSymbols(symbols),
+        }
+    }
 }
 
 /// A holder's challenge to another holder of its group.

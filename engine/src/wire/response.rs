@@ -376,69 +376,40 @@ pub struct SymbolStatement<'a> {
     pub lost: Slot,
     /// The pair symbol sent.
     pub key_symbol: &'a ProvenSymbol,
-    /// The fragment symbols sent.
-    pub fragment_symbols: &'a [u8],
+    /// BLAKE3 of the fragment symbols sent, which are long.
+    pub fragment_symbols: [u8; 32],
     /// The epoch of the pair symbol, in an answer to `RenewedSymbols`.
     pub epoch: Option<Epoch>,
-}
-
-/// The parts that a [`SymbolStatement`] signs; the fragment symbols, which are long, enter by their
-/// BLAKE3 hash.
-fn statement_parts(
-    network: &NetworkId,
-    (part, lost): (&PartReference, Slot),
-    key_symbol: &ProvenSymbol,
-    fragment_symbols: &[u8; 32],
-) -> [Zeroizing<Vec<u8>>; 5] {
-    [
-        network.0.to_vec(),
-        canonical::encode(part),
-        vec![lost.point()],
-        canonical::encode(key_symbol),
-        fragment_symbols.to_vec(),
-    ]
-    .map(Zeroizing::new)
-}
-
-fn slices<'a>(parts: &'a [Zeroizing<Vec<u8>>; 5], epoch: Option<&'a [u8; 8]>) -> Vec<&'a [u8]> {
-    let parts = parts.iter().map(|part| &part[..]);
-    parts.chain(epoch.map(|epoch| &epoch[..])).collect()
 }
 
 impl SymbolStatement<'_> {
     /// Signed by the helper.
     pub fn sign(&self, helper: &SigningKey) -> Signature {
-        let (parts, epoch) = (self.parts(), self.epoch_bytes());
-        Signature::sign(helper, SYMBOLS_LABEL, &slices(&parts, epoch.as_ref()))
+        let parts = self.parts();
+        Signature::sign(helper, SYMBOLS_LABEL, &slices(&parts))
     }
 
     /// Whether `helper` said so.
     pub fn verify(&self, helper: &NodeId, signature: &Signature) -> bool {
-        let (parts, epoch) = (self.parts(), self.epoch_bytes());
-        signature.verifies(&helper.0, SYMBOLS_LABEL, &slices(&parts, epoch.as_ref()))
+        let parts = self.parts();
+        signature.verifies(&helper.0, SYMBOLS_LABEL, &slices(&parts))
     }
 
-    /// Whether a helper said so, by the BLAKE3 hash of the fragment symbols.
-    pub fn verify_digest(
-        network: &NetworkId,
-        of: (&PartReference, Slot),
-        key_symbol: &ProvenSymbol,
-        fragment_symbols: &[u8; 32],
-        (helper, signature): (&NodeId, &Signature),
-    ) -> bool {
-        let parts = statement_parts(network, of, key_symbol, fragment_symbols);
-        signature.verifies(&helper.0, SYMBOLS_LABEL, &parts.each_ref().map(|part| &part[..]))
+    fn parts(&self) -> Vec<Zeroizing<Vec<u8>>> {
+        let always = [
+            self.network.0.to_vec(),
+            canonical::encode(self.part),
+            vec![self.lost.point()],
+            canonical::encode(self.key_symbol),
+            self.fragment_symbols.to_vec(),
+        ];
+        let epoch = self.epoch.map(|epoch| epoch.0.to_be_bytes().to_vec());
+        always.into_iter().chain(epoch).map(Zeroizing::new).collect()
     }
+}
 
-    fn epoch_bytes(&self) -> Option<[u8; 8]> {
-        self.epoch.map(|epoch| epoch.0.to_be_bytes())
-    }
-
-    fn parts(&self) -> [Zeroizing<Vec<u8>>; 5] {
-        let digest = blake3::hash(self.fragment_symbols);
-        let of = (self.part, self.lost);
-        statement_parts(self.network, of, self.key_symbol, digest.as_bytes())
-    }
+fn slices(parts: &[Zeroizing<Vec<u8>>]) -> Vec<&[u8]> {
+    parts.iter().map(|part| &part[..]).collect()
 }
 
 /// A page of an inventory.

@@ -251,7 +251,7 @@ fn all_responses() -> Vec<Response> {
             part: &part(),
             lost: object::lost_slot(),
             key_symbol: &key_symbol,
-            fragment_symbols: &[1, 2, 3],
+            fragment_symbols: [5; 32],
             epoch: None,
         };
         let signature = statement.sign(&holder);

@@ -161,7 +161,7 @@ impl Lie {
             part: &request.part,
             lost: request.lost,
             key_symbol,
-            fragment_symbols: &answer.body,
+            fragment_symbols: *blake3::hash(&answer.body).as_bytes(),
             epoch,
         };
         *signature = statement.sign(liar);
