@@ -4,25 +4,36 @@
 //! holder's fragment from the newest beacon, and asks for an answer that needs both parts: the bytes,
 //! and a code made from the pair symbol that the two share ([`AuditAnswer`]). Each slot's fragment is
 //! another one, and to rebuild it takes an authorised repair, so who does not keep it cannot answer
-//! by the deadline. One failure proves nothing: the object may just not have come there yet. Whoever
-//! fails several audits in a row and passes none is named to the validators, who count the accusers
+//! by the deadline. Every fourth audit *rehearses a repair* instead: it asks for the symbols with which
+//! the other would help to rebuild the auditor's own part, as a newcomer does, and compares them with
+//! that part. A signed pair symbol that is wrong convicts ([`Auditor::take_evidence`]).
+//!
+//! Any other failure proves nothing: the object may just not have come there yet. Whoever fails several
+//! audits of one kind in a row and passes none is named to the validators, who count the accusers
 //! ([`Watch`](super::Watch)).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bytes::Bytes;
+
+use super::helped_symbol::{Helped, HelpedSymbol, NoSymbol};
 use super::{Answer, Ask, AskFailure, Member, StoredPart};
-use crate::code::GROUP_LEN;
+use crate::code::{CodeKind, GROUP_LEN};
 use crate::hash::hash;
 use crate::keyshare::AuditAnswer;
-use crate::ledger::State;
-use crate::names::{GroupId, NodeId, ObjectId, Slot};
-use crate::object::{Descriptor, GroupHashes};
+use crate::ledger::{State, WrongSymbol};
+use crate::names::{Epoch, GroupId, NetworkId, NodeId, ObjectId, Slot};
+use crate::object::{Descriptor, FragmentRoot, GroupHashes};
 use crate::policy::audit::sample;
-use crate::wire::{Audit, Operation, PartReference, Response};
+use crate::wire::{
+    Audit, Operation, PartReference, RefusalKind, Response, Symbols, VouchedDescriptor,
+};
 
 /// Groups of a fragment that one audit asks for: 64 KiB.
 const GROUPS: u32 = 4;
+/// One audit in so many rehearses a repair: it moves a helper's symbols, which may be more.
+const REHEARSE_EVERY: u64 = 4;
 /// Failures in a row after which a holder is named.
 const FAILURES_MAX: u32 = 3;
 /// Names told at a time.
@@ -56,13 +67,27 @@ pub enum AuditAction {
         slot: Slot,
         /// The id.
         after: ObjectId,
+        /// Whether the fragment is wanted too.
+        fragment: bool,
     },
     /// Ask, then call [`Auditor::handle_answer`].
     Ask(Ask),
 }
 
+/// What a node keeps of an object that it audits.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The object.
+    pub object: ObjectId,
+    /// The node's part of it.
+    pub part: StoredPart,
+    /// The part's fragment, if it was wanted.
+    pub fragment: Option<Bytes>,
+}
+
 /// Audits the other holders of one node's groups.
 pub struct Auditor {
+    network: NetworkId,
     own: NodeId,
     settings: AuditSettings,
     seats: Vec<Seat>,
@@ -71,19 +96,30 @@ pub struct Auditor {
     count: u64,
     next: Duration,
     stage: Stage,
-    failures: BTreeMap<NodeId, u32>,
+    failures: BTreeMap<(NodeId, Test), u32>,
+    evidence: Vec<WrongSymbol>,
+}
+
+/// What an audit tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Test {
+    /// Whether the holder has its parts.
+    Possession,
+    /// Whether it would help to repair.
+    Rehearsal,
 }
 
 /// A slot of this node and those that it can audit.
 struct Seat {
     group: GroupId,
     slot: Slot,
+    epoch: Epoch,
     others: Vec<Member>,
 }
 
 enum Stage {
     Idle,
-    Loading { seat: usize },
+    Loading { seat: usize, test: Test },
     Loaded(Box<Challenge>),
     Asked(Box<Challenge>),
 }
@@ -93,14 +129,28 @@ struct Challenge {
     part: PartReference,
     own: StoredPart,
     descriptor: Descriptor,
-    nonce: [u8; 32],
-    groups: BTreeSet<u32>,
+    trial: Trial,
+}
+
+enum Trial {
+    Possession { nonce: [u8; 32], groups: BTreeSet<u32> },
+    Rehearsal { epoch: Epoch, describe: bool, fragment: Bytes },
+}
+
+/// What an answer shows.
+enum Verdict {
+    Passed,
+    Failed,
+    /// Neither.
+    Open,
+    Convicted(Box<WrongSymbol>),
 }
 
 impl Auditor {
     /// An auditor that knows of no slots.
-    pub fn new(own: NodeId, settings: AuditSettings) -> Self {
+    pub fn new(network: NetworkId, own: NodeId, settings: AuditSettings) -> Self {
         Self {
+            network,
             own,
             settings,
             seats: Vec::new(),
@@ -109,6 +159,7 @@ impl Auditor {
             next: settings.every,
             stage: Stage::Idle,
             failures: BTreeMap::new(),
+            evidence: Vec::new(),
         }
     }
 
@@ -122,7 +173,7 @@ impl Auditor {
             let places = Slot::all(seats.code.n).zip(&seats.holders);
             let whole = places.filter(|(other, holder)| *other != slot && !holder.is_filling());
             let others = whole.map(|(slot, holder)| Member { slot, node: holder.node }).collect();
-            Some(Seat { group, slot, others })
+            Some(Seat { group, slot, epoch: seats.epoch, others })
         };
         self.seats = state.groups().filter_map(seat).collect();
         if let Stage::Loading { .. } = self.stage {
@@ -131,7 +182,7 @@ impl Auditor {
         let seats = &self.seats;
         let present =
             |node: &NodeId| seats.iter().any(|s| s.others.iter().any(|m| m.node == *node));
-        self.failures.retain(|node, _| present(node));
+        self.failures.retain(|(node, _), _| present(node));
     }
 
     /// The next thing to do, if any.
@@ -140,24 +191,23 @@ impl Auditor {
             Stage::Idle if now >= self.next && !self.seats.is_empty() => {
                 self.next = now + self.settings.every;
                 self.count += 1;
+                let test = match self.count % REHEARSE_EVERY {
+                    0 => Test::Rehearsal,
+                    _ => Test::Possession,
+                };
                 let seat = self.draw("slot", self.seats.len())?;
                 let Seat { group, slot, .. } = self.seats[seat];
-                self.stage = Stage::Loading { seat };
+                self.stage = Stage::Loading { seat, test };
                 let after = ObjectId(self.seed("object"));
-                Some(AuditAction::Load { group, slot, after })
+                let fragment = test == Test::Rehearsal;
+                Some(AuditAction::Load { group, slot, after, fragment })
             }
             Stage::Loaded(challenge) => {
-                let audit = Audit {
-                    part: challenge.part,
-                    auditor: challenge.own.share.slot(),
-                    nonce: challenge.nonce,
-                    groups: challenge.groups.iter().copied().collect(),
-                };
                 let ask = Ask {
                     id: self.count,
                     to: challenge.member,
-                    operation: Operation::Audit(audit),
-                    body: bytes::Bytes::new(),
+                    operation: challenge.operation(),
+                    body: Bytes::new(),
                     timeout: self.settings.deadline,
                 };
                 self.stage = Stage::Asked(challenge);
@@ -171,22 +221,37 @@ impl Auditor {
     }
 
     /// What is kept here; `nonce` is fresh and random.
-    pub fn handle_loaded(&mut self, loaded: Option<(ObjectId, StoredPart)>, nonce: [u8; 32]) {
-        let Stage::Loading { seat } = self.stage else { return };
+    pub fn handle_loaded(&mut self, loaded: Option<Loaded>, nonce: [u8; 32]) {
+        let Stage::Loading { seat, test } = self.stage else { return };
         self.stage = Stage::Idle;
-        let Some((object, own)) = loaded else { return };
+        let Some(Loaded { object, part: own, fragment }) = loaded else { return };
         let Ok(descriptor) = Descriptor::decode(&own.object.descriptor) else { return };
-        let Seat { group, ref others, .. } = self.seats[seat];
+        let Seat { group, epoch, ref others, .. } = self.seats[seat];
         let Some(member) = self.draw("holder", others.len()).map(|place| others[place]) else {
             return;
         };
-        let Ok(code) = descriptor.code.build() else { return };
-        let fragment_len = code.layout(descriptor.coded_len).fragment_len();
-        let total = u32::try_from(fragment_len.div_ceil(GROUP_LEN)).unwrap_or(u32::MAX);
-        let groups = sample(self.seed("groups"), total, GROUPS);
+        let trial = match (test, fragment) {
+            (Test::Possession, _) => {
+                let Ok(code) = descriptor.code.build() else { return };
+                let fragment_len = code.layout(descriptor.coded_len).fragment_len();
+                let total = u32::try_from(fragment_len.div_ceil(GROUP_LEN)).unwrap_or(u32::MAX);
+                let groups = sample(self.seed("groups"), total, GROUPS);
+                Trial::Possession { nonce, groups }
+            }
+            // Whose own part rotted can compare nothing.
+            (Test::Rehearsal, Some(fragment)) => {
+                let root = descriptor.fragment_roots.get(own.share.slot().index());
+                if root != Some(&FragmentRoot::of(&fragment)) {
+                    return;
+                }
+                // As of a newcomer, some questions ask for the description.
+                let describe = self.seed("describe")[0] & 1 == 1;
+                Trial::Rehearsal { epoch, describe, fragment }
+            }
+            (Test::Rehearsal, None) => return,
+        };
         let part = PartReference { group, slot: member.slot, object };
-        let challenge = Challenge { member, part, own, descriptor, nonce, groups };
-        self.stage = Stage::Loaded(Box::new(challenge));
+        self.stage = Stage::Loaded(Box::new(Challenge { member, part, own, descriptor, trial }));
     }
 
     /// Takes the answer. One that is not reached is the watchers' concern, not the auditors'.
@@ -198,24 +263,33 @@ impl Auditor {
             self.stage = Stage::Asked(challenge);
             return;
         }
-        let passed = match answer {
-            Ok(Answer { response: Response::Audit { answer, hashes }, body }) => {
-                challenge.is_met(&answer, &hashes, &body)
-            }
-            Err(AskFailure::Unreachable | AskFailure::NotAdmitted) => return,
-            Ok(_) | Err(AskFailure::TimedOut | AskFailure::Misbehaved(_)) => false,
+        let verdict = match answer {
+            Ok(answer) => challenge.judge(&self.network, answer),
+            Err(AskFailure::Unreachable | AskFailure::NotAdmitted) => Verdict::Open,
+            Err(AskFailure::TimedOut | AskFailure::Misbehaved(_)) => Verdict::Failed,
         };
-        if passed {
-            self.failures.remove(&challenge.member.node);
-        } else {
-            *self.failures.entry(challenge.member.node).or_default() += 1;
+        let tried = (challenge.member.node, challenge.test());
+        match verdict {
+            Verdict::Open => {}
+            Verdict::Passed => drop(self.failures.remove(&tried)),
+            Verdict::Failed => *self.failures.entry(tried).or_default() += 1,
+            Verdict::Convicted(proof) => {
+                *self.failures.entry(tried).or_default() += 1;
+                self.evidence.push(*proof);
+            }
         }
+    }
+
+    /// What convicts holders before everybody, to be put on the ledger; each proof once.
+    pub fn take_evidence(&mut self) -> Vec<WrongSymbol> {
+        std::mem::take(&mut self.evidence)
     }
 
     /// Those that failed several audits in a row.
     pub fn suspects(&self) -> Vec<NodeId> {
         let failed = self.failures.iter().filter(|(_, failures)| **failures >= FAILURES_MAX);
-        failed.map(|(node, _)| *node).take(SUSPECTS_MAX).collect()
+        let named: BTreeSet<NodeId> = failed.map(|((node, _), _)| *node).collect();
+        named.into_iter().take(SUSPECTS_MAX).collect()
     }
 
     /// When to poll again, if nothing happens before; not before it holds a whole slot.
@@ -237,8 +311,64 @@ impl Auditor {
 }
 
 impl Challenge {
-    fn is_met(&self, answer: &AuditAnswer, hashes: &GroupHashes, body: &[u8]) -> bool {
-        let Self { member, own, descriptor, nonce, groups, .. } = self;
+    fn test(&self) -> Test {
+        match self.trial {
+            Trial::Possession { .. } => Test::Possession,
+            Trial::Rehearsal { .. } => Test::Rehearsal,
+        }
+    }
+
+    fn operation(&self) -> Operation {
+        let (part, own) = (self.part, self.own.share.slot());
+        match &self.trial {
+            Trial::Possession { nonce, groups } => {
+                let groups = groups.iter().copied().collect();
+                Operation::Audit(Audit { part, auditor: own, nonce: *nonce, groups })
+            }
+            Trial::Rehearsal { epoch, describe, .. } => {
+                Operation::symbols(Symbols { part, lost: own, describe: *describe }, *epoch)
+            }
+        }
+    }
+
+    fn judge(&self, network: &NetworkId, answer: Answer) -> Verdict {
+        let Answer { response, body } = answer;
+        match (&self.trial, response) {
+            (Trial::Possession { nonce, groups }, Response::Audit { answer, hashes })
+                if self.has_part(nonce, groups, (&answer, &hashes), &body) =>
+            {
+                Verdict::Passed
+            }
+            // Its share is of another epoch than was asked for, or it cannot tell.
+            (Trial::Rehearsal { .. }, Response::Refused(refusal))
+                if refusal.kind == RefusalKind::Unavailable =>
+            {
+                Verdict::Open
+            }
+            (Trial::Rehearsal { describe, fragment, .. }, response) => {
+                let described = match &response {
+                    Response::Symbols { object, .. } | Response::RenewedSymbols { object, .. } => {
+                        self.is_described(*describe, object.as_ref())
+                    }
+                    _ => false,
+                };
+                match HelpedSymbol::of(response) {
+                    Some(symbol) if described => self.judge_help(network, &symbol, fragment, &body),
+                    _ => Verdict::Failed,
+                }
+            }
+            _ => Verdict::Failed,
+        }
+    }
+
+    fn has_part(
+        &self,
+        nonce: &[u8; 32],
+        groups: &BTreeSet<u32>,
+        (answer, hashes): (&AuditAnswer, &GroupHashes),
+        body: &[u8],
+    ) -> bool {
+        let Self { member, own, descriptor, .. } = self;
         let (binding, _) = own.commitments(descriptor);
         let Some(root) = descriptor.fragment_roots.get(member.slot.index()) else { return false };
         let Ok(code) = descriptor.code.build() else { return false };
@@ -255,5 +385,50 @@ impl Challenge {
             && rest.is_empty()
             && hashes.verify(root, length)
             && own.share.check_audit(&binding, member.slot, nonce, answer).is_ok()
+    }
+
+    fn is_described(&self, wanted: bool, object: Option<&VouchedDescriptor>) -> bool {
+        !wanted || object.is_some_and(|object| object.descriptor == self.own.object.descriptor)
+    }
+
+    fn judge_help(
+        &self,
+        network: &NetworkId,
+        symbol: &HelpedSymbol,
+        fragment: &[u8],
+        symbols: &[u8],
+    ) -> Verdict {
+        let asked = Helped {
+            network,
+            helper: &self.member.node,
+            part: self.part,
+            lost: self.own.share.slot(),
+        };
+        match symbol.check(&asked, &self.descriptor, self.own.renewed.as_ref(), symbols) {
+            Err(NoSymbol::OtherEpoch) => Verdict::Open,
+            Err(NoSymbol::Signature) => Verdict::Failed,
+            Err(NoSymbol::Wrong(proof)) => Verdict::Convicted(proof),
+            Ok(()) if self.are_symbols(fragment, symbols) => Verdict::Passed,
+            Ok(()) => Verdict::Failed,
+        }
+    }
+
+    /// Whether these may be the helper's symbols of its fragment. In a product-matrix code at the MBR
+    /// point what two slots would send each other is the same (Rashmi, Shah and Kumar 2011, §IV: M is
+    /// symmetric), and Reed-Solomon sends the fragment; of other codes only the length is known.
+    fn are_symbols(&self, fragment: &[u8], symbols: &[u8]) -> bool {
+        let Self { member, descriptor, .. } = self;
+        let Ok(code) = descriptor.code.build() else { return false };
+        let layout = code.layout(descriptor.coded_len);
+        match descriptor.code.kind {
+            CodeKind::Mbr => code
+                .helper_symbols(&layout, member.slot, fragment)
+                .is_ok_and(|expected| expected == symbols),
+            CodeKind::Rs => {
+                descriptor.fragment_roots.get(member.slot.index())
+                    == Some(&FragmentRoot::of(symbols))
+            }
+            _ => symbols.len() as u64 == layout.symbols_len(),
+        }
     }
 }

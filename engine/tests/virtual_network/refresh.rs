@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kakera_engine::ledger::{Body, Upgrade};
+use kakera_engine::ledger::{Body, RULES_VERSION_MAX, Upgrade, WrongSymbol};
 use kakera_engine::names::NodeId;
 use kakera_engine::peer::refresh::{Lead, LeadError, Turn, Turns};
 use kakera_engine::peer::{Answer, Ask, Step};
@@ -24,11 +24,22 @@ pub(crate) const TIMES: RefreshTimes = RefreshTimes {
 };
 
 impl VirtualNetwork {
-    /// Has the ledger follow the rules that have refreshes.
+    /// Has the ledger follow the newest rules.
     pub(crate) fn upgrade(&mut self) {
-        let upgrade = Body::Upgrade(Upgrade { version: 4 });
+        self.upgrade_to(RULES_VERSION_MAX);
+    }
+
+    pub(crate) fn upgrade_to(&mut self, version: u32) {
+        let upgrade = Body::Upgrade(Upgrade { version });
         self.ledger.seal_body(ledger_network::VALIDATOR, upgrade);
         self.after_block();
+    }
+
+    /// Has a machine's proof put on the ledger; whether it was taken.
+    pub(crate) fn show(&mut self, proof: &WrongSymbol) -> bool {
+        let taken = self.ledger.take(ledger_network::VALIDATOR, Body::WrongSymbol(proof.clone()));
+        self.after_block();
+        taken
     }
 
     /// Lets whoever's turn it is begin, until a refresh ended or so much time is over; what the

@@ -3,11 +3,13 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use kakera_engine::ledger::Body;
 use kakera_engine::names::{GroupId, ObjectId, Slot};
-use kakera_engine::peer::{AuditAction, AuditSettings, Auditor, StoredPart};
+use kakera_engine::peer::{AuditAction, AuditSettings, Auditor, Loaded};
 use kakera_engine::wire::PartReference;
 use rand_core::Rng;
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::{Node, disk};
 use crate::blocking::blocking;
@@ -20,15 +22,16 @@ impl Node {
     /// Audits the other holders of this node's groups until dropped.
     pub(super) async fn audit(self: Arc<Self>, settings: AuditSettings) {
         let start = Instant::now();
-        let mut auditor = Auditor::new(self.holder.id(), settings);
+        let mut auditor = Auditor::new(self.network, self.holder.id(), settings);
         loop {
             let view = self.ledger.view();
             auditor.handle_state(view.state(), view.head().header.beacon);
             while let Some(action) = auditor.poll_action(start.elapsed()) {
                 match action {
-                    AuditAction::Load { group, slot, after } => {
+                    AuditAction::Load { group, slot, after, fragment } => {
                         let node = Arc::clone(&self);
-                        let loaded = blocking(move || node.load(group, slot, after)).await;
+                        let loaded = blocking(move || node.load((group, slot), after, fragment));
+                        let loaded = loaded.await;
                         let mut nonce = [0; 32];
                         system_random().fill_bytes(&mut nonce);
                         auditor.handle_loaded(loaded, nonce);
@@ -41,6 +44,12 @@ impl Node {
                         let mut suspects =
                             self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
                         *suspects = auditor.suspects();
+                        drop(suspects);
+                        for proof in auditor.take_evidence() {
+                            warn!(node = %proof.helper, "it signed a wrong symbol");
+                            let node = Arc::clone(&self);
+                            tokio::spawn(async move { node.tell(Body::WrongSymbol(proof)).await });
+                        }
                     }
                 }
             }
@@ -52,10 +61,20 @@ impl Node {
     }
 
     /// What is kept of the first object of a slot after one, or of the first of all.
-    fn load(&self, group: GroupId, slot: Slot, after: ObjectId) -> Option<(ObjectId, StoredPart)> {
+    fn load(
+        &self,
+        (group, slot): (GroupId, Slot),
+        after: ObjectId,
+        with_fragment: bool,
+    ) -> Option<Loaded> {
         let next = |after| self.store.objects(group, slot, after, 1).first().copied();
         let object = next(Some(after)).or_else(|| next(None))?;
-        let stored = disk::describe(&self.store, &PartReference { group, slot, object });
-        stored.ok().flatten().map(|stored| (object, stored))
+        let reference = PartReference { group, slot, object };
+        let part = disk::describe(&self.store, &reference).ok().flatten()?;
+        let fragment = match with_fragment {
+            true => Some(self.store.whole_fragment(&reference).ok().flatten()?.into()),
+            false => None,
+        };
+        Some(Loaded { object, part, fragment })
     }
 }

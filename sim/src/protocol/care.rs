@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kakera_engine::ledger::Body;
+use kakera_engine::ledger::{Body, WrongSymbol};
 use kakera_engine::names::NodeId;
 use kakera_engine::peer::{Answer, Ask, AskFailure, AuditAction, CustodyAction};
 use kakera_engine::signature::node_id;
@@ -63,7 +63,7 @@ impl<E> World<E> {
     fn audit(&mut self, node: usize) {
         while let Some(action) = self.nodes[node].auditor.poll_action(self.now) {
             match action {
-                AuditAction::Load { group, slot, after } => {
+                AuditAction::Load { group, slot, after, .. } => {
                     let mut nonce = [0; 32];
                     self.rng.fill_bytes(&mut nonce);
                     let node = &mut self.nodes[node];
@@ -94,15 +94,20 @@ impl<E> World<E> {
             match wish {
                 Wish::Ask(ask) => self.ask(Asker::Repair { node, seat }, ask),
                 Wish::Done { whole, progress, evidence } => {
-                    for proof in evidence {
-                        if self.is_near(node) {
-                            let key = self.nodes[node].key.clone();
-                            self.ledger.post(&key, Body::WrongSymbol(proof));
-                            self.want_block();
-                        }
-                    }
+                    self.show(node, evidence);
                     self.end_repair(node, seat, whole, progress);
                 }
+            }
+        }
+    }
+
+    /// Puts proofs on the ledger.
+    fn show(&mut self, node: usize, evidence: Vec<WrongSymbol>) {
+        for proof in evidence {
+            if self.is_near(node) {
+                let key = self.nodes[node].key.clone();
+                self.ledger.post(&key, Body::WrongSymbol(proof));
+                self.want_block();
             }
         }
     }
@@ -185,6 +190,8 @@ impl<E> World<E> {
             }
             Asker::Audit(node) => {
                 self.nodes[node].auditor.handle_answer(id, answer);
+                let evidence = self.nodes[node].auditor.take_evidence();
+                self.show(node, evidence);
                 if let Some(wake) = self.nodes[node].next_wake() {
                     self.wake_node(node, wake.max(self.now + Duration::from_millis(1)));
                 }

@@ -9,7 +9,7 @@ use kakera_engine::ledger::State;
 use kakera_engine::names::{GroupId, ObjectId, Slot};
 use kakera_engine::object::Descriptor;
 use kakera_engine::peer::refresh::{Fate, OldShare, RenewedBatch, Shares};
-use kakera_engine::peer::{DiskError, DiskRequest, DiskResult, StoredPart, is_sound};
+use kakera_engine::peer::{DiskError, DiskRequest, DiskResult, Loaded, StoredPart, is_sound};
 use kakera_engine::wire::{
     ListedShare, PartReference, RefreshPlace, ShredOrder, VouchedDescriptor,
 };
@@ -142,15 +142,11 @@ impl Disk {
     }
 
     /// What is kept of the first object of a slot after one, or of the first of all.
-    pub fn next_of_slot(
-        &self,
-        group: GroupId,
-        slot: Slot,
-        after: ObjectId,
-    ) -> Option<(ObjectId, StoredPart)> {
+    pub fn next_of_slot(&self, group: GroupId, slot: Slot, after: ObjectId) -> Option<Loaded> {
         let next = self.of_slot(group, slot, Some(after)).next();
         let object = next.or_else(|| self.of_slot(group, slot, None).next())?;
-        Some((object, self.parts.get(&PartReference { group, slot, object })?.stored()))
+        let kept = self.parts.get(&PartReference { group, slot, object })?;
+        Some(Loaded { object, part: kept.stored(), fragment: Some(kept.fragment.clone()) })
     }
 
     /// Changes a byte of a fragment; false if there is none to change.

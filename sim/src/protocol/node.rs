@@ -71,7 +71,7 @@ impl Node {
             id,
             holder,
             custody: Custody::new(id, CustodySettings::default()),
-            auditor: Auditor::new(id, AuditSettings::default()),
+            auditor: Auditor::new(network, id, AuditSettings::default()),
             repairs: BTreeMap::new(),
             disk: Disk::default(),
             view,
