@@ -106,7 +106,7 @@ pub struct Binding<'a> {
 
 impl Binding<'_> {
     /// Whether the pair symbol of the two slots is committed.
-    pub(super) fn covers(&self, one: Slot, other: Slot) -> bool {
+    pub fn covers(&self, one: Slot, other: Slot) -> bool {
         self.coverage.is_none_or(|coverage| coverage.covers(one, other))
     }
 }

@@ -238,10 +238,12 @@ impl Auditor {
                 let groups = sample(self.seed("groups"), total, GROUPS);
                 Trial::Possession { nonce, groups }
             }
-            // Whose own part rotted can compare nothing.
+            // Whose own part rotted can compare nothing, nor is there anything to compare where a
+            // refresh left the pair uncommitted.
             (Test::Rehearsal, Some(fragment)) => {
                 let root = descriptor.fragment_roots.get(own.share.slot().index());
-                if root != Some(&FragmentRoot::of(&fragment)) {
+                let covered = own.commitments(&descriptor).0.covers(own.share.slot(), member.slot);
+                if root != Some(&FragmentRoot::of(&fragment)) || !covered {
                     return;
                 }
                 // As of a newcomer, some questions ask for the description.
