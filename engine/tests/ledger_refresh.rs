@@ -1,4 +1,4 @@
-//! What the ledger says of refreshes: the rules of version 4.
+//! What the ledger says of refreshes: the rules of versions 4 and 6.
 #![allow(clippy::unwrap_used, reason = "a failed assumption fails the test")]
 
 mod ledger_network;
@@ -7,8 +7,8 @@ mod ledger_validators;
 use std::collections::BTreeMap;
 
 use kakera_engine::ledger::{
-    Body, EntryError, EpochAdvance, Genesis, Group, RefreshBegin, RefreshEnd, RefreshSeal,
-    RefreshStatement, SlotReassign,
+    Body, EntryError, EpochAdvance, Genesis, Group, GroupCreate, RefreshBegin, RefreshEnd,
+    RefreshSeal, RefreshStatement, SlotReassign,
 };
 use kakera_engine::names::{Epoch, GroupId, Slot};
 use kakera_engine::policy::refresh::{leader, objects_max};
@@ -21,14 +21,21 @@ const FIRST: u8 = 10;
 
 /// Seven machines of which five hold the slots of a group.
 fn network(version: u32) -> Consortium {
+    network_of(version, 5)
+}
+
+/// Two more machines than a group has slots.
+fn network_of(version: u32, slots: u8) -> Consortium {
     let anchors = BTreeMap::new();
-    let genesis = Genesis { version: Some(version), anchors, ..genesis_of(&FOUR) };
+    let Body::GroupCreate(create) = create_group(slots, 3) else { unreachable!() };
+    let GroupCreate { code, key } = create;
+    let genesis = Genesis { version: Some(version), anchors, code, key, ..genesis_of(&FOUR) };
     let mut network = Consortium::of(genesis);
-    let joins = (FIRST..FIRST + 7)
+    let joins = (FIRST..FIRST + slots + 2)
         .map(|number| network.say(FOUR[0], join(number, machine(number))))
         .collect();
     network.seal(joins);
-    network.seal_body(FOUR[0], create_group(5, 3));
+    network.seal_body(FOUR[0], Body::GroupCreate(create));
     network.seal(Vec::new());
     network
 }
@@ -44,7 +51,7 @@ fn holders(network: &Consortium) -> Vec<u8> {
 }
 
 fn leads(network: &Consortium, epoch: u64, attempt: u32) -> u8 {
-    holders(network)[leader(Epoch(epoch), attempt, 5).unwrap().index()]
+    holders(network)[leader(Epoch(epoch), attempt, group(network).code.n).unwrap().index()]
 }
 
 fn begin(epoch: u64, attempt: u32, objects: u32) -> Body {
@@ -63,7 +70,7 @@ fn end(network: &Consortium, epoch: u64, attempt: u32, root: Option<[u8; 32]>, b
     let statement = RefreshStatement { network: &id, group, epoch, attempt, root };
     let signatures: Vec<Signature> =
         by.iter().map(|number| statement.sign(&key(*number))).collect();
-    Body::RefreshEnd(RefreshEnd { group, epoch, attempt, root, signatures })
+    Body::RefreshEnd(RefreshEnd { group, epoch, attempt, root, signatures, absent: None })
 }
 
 const ROOT: Option<[u8; 32]> = Some([3; 32]);
@@ -175,4 +182,41 @@ fn a_validator_alone_advances_no_epoch_any_more() {
     let mut new = network(4);
     let refused = EntryError::NotAllowed(machine(FOUR[0]));
     assert_eq!(new.refusal(FOUR[0], advance(1)), refused);
+}
+
+/// With (8, 3, 4) two may be absent; they have to rebuild what belongs in their slots.
+#[test]
+fn few_may_be_absent_from_version_6_on() {
+    for version in [5, 6] {
+        let mut network = network_of(version, 8);
+        let (lead, all) = (leads(&network, 1, 0), holders(&network));
+        network.seal_body(lead, begin(1, 0, 7));
+        network.seal_body(lead, seal(1, 0));
+        network.seal(Vec::new());
+        let end_without = |network: &Consortium, absent: &[usize]| {
+            let present = (0..8).filter(|index| !absent.contains(index));
+            let by: Vec<u8> = present.map(|index| all[index]).collect();
+            let Body::RefreshEnd(end) = end(network, 1, 0, ROOT, &by) else { unreachable!() };
+            let slots = absent.iter().map(|index| Slot::all(8).nth(*index).unwrap());
+            Body::RefreshEnd(RefreshEnd { absent: Some(slots.collect()), ..end })
+        };
+        let no = EntryError::NoRefresh { group: GROUP, attempt: 0 };
+        let mut bad = vec![end_without(&network, &[]), end_without(&network, &[1, 4, 6])];
+        bad.push(end_without(&network, &[4, 1]));
+        let Body::RefreshEnd(mut unsigned) = end_without(&network, &[1, 4]) else { unreachable!() };
+        unsigned.absent = Slot::all(8).nth(1).map(|slot| vec![slot]);
+        bad.push(Body::RefreshEnd(unsigned));
+        for body in bad {
+            assert_eq!(network.refusal(lead, body), no);
+        }
+        let ended = end_without(&network, &[1, 4]);
+        if version == 5 {
+            assert_eq!(network.refusal(lead, ended), no);
+            continue;
+        }
+        network.seal_body(lead, ended);
+        let now = group(&network);
+        let filling = (0..8).filter(|index| now.holders[*index].is_filling());
+        assert_eq!((now.epoch, filling.collect::<Vec<_>>()), (Epoch(1), vec![1, 4]));
+    }
 }

@@ -205,3 +205,90 @@ fn one_seed_one_trace() {
     };
     assert_eq!(run(), run());
 }
+
+/// Two of ten are away for all of it: after a round of turns the others go on, and the two rebuild
+/// their shares alone when they are back, though one of the others lies.
+#[test]
+fn a_refresh_goes_on_without_the_absent_who_rebuild_their_shares() {
+    let mut network = network(60);
+    let objects: Vec<Written> = (0..3).map(|_| network.stored(20_000)).collect();
+    let old: Vec<_> = objects.iter().map(|o| shares(&mut network, o.sealed.object_id)).collect();
+    network.down([4, 9]);
+    let outcomes = network.refresh(2 * PATIENCE);
+    let (last, vain) = outcomes.split_last().unwrap();
+    assert_eq!(last, &Ok(3));
+    assert!(!vain.is_empty() && vain.iter().all(|outcome| matches!(outcome, Err(LeadError::Absent { slot, .. }) if [4, 9].contains(&slot.point()))), "{vain:?}");
+    let filling = |network: &VirtualNetwork| -> Vec<u8> {
+        let seats = (1..).zip(group(network).holders);
+        seats.filter(|(_, holder)| holder.is_filling()).map(|(point, _)| point).collect()
+    };
+    assert_eq!((group(&network).epoch, filling(&network)), (Epoch(1), vec![4, 9]));
+    objects.iter().for_each(|written| assert_readable(&mut network, written));
+
+    network.up([4, 9]);
+    for (written, old) in objects.iter().zip(&old) {
+        let now = shares(&mut network, written.sealed.object_id);
+        assert!((1..=10).all(|point| (now[&point] == old[&point]) == [4, 9].contains(&point)));
+        let stale: Vec<&Share> = [4, 9, 1, 2, 3].iter().map(|point| &now[point]).collect();
+        assert_ne!(secret_of(written, &stale), Some(written.secret));
+    }
+    network.at(6).lie = Some(Lie::KeySymbol);
+    for point in [4, 9] {
+        let repaired = network.repair(point);
+        assert!(repaired.whole, "{:?}", repaired.progress);
+        assert_eq!((repaired.shares_renewed, repaired.parts.len()), (3, 0));
+        assert_eq!((repaired.progress.symbol_bytes, repaired.evidence.len()), (0, 0));
+        assert!(virtual_network::liars(&repaired.faults).into_iter().eq([6]));
+        network.tell_filled(point);
+    }
+    network.at(6).lie = None;
+    for (written, old) in objects.iter().zip(&old) {
+        let now = shares(&mut network, written.sealed.object_id);
+        assert!(now.iter().all(|(point, share)| *share != old[point]));
+        let of_new: Vec<&Share> = [4, 9, 1, 2, 3].iter().map(|point| &now[point]).collect();
+        assert_eq!(secret_of(written, &of_new), Some(written.secret));
+        assert_readable(&mut network, written);
+    }
+
+    // With the next refresh everybody can check them again.
+    assert_eq!(network.refresh(2 * PATIENCE).last(), Some(&Ok(3)));
+    for written in &objects {
+        let descriptor = Descriptor::decode(&written.sealed.descriptor.encode()).unwrap();
+        let part = network.part_of(4, written.sealed.object_id);
+        let kept = network.at(4).disk.parts[&part].clone();
+        let (binding, rows) = descriptor.commitments(kept.renewed.as_ref());
+        assert!(kept.share.matches(&binding, &rows[slot(4).index()]));
+    }
+    network.down([1, 2, 3, 5, 6]);
+    objects.iter().for_each(|written| assert_readable_without_lies(&mut network, written));
+}
+
+#[test]
+fn a_newcomer_rebuilds_what_an_absent_holder_never_had() {
+    let mut network = network(70);
+    let written = network.stored(30_000);
+    network.down([4]);
+    assert_eq!(network.refresh(2 * PATIENCE).last(), Some(&Ok(1)));
+    network.reassign(4);
+    let repaired = network.repair(4);
+    assert!(repaired.whole && repaired.faults.is_empty(), "{:?}", repaired.progress);
+    assert!(repaired.parts[0].fragment == written.sealed.fragments[3]);
+    // Only as many sent symbols of the fragment as it takes.
+    assert_eq!(repaired.progress.symbol_bytes, repaired.progress.symbol_bytes_theory);
+    let shares = shares(&mut network, written.sealed.object_id);
+    let with_new: Vec<&Share> = [4, 7, 8, 9, 10].iter().map(|point| &shares[point]).collect();
+    assert_eq!(secret_of(&written, &with_new), Some(written.secret));
+    network.down([1, 2, 3, 5]);
+    assert_readable(&mut network, &written);
+}
+
+#[test]
+fn more_than_a_refresh_bears_may_not_be_absent() {
+    let mut network = network(80);
+    let written = network.stored(5000);
+    network.down([4, 8, 9]);
+    let outcomes = network.refresh(2 * PATIENCE);
+    assert!(outcomes.len() > 10 && outcomes.iter().all(Result::is_err), "{outcomes:?}");
+    assert_eq!(group(&network).epoch, Epoch(0));
+    assert_readable(&mut network, &written);
+}

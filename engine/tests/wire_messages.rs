@@ -104,6 +104,10 @@ fn operations() -> Vec<(&'static str, Operation)> {
             "renewed symbols",
             Operation::RenewedSymbols(Symbols { part: part(), lost: slot(1), describe: true }),
         ),
+        (
+            "pair symbols",
+            Operation::PairSymbols(Symbols { part: part(), lost: slot(1), describe: true }),
+        ),
         ("list shares", Operation::ListShares { group: GroupId(7), slot: slot(1) }),
         ("refresh", Operation::Refresh(RefreshStep { place: place(), stage: RefreshStage::Check })),
         ("deal", Operation::Deal { place: place(), dealer: slot(1) }),
@@ -407,7 +411,7 @@ proptest! {
     }
 }
 
-const OPERATIONS: [(&str, &str); 24] = [
+const OPERATIONS: [(&str, &str); 25] = [
     ("store", "eb64f44aa7fe911b"),
     ("read", "6b46126729974da9"),
     ("inventory", "345604b3ea67908a"),
@@ -427,6 +431,7 @@ const OPERATIONS: [(&str, &str); 24] = [
     ("consult", "d97240bc5d493380"),
     ("post", "6f156ff8f4ce2405"),
     ("renewed symbols", "fef355526ec7c49e"),
+    ("pair symbols", "56906db1eb09fdfe"),
     ("list shares", "ae48445cb7333131"),
     ("refresh", "17cf11c69f050a98"),
     ("deal", "e0133883cc1c168a"),

@@ -13,6 +13,7 @@ mod footprint;
 mod fuzz;
 mod import;
 mod instructions;
+mod leaf;
 mod ledger_crash;
 mod ledger_load;
 mod ledger_sim;
@@ -67,6 +68,8 @@ enum Command {
     Import(import::Options),
     /// Instructions of the coding kernels, against recorded counts
     Instructions(instructions::Options),
+    /// Memory, CPU time and traffic of storage nodes that only keep what they have
+    Leaf(leaf::Options),
     /// Kill, pause and miss validators, and cut their power; nothing acknowledged may be lost
     LedgerCrash(ledger_crash::Options),
     /// Many clients post to the ledger at once; rates, and what every validator's chain then holds
@@ -110,6 +113,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Import(options) => import::run(&options),
         Command::Instructions(options) => instructions::run(&options),
+        Command::Leaf(options) => leaf::run(&options),
         Command::LedgerCrash(options) => ledger_crash::run(&options),
         Command::LedgerLoad(options) => ledger_load::run(&options),
         Command::LedgerSim(options) => ledger_sim::run(&options),

@@ -70,10 +70,7 @@ impl Seen {
         for entry in fs::read_dir(machines).into_iter().flatten().flatten() {
             let folder = entry.path();
             let Some(id) = process_of_node(&folder) else { continue };
-            if let Some(text) = metrics(&folder) {
-                let counters = self.counters.entry(id).or_default();
-                counters.extend(text.lines().filter_map(counter));
-            }
+            self.counters.entry(id).or_default().extend(counters(&folder));
             if let Some(bytes) = Process::from_id(id).resident_bytes() {
                 self.memory.entry(id).or_default().push((self.hours, bytes as f64 / MIB));
             }
@@ -145,6 +142,12 @@ fn process_of_node(folder: &Path) -> Option<u32> {
     let id = pid.split_whitespace().next()?.parse().ok()?;
     let line = Process::from_id(id).command_line()?;
     (!line.contains("lying-node")).then_some(id)
+}
+
+/// The counters that the machine of this folder shows now; none if it does not answer.
+pub(crate) fn counters(folder: &Path) -> BTreeMap<String, f64> {
+    let text = metrics(folder).unwrap_or_default();
+    text.lines().filter_map(counter).collect()
 }
 
 fn metrics(folder: &Path) -> Option<String> {

@@ -75,11 +75,7 @@ impl Share {
     ///
     /// False also if the row covers too little to tell: fewer than d pair symbols.
     pub fn matches(&self, binding: &Binding<'_>, row: &RowHash) -> bool {
-        let covered = binding
-            .parameters
-            .slots()
-            .filter(|&other| other != self.slot() && binding.covers(self.slot(), other));
-        covered.count() >= usize::from(binding.parameters.d()) && self.row(binding) == *row
+        binding.commits_to(self.slot()) && self.row(binding) == *row
     }
 
     pub(super) fn part_leaf(&self, binding: &Binding<'_>) -> Digest {

@@ -109,4 +109,12 @@ impl Binding<'_> {
     pub fn covers(&self, one: Slot, other: Slot) -> bool {
         self.coverage.is_none_or(|coverage| coverage.covers(one, other))
     }
+
+    /// Whether enough of a slot's pair symbols are committed to tell its share from any other: at
+    /// least d. Not so of a slot that was absent from the last renewal.
+    pub fn commits_to(&self, slot: Slot) -> bool {
+        let others = self.parameters.slots().filter(|other| *other != slot);
+        let covered = others.filter(|other| self.covers(slot, *other)).count();
+        covered >= usize::from(self.parameters.d())
+    }
 }

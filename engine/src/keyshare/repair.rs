@@ -88,13 +88,25 @@ impl Share {
     }
 }
 
+impl Share {
+    /// What this slot sends to the holder of `failed`, a slot whose row commits to too little to be
+    /// repaired with proofs: a symbol without one, for [`repair_robust`]. `None` if `failed` is this
+    /// slot itself or none of the group.
+    pub fn unproven_symbol(&self, parameters: KeyParameters, failed: Slot) -> Option<ProvenSymbol> {
+        pair_index(parameters, self.slot(), failed)?;
+        let (helper, symbol) = (self.slot(), self.pair_symbol(failed));
+        Some(ProvenSymbol { helper, symbol, path: Vec::new() })
+    }
+}
+
 impl ProvenSymbol {
     /// The slot that says so.
     pub fn helper(&self) -> Slot {
         self.helper
     }
 
-    pub(super) fn symbol(&self) -> &Symbol {
+    /// The symbol, proven or not.
+    pub fn symbol(&self) -> &Symbol {
         &self.symbol
     }
 

@@ -61,6 +61,8 @@ impl WrongSymbol {
             && descriptor.group == self.part.group
             && self.lost != self.part.slot
             && rows.get(self.lost.index()).is_some()
+            // Of a pair that a refresh left uncommitted nobody can tell what is right.
+            && binding.covers(self.part.slot, self.lost)
             && self.epoch.is_none_or(|epoch| epoch == binding.epoch);
         let statement = SymbolStatement {
             network,

@@ -12,7 +12,7 @@ use super::evidence::{WRONG_SYMBOLS_MAX, WrongSymbol};
 use super::genesis::ValidatorSet;
 use super::registry::{LostNode, Node, PendingDraw, RegisteredAnchor, StateKey, Validator};
 use super::rules::allow;
-use super::state::{CARE, PENDING_DRAWS_MAX, RENEWED_PROOF, State};
+use super::state::{ABSENCE, CARE, PENDING_DRAWS_MAX, State};
 use crate::names::{GroupId, NodeId, ObjectId};
 
 /// Most votes of one validator that wait for others; the oldest gives way to another.
@@ -132,7 +132,7 @@ impl State {
         let node = node.ok_or(EntryError::UnknownNode(proof.helper))?;
         allow(author != &proof.helper, author)?;
         let epochs = self.group(proof.part.group).map(|group| group.epochs()).unwrap_or_default();
-        let known = self.version() >= RENEWED_PROOF || !proof.names_epoch();
+        let known = self.version() >= ABSENCE || !proof.names_epoch();
         if !known || !proof.stands_under(|epoch| epochs.root(epoch)) {
             return Err(EntryError::NoConviction);
         }

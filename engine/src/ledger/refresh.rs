@@ -8,9 +8,9 @@ use super::entry_error::EntryError;
 use super::optional_digest;
 use super::registry::{EPOCH_ROOTS_MAX, EpochRoot, Group, Refreshes, RunningRefresh, StateKey};
 use super::rules::allow;
-use super::state::{REFRESH, State};
-use crate::names::{Epoch, GroupId, NetworkId, NodeId};
-use crate::policy::refresh::{leader, objects_max};
+use super::state::{ABSENCE, REFRESH, State};
+use crate::names::{Epoch, GroupId, NetworkId, NodeId, Slot};
+use crate::policy::refresh::{absent_max, leader, objects_max};
 use crate::signature::Signature;
 
 /// An attempt at a group's next epoch begins. By the holder whose turn it is.
@@ -50,7 +50,8 @@ pub struct RefreshSeal {
     pub transcript: [u8; 32],
 }
 
-/// Every holder of the group has its new shares on disk. By the holder that began the attempt.
+/// The holders of the group have their new shares on disk, all or all but few. By the holder that began
+/// the attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct RefreshEnd {
     /// The group.
@@ -65,9 +66,19 @@ pub struct RefreshEnd {
     /// Commits to the new shares of all objects of the batch; none if it has no objects.
     #[cbor(n(3), with = "optional_digest", has_nil)]
     pub root: Option<[u8; 32]>,
-    /// Of the [`RefreshStatement`], by the holders of all slots, in their order.
+    /// Of the [`RefreshStatement`], by the holders of all slots but the absent ones, in their order.
     #[n(4)]
     pub signatures: Vec<Signature>,
+    /// Slots whose holders did not take part to the end, ascending, if there are any: their shares are
+    /// good no more, and they rebuild them. Rules version 6.
+    #[n(5)]
+    pub absent: Option<Vec<Slot>>,
+}
+
+impl RefreshEnd {
+    fn is_absent(&self, slot: Slot) -> bool {
+        self.absent.iter().flatten().any(|absent| *absent == slot)
+    }
 }
 
 /// What every holder signs once its new shares are durable.
@@ -181,16 +192,32 @@ impl State {
             attempt: end.attempt,
             root: end.root,
         };
-        let signed = end.signatures.len() == group.holders.len()
-            && (group.holders.iter().zip(&end.signatures))
-                .all(|(holder, signature)| statement.verify(&holder.node, signature));
-        if !signed
+        let absent = end.absent.as_deref().unwrap_or(&[]);
+        let few = absent.len() <= self.absent_max(&group)
+            && end.absent.as_ref().is_none_or(|absent| !absent.is_empty())
+            && absent.is_sorted_by(|one, other| one < other)
+            && absent.iter().all(|slot| group.holder(*slot).is_some());
+        let slots = Slot::all(group.code.n).zip(&group.holders);
+        let signers: Vec<NodeId> = slots
+            .filter(|(slot, _)| !end.is_absent(*slot))
+            .map(|(_, holder)| holder.node)
+            .collect();
+        let signed = end.signatures.len() == signers.len()
+            && (signers.iter().zip(&end.signatures))
+                .all(|(holder, signature)| statement.verify(holder, signature));
+        if !few
+            || !signed
             || end.root.is_some() != (running.objects > 0)
             || end.root.is_some() && running.beacon.is_none()
         {
             return Err(EntryError::NoRefresh { group: end.group, attempt: end.attempt });
         }
         group.epoch = end.epoch;
+        for slot in absent.iter().filter(|_| end.root.is_some()) {
+            if let Some(holder) = group.holders.get_mut(slot.index()) {
+                holder.filling = Some(true);
+            }
+        }
         if let Some(root) = end.root {
             group.root = root;
             refreshes.roots.push(EpochRoot { epoch: end.epoch, root });
@@ -206,6 +233,11 @@ impl State {
         group.refreshes = Some(refreshes);
         self.write(&StateKey::Group(end.group), &group);
         Ok(())
+    }
+
+    /// How many holders a refresh may go on without.
+    fn absent_max(&self, group: &Group) -> usize {
+        if self.version() < ABSENCE { 0 } else { absent_max(group.key) }
     }
 
     /// The group's epochs are counted from here on.

@@ -28,8 +28,9 @@ pub(super) const CARE: u32 = 3;
 pub(super) const REFRESH: u32 = 4;
 /// The version of the rules that made the groups grow with the machines.
 pub(super) const GROWTH: u32 = 5;
-/// The version of the rules that convict of wrong symbols of renewed shares.
-pub(super) const RENEWED_PROOF: u32 = 6;
+/// The version of the rules by which a refresh may go on without some holders, and that convicts of
+/// wrong symbols of renewed shares.
+pub(super) const ABSENCE: u32 = 6;
 /// Most holders of a group that may leave within one epoch.
 pub const VACATED_MAX: usize = 255;
 

@@ -407,7 +407,7 @@ impl Challenge {
             lost: self.own.share.slot(),
         };
         match symbol.check(&asked, &self.descriptor, self.own.renewed.as_ref(), symbols) {
-            Err(NoSymbol::OtherEpoch) => Verdict::Open,
+            Err(NoSymbol::Useless) => Verdict::Open,
             Err(NoSymbol::Signature) => Verdict::Failed,
             Err(NoSymbol::Wrong(proof)) => Verdict::Convicted(proof),
             Ok(()) if self.are_symbols(fragment, symbols) => Verdict::Passed,

@@ -78,6 +78,10 @@ impl Custody {
             let known = before.remove(&(group, slot)).filter(|duty| duty.since == holder.since);
             let filling = holder.is_filling();
             let duty = match known {
+                // It missed a refresh: what it has is to be looked at again.
+                Some(duty) if filling && !duty.filling => {
+                    Duty { filling, whole: false, due: now, tell_at: now, ..duty }
+                }
                 Some(duty) => Duty { filling, ..duty },
                 None => Duty {
                     since: holder.since,

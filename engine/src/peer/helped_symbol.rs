@@ -27,8 +27,9 @@ pub(super) struct Helped<'a> {
 pub(super) enum NoSymbol {
     /// The helper did not sign what it sent.
     Signature,
-    /// It is of another epoch than the commitments at hand: nobody's fault.
-    OtherEpoch,
+    /// It is of another epoch than the commitments at hand, or of a pair that these leave out: nobody's
+    /// fault.
+    Useless,
     /// It is wrong, and this proves it to everybody.
     Wrong(Box<WrongSymbol>),
 }
@@ -47,7 +48,8 @@ impl HelpedSymbol {
         }
     }
 
-    /// Checks it, sent with these symbols of the fragment, against the object's commitments.
+    /// Checks it, sent with these symbols of the fragment, against the object's commitments. One for a
+    /// slot whose share they do not commit to passes without a proof.
     pub(super) fn check(
         &self,
         asked: &Helped<'_>,
@@ -70,12 +72,18 @@ impl HelpedSymbol {
         }
         let (binding, rows) = descriptor.commitments(renewed);
         if self.epoch.is_some_and(|epoch| epoch != binding.epoch) {
-            return Err(NoSymbol::OtherEpoch);
+            return Err(NoSymbol::Useless);
         }
-        let proven = rows.get(part.slot.index()).is_some_and(|row| {
-            self.key_symbol.helper() == part.slot
-                && self.key_symbol.verify(&binding, lost, row).is_ok()
-        });
+        let of_helper = self.key_symbol.helper() == part.slot;
+        if !binding.commits_to(lost) {
+            return if of_helper { Ok(()) } else { Err(NoSymbol::Signature) };
+        }
+        if !binding.covers(part.slot, lost) {
+            return Err(NoSymbol::Useless);
+        }
+        let proven = rows
+            .get(part.slot.index())
+            .is_some_and(|row| of_helper && self.key_symbol.verify(&binding, lost, row).is_ok());
         if proven {
             return Ok(());
         }

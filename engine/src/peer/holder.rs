@@ -52,11 +52,19 @@ impl StoredPart {
         self.renewed.as_ref().map_or(descriptor.epoch, |renewed| renewed.epoch)
     }
 
-    /// Whether the share is the one that its row stands for.
+    /// Whether the share is the one that its row stands for. One that was rebuilt because its slot was
+    /// absent from the last refresh has no row to be compared with, and counts as true.
     pub fn has_true_share(&self, descriptor: &Descriptor) -> bool {
         let (binding, rows) = self.commitments(descriptor);
         let row = rows.get(self.share.slot().index());
-        row.is_some_and(|row| self.share.matches(&binding, row))
+        let matches = |row| !self.is_committed(descriptor) || self.share.matches(&binding, row);
+        row.is_some_and(matches)
+    }
+
+    /// Whether its commitments tell the share from any other, so that others can check what comes
+    /// from it.
+    fn is_committed(&self, descriptor: &Descriptor) -> bool {
+        self.commitments(descriptor).0.commits_to(self.share.slot())
     }
 }
 
@@ -236,6 +244,7 @@ impl Holder {
             Operation::Read(Read { part, .. })
             | Operation::Symbols(Symbols { part, .. })
             | Operation::RenewedSymbols(Symbols { part, .. })
+            | Operation::PairSymbols(Symbols { part, .. })
             | Operation::Degraded(Degraded { part, .. })
             | Operation::Audit(Audit { part, .. })
             | Operation::Witness { part, .. } => {
@@ -428,11 +437,27 @@ impl Holder {
         if let Err(refusal) = authorise(&request, view, &self.id, Some(&descriptor), now) {
             return refuse(refusal);
         }
+        let is_committed = stored.is_committed(&descriptor);
         match &request.operation {
+            Operation::Read(Read { key_part: true, .. })
+            | Operation::Symbols(_)
+            | Operation::RenewedSymbols(_)
+            | Operation::PairSymbols(_)
+            | Operation::Degraded(_)
+                if !is_committed =>
+            {
+                refuse(Refusal::new(
+                    RefusalKind::Unavailable,
+                    "its key share cannot be checked by others before the next refresh",
+                ))
+            }
             Operation::Read(read) if read.groups.is_some_and(|range| range.count == 0) => {
                 read_reply(read, &stored, &descriptor, None, Bytes::new())
             }
             Operation::Degraded(request) => degraded(request, &stored, &descriptor),
+            Operation::PairSymbols(symbols) => {
+                self.symbols(symbols, &stored, &descriptor, None, true)
+            }
             _ => {
                 let waiting = Waiting::Fragment { request, stored, descriptor };
                 Step::Disk(DiskRequest::Fragment(part), Pending(waiting))
@@ -467,14 +492,14 @@ impl Holder {
                 },
             },
             Operation::Symbols(symbols) if stored.renewed.is_none() => {
-                self.symbols(symbols, stored, descriptor, &fragment, false)
+                self.symbols(symbols, stored, descriptor, Some(&fragment), false)
             }
             Operation::Symbols(_) => refuse(Refusal::new(
                 RefusalKind::Unavailable,
                 "the key share was refreshed; the asker has not heard of it yet",
             )),
             Operation::RenewedSymbols(symbols) => {
-                self.symbols(symbols, stored, descriptor, &fragment, true)
+                self.symbols(symbols, stored, descriptor, Some(&fragment), true)
             }
             Operation::Audit(audit) => audited(audit, stored, descriptor, &fragment),
             Operation::Witness { .. } => {
@@ -484,21 +509,33 @@ impl Holder {
         }
     }
 
-    /// `with_epoch` for an asker that knows of refreshes.
+    /// Without the fragment the pair symbol alone; `with_epoch` for an asker that knows of refreshes.
     fn symbols(
         &self,
         request: &Symbols,
         stored: &StoredPart,
         descriptor: &Descriptor,
-        fragment: &[u8],
+        fragment: Option<&[u8]>,
         with_epoch: bool,
     ) -> Step {
         let lost = request.lost;
-        let body = descriptor.code.build().ok().and_then(|code| {
-            code.helper_symbols(&code.layout(descriptor.coded_len), lost, fragment).ok()
-        });
+        let body = match fragment {
+            Some(fragment) => descriptor.code.build().ok().and_then(|code| {
+                code.helper_symbols(&code.layout(descriptor.coded_len), lost, fragment).ok()
+            }),
+            None => Some(Vec::new()),
+        };
         let (binding, _) = stored.commitments(descriptor);
-        let key_symbol = stored.share.prove_symbol(&binding, lost);
+        let key_symbol = match binding.commits_to(lost) {
+            true if !binding.covers(stored.share.slot(), lost) => {
+                return refuse(Refusal::new(
+                    RefusalKind::Unavailable,
+                    "the last refresh left this pair of slots uncommitted",
+                ));
+            }
+            true => stored.share.prove_symbol(&binding, lost),
+            false => stored.share.unproven_symbol(descriptor.key, lost),
+        };
         let (Some(body), Some(key_symbol)) = (body, key_symbol) else {
             return refuse(Refusal::new(RefusalKind::Invalid, "no such slot to repair from here"));
         };

@@ -50,7 +50,9 @@ pub use holder::{
     is_sound,
 };
 pub use put::{PutError, PutObject, PutReport};
-pub use repair_object::{RepairError, RepairObject, RepairTraffic, RepairedPart};
+pub use repair_object::{
+    Rebuilt, RenewedPart, RepairError, RepairObject, RepairTraffic, RepairedPart,
+};
 pub use repair_slot::{RepairAction, RepairSlot};
 pub use shred::{Condemned, ShredObject, ShredReport};
 pub use validator::{

@@ -6,7 +6,10 @@
 //! *witness* with their whole fragments, which prove themselves; they give the lost fragment and, by
 //! the ciphertext, what every helper should have sent, which names the liar. The same path serves
 //! when fewer than d, but at least k, helpers are left. The key share takes d helpers too, or in need
-//! k of them in a second round ([`Degrading`]).
+//! k of them in a second round ([`Degrading`]); where the slot was absent from the last refresh, so that
+//! no commitment covers it, all helpers, whose symbols correct each other.
+//!
+//! A holder that has the fragment still and missed a refresh rebuilds the share alone.
 //!
 //! Neither V nor anything that determines it ever exists here: this module has no access to the
 //! types of `keyshare` that hold it.
@@ -21,9 +24,11 @@ use super::degraded::Degrading;
 use super::helped_symbol::{Helped, HelpedSymbol, NoSymbol};
 use super::{Answer, Ask, AskFailure, Fault, FaultKind, Member};
 use crate::code::{Code, CodeParameters, HelperAnswer, Layout};
-use crate::keyshare::{self, Binding, KeyParameters, ProvenSymbol, RenewedRows, RowHash, Share};
+use crate::keyshare::{
+    self, Binding, KeyParameters, ProvenSymbol, RenewedRows, RowHash, Share, Symbol,
+};
 use crate::ledger::{GroupEpochs, WrongSymbol};
-use crate::names::{GroupId, NetworkId, ObjectId, Slot};
+use crate::names::{Epoch, GroupId, NetworkId, ObjectId, Slot};
 use crate::object::{Descriptor, FragmentRoot};
 use crate::policy::durability;
 use crate::signature::Signature;
@@ -36,6 +41,7 @@ const SYMBOLS_TIMEOUT: Duration = Duration::from_secs(20);
 /// How many questions under way ask for the descriptor as well: the second is for the case that the
 /// first is not answered.
 const DESCRIPTIONS: usize = 2;
+const OTHER_EPOCH: &str = "its key share is of another epoch than the others'";
 
 /// The repair of one slot of one object.
 pub struct RepairObject {
@@ -49,8 +55,10 @@ pub struct RepairObject {
     asked: BTreeMap<u64, Question>,
     next_id: u64,
     known: Option<Known>,
+    /// The epoch of the share that is here, if only a newer share is wanted.
+    own_epoch: Option<Epoch>,
     /// Answers that came before any description.
-    unchecked: Vec<(Member, HelpedSymbol, Bytes)>,
+    unchecked: Vec<(Member, HelpedSymbol, Option<Bytes>)>,
     /// Helpers with a checked key symbol and fragment symbols of the right length.
     good: BTreeMap<Slot, Helper>,
     share: Option<Share>,
@@ -62,12 +70,14 @@ pub struct RepairObject {
     missing: BTreeMap<Slot, String>,
     /// Some helper has not said whether it has the object.
     undecided: bool,
-    outcome: Option<Result<RepairedPart, RepairError>>,
+    outcome: Option<Result<Rebuilt, RepairError>>,
 }
 
 struct Question {
     member: Member,
     kind: QuestionKind,
+    /// Of symbols: whether those of the fragment are to come along.
+    with_fragment: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,7 +100,8 @@ struct Known {
 struct Helper {
     member: Member,
     key_symbol: ProvenSymbol,
-    symbols: Bytes,
+    /// Of the fragment, if they were asked for.
+    symbols: Option<Bytes>,
 }
 
 /// The second phase: whole fragments, which prove themselves.
@@ -131,6 +142,26 @@ pub struct RepairedPart {
     pub reed_solomon_bytes: u64,
 }
 
+/// The share of a part that is kept, of a newer epoch than the one kept.
+#[derive(Debug)]
+pub struct RenewedPart {
+    /// Its object.
+    pub object: ObjectId,
+    /// The share.
+    pub share: Share,
+    /// What it is checked against.
+    pub rows: RenewedRows,
+}
+
+/// What a repair gives.
+#[derive(Debug)]
+pub enum Rebuilt {
+    /// All of it.
+    Part(RepairedPart),
+    /// What alone was wanted.
+    Share(RenewedPart),
+}
+
 /// The part cannot be rebuilt now. Nothing was changed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum RepairError {
@@ -165,6 +196,9 @@ pub enum RepairError {
         /// Needed.
         needed: usize,
     },
+    /// Only a newer share was wanted, and there is none.
+    #[error("the key share kept here is the newest")]
+    Current,
     /// All helpers were honest and yet it does not fit: the writer stored an ill-formed object.
     #[error("the object is ill-formed: its writer stored parts that do not fit together")]
     IllFormed,
@@ -192,6 +226,7 @@ impl RepairObject {
             asked: BTreeMap::new(),
             next_id: 0,
             known: None,
+            own_epoch: None,
             unchecked: Vec::new(),
             good: BTreeMap::new(),
             share: None,
@@ -209,6 +244,11 @@ impl RepairObject {
     /// The same in a group whose shares were refreshed.
     pub fn in_epochs(self, epochs: GroupEpochs) -> Self {
         Self { epochs, ..self }
+    }
+
+    /// Of the share alone, where one of epoch `own` is kept that may be out of date.
+    pub fn newer_than(self, own: Epoch) -> Self {
+        Self { own_epoch: Some(own), ..self }
     }
 
     /// Bytes received so far.
@@ -231,6 +271,7 @@ impl RepairObject {
         if self.outcome.is_some() {
             return None;
         }
+        let mut with_fragment = false;
         let (member, operation, kind) = if let Some(witnessing) = &mut self.witnessing {
             let in_hand = witnessing.fragments.len() + self.asked.len();
             if in_hand >= usize::from(self.codes.0.k) {
@@ -254,20 +295,24 @@ impl RepairObject {
             let describe = self.known.is_none() && self.descriptions_asked() < DESCRIPTIONS;
             let part = part_of(self.group, member, self.object);
             let symbols = Symbols { part, lost: self.lost, describe };
-            let operation = Operation::symbols(symbols, self.epochs.epoch);
+            with_fragment = self.fragments_in_hand() < self.fragments_wanted();
+            let operation = match with_fragment {
+                true => Operation::symbols(symbols, self.epochs.epoch),
+                false => Operation::PairSymbols(symbols),
+            };
             let kind =
                 if describe { QuestionKind::SymbolsAndDescription } else { QuestionKind::Symbols };
             (member, operation, kind)
         };
         let id = self.next_id;
         self.next_id += 1;
-        self.asked.insert(id, Question { member, kind });
+        self.asked.insert(id, Question { member, kind, with_fragment });
         Some(Ask { id, to: member, operation, body: Bytes::new(), timeout: SYMBOLS_TIMEOUT })
     }
 
     /// Takes the answer to a question.
     pub fn handle_answer(&mut self, id: u64, answer: Result<Answer, AskFailure>) {
-        let Some(Question { member, kind }) = self.asked.remove(&id) else {
+        let Some(Question { member, kind, with_fragment }) = self.asked.remove(&id) else {
             return;
         };
         let checked = match answer {
@@ -303,7 +348,7 @@ impl RepairObject {
                 self.count_symbols(&key_symbol, object.as_ref(), None, &body);
                 let symbol = HelpedSymbol { key_symbol, epoch: None, signature };
                 self.take_description(kind, object, None)
-                    .and_then(|()| self.take_symbols(member, symbol, body))
+                    .and_then(|()| self.take_symbols(member, symbol, Some(body)))
             }
             Ok(Answer {
                 response: Response::RenewedSymbols { key_symbol, epoch, signature, object, rows },
@@ -315,8 +360,9 @@ impl RepairObject {
                     Ok(())
                 } else {
                     let symbol = HelpedSymbol { key_symbol, epoch: Some(epoch), signature };
+                    let symbols = with_fragment.then_some(body);
                     self.take_description(kind, object, rows.map(|rows| *rows))
-                        .and_then(|()| self.take_symbols(member, symbol, body))
+                        .and_then(|()| self.take_symbols(member, symbol, symbols))
                 }
             }
             Ok(Answer { response: Response::Witness, body }) if kind == QuestionKind::Witness => {
@@ -332,7 +378,7 @@ impl RepairObject {
     }
 
     /// The result, once there is one. Ends the machine.
-    pub fn poll_outcome(&mut self) -> Option<Result<RepairedPart, RepairError>> {
+    pub fn poll_outcome(&mut self) -> Option<Result<Rebuilt, RepairError>> {
         if self.outcome.is_none() && self.asked.is_empty() && self.candidates.is_empty() {
             self.advance();
         }
@@ -402,7 +448,7 @@ impl RepairObject {
         &mut self,
         member: Member,
         symbol: HelpedSymbol,
-        symbols: Bytes,
+        symbols: Option<Bytes>,
     ) -> Result<(), FaultKind> {
         let Some(known) = &self.known else {
             self.unchecked.push((member, symbol, symbols));
@@ -414,11 +460,16 @@ impl RepairObject {
             part: part_of(self.group, member, self.object),
             lost: self.lost,
         };
-        match symbol.check(&asked, &known.descriptor, known.renewed.as_ref(), &symbols) {
+        let sent = symbols.as_deref().unwrap_or(&[]);
+        match symbol.check(&asked, &known.descriptor, known.renewed.as_ref(), sent) {
             Ok(()) => {}
             Err(NoSymbol::Signature) => return Err(FaultKind::Signature),
-            Err(NoSymbol::OtherEpoch) => {
-                self.skip(member, "its key share is of another epoch than the others'");
+            Err(NoSymbol::Useless) if symbol.epoch > Some(known.commitments().0.epoch) => {
+                self.begin_again(member);
+                return Ok(());
+            }
+            Err(NoSymbol::Useless) => {
+                self.skip(member, OTHER_EPOCH);
                 return Ok(());
             }
             Err(NoSymbol::Wrong(proof)) => {
@@ -426,12 +477,22 @@ impl RepairObject {
                 return Err(FaultKind::KeySymbol);
             }
         }
-        if symbols.len() as u64 != known.layout.symbols_len() {
+        if symbols.as_ref().is_some_and(|sent| sent.len() as u64 != known.layout.symbols_len()) {
             return Err(FaultKind::FragmentSymbols);
         }
         let key_symbol = symbol.key_symbol;
         self.good.insert(member.slot, Helper { member, key_symbol, symbols });
         Ok(())
+    }
+
+    /// A helper is of a newer epoch than those before: they missed a refresh, and what they gave is of
+    /// no use beside what is to come.
+    fn begin_again(&mut self, newer: Member) {
+        self.known = None;
+        for (_, helper) in std::mem::take(&mut self.good) {
+            self.skip(helper.member, OTHER_EPOCH);
+        }
+        self.candidates.push_front(newer);
     }
 
     /// Does what the answers so far allow.
@@ -453,7 +514,8 @@ impl RepairObject {
             return self.ask_again_or_give_up();
         };
         match self.rebuild_share(&known) {
-            Err(RepairError::TooFewHelpers { .. }) if self.degrade() => {}
+            Err(RepairError::TooFewHelpers { .. })
+                if known.commitments().0.commits_to(self.lost) && self.degrade() => {}
             Err(error) => self.outcome = Some(Err(error)),
             Ok(share) => self.go_on_with(share, &known),
         }
@@ -461,6 +523,12 @@ impl RepairObject {
     }
 
     fn go_on_with(&mut self, share: Share, known: &Known) {
+        if let Some(own) = self.own_epoch {
+            let newer = known.renewed.clone().filter(|rows| rows.epoch > own);
+            let renewed = newer.map(|rows| RenewedPart { object: self.object, share, rows });
+            self.outcome = Some(renewed.map(Rebuilt::Share).ok_or(RepairError::Current));
+            return;
+        }
         self.share = Some(share);
         match self.rebuild_fragment(known) {
             Some(fragment) => self.finish(known, fragment),
@@ -515,10 +583,32 @@ impl RepairObject {
     }
 
     fn helpers_wanted(&self) -> usize {
-        durability::repair_helpers(&self.codes.0, &self.codes.1)
+        let committed = |known: &Known| known.commitments().0.commits_to(self.lost);
+        match &self.known {
+            Some(known) if !committed(known) => usize::MAX,
+            _ if self.own_epoch.is_some() => self.codes.1.d().into(),
+            _ => durability::repair_helpers(&self.codes.0, &self.codes.1),
+        }
     }
 
-    fn rebuild_share(&self, known: &Known) -> Result<Share, RepairError> {
+    fn fragments_wanted(&self) -> usize {
+        match self.own_epoch {
+            Some(_) => 0,
+            None => durability::repair_helpers(&self.codes.0, &self.codes.1),
+        }
+    }
+
+    fn fragments_in_hand(&self) -> usize {
+        let good = self.good.values().filter(|helper| helper.symbols.is_some());
+        let unchecked = self.unchecked.iter().filter(|(.., symbols)| symbols.is_some());
+        let asked = self.asked.values().filter(|question| question.with_fragment);
+        good.count() + unchecked.count() + asked.count()
+    }
+
+    fn rebuild_share(&mut self, known: &Known) -> Result<Share, RepairError> {
+        if !known.commitments().0.commits_to(self.lost) {
+            return self.rebuild_unproven(known.descriptor.key);
+        }
         let needed = usize::from(known.descriptor.key.d());
         if self.good.len() < needed {
             return Err(self.too_few_helpers(needed));
@@ -529,6 +619,24 @@ impl RepairObject {
         keyshare::repair(&binding, self.lost, rows, &symbols)
             .map(|(share, _)| share)
             .map_err(|_| RepairError::IllFormed)
+    }
+
+    /// From symbols that nothing was committed to: one more than d, so that a lie is noticed, and with
+    /// every two more one is corrected.
+    fn rebuild_unproven(&mut self, key: KeyParameters) -> Result<Share, RepairError> {
+        let needed = usize::from(key.d()) + 1;
+        if self.good.len() < needed {
+            return Err(self.too_few_helpers(needed));
+        }
+        let symbols: Vec<(Slot, &Symbol)> =
+            self.good.iter().map(|(slot, helper)| (*slot, helper.key_symbol.symbol())).collect();
+        let rebuilt = keyshare::repair_robust(key, self.lost, &symbols);
+        let Ok((share, wrong)) = rebuilt else { return Err(self.too_few_helpers(needed)) };
+        let liars = wrong.iter().filter_map(|slot| Some(self.good.get(slot)?.member));
+        for liar in liars.collect::<Vec<Member>>() {
+            self.blame(liar, FaultKind::KeySymbol);
+        }
+        Ok(share)
     }
 
     fn too_few_helpers(&self, needed: usize) -> RepairError {
@@ -542,7 +650,8 @@ impl RepairObject {
 
     /// `None` when there are too few helpers or what they sent does not give the fragment.
     fn rebuild_fragment(&self, known: &Known) -> Option<Vec<u8>> {
-        let survivors: Vec<Slot> = self.good.keys().copied().collect();
+        let with_symbols = self.good.iter().filter(|(_, helper)| helper.symbols.is_some());
+        let survivors: Vec<Slot> = with_symbols.map(|(slot, _)| *slot).collect();
         let plan = known.code.plan_repair(self.lost, &survivors).ok()?;
         if plan.answer() != HelperAnswer::Symbols {
             return None;
@@ -550,7 +659,7 @@ impl RepairObject {
         let symbols: Vec<(Slot, &[u8])> = plan
             .helpers()
             .iter()
-            .filter_map(|slot| Some((*slot, self.good.get(slot)?.symbols.as_ref())))
+            .filter_map(|slot| Some((*slot, self.good.get(slot)?.symbols.as_deref()?)))
             .collect();
         let fragment = known.code.repair(&known.layout, self.lost, &symbols).ok()?;
         known.is_fragment(self.lost, &fragment).then_some(fragment)
@@ -602,9 +711,10 @@ impl RepairObject {
     /// Compares what the helpers sent with what the object's bytes say they should have sent.
     fn name_liars(&mut self, Known { code, layout, .. }: &Known, coded: &[u8]) {
         let lied = |helper: &&Helper| {
+            let Some(sent) = &helper.symbols else { return false };
             code.encode_slot(layout, coded, helper.member.slot)
                 .and_then(|fragment| code.helper_symbols(layout, self.lost, &fragment))
-                .is_ok_and(|symbols| symbols != helper.symbols)
+                .is_ok_and(|symbols| symbols != *sent)
         };
         let liars: Vec<Member> = self.good.values().filter(lied).map(|h| h.member).collect();
         for liar in liars {
@@ -617,7 +727,7 @@ impl RepairObject {
             return;
         };
         let helpers = u64::from(known.descriptor.code.d);
-        self.outcome = Some(Ok(RepairedPart {
+        self.outcome = Some(Ok(Rebuilt::Part(RepairedPart {
             part: PartReference { group: self.group, slot: self.lost, object: self.object },
             object: known.vouched.clone(),
             share,
@@ -625,7 +735,7 @@ impl RepairObject {
             fragment: fragment.into(),
             symbol_bytes_theory: helpers * known.layout.symbols_len(),
             reed_solomon_bytes: known.descriptor.coded_len,
-        }));
+        })));
     }
 
     /// Its answer is of no use now, and no lie.

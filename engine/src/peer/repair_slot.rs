@@ -11,12 +11,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    Answer, Ask, AskFailure, Fault, FaultKind, Member, RepairError, RepairObject, RepairedPart,
+    Answer, Ask, AskFailure, Fault, FaultKind, Member, Rebuilt, RenewedPart, RepairError,
+    RepairObject, RepairedPart,
 };
 use crate::code::CodeParameters;
 use crate::keyshare::KeyParameters;
 use crate::ledger::{GroupEpochs, WrongSymbol};
-use crate::names::{GroupId, NetworkId, ObjectId, Slot};
+use crate::names::{Epoch, GroupId, NetworkId, ObjectId, Slot};
 use crate::policy::durability;
 use crate::policy::reading::LatencyBook;
 use crate::wire::{
@@ -39,6 +40,9 @@ pub enum RepairAction {
     Ask(Ask),
     /// Make a rebuilt part durable, then call [`RepairSlot::handle_stored`].
     Store(RepairedPart),
+    /// Put these shares in the place of those that are kept, then call
+    /// [`RepairSlot::handle_renewed`].
+    Renew(Vec<RenewedPart>),
 }
 
 /// The repair of a slot.
@@ -53,12 +57,17 @@ pub struct RepairSlot {
     listings: Vec<Listing>,
     /// Listed and not held yet, each with the listing that has it.
     waiting: BTreeMap<ObjectId, usize>,
+    /// Held here, with shares of these epochs, and perhaps others have newer ones.
+    stale: BTreeMap<ObjectId, Epoch>,
     /// Held here, failed, or under way.
     settled: BTreeSet<ObjectId>,
     under_way: BTreeMap<ObjectId, UnderWay>,
     asked: BTreeMap<u64, Question>,
     next_id: u64,
     rebuilt: Vec<RepairedPart>,
+    /// Kept together until all of a slot's are there: a file has all of an epoch, at most as many as
+    /// batches have objects.
+    renewed: Vec<RenewedPart>,
     /// Of what was held at the start.
     own: InventorySummary,
     storing: usize,
@@ -89,7 +98,8 @@ enum ListingState {
 
 struct UnderWay {
     machine: RepairObject,
-    listing: usize,
+    /// Whose inventory has it; none of what is held here and stale.
+    listing: Option<usize>,
 }
 
 struct Question {
@@ -137,11 +147,13 @@ impl RepairSlot {
             latencies: LatencyBook::default(),
             listings,
             waiting: BTreeMap::new(),
+            stale: BTreeMap::new(),
             settled: held,
             under_way: BTreeMap::new(),
             asked: BTreeMap::new(),
             next_id: 0,
             rebuilt: Vec::new(),
+            renewed: Vec::new(),
             own,
             storing: 0,
             listed: 0,
@@ -155,6 +167,12 @@ impl RepairSlot {
     /// The same in a group whose shares were refreshed.
     pub fn in_epochs(self, epochs: GroupEpochs) -> Self {
         Self { epochs, ..self }
+    }
+
+    /// Objects that are held, and whose shares may be of an epoch that is over: this holder did not
+    /// take part in a refresh.
+    pub fn renew(&mut self, stale: BTreeMap<ObjectId, Epoch>) {
+        self.stale = stale;
     }
 
     /// Objects that are not to be rebuilt: their owner had them destroyed.
@@ -171,6 +189,8 @@ impl RepairSlot {
     pub fn is_finished(&self) -> bool {
         self.listings.iter().all(|listing| listing.state == ListingState::Ended)
             && self.waiting.is_empty()
+            && self.stale.is_empty()
+            && self.renewed.is_empty()
             && self.under_way.is_empty()
             && self.rebuilt.is_empty()
             && self.storing == 0
@@ -201,7 +221,15 @@ impl RepairSlot {
             self.storing += 1;
             return Some(RepairAction::Store(part));
         }
-        self.poll_listing(now).or_else(|| self.poll_object(now)).map(RepairAction::Ask)
+        if let Some(ask) = self.poll_listing(now).or_else(|| self.poll_object(now)) {
+            return Some(RepairAction::Ask(ask));
+        }
+        let all_renewed = self.stale.is_empty() && self.under_way.is_empty();
+        if all_renewed && !self.renewed.is_empty() {
+            self.storing += 1;
+            return Some(RepairAction::Renew(std::mem::take(&mut self.renewed)));
+        }
+        None
     }
 
     /// Takes the answer to a question.
@@ -238,6 +266,14 @@ impl RepairSlot {
                 self.progress.reed_solomon_bytes += part.reed_solomon_bytes;
             }
             Err(message) => self.fail(&message),
+        }
+    }
+
+    /// Newer shares were made durable, or why they were not.
+    pub fn handle_renewed(&mut self, result: Result<(), String>) {
+        self.storing -= 1;
+        if let Err(message) = result {
+            self.fail(&message);
         }
     }
 
@@ -283,10 +319,16 @@ impl RepairSlot {
 
     fn poll_object(&mut self, now: Duration) -> Option<Ask> {
         while self.under_way.len() + self.storing < OBJECTS_AT_ONCE {
-            let Some((object, listing)) = self.waiting.pop_first() else { break };
-            self.settled.insert(object);
-            let machine = self.start(object);
-            self.under_way.insert(object, UnderWay { machine, listing });
+            let (object, under_way) = if let Some((object, listing)) = self.waiting.pop_first() {
+                self.settled.insert(object);
+                (object, UnderWay { machine: self.start(object), listing: Some(listing) })
+            } else if let Some((object, epoch)) = self.stale.pop_first() {
+                let machine = self.start(object).newer_than(epoch);
+                (object, UnderWay { machine, listing: None })
+            } else {
+                break;
+            };
+            self.under_way.insert(object, under_way);
             self.settle(object);
         }
         let (object, mut ask) = self
@@ -309,7 +351,7 @@ impl RepairSlot {
     fn start(&self, object: ObjectId) -> RepairObject {
         let mut helpers = self.helpers.clone();
         if !helpers.is_empty() {
-            let start = self.settled.len() % helpers.len();
+            let start = (self.settled.len() + self.stale.len()) % helpers.len();
             helpers.rotate_left(start);
         }
         self.latencies.order_failed_last(&mut helpers, |member| member.node);
@@ -392,9 +434,11 @@ impl RepairSlot {
         self.progress.witness_bytes += traffic.witness_bytes;
         faults.into_iter().for_each(|fault| self.blame(fault));
         match outcome {
-            Ok(part) => self.rebuilt.push(part),
-            // Whoever listed it made it up.
-            Err(RepairError::Unproven) => {
+            Ok(Rebuilt::Part(part)) => self.rebuilt.push(part),
+            Ok(Rebuilt::Share(part)) => self.renewed.push(part),
+            Err(RepairError::Current) => {}
+            Err(error) if let (RepairError::Unproven, Some(listing)) = (&error, listing) => {
+                // Whoever listed it made it up.
                 self.progress.objects_found -= 1;
                 let Listing { member, state, .. } = &mut self.listings[listing];
                 *state = ListingState::Ended;

@@ -123,7 +123,7 @@ pub fn authorise(
         Operation::Symbols(symbols) => {
             require_current_holder(request, view, symbols.part.group, symbols.lost, now)
         }
-        Operation::RenewedSymbols(symbols) => {
+        Operation::RenewedSymbols(symbols) | Operation::PairSymbols(symbols) => {
             require_current_holder(request, view, symbols.part.group, symbols.lost, now)
         }
         Operation::ListShares { group, slot } => {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::repair::churn_budget;
 use crate::hash::hash;
+use crate::keyshare::KeyParameters;
 use crate::names::{Epoch, Slot};
 
 /// The times of refreshing.
@@ -86,6 +87,18 @@ pub fn attempt_now(
 /// that a holder has: an eighth of them, and a few that are just being put, may be missing at others.
 pub fn leaves_out_too_many(listed: usize, eligible: usize) -> bool {
     eligible.saturating_sub(listed) > eligible / 8 + 16
+}
+
+/// How many holders a refresh with this key code may go on without: as many as may be faulty or
+/// missing when all the others are honest (`keyshare.md` §9.1).
+pub fn absent_max(key: KeyParameters) -> usize {
+    faults_borne(key.n().into(), key.k(), key.d()).unwrap_or(0)
+}
+
+/// Whether a refresh that has been due for `waited` goes on without holders that do not take part:
+/// when each of the `n` had its turn in vain.
+pub fn leaves_out_absent(times: &RefreshTimes, n: u8, waited: Duration) -> bool {
+    waited >= times.pause * n.into()
 }
 
 /// How many of `live` holders a refresh of a key code with `k` and `d` can bear faulty, and whether

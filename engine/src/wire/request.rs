@@ -214,6 +214,9 @@ pub enum Operation {
     /// the descriptor.
     #[n(68)]
     RenewedSymbols(#[n(0)] Symbols),
+    /// As `RenewedSymbols`, without symbols of the fragment: for a holder whose key share alone is lost.
+    #[n(72)]
+    PairSymbols(#[n(0)] Symbols),
     /// List the objects of the receiver's slot with the epochs of their key shares, for a refresh.
     /// The body of the answer is the list.
     #[n(69)]

@@ -174,7 +174,7 @@ pub enum Response {
     /// To `Degraded`.
     #[n(65)]
     Degraded(#[n(0)] DegradedHelp),
-    /// To `RenewedSymbols`: the body is the helper symbols.
+    /// To `RenewedSymbols`: the body is the helper symbols; to `PairSymbols` without.
     #[n(68)]
     RenewedSymbols {
         /// The pair symbol of the key share.

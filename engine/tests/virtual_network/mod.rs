@@ -25,10 +25,11 @@ use kakera_engine::ledger::{
 };
 use kakera_engine::names::{Epoch, GroupId, NetworkId, NodeId, ObjectId, Slot};
 use kakera_engine::object::{ObjectBuilder, Placement, SealedObject};
-use kakera_engine::peer::refresh::Seats;
+use kakera_engine::peer::refresh::{Seats, Shares, stale};
 use kakera_engine::peer::{
     Answer, Ask, AskFailure, Fault, Gathered, GetError, GetObject, Holder, Member, PutError,
-    PutObject, PutReport, RepairAction, RepairSlot, RepairedPart, Step, StoredPart, Wanted,
+    PutObject, PutReport, RenewedPart, RepairAction, RepairSlot, RepairedPart, Step, StoredPart,
+    Wanted,
 };
 use kakera_engine::policy::LedgerView;
 use kakera_engine::seal::{Suite, VaultRoot};
@@ -105,6 +106,8 @@ pub(crate) struct Repaired {
     pub(crate) progress: RepairProgress,
     pub(crate) faults: Vec<Fault>,
     pub(crate) parts: Vec<RepairedPart>,
+    /// Key shares rebuilt alone.
+    pub(crate) shares_renewed: usize,
     pub(crate) evidence: Vec<WrongSymbol>,
     pub(crate) whole: bool,
 }
@@ -307,24 +310,28 @@ impl VirtualNetwork {
         let held = self.at(point).disk.objects(GROUP, slot(point));
         let shredded = self.at(point).disk.shredded(GROUP);
         let codes = (self.plan.code, self.plan.key);
-        let epochs = self.view.state.group(GROUP).unwrap().epochs();
+        let group = self.view.state.group(GROUP).unwrap();
         let mut machine =
             RepairSlot::new(self.id(), GROUP, slot(point), codes, &self.members(), held)
-                .in_epochs(epochs);
+                .in_epochs(group.epochs());
         machine.leave_out(shredded);
-        let mut repair = Repair { machine, parts: Vec::new() };
+        machine.renew(stale(&group, slot(point), self.at(point).disk.list(GROUP, slot(point))));
+        let mut repair = Repair { machine, parts: Vec::new(), renewed: Vec::new() };
         self.drive(&asker, None, &mut repair);
         for part in &repair.parts {
             let (object, share) = (part.object.clone(), part.share.clone());
             let stored = StoredPart { object, share, renewed: part.renewed.clone() };
-            self.at(point).disk.keep(part.part, stored, part.fragment.clone());
+            self.at(point).disk.keep_part(part.part, stored, part.fragment.clone());
         }
-        let Repair { machine, parts } = repair;
+        let Repair { machine, parts, renewed } = repair;
+        let shares_renewed = renewed.len();
+        self.at(point).disk.renew(GROUP, slot(point), renewed);
         Repaired {
             progress: machine.progress(),
             faults: machine.faults().to_vec(),
             evidence: machine.evidence().to_vec(),
             whole: machine.is_whole(),
+            shares_renewed,
             parts,
         }
     }
@@ -549,6 +556,7 @@ impl Machine for PutObject {
 struct Repair {
     machine: RepairSlot,
     parts: Vec<RepairedPart>,
+    renewed: Vec<RenewedPart>,
 }
 
 impl Machine for Repair {
@@ -560,6 +568,10 @@ impl Machine for Repair {
                 RepairAction::Store(part) => {
                     self.machine.handle_stored(&part, Ok(()));
                     self.parts.push(part);
+                }
+                RepairAction::Renew(parts) => {
+                    self.machine.handle_renewed(Ok(()));
+                    self.renewed.extend(parts);
                 }
             }
         }

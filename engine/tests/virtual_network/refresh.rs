@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kakera_engine::ledger::{Body, RULES_VERSION_MAX, Upgrade, WrongSymbol};
+use kakera_engine::ledger::{Body, RULES_VERSION_MAX, SlotFilled, Upgrade, WrongSymbol};
 use kakera_engine::names::NodeId;
 use kakera_engine::peer::refresh::{Lead, LeadError, Turn, Turns};
 use kakera_engine::peer::{Answer, Ask, Step};
@@ -159,6 +159,19 @@ impl VirtualNetwork {
                 break;
             }
         }
+    }
+
+    /// Takes the holders of these slots up; they see the newest block.
+    pub(crate) fn up(&mut self, points: impl IntoIterator<Item = u8>) {
+        points.into_iter().for_each(|point| self.at(point).up = true);
+        self.settle();
+    }
+
+    /// A holder says that its slot is whole.
+    pub(crate) fn tell_filled(&mut self, point: u8) {
+        let holder = self.view.state.group(GROUP).unwrap().holders[slot(point).index()];
+        let filled = SlotFilled { group: GROUP, slot: slot(point), since: holder.since };
+        assert!(self.tell(holder.node, Body::SlotFilled(filled)));
     }
 
     /// Whether the ledger took an entry.

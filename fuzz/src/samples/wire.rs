@@ -164,6 +164,7 @@ fn all_operations() -> Vec<Operation> {
         Operation::Audit(Audit { part: part(), auditor: lost, nonce: [3; 32], groups: vec![0, 2] }),
         Operation::Consult { keys: vec![StateKey::Counts], from: 1, nonce: [1; 32] },
         Operation::RenewedSymbols(Symbols { part: part(), lost, describe: true }),
+        Operation::PairSymbols(Symbols { part: part(), lost, describe: false }),
         Operation::ListShares { group, slot },
         Operation::Refresh(RefreshStep { place: refresh_place(), stage: RefreshStage::Vouch }),
         Operation::Deal { place: refresh_place(), dealer: lost },

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kakera_engine::keyshare::renewal::{DealerFault, ReceiverFault};
+use kakera_engine::ledger::{Group, Holder};
 use kakera_engine::names::{Epoch, GroupId, ObjectId, Slot};
 use kakera_engine::object::Descriptor;
 use kakera_engine::peer::refresh::{
-    Fate, Lead, LeadError, OldShare, RenewedBatch, Shares, Turn, Turns,
+    Fate, Lead, LeadError, OldShare, RenewedBatch, Shares, Turn, Turns, stale,
 };
-use kakera_engine::peer::{Answer, Ask, AskFailure, Member, StoredPart};
+use kakera_engine::peer::{Answer, Ask, AskFailure, Member, RenewedPart, StoredPart};
 use kakera_engine::policy::refresh::RefreshTimes;
 use kakera_engine::wire::{
     ListedShare, Operation, PartReference, RefreshPlace, RefreshStage, RefreshStep, Refusal,
@@ -31,6 +32,8 @@ use crate::store::parts::{BatchName, ShareRecord};
 
 /// The ledger is looked at no less often than this for refreshes that are due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Names the batch of shares that were rebuilt, not dealt: no attempt has this number.
+const REBUILT: u32 = u32::MAX;
 /// How long a receiver may take for its rows, and how often it is tried.
 const ROWS_TIMEOUT: Duration = Duration::from_secs(10);
 const ROWS_TRIES: usize = 3;
@@ -183,6 +186,55 @@ impl Node {
         let deadline = unix_milliseconds() + timeout.as_millis() as u64;
         let header = Request::encode(&operation, &session, deadline, None).into();
         Ok(self.answer(Incoming { peer: own, exporter, header, body }).await)
+    }
+
+    /// The shares of a slot that missed a refresh, as far as can be told here. Reads the header of every
+    /// part, if any can have.
+    pub(super) fn stale_shares(
+        &self,
+        seats: &Group,
+        group: GroupId,
+        slot: Slot,
+    ) -> BTreeMap<ObjectId, Epoch> {
+        if !seats.holder(slot).is_some_and(Holder::is_filling) || seats.epoch == Epoch(0) {
+            return BTreeMap::new();
+        }
+        stale(seats, slot, NodeShares(self).list(group, slot))
+    }
+
+    /// Makes shares that were rebuilt the ones that are read; durable on return. An error is for people.
+    pub(super) fn renew_shares(
+        &self,
+        (group, slot): (GroupId, Slot),
+        parts: Vec<RenewedPart>,
+    ) -> Result<(), String> {
+        let state = self.ledger.view();
+        let epochs = state.state().group(group).map(|group| group.epochs()).unwrap_or_default();
+        let mut batches: BTreeMap<Epoch, BTreeMap<ObjectId, ShareRecord>> = BTreeMap::new();
+        for RenewedPart { object, share, rows } in parts {
+            let batch = batches.entry(rows.epoch).or_default();
+            let share = disk::encode_share(share, Some(rows));
+            batch.insert(object, ShareRecord { object, share });
+        }
+        let kept = NodeShares(self);
+        for (epoch, mut batch) in batches {
+            let root = *epochs.root(epoch).ok_or("the ledger has no root of their epoch")?;
+            // One file has all shares of an epoch, those that were rebuilt before as well.
+            for listed in kept.list(group, slot).iter().filter(|listed| listed.epoch == epoch) {
+                let object = listed.object;
+                let stored = kept.describe(&PartReference { group, slot, object });
+                if let Some((_, StoredPart { share, renewed, .. })) = stored {
+                    let share = disk::encode_share(share, renewed);
+                    batch.entry(object).or_insert(ShareRecord { object, share });
+                }
+            }
+            let name = BatchName { group, slot, epoch: epoch.0, attempt: REBUILT };
+            let records: Vec<ShareRecord> = batch.into_values().collect();
+            let kept = self.store.keep_shares(&name, &root, &records);
+            kept.and_then(|()| self.store.use_shares(&name))
+                .map_err(|error| format!("the rebuilt key shares cannot be kept: {error}"))?;
+        }
+        Ok(())
     }
 
     /// Acts on what the ledger has decided of new shares that are kept here.

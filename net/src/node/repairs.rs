@@ -78,10 +78,13 @@ impl Node {
         };
         let members = view.members(group);
         let held = self.held(group, slot);
-        let epochs = view.state().group(group).map(|group| group.epochs()).unwrap_or_default();
-        let mut machine =
-            RepairSlot::new(self.network, group, slot, codes, &members, held).in_epochs(epochs);
+        let mut machine = RepairSlot::new(self.network, group, slot, codes, &members, held);
         machine.leave_out(self.store.shredded(group));
+        if let Some(seats) = view.state().group(group) {
+            machine = machine.in_epochs(seats.epochs());
+            let node = Arc::clone(self);
+            machine.renew(blocking(move || node.stale_shares(&seats, group, slot)).await);
+        }
         let mut asking = Asking::new(self.exchange.clone(), None);
         while !machine.is_finished() {
             while let Some(action) = machine.poll_action(asking.now()) {
@@ -97,6 +100,11 @@ impl Node {
                             Ok((part, result)) => machine.handle_stored(&part, result),
                             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
                         }
+                    }
+                    RepairAction::Renew(parts) => {
+                        let node = Arc::clone(self);
+                        let renewed = blocking(move || node.renew_shares((group, slot), parts));
+                        machine.handle_renewed(renewed.await);
                     }
                 }
             }

@@ -9,7 +9,9 @@ use kakera_engine::ledger::State;
 use kakera_engine::names::{GroupId, ObjectId, Slot};
 use kakera_engine::object::Descriptor;
 use kakera_engine::peer::refresh::{Fate, OldShare, RenewedBatch, Shares};
-use kakera_engine::peer::{DiskError, DiskRequest, DiskResult, Loaded, StoredPart, is_sound};
+use kakera_engine::peer::{
+    DiskError, DiskRequest, DiskResult, Loaded, RenewedPart, StoredPart, is_sound,
+};
 use kakera_engine::wire::{
     ListedShare, PartReference, RefreshPlace, ShredOrder, VouchedDescriptor,
 };
@@ -91,20 +93,27 @@ impl Disk {
                 Fate::Open => drop(self.undecided.insert(place, batch)),
                 Fate::Void => {}
                 Fate::Used => {
-                    for (object, share, rows) in batch.shares {
-                        let part = PartReference { group: place.group, slot: place.slot, object };
-                        // Destroyed since it was kept, if there is none.
-                        if let Some(kept) = self.parts.get_mut(&part) {
-                            (kept.share, kept.renewed) = (share, Some(rows));
-                        }
-                    }
+                    // What is not there was destroyed since it was kept.
+                    let shares = batch.shares.into_iter();
+                    let renewed =
+                        shares.map(|(object, share, rows)| RenewedPart { object, share, rows });
+                    self.renew(place.group, place.slot, renewed.collect());
                 }
             }
         }
     }
 
+    /// Puts newer shares in the place of those that are kept.
+    pub fn renew(&mut self, group: GroupId, slot: Slot, parts: Vec<RenewedPart>) {
+        for RenewedPart { object, share, rows } in parts {
+            if let Some(kept) = self.parts.get_mut(&PartReference { group, slot, object }) {
+                (kept.share, kept.renewed) = (share, Some(rows));
+            }
+        }
+    }
+
     /// Keeps a part, whatever was there before.
-    pub fn keep(&mut self, part: PartReference, stored: StoredPart, fragment: Bytes) {
+    pub fn keep_part(&mut self, part: PartReference, stored: StoredPart, fragment: Bytes) {
         let StoredPart { object, share, renewed } = stored;
         self.parts.insert(part, Kept { object, share, renewed, fragment });
     }
@@ -233,7 +242,7 @@ impl Disk {
         if self.parts.get(&part).is_some_and(other) {
             return DiskResult::Failed(DiskError::Conflict);
         }
-        self.keep(part, stored, fragment);
+        self.keep_part(part, stored, fragment);
         DiskResult::Written
     }
 

@@ -73,7 +73,7 @@ impl Lie {
             Operation::Read(_) if matches!(answer.response, Response::Read { .. }) => {
                 self.tell_reader(disk, operation, answer)
             }
-            Operation::Symbols(_) | Operation::RenewedSymbols(_) => {
+            Operation::Symbols(_) | Operation::RenewedSymbols(_) | Operation::PairSymbols(_) => {
                 self.tell_newcomer(network, liar, operation, answer)
             }
             Operation::Degraded(_) => self == Self::DegradedPart && falsify_part(answer),
@@ -129,7 +129,10 @@ impl Lie {
         operation: &Operation,
         answer: &mut Answer,
     ) -> bool {
-        let (Operation::Symbols(request) | Operation::RenewedSymbols(request)) = operation else {
+        let (Operation::Symbols(request)
+        | Operation::RenewedSymbols(request)
+        | Operation::PairSymbols(request)) = operation
+        else {
             return false;
         };
         let (key_symbol, signature, object, epoch) = match &mut answer.response {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use kakera_engine::ledger::WrongSymbol;
 use kakera_engine::names::{GroupId, NetworkId, NodeId, Slot};
+use kakera_engine::peer::refresh::{Shares, stale};
 use kakera_engine::peer::{
     Answer, Ask, AskFailure, AuditSettings, Auditor, Custody, CustodySettings, Holder,
     RepairAction, RepairSlot, Step,
@@ -117,7 +118,9 @@ impl Node {
         let Some(seats) = self.view.state.group(group) else { return };
         let (held, members) = (self.disk.objects(group, slot), self.view.members(group));
         let codes = (seats.code, seats.key);
-        let machine = RepairSlot::new(network, group, slot, codes, &members, held);
+        let mut machine =
+            RepairSlot::new(network, group, slot, codes, &members, held).in_epochs(seats.epochs());
+        machine.renew(stale(&seats, slot, self.disk.list(group, slot)));
         self.repairs.insert((group, slot), machine);
     }
 
@@ -139,6 +142,10 @@ impl Node {
                     let kept = Kept { object, share, renewed, fragment: part.fragment };
                     check(&part.part, &kept);
                     self.disk.parts.insert(part.part, kept);
+                }
+                RepairAction::Renew(parts) => {
+                    machine.handle_renewed(Ok(()));
+                    self.disk.renew(seat.0, seat.1, parts);
                 }
             }
         }

@@ -84,6 +84,7 @@ impl Deceit {
                     Operation::Read(_)
                         | Operation::Symbols(_)
                         | Operation::RenewedSymbols(_)
+                        | Operation::PairSymbols(_)
                         | Operation::Degraded(_)
                         | Operation::Witness { .. }
                         | Operation::Audit(_)

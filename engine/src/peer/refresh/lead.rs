@@ -29,6 +29,9 @@ pub struct Lead {
     attempt: Option<Attempt>,
     list: Vec<u8>,
     objects: u32,
+    /// How many slots may be absent.
+    absent_max: usize,
+    absent: BTreeSet<Slot>,
     phase: Phase,
     /// When the phase must be over.
     until: Duration,
@@ -62,7 +65,7 @@ enum Asked {
 /// Why an attempt led to nothing. The old shares are as good as before.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum LeadError {
-    /// A holder does not take part, and all must.
+    /// A holder does not take part, and no other may be missing.
     #[error("slot {slot} does not take part: {reason}")]
     Absent {
         /// Its slot.
@@ -78,7 +81,7 @@ pub enum LeadError {
 impl Lead {
     /// Begins: asks all holders what they have.
     pub fn new(network: NetworkId, turn: Turn, times: RefreshTimes, now: Duration) -> Self {
-        let Turn { place, group } = turn;
+        let Turn { place, group, absent_max } = turn;
         let slots = Slot::all(group.code.n).zip(&group.holders);
         let members = slots.map(|(slot, holder)| Member { slot, node: holder.node }).collect();
         let mut lead = Self {
@@ -90,6 +93,8 @@ impl Lead {
             attempt: None,
             list: Vec::new(),
             objects: 0,
+            absent_max,
+            absent: BTreeSet::new(),
             phase: Phase::Listing,
             until: now,
             body: Bytes::new(),
@@ -152,11 +157,10 @@ impl Lead {
                 again(refusal.message)
             }
             Ok(Answer { response: Response::Refused(refusal), .. }) => {
-                return self.fail(LeadError::Absent { slot, reason: refusal.message });
+                return self.go_on_without(now, slot, refusal.message);
             }
             Ok(_) => {
-                let reason = "it answered another question".into();
-                return self.fail(LeadError::Absent { slot, reason });
+                return self.go_on_without(now, slot, "it answered another question".into());
             }
             Err(failure) => again(failure.to_string()),
         };
@@ -195,7 +199,7 @@ impl Lead {
             _ => {}
         }
         if now >= self.until && self.outcome.is_none() {
-            let late = self.seats.iter().find_map(|(slot, asked)| match asked {
+            let late = self.seats.iter().filter_map(|(slot, asked)| match asked {
                 Asked::Waiting { reason, .. } => Some((*slot, reason.clone())),
                 Asked::Under { since } => {
                     let waited = now.saturating_sub(*since).as_secs();
@@ -203,10 +207,27 @@ impl Lead {
                 }
                 Asked::Answered(_) => None,
             });
-            self.fail(
-                late.map_or(LeadError::Ledger, |(slot, reason)| LeadError::Absent { slot, reason }),
-            );
+            let late: Vec<(Slot, String)> = late.collect();
+            if late.is_empty() {
+                self.fail(LeadError::Ledger);
+            }
+            for (slot, reason) in late {
+                self.go_on_without(now, slot, reason);
+            }
         }
+    }
+
+    /// A holder does not take part any more: the others go on, if they are enough.
+    fn go_on_without(&mut self, now: Duration, slot: Slot, reason: String) {
+        if self.outcome.is_some() {
+            return;
+        }
+        if slot == self.place.slot || self.absent.len() >= self.absent_max {
+            return self.fail(LeadError::Absent { slot, reason });
+        }
+        self.absent.insert(slot);
+        self.seats.remove(&slot);
+        self.advance(now);
     }
 
     /// When to poll again, if nothing happens before.
@@ -228,7 +249,8 @@ impl Lead {
         self.asked.clear();
         let asks = matches!(phase, Phase::Listing | Phase::Stage(_));
         let waiting = || Asked::Waiting { until: now, reason: String::new() };
-        let members = self.members.iter().filter(|_| asks);
+        let members = self.members.iter();
+        let members = members.filter(|member| asks && !self.absent.contains(&member.slot));
         self.seats = members.map(|member| (member.slot, waiting())).collect();
     }
 
@@ -263,8 +285,7 @@ impl Lead {
         let mut common: Option<BTreeSet<ListedShare>> = None;
         for (&slot, body) in answers {
             let Ok(listed) = canonical::decode::<Vec<ListedShare>>(body, BODY_LEN_MAX) else {
-                let reason = "its list is malformed".into();
-                return self.fail(LeadError::Absent { slot, reason });
+                return self.go_on_without(now, slot, "its list is malformed".into());
             };
             let listed: BTreeSet<ListedShare> = listed.into_iter().collect();
             common = Some(match common {
@@ -298,8 +319,11 @@ impl Lead {
         for (&slot, body) in answers {
             let post = canonical::decode::<SignedPost>(body, BODY_LEN_MAX).ok();
             let Some(post) = post.filter(|p| p.slot == slot && attempt.verifies(stage, p)) else {
-                let reason = "what it posted is not signed for this".into();
-                return self.fail(LeadError::Absent { slot, reason });
+                return self.go_on_without(
+                    now,
+                    slot,
+                    "what it posted is not signed for this".into(),
+                );
             };
             posts.push(post);
         }
@@ -337,11 +361,13 @@ impl Lead {
                 }
                 _ => {
                     let reason = "it did not sign for the same new shares".into();
-                    return self.fail(LeadError::Absent { slot, reason });
+                    return self.go_on_without(now, slot, reason);
                 }
             }
         }
-        let end = RefreshEnd { group, epoch, attempt, root, signatures };
+        let absent: Vec<Slot> = self.absent.iter().copied().collect();
+        let absent = (!absent.is_empty()).then_some(absent);
+        let end = RefreshEnd { group, epoch, attempt, root, signatures, absent };
         self.tell(now, Phase::Ending, Body::RefreshEnd(end), Bytes::new());
     }
 }

@@ -6,9 +6,10 @@
 //! believes the lead nothing. Every post is signed over all that went before, so that a lead who
 //! tells two holders two things gets no further; what it leaves out counts as not posted.
 //!
-//! All holders must take part to the end: a batch is done when all have signed that their new shares
-//! are durable. Then only the ledger moves the group on, and nobody is left behind with shares of the
-//! epoch before (`engine/spec/refresh.md`).
+//! A batch is done when all have signed that their new shares are durable; then only the ledger moves
+//! the group on, and nobody is left behind with shares of the epoch before. When that did not come
+//! about for a round of turns, it goes on without few who are absent. The ledger names them, and they
+//! rebuild their shares from those of the others (`engine/spec/refresh.md`).
 //!
 //! [`keyshare::renewal`]: crate::keyshare::renewal
 
@@ -22,13 +23,15 @@ pub use seat::{OldShare, RenewedBatch, Seat};
 pub use seats::{Fate, Seats, Shares};
 pub use turns::{Turn, Turns};
 
+use std::collections::BTreeMap;
+
 use crate::hash::hash;
 use crate::ledger::Group;
-use crate::names::{Epoch, NetworkId, Slot};
+use crate::names::{Epoch, NetworkId, ObjectId, Slot};
 use crate::peer::Member;
 use crate::wire::{
-    BODY_LEN_MAX, RefreshPlace, RefreshStage, RefreshStep, Refusal, RefusalKind, SignedPost,
-    canonical,
+    BODY_LEN_MAX, ListedShare, RefreshPlace, RefreshStage, RefreshStep, Refusal, RefusalKind,
+    SignedPost, canonical,
 };
 
 /// What both sides know of an attempt.
@@ -99,6 +102,14 @@ fn after(stage: RefreshStage) -> Option<RefreshStage> {
         RefreshStage::Vouch => Some(RefreshStage::Sign),
         RefreshStage::Sign => None,
     }
+}
+
+/// Which of the shares `listed` of a slot may be out of date, with their epochs: those of before the
+/// group's epoch, where the ledger says that the holder has to rebuild what belongs there.
+pub fn stale(group: &Group, slot: Slot, listed: Vec<ListedShare>) -> BTreeMap<ObjectId, Epoch> {
+    let rebuilds = group.holder(slot).is_some_and(|holder| holder.is_filling());
+    let older = listed.into_iter().filter(|share| rebuilds && share.epoch < group.epoch);
+    older.map(|share| (share.object, share.epoch)).collect()
 }
 
 /// The first epoch of the cycle that is under way or comes: shares of earlier epochs are due.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::ledger::{Group, State};
 use crate::names::{Epoch, GroupId, NodeId};
-use crate::policy::refresh::{RefreshTimes, attempt_now, is_due, objects_max};
+use crate::policy::refresh::{
+    RefreshTimes, absent_max, attempt_now, is_due, leaves_out_absent, objects_max,
+};
 use crate::wire::RefreshPlace;
 
 /// The turns of one node.
@@ -22,8 +24,11 @@ struct Wait {
     /// The lowest attempt that nobody began.
     first: u32,
     since: Duration,
-    /// The last attempt that this node began.
-    begun: Option<u32>,
+    /// Since when the epoch is awaited.
+    due_since: Duration,
+    /// When this node last began an attempt. The next time that it is its turn, the attempt may have
+    /// the same number: nobody told the ledger of the first one.
+    begun: Option<Duration>,
 }
 
 /// A refresh that this node should lead now.
@@ -33,6 +38,8 @@ pub struct Turn {
     pub place: RefreshPlace,
     /// The group as the ledger has it.
     pub group: Group,
+    /// How many holders it may go on without.
+    pub absent_max: usize,
 }
 
 impl Turns {
@@ -53,19 +60,26 @@ impl Turns {
             let epoch = Epoch(group.epoch.0 + 1);
             let running = group.refreshes.as_ref().and_then(|refreshes| refreshes.running);
             let first = running.map_or(0, |running| running.attempt + 1);
-            let known =
-                before.remove(&id).filter(|wait| (wait.epoch, wait.first) == (epoch, first));
-            let mut wait = known.unwrap_or(Wait { epoch, first, since: now, begun: None });
+            let known = before.remove(&id).filter(|wait| wait.epoch == epoch);
+            let due_since = known.as_ref().map_or(now, |wait| wait.due_since);
+            let new = Wait { epoch, first, since: now, due_since, begun: None };
+            let mut wait = known.filter(|wait| wait.first == first).unwrap_or(new);
             // One that runs has a turn's time.
             let grace = if first == 0 { Duration::ZERO } else { self.times.pause };
             let waited = now.saturating_sub(wait.since).checked_sub(grace);
             let attempt = waited.and_then(|waited| {
                 attempt_now(&self.times, (epoch, slot, group.code.n), first, waited)
             });
-            if let Some(attempt) = attempt.filter(|_| wait.begun != attempt) {
-                wait.begun = Some(attempt);
+            let of_turn = |begun: Duration| now.saturating_sub(begun) < self.times.pause;
+            if let Some(attempt) = attempt.filter(|_| !wait.begun.is_some_and(of_turn)) {
+                wait.begun = Some(now);
                 let place = RefreshPlace { group: id, epoch, attempt, slot };
-                turns.push(Turn { place, group });
+                let waited = now.saturating_sub(wait.due_since);
+                let absent_max = match leaves_out_absent(&self.times, group.code.n, waited) {
+                    true if state.version() >= ABSENCE_VERSION_MIN => absent_max(group.key),
+                    _ => 0,
+                };
+                turns.push(Turn { place, group, absent_max });
             }
             self.waits.insert(id, wait);
         }
@@ -84,3 +98,5 @@ impl Turns {
 
 /// The version of the rules that has refreshes.
 const VERSION_MIN: u32 = 4;
+/// The version of the rules that has refreshes without all holders.
+const ABSENCE_VERSION_MIN: u32 = 6;

@@ -67,14 +67,23 @@ impl<D: Disk> PartStore<D> {
         state.shares.undecided.iter().map(|(name, root)| (*name, *root)).collect()
     }
 
-    /// Makes a batch the shares that are read, and erases those before; both durable on return.
+    /// Makes a batch the shares that are read, and erases those before; both durable on return. It may
+    /// take the place of a used one of the same epoch, of whose objects it has all that are kept.
     pub fn use_shares(&self, name: &BatchName) -> io::Result<()> {
         let _batches = locked(&self.batches);
+        let mut replaced = None;
         if self.disk.open(&undecided_path(name)).is_ok() {
+            replaced = if_found(self.disk.open(&used_path(name)))?;
             self.disk.rename(&undecided_path(name), &used_path(name))?;
         }
         self.disk.sync_directory(SHARES)?;
         self.read_from(name)?;
+        // It has no name any more, and its bytes would stay on the medium.
+        if let Some(file) = replaced
+            && let Some(batch) = share_batch::read(&file)?
+        {
+            batch.erase(&file, |_| true)?;
+        }
         locked(&self.state).shares.undecided.remove(name);
         Ok(())
     }
@@ -191,7 +200,8 @@ impl<D: Disk> PartStore<D> {
             let mut state = locked(&self.state);
             if *found == RecordState::Intact && state.index.contains(&key) {
                 let before = state.shares.records.insert(key, *place);
-                replaced.push((*object, before.filter(|before| before != place)));
+                // A file of the same epoch is the one that this took the place of.
+                replaced.push((*object, before.filter(|before| before.epoch != place.epoch)));
             } else if *found != RecordState::Erased {
                 // Its part was removed: the share goes after it, and what was left of it.
                 place.erase(&file)?;
@@ -263,5 +273,66 @@ fn file_error(error: FileError) -> io::Error {
     match error {
         FileError::Io(error) => error,
         other => io::Error::new(io::ErrorKind::InvalidData, other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kakera_engine::names::{NodeId, Slot};
+
+    use super::super::Part;
+    use super::*;
+    use crate::store::simulated::SimulatedDisk;
+
+    const SUBMITTER: NodeId = NodeId([1; 32]);
+
+    fn key(object: u8) -> PartReference {
+        let slot = Slot::all(9).nth(1).unwrap();
+        PartReference { group: GroupId(1), slot, object: ObjectId([object; 32]) }
+    }
+
+    fn renew(store: &PartStore<SimulatedDisk>, objects: &[u8], share: u8) {
+        let PartReference { group, slot, .. } = key(1);
+        let name = BatchName { group, slot, epoch: 5, attempt: u32::MAX };
+        let record = |object: &u8| ShareRecord {
+            object: key(*object).object,
+            share: Zeroizing::new(vec![share ^ object; 200]),
+        };
+        let records: Vec<ShareRecord> = objects.iter().map(record).collect();
+        store.keep_shares(&name, &[9; 32], &records).unwrap();
+        store.use_shares(&name).unwrap();
+    }
+
+    /// Shares that are rebuilt in two goes are of one epoch and so in one file.
+    #[test]
+    fn a_batch_takes_the_place_of_one_of_its_epoch() {
+        let disk = SimulatedDisk::new();
+        let (store, _) = PartStore::open(disk.clone(), u64::MAX).unwrap();
+        for object in 1..=3 {
+            let share = [0xd0 + object; 200];
+            let part = Part {
+                key: key(object),
+                submitter: SUBMITTER,
+                submitter_quota_bytes: None,
+                descriptor: &[object; 100],
+                share: &share,
+                fragment: &[&[object; 3000]],
+            };
+            store.put(&part).unwrap();
+        }
+        renew(&store, &[1], 0x40);
+        let places = disk.named_places();
+        renew(&store, &[1, 2, 3], 0x80);
+        for store in [&store, &PartStore::open(disk.clone(), u64::MAX).unwrap().0] {
+            for object in 1..=3 {
+                let meta = store.meta(&key(object)).unwrap().unwrap();
+                assert_eq!(*meta.share, vec![0x80 ^ object; 200], "object {object}");
+            }
+        }
+        for place in places.union(&disk.named_places()) {
+            let medium = disk.medium_at(*place);
+            let has = |byte: u8| medium.windows(16).any(|window| window == [byte; 16]);
+            assert!(!has(0x40 ^ 1) && !has(0xd1) && !has(0xd2) && !has(0xd3));
+        }
     }
 }
