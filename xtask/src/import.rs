@@ -1,8 +1,9 @@
 //! `import`: a storage of small files into a vault: time, what it costs the disks and the ledger,
 //! one more record; then the same while the client is killed again and again; then two clients that
-//! edit the same record at once.
+//! edit the same record at once; then a vault of very many records is opened.
 
 mod edits;
+mod opening;
 pub(crate) mod storage;
 
 use std::collections::BTreeMap;
@@ -35,25 +36,36 @@ pub(crate) struct Options {
     /// How often two clients edit one record at once
     #[arg(long, default_value_t = 100)]
     edits: u32,
+    /// Records of the vault that is opened on a machine which has nothing of it
+    #[arg(long, default_value_t = 100_000)]
+    records: usize,
     /// Where every draw begins
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// A tenth of it, for the gate
-    #[arg(long, conflicts_with_all = ["files", "kills", "edits"])]
+    /// A tenth of it without the many records, for the gate
+    #[arg(long, conflicts_with_all = ["files", "kills", "edits", "records"])]
     short: bool,
 }
 
 pub(crate) fn run(options: &Options) -> Result<Report> {
-    let Options { files, kills, edits, seed, short } = *options;
-    let (files, kills, edits) = if short { (1000, 10, 10) } else { (files, kills, edits) };
-    eprintln!("import: seed {seed}, {files} files, {kills} kills, {edits} double edits");
+    let Options { files, kills, edits, records, seed, short } = *options;
+    let (files, kills, edits, records) =
+        if short { (1000, 10, 10, 0) } else { (files, kills, edits, records) };
+    eprintln!(
+        "import: seed {seed}, {files} files, {kills} kills, {edits} double edits, {records} records"
+    );
     let mut report = Report::new("import");
-    measure(files, seed, &mut report)?;
+    if files > 0 {
+        measure(files, seed, &mut report)?;
+    }
     if kills > 0 {
         kill_clients(kills, seed, &mut report)?;
     }
     if edits > 0 {
         edits::run(edits, &mut report)?;
+    }
+    if records > 0 {
+        opening::run(records, seed + 2, &mut report)?;
     }
     Ok(report)
 }

@@ -21,6 +21,7 @@ mod ledger_start;
 mod load;
 mod network_sim;
 mod node_figures;
+mod owner;
 mod papers;
 mod passphrases;
 mod process;

@@ -7,16 +7,15 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use serde_json::Value;
 
 use crate::import::storage::{Storage, tree};
+use crate::owner::Owner;
 use crate::product::{self, LocalNetwork, total};
 use crate::report::{Goal, Report};
 
 const NODES: u8 = 10;
 /// A third of them, rounded up.
 const REPLACED: u8 = 4;
-const PASSPHRASE: &str = "KAKERA_PASSPHRASE";
 /// Bytes of a piece of a file that is looked for.
 const PIECE_LEN: usize = 16;
 
@@ -40,19 +39,19 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     let files = if options.short { 1000 } else { options.files };
     eprintln!("restore: seed {}, {files} files", options.seed);
     let network = LocalNetwork::up(product::build()?, &["--nodes", &NODES.to_string()])?;
-    let owner = Owner::new(&network)?;
+    let owner = Owner::new(&network, "restore")?;
     let source = network.scratch().join("source");
     let mut storage = Storage::new(source.join("ssmix2"), options.seed)?;
     storage.grow(files)?;
     let mut report = Report::new("restore");
-    owner.run(&network.data(), &["import", "ssmix2", text(storage.root())?])?;
+    owner.run(&network, &network.data(), &["import", "ssmix2", text(storage.root())?])?;
     if let Some(dicom) = &options.dicom {
         copy(dicom, &source.join("dicom"))?;
-        owner.run(&network.data(), &["put", text(&source.join("dicom"))?])?;
+        owner.run(&network, &network.data(), &["put", text(&source.join("dicom"))?])?;
     }
     replace_nodes(&network, &mut report)?;
     let fresh = network.scratch().join("fresh");
-    let on_fresh = |words: &[&str]| owner.run(&fresh, words);
+    let on_fresh = |words: &[&str]| owner.run(&network, &fresh, words);
     on_fresh(&["vault", "open", &owner.handle])?;
     let (listed, seconds) = on_fresh(&["ls"])?;
     let records = listed["records"].as_array().map_or(0, Vec::len);
@@ -89,37 +88,6 @@ fn replace_nodes(network: &LocalNetwork, report: &mut Report) -> Result<()> {
     report.add("nodes_replaced", f64::from(REPLACED));
     report.add("replace_seconds", start.elapsed().as_secs_f64());
     Ok(())
-}
-
-/// Who knows the handle and the passphrase of a vault.
-struct Owner<'a> {
-    network: &'a LocalNetwork,
-    handle: String,
-    passphrase: String,
-}
-
-impl<'a> Owner<'a> {
-    /// Makes a vault in the network's data folder, with a passphrase that the program makes.
-    fn new(network: &'a LocalNetwork) -> Result<Self> {
-        let words = ["vault", "create", "--name", "restore", "--profile", "small"];
-        let output = network.client().command(&words).env_remove(PASSPHRASE).output()?;
-        let made = product::answer(&output)?;
-        let text = |key: &str| made[key].as_str().map(str::to_owned);
-        let handle = text("handle").context("the vault has no handle")?;
-        let passphrase = text("passphrase").context("no passphrase was made")?;
-        Ok(Self { network, handle, passphrase })
-    }
-
-    /// Runs a command over a data folder; its answer and the seconds that it took.
-    fn run(&self, data: &Path, words: &[&str]) -> Result<(Value, f64)> {
-        let network_file = self.network.machines().join("network.toml");
-        let words = [&["--network", text(&network_file)?], words].concat();
-        let start = Instant::now();
-        let mut command = self.network.program_over(data).command(&words);
-        let output = command.env(PASSPHRASE, &self.passphrase).output()?;
-        let answer = product::answer(&output).with_context(|| words.join(" "))?;
-        Ok((answer, start.elapsed().as_secs_f64()))
-    }
 }
 
 /// Looks for patients, names of files and pieces of their contents in every byte that any node or

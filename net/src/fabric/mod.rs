@@ -155,6 +155,7 @@ impl Fabric {
         let counters = &self.shared.counters;
         let sent = request.encoded_len();
         sender.send(request).await?;
+        counters.requests_sent.add(1);
         counters.stream_bytes_sent.add(sent);
         let (header, length) = receiver.head().await?;
         let reservation = self.shared.budget.reserve(length).await;

@@ -15,6 +15,8 @@ pub struct Statistics {
     pub stream_bytes_received: u64,
     /// Connections open now, in and out.
     pub connections: usize,
+    /// Requests sent whole.
+    pub requests_sent: u64,
     /// Requests received whole and given to the handler.
     pub requests_served: u64,
     /// What was turned away.
@@ -48,6 +50,7 @@ pub struct Refusals {
 pub(super) struct Counters {
     pub(super) stream_bytes_sent: Counter,
     pub(super) stream_bytes_received: Counter,
+    pub(super) requests_sent: Counter,
     pub(super) requests_served: Counter,
     pub(super) retried: Counter,
     pub(super) throttled: Counter,
@@ -68,6 +71,7 @@ impl Counters {
             stream_bytes_sent: self.stream_bytes_sent.value(),
             stream_bytes_received: self.stream_bytes_received.value(),
             connections,
+            requests_sent: self.requests_sent.value(),
             requests_served: self.requests_served.value(),
             refused: Refusals {
                 retried: self.retried.value(),
