@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use kakera_engine::names::NodeId;
-use serde_json::Value;
 use tempfile::TempDir;
+use zeroize::Zeroizing;
 
 use super::client::ClientMachine;
 use super::patients::{self, Extent};
@@ -96,8 +96,10 @@ impl Tour {
 
     /// The whole tour.
     pub(super) async fn go(mut self) -> Result<DemoReport, Failure> {
-        let owner = self.machine("owner");
-        let operator = self.start_network(&owner).await?;
+        let operator = self.start_network().await?;
+        let mut owner = self.machine("owner");
+        self.network.enrol_client(&operator, owner.id(self.output)?).await?;
+        let (handle, passphrase) = owner.create_vault().await?;
         let samples = self.sample()?;
         let stored = self.store(&owner).await?;
         let findings = self.look_at_nodes(&samples)?;
@@ -106,7 +108,7 @@ impl Tour {
         let repaired = self.repair(&operator, &gone).await?;
         let newcomers = repaired.newcomers();
         self.kill_holders(&operator, losses, &newcomers, "of the first ones too").await?;
-        let get_seconds = self.restore(&owner, &operator).await?;
+        let get_seconds = self.restore(&handle, passphrase).await?;
         let different = self.compare()?;
         operator.close().await?;
         let Codes { data, key } = self.codes;
@@ -154,7 +156,7 @@ impl Tour {
         self.output.narrate(&format!("[{}/{STEPS}] {line}", self.step));
     }
 
-    async fn start_network(&mut self, owner: &ClientMachine) -> Result<Connection, Failure> {
+    async fn start_network(&mut self) -> Result<Connection, Failure> {
         let (nodes, codes) = (self.nodes, self.codes);
         self.narrate(&format!(
             "Starting {nodes} storage nodes and a validator, one process each. Data code {}: any {} \
@@ -164,10 +166,7 @@ impl Tour {
             codes.data.n,
             codes.key.k(),
         ));
-        let operator = self.network.up().await?;
-        let (vault, _) = owner.run(&["vault", "create", "--file", "--profile", "small"]).await?;
-        self.network.enrol_client(&operator, client_id(&vault)?).await?;
-        Ok(operator)
+        self.network.up().await
     }
 
     /// Takes samples of the plaintext, and checks that the search would find every one of them.
@@ -286,18 +285,19 @@ impl Tour {
         Ok(Repaired { report, seconds })
     }
 
-    /// A machine that has only the vault file and the passphrase reads everything; how long `get`
-    /// took, in seconds.
+    /// A machine that has nothing, and whose user has the handle and the passphrase, reads everything;
+    /// how long `get` took, in seconds.
     async fn restore(
         &mut self,
-        owner: &ClientMachine,
-        operator: &Connection,
+        handle: &str,
+        passphrase: Zeroizing<String>,
     ) -> Result<f64, Failure> {
-        self.narrate("Reading everything back on a new machine, from its vault file alone.");
-        let fresh = self.machine("fresh");
-        let vault_file = owner.data().join("vault.key");
-        let (vault, _) = fresh.run(&[Path::new("vault"), Path::new("open"), &vault_file]).await?;
-        self.network.enrol_client(operator, client_id(&vault)?).await?;
+        self.narrate(&format!(
+            "Reading everything back on a new machine, where somebody types the handle, {handle}, and \
+             its passphrase: nothing was kept for it.",
+        ));
+        let mut fresh = self.machine("fresh");
+        fresh.open_vault(handle, passphrase).await?;
         let restored = self.restored();
         fs::create_dir_all(&restored).map_err(|error| Failure::file(&restored, &error))?;
         let (_, elapsed) = fresh
@@ -325,11 +325,6 @@ impl Tour {
         let nodes = self.network.nodes()?;
         Ok(nodes.into_iter().map(|(_, node)| node.path().to_owned()).collect())
     }
-}
-
-fn client_id(vault: &Value) -> Result<NodeId, Failure> {
-    let id = vault["client"].as_str().and_then(NodeId::from_hex);
-    id.ok_or_else(|| wrong("a client process did not tell its key".into()))
 }
 
 fn wrong(message: String) -> Failure {
