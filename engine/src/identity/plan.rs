@@ -242,7 +242,7 @@ mod tests {
         let (only, both) = ([again.clone()], [dealt[0].clone(), again.clone()]);
         let lists: [(u8, &[Sharing]); 4] = [(1, &both), (2, &dealt), (3, &dealt), (4, &only)];
         assert_eq!(plan(&target, 4, &lists).wanted, []);
-        assert_eq!(plan(&target, 2, &lists).wanted, [again.terms.clone()]);
+        assert_eq!(plan(&target, 2, &lists).wanted, std::slice::from_ref(&again.terms));
         let lists: [(u8, &[Sharing]); 4] = [(1, &both), (2, &both), (3, &dealt), (4, &only)];
         let settled = BTreeSet::from([dealt[0].id, again.id]);
         for own in 1..=4 {
