@@ -93,6 +93,8 @@ fn one_group(n: u8, k: u8, life: Law, repair: Repair) -> Fleet {
         absence: None,
         outages: None,
         mass_loss: None,
+        kinds: vec![],
+        corruption: None,
         patience: None,
         detection: Law::Fixed(0.0),
         repair,

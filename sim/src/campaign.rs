@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::estimate::Estimate;
 use crate::fleet::{CURVE_POINTS, Fleet, Tally, simulate};
 use crate::protocol::{self, Network};
-use crate::time::YEAR;
+use crate::time::{HOUR, YEAR};
 
 /// Blocks of a campaign, unless there are fewer replications: enough for Student's interval to be
 /// nearly normal.
@@ -67,6 +67,10 @@ pub struct Summary {
     pub deaths_per_node_year: f64,
     /// Replacements of machines that were alive or came back, a machine and year.
     pub false_repairs_per_node_year: f64,
+    /// Hours that a replacement of a machine waits for others before it begins; of repairs one by one.
+    pub repair_waits_hours: Option<Estimate>,
+    /// Hours that it then takes.
+    pub repair_lasts_hours: Option<Estimate>,
     /// That a group is lost by the end of each of equal parts of the horizon.
     pub loss_curve: Vec<CurvePoint>,
     /// That the secret of a group leaks by then.
@@ -145,6 +149,8 @@ impl Campaign {
             repair_bytes_per_node_year: Estimate::of_ratio(&bytes, confidence),
             deaths_per_node_year: total.deaths as f64 / node_years,
             false_repairs_per_node_year: total.false_repairs as f64 / node_years,
+            repair_waits_hours: hours_of_repair(blocks, |tally| tally.repair_waited, confidence),
+            repair_lasts_hours: hours_of_repair(blocks, |tally| tally.repair_lasted, confidence),
             loss_curve: self.curve(blocks, |tally| &tally.losses, confidence),
             leak_curve: self.curve(blocks, |tally| &tally.leaks, confidence),
             repair_curve: self.repair_curve(blocks, &total, confidence),
@@ -250,12 +256,23 @@ fn unreadable(blocks: &Blocks, confidence: f64) -> Option<Estimate> {
     Estimate::of_ratio(&pairs, confidence)
 }
 
+/// Of a replacement, in the mean.
+fn hours_of_repair(
+    blocks: &Blocks,
+    nanoseconds: fn(&Tally) -> u128,
+    confidence: f64,
+) -> Option<Estimate> {
+    let pair = |tally: &Tally| [nanoseconds(tally) as f64 / HOUR as f64, tally.replacements as f64];
+    let pairs: Vec<[f64; 2]> = blocks.values().map(pair).collect();
+    let all: u64 = blocks.values().map(|tally| tally.replacements).sum();
+    Estimate::of_ratio(&pairs, confidence).filter(|_| all >= EVENTS_MIN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fleet::{Attack, Hostile, Repair, RepairTime, Traffic};
     use crate::random::Law;
-    use crate::time::HOUR;
 
     fn hours(mean: f64) -> Law {
         Law::Exponential { mean: mean * HOUR as f64 }
@@ -272,6 +289,8 @@ mod tests {
             absence: None,
             outages: None,
             mass_loss: None,
+            kinds: vec![],
+            corruption: None,
             patience: None,
             detection: hours(1.0),
             repair: Repair::Each(RepairTime::Law(hours(10.0))),

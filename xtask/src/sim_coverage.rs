@@ -72,6 +72,8 @@ fn fleet(n: u8, k: u8, life: f64, repair: f64) -> Fleet {
         absence: None,
         outages: None,
         mass_loss: None,
+        kinds: vec![],
+        corruption: None,
         patience: None,
         detection: Law::Fixed(0.0),
         repair: Repair::Each(RepairTime::Law(hours(repair))),

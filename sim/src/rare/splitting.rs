@@ -87,7 +87,7 @@ pub fn split_loss_probability(
     if fleet.groups != 1 {
         return Err(SplittingError::Groups(fleet.groups));
     }
-    if fleet.absence.is_some() || fleet.outages.is_some() {
+    if fleet.pauses() || fleet.outages.is_some() || fleet.corruption.is_some() {
         return Err(SplittingError::Pauses);
     }
     if fleet.patience.is_some() {
@@ -217,6 +217,8 @@ mod tests {
             absence: None,
             outages: None,
             mass_loss: None,
+            kinds: vec![],
+            corruption: None,
             patience: None,
             detection,
             repair,

@@ -6,6 +6,11 @@
 //! zones = 5                                 # places that fail together [nodes]
 //! lifetime = { exponential = "4y" }         # a law, or a list of causes of death
 //!
+//! [[network.kinds]]                         # some of these machines are of another kind [none]
+//! nodes = 5
+//! lifetime = { exponential = "1y" }
+//! pauses = { session = { exponential = "9h" }, length = { exponential = "3h" }, timeout = "1d" }
+//!
 //! [code]
 //! data = "mbr(20,8,14)"                     # as `kakera codes` names them
 //! key = { k = 10, d = 11 }                  # the code of V [none: nothing to leak]
@@ -19,6 +24,7 @@
 //! detection = { fixed = "1h" }              # from a death to its being known [at once]
 //! # or patience = "4h"                      # silence after which validators give a machine up
 //! time = { exponential = "12h" }            # or rate = "10MB/s"
+//! # with rate: uplink = "100MB/s"           # that newcomers of a zone share evenly [endless]
 //!
 //! [pauses]                                  # [machines never pause]
 //! session = { lognormal = { median = "9h", sigma = 1.0 } }
@@ -34,6 +40,10 @@
 //! [mass_loss]                               # [never]
 //! at = "180d"
 //! share = "50%"                             # of machines
+//!
+//! [corruption]                              # that nobody sees [never]
+//! share = "50y"                             # how long a share is sound in the mean
+//! found = { uniform = "30d" }               # from its decay to an audit: here one every 30 days
 //!
 //! [attacker]                                # [nobody]
 //! hostile = "10%"                           # of machines, or machines = 3
@@ -53,7 +63,7 @@
 //! ```
 //! What stands in brackets holds where a key is left out. A law is one of
 //! `{ exponential = MEAN }`, `{ fixed = SPAN }`, `{ weibull = { shape, scale, location } }`,
-//! `{ lognormal = { median, sigma } }`, `{ empirical = [SPAN, …] }` and `"never"`. Spans have a unit:
+//! `{ lognormal = { median, sigma } }`, `{ uniform = LONGEST }`, `{ empirical = [SPAN, …] }` and `"never"`. Spans have a unit:
 //! ms, s, min, h, d, w or y (365 days); sizes too: B, KB, MB, GB, TB, KiB, MiB, GiB or TiB. What
 //! happens in a network is said in [`crate::fleet`], and with `[protocol]` in [`crate::protocol`]: that
 //! needs a patience, and `repair.rate` is the speed of a node's link.
@@ -61,6 +71,7 @@
 mod exact;
 mod full_nodes;
 mod laws;
+mod machines;
 pub(crate) mod reader;
 
 pub use exact::{ExactAnswer, Leak, NotExact};
@@ -73,13 +84,12 @@ use kakera_engine::policy::durability;
 
 use crate::campaign::Campaign;
 use crate::exact::{mbr_repair_share, msr_repair_share};
-use crate::fleet::{
-    Absence, Attack, Fleet, Hostile, MassLoss, Outages, Repair, RepairTime, Session, Traffic,
-};
+use crate::fleet::{Attack, Fleet, Hostile, Repair, RepairTime, Traffic};
 use crate::quantity::{parse_rate, parse_share, parse_size, parse_span};
 use crate::random::Law;
-use crate::time::{DAY, NEVER, Nanoseconds, YEAR};
-use laws::{law, laws};
+use crate::time::{NEVER, Nanoseconds, YEAR};
+use laws::law;
+use machines::{read_corruption, read_mass_loss, read_network, read_outages, read_pauses};
 use reader::Reader;
 
 /// Entities that an event queue can number.
@@ -113,18 +123,22 @@ impl Scenario {
         let (repair, pauses, attacker) =
             (section("repair")?, section("pauses")?, section("attacker")?);
         let (outages, mass_loss) = (section("outages")?, section("mass_loss")?);
+        let corruption = section("corruption")?;
         let (protocol, run) = (section("protocol")?, section("run")?);
         let need = |reader: Option<Reader>, name: &str| {
             reader.ok_or_else(|| ScenarioError::new(name, "is missing", format!("[{name}]")))
         };
-        let (nodes, zones, lives) = read_network(need(network, "network")?)?;
+        let network = need(network, "network")?;
+        let (notice, repair) = read_repair(need(repair, "repair")?)?;
+        let machines::Network { nodes, zones, lives, kinds } =
+            read_network(network, notice.patience)?;
         let (code, key) = read_code(need(code, "code")?, nodes)?;
         let (groups, bytes_per_group) = read_objects(objects, code.n)?;
-        let (notice, repair) = read_repair(need(repair, "repair")?)?;
         let absence = pauses.map(|reader| read_pauses(reader, notice.patience)).transpose()?;
         let attack = attacker.map(|reader| read_attacker(reader, nodes, key)).transpose()?;
         let outages = outages.map(read_outages).transpose()?;
         let mass_loss = mass_loss.map(read_mass_loss).transpose()?;
+        let corruption = corruption.map(read_corruption).transpose()?;
         let run = read_run(need(run, "run")?)?;
         root.finish()?;
         let fleet = Fleet {
@@ -137,6 +151,8 @@ impl Scenario {
             absence,
             outages,
             mass_loss,
+            kinds,
+            corruption,
             detection: notice.detection,
             patience: notice.patience,
             repair,
@@ -195,15 +211,6 @@ fn traffic(code: &CodeParameters, key: Option<&KeyParameters>, bytes: u64) -> Tr
         repair_bytes: moved(costs.moved),
         decode_bytes: moved(f64::from(code.k) * costs.stored),
     }
-}
-
-fn read_network(mut reader: Reader) -> Result<(u32, u32, Vec<Law>), ScenarioError> {
-    let nodes = reader.count("nodes", 2, 1 << 30)?;
-    let nodes = nodes.ok_or_else(|| reader.missing("nodes", "25"))?;
-    let zones = reader.count("zones", 1, nodes)?.unwrap_or(nodes);
-    let lives = laws(&mut reader, "lifetime")?;
-    reader.finish()?;
-    Ok((nodes as u32, zones as u32, lives))
 }
 
 fn read_code(
@@ -274,6 +281,8 @@ fn read_repair(mut reader: Reader) -> Result<(Notice, Repair), ScenarioError> {
     let mode = reader.text("mode", "\"each\"")?.unwrap_or_else(|| "each".into());
     let time = law(&mut reader, "time")?;
     let rate = reader.quantity("rate", parse_rate)?;
+    let uplink = reader.quantity("uplink", parse_rate)?;
+    let uplink_at = reader.at("uplink");
     let threshold = reader.count("threshold", 1, 254)?;
     let (mode_at, time_at) = (reader.at("mode"), reader.at("time"));
     let threshold_at = reader.at("threshold");
@@ -281,7 +290,11 @@ fn read_repair(mut reader: Reader) -> Result<(Notice, Repair), ScenarioError> {
     let example = "time = { exponential = \"12h\" }";
     let repair_time = match (time.clone(), rate) {
         (Some(law), None) => RepairTime::Law(law),
-        (None, Some(rate)) if rate > 0.0 => RepairTime::BytesPerSecond(rate),
+        (None, Some(rate)) if rate > 0.0 => match uplink {
+            None => RepairTime::BytesPerSecond(rate),
+            Some(uplink) if uplink > 0.0 => RepairTime::Shared { rate, uplink },
+            Some(_) => return Err(ScenarioError::new(uplink_at, "is zero", "\"100MB/s\"")),
+        },
         (None, Some(_)) => {
             return Err(ScenarioError::new("repair.rate", "is zero", "rate = \"10MB/s\""));
         }
@@ -290,6 +303,10 @@ fn read_repair(mut reader: Reader) -> Result<(Notice, Repair), ScenarioError> {
             return Err(ScenarioError::new(time_at, "is given beside a rate", "one of the two"));
         }
     };
+    if uplink.is_some() && rate.is_none() {
+        let message = "is of repairs at a rate, which is missing";
+        return Err(ScenarioError::new(uplink_at, message, "rate = \"10MB/s\""));
+    }
     if mode != "together" && threshold.is_some() {
         let message = format!("belongs to mode \"together\", not \"{mode}\"");
         return Err(ScenarioError::new(threshold_at, message, "mode = \"together\""));
@@ -313,70 +330,6 @@ fn read_repair(mut reader: Reader) -> Result<(Notice, Repair), ScenarioError> {
         return Err(ScenarioError::new("repair.patience", message, "detection, or another mode"));
     }
     Ok((notice, repair))
-}
-
-fn read_pauses(
-    mut reader: Reader,
-    patience: Option<Nanoseconds>,
-) -> Result<Absence, ScenarioError> {
-    let example = "{ exponential = \"3h\" }";
-    let at = reader.at("session");
-    let session = law(&mut reader, "session")?;
-    let daily = reader.quantity("daily", parse_span)?;
-    let spread = reader.quantity("spread", parse_span)?.unwrap_or(0.0);
-    let length = law(&mut reader, "length")?.ok_or_else(|| reader.missing("length", example))?;
-    let timeout = reader.quantity("timeout", parse_span)?;
-    let timeout = match (timeout, patience) {
-        (Some(_), Some(_)) => {
-            let message = "is given beside repair.patience";
-            return Err(ScenarioError::new(reader.at("timeout"), message, "one of the two"));
-        }
-        (None, Some(patience)) => patience,
-        (Some(timeout), None) => timeout as Nanoseconds,
-        (None, None) => return Err(reader.missing("timeout", "\"1d\"")),
-    };
-    let daily_at = reader.at("daily");
-    reader.finish()?;
-    if session == Some(Law::Fixed(0.0)) && length == Law::Fixed(0.0) {
-        return Err(ScenarioError::new(at, "never passes any time", example));
-    }
-    let session = match (session, daily) {
-        (Some(law), None) => Session::Law(law),
-        (None, Some(at)) if at < DAY as f64 && spread <= DAY as f64 => {
-            Session::Daily { at: at as Nanoseconds, spread: spread as Nanoseconds }
-        }
-        (None, Some(_)) => {
-            let message = "must be a time of day, and the spread at most a day";
-            return Err(ScenarioError::new(daily_at, message, "\"22h\""));
-        }
-        _ => {
-            let message = "needs either a session or a time of day";
-            let advice = "session = { exponential = \"9h\" } or daily = \"22h\"";
-            return Err(ScenarioError::new(at, message, advice));
-        }
-    };
-    Ok(Absence { session, length, timeout })
-}
-
-fn read_outages(mut reader: Reader) -> Result<Outages, ScenarioError> {
-    let example = "{ exponential = \"90d\" }";
-    let interval = law(&mut reader, "every")?.ok_or_else(|| reader.missing("every", example))?;
-    let example = "{ exponential = \"6h\" }";
-    let length = law(&mut reader, "length")?.ok_or_else(|| reader.missing("length", example))?;
-    let at = reader.at("every");
-    reader.finish()?;
-    if interval == Law::Fixed(0.0) && length == Law::Fixed(0.0) {
-        return Err(ScenarioError::new(at, "never passes any time", "{ exponential = \"90d\" }"));
-    }
-    Ok(Outages { interval, length })
-}
-
-fn read_mass_loss(mut reader: Reader) -> Result<MassLoss, ScenarioError> {
-    let at = reader.quantity("at", parse_span)?.ok_or_else(|| reader.missing("at", "\"180d\""))?;
-    let share = reader.quantity("share", parse_share)?;
-    let share = share.ok_or_else(|| reader.missing("share", "\"50%\""))?;
-    reader.finish()?;
-    Ok(MassLoss { at: at as Nanoseconds, share })
 }
 
 fn read_attacker(
@@ -447,7 +400,8 @@ fn read_run(mut reader: Reader) -> Result<Run, ScenarioError> {
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
-    use crate::time::HOUR;
+    use crate::fleet::{MassLoss, Session};
+    use crate::time::{DAY, HOUR};
 
     pub(super) const CLINICS: &str = "\
 [network]
@@ -500,7 +454,7 @@ replications = 500
             (
                 ("zones = 5", "zone = 5"),
                 "network.zone: there is no such key; try: 'zones'; known here are nodes, zones, \
-                 lifetime",
+                 lifetime, kinds",
             ),
             (("\"4y\"", "\"4\""), "network.lifetime.exponential: '4' has no unit; try: \"4d\""),
             (("\"4y\"", "4"), "network.lifetime.exponential: '4' has no unit; try: \"4d\""),
@@ -511,7 +465,8 @@ replications = 500
             (
                 ("{ exponential = \"4y\" }", "\"4y\""),
                 "network.lifetime: does not say which law it follows; try: { exponential = \
-                 \"180d\" }; kinds are exponential, weibull, lognormal, fixed, empirical, and \
+                 \"180d\" }; kinds are exponential, weibull, lognormal, uniform, fixed, \
+                 empirical, and \
                  \"never\"",
             ),
             (
@@ -583,6 +538,64 @@ replications = 500
             let message = parse(&more.replacen(from, to, 1)).unwrap_err().to_string();
             assert!(message.starts_with(expected), "{message}");
         }
+    }
+
+    #[test]
+    fn kinds_corruption_and_uplinks_are_read() {
+        let more = "[[network.kinds]]\nnodes = 5\nlifetime = { exponential = \"1y\" }\n\
+                    pauses = { session = { exponential = \"9h\" }, length = { exponential = \
+                    \"3h\" }, timeout = \"1d\" }\n[corruption]\nshare = \"50y\"\n\
+                    found = { uniform = \"30d\" }\n[run]";
+        let shared = CLINICS.replacen(
+            "time = { exponential = \"12h\" }",
+            "rate = \"1MB/s\"\nuplink = \"4MB/s\"",
+            1,
+        );
+        let parse = |text: &str| Scenario::parse(&shared.replacen("[run]", text, 1));
+        let fleet = parse(more).unwrap().campaign.fleet;
+        assert_eq!(fleet.repair, Repair::Each(RepairTime::Shared { rate: 1e6, uplink: 4e6 }));
+        let corruption = fleet.corruption.unwrap();
+        assert_eq!(corruption.found, Law::Uniform { longest: 30.0 * DAY as f64 });
+        assert_eq!(fleet.kinds[0].nodes, 5);
+        assert!(fleet.kinds[0].absence.is_some());
+        for (from, to, expected) in [
+            ("nodes = 5", "nodes = 26", "network.kinds: have 26 machines, and network.nodes is 25"),
+            ("nodes = 5", "node = 5", "network.kinds[1].nodes: is missing"),
+            ("timeout = \"1d\"", "timeout = \"-1d\"", "network.kinds[1].pauses.timeout: '-1d'"),
+            ("share = \"50y\"", "share = 50", "corruption.share: '50' has no unit"),
+            ("share = \"50y\"", "share = \"0s\"", "corruption.share: is no time at all"),
+            ("found = { uniform = \"30d\" }", "", "corruption.found: is missing"),
+        ] {
+            let message = parse(&more.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(message.starts_with(expected), "{message}");
+        }
+        let message = refusal(("[repair]", "[repair]\nuplink = \"1MB/s\""));
+        assert!(message.starts_with("repair.uplink: is of repairs at a rate"), "{message}");
+    }
+
+    /// The chain of shares that decay, and why there is none of those that die, too.
+    #[test]
+    fn decay_has_a_chain_on_machines_that_never_die() {
+        let decay = "[corruption]\nshare = \"1y\"\nfound = { exponential = \"30d\" }\n[run]";
+        let dying = CLINICS
+            .replacen("{ fixed = \"1h\" }", "{ exponential = \"1h\" }", 1)
+            .replacen("[run]", decay, 1);
+        assert_eq!(Scenario::parse(&dying).unwrap().exact(), Err(NotExact::Corruption));
+        let still = dying.replacen("{ exponential = \"4y\" }", "\"never\"", 1);
+        let exact = Scenario::parse(&still).unwrap().exact().unwrap();
+        let chain = crate::exact::Redundancy {
+            n: 20,
+            k: 10,
+            failure_rate: (YEAR as f64).recip(),
+            repair: crate::exact::RepairRates::Each {
+                rate: ((30 * DAY) as f64).recip(),
+                detection_rate: f64::INFINITY,
+            },
+        };
+        assert_eq!(exact.loss_probability, chain.loss_probability(YEAR as f64));
+        let kinds = "[[network.kinds]]\nnodes = 5\nlifetime = \"never\"\n[run]";
+        let kinds = Scenario::parse(&CLINICS.replacen("[run]", kinds, 1)).unwrap();
+        assert_eq!(kinds.exact(), Err(NotExact::Kinds));
     }
 
     #[test]

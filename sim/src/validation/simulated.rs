@@ -46,6 +46,8 @@ fn one_group(n: u8, k: u8, life: Law) -> Fleet {
         absence: None,
         outages: None,
         mass_loss: None,
+        kinds: vec![],
+        corruption: None,
         patience: None,
         detection: Law::Fixed(0.0),
         repair: Repair::Each(RepairTime::Law(Law::Fixed(0.0))),
