@@ -95,6 +95,7 @@ fn one_group(n: u8, k: u8, life: Law, repair: Repair) -> Fleet {
         mass_loss: None,
         kinds: vec![],
         corruption: None,
+        quorum_losses: None,
         patience: None,
         detection: Law::Fixed(0.0),
         repair,

@@ -291,11 +291,17 @@ mod tests {
             mass_loss: None,
             kinds: vec![],
             corruption: None,
+            quorum_losses: None,
             patience: None,
             detection: hours(1.0),
             repair: Repair::Each(RepairTime::Law(hours(10.0))),
             traffic: Traffic { d: 4, repair_bytes: 10, decode_bytes: 30 },
-            attack: Some(Attack { hostile: Hostile::Each(0.1), k_key: 4, epoch: Some(100 * HOUR) }),
+            attack: Some(Attack {
+                hostile: Hostile::Each(0.1),
+                k_key: 4,
+                epoch: Some(100 * HOUR),
+                growth: 0.0,
+            }),
             horizon: 1000 * HOUR,
         };
         Campaign { fleet, protocol: None, seed: 4, replications }

@@ -89,8 +89,8 @@
 //! takes, [`figure`] draws.
 //!
 //! # What is not modelled
-//! On counts: bandwidth that repairs share, audits and corruption that nobody sees. In both modes: loss
-//! of the ledger's quorum, and several kinds of machines in one network.
+//! On counts: helpers' bandwidth, and hostile machines that withhold what they hold. In protocol mode:
+//! refreshes, and corruption or a lost quorum by a law.
 
 pub mod campaign;
 pub mod design;

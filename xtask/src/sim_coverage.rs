@@ -74,6 +74,7 @@ fn fleet(n: u8, k: u8, life: f64, repair: f64) -> Fleet {
         mass_loss: None,
         kinds: vec![],
         corruption: None,
+        quorum_losses: None,
         patience: None,
         detection: Law::Fixed(0.0),
         repair: Repair::Each(RepairTime::Law(hours(repair))),

@@ -64,6 +64,10 @@ fn lines(scenario: &Scenario) -> Vec<(&'static str, String)> {
         let (interval, length) = (law(&outages.interval), law(&outages.length));
         ("outages", format!("of every zone after {interval}, for {length}"))
     }));
+    lines.extend(fleet.quorum_losses.as_ref().map(|losses| {
+        let (interval, length) = (law(&losses.interval), law(&losses.length));
+        ("no quorum", format!("after {interval}, for {length}"))
+    }));
     lines.extend(fleet.mass_loss.map(|loss| {
         let share = show(100.0 * loss.share, 4);
         ("mass loss", format!("{share} % of machines at {}", span(loss.at as f64)))
@@ -139,7 +143,11 @@ fn attacker(attack: Attack) -> String {
         Some(epoch) => format!("refreshed every {}", span(epoch as f64)),
         None => "never refreshed".into(),
     };
-    format!("{who} keep shares; {} of one epoch leak a group; {refresh}", attack.k_key)
+    let growth = match attack.growth {
+        0.0 => String::new(),
+        growth => format!(", {} % more of newcomers every year", show(100.0 * growth, 4)),
+    };
+    format!("{who}{growth} keep shares; {} of one epoch leak a group; {refresh}", attack.k_key)
 }
 
 fn codes(scenario: &Scenario) -> String {

@@ -13,6 +13,7 @@
 //! - **Corruption.** With [`Corruption`], single shares decay unseen, as if they were not there. What
 //!   an audit finds is rebuilt at once, or with its group where groups are repaired together.
 //! - **Outage.** With [`Outages`], no machine of a zone answers for a while.
+//! - **Quorum loss.** While the ledger has no quorum, nobody is found lost, and refreshes wait.
 //! - **Mass loss.** At one moment, a share of all machines dies, whatever their lives were to be.
 //! - **Notice.** A death is known after `detection`. With `patience`, whoever does not answer, dead or
 //!   paused, is given up by the engine's own policy instead.
@@ -38,7 +39,7 @@ pub use replication::simulate;
 pub use tally::{CURVE_POINTS, Tally};
 
 use crate::random::{Law, Purpose, Source};
-use crate::time::{DAY, Nanoseconds};
+use crate::time::{DAY, Nanoseconds, YEAR};
 
 /// A network and what it is to survive. Spans are nanoseconds.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +67,8 @@ pub struct Fleet {
     pub kinds: Vec<Kind>,
     /// Decay of shares that nobody sees, if there is any.
     pub corruption: Option<Corruption>,
+    /// When the ledger has no quorum, if that happens: nobody is replaced and nothing refreshed then.
+    pub quorum_losses: Option<Outages>,
     /// From a death to its being known.
     pub detection: Law,
     /// If given, machines are given up as the network's validators do it, whatever `detection` and
@@ -106,7 +109,7 @@ pub struct Corruption {
 }
 
 /// How zones come and go: none of their machines answers meanwhile. An outage is known as one, so
-/// that nobody is taken for dead.
+/// that nobody is taken for dead. The ledger's quorum comes and goes in the same way.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outages {
     /// From the end of one to the next of the zone.
@@ -215,6 +218,8 @@ pub struct Attack {
     pub k_key: u8,
     /// From one refresh to the next; `None` for never.
     pub epoch: Option<Nanoseconds>,
+    /// What is added to the share of hostile machines among newcomers in a year (Sybil growth).
+    pub growth: f64,
 }
 
 /// Which machines are hostile.
@@ -347,10 +352,19 @@ impl Fleet {
         first
     }
 
-    /// Whether the machine is hostile that has a place after `number` others.
-    pub(crate) fn newcomer_is_hostile(&self, source: &Source, node: u32, number: u32) -> bool {
+    /// Whether the machine is hostile that takes a place now, after `number` others.
+    pub(crate) fn newcomer_is_hostile(
+        &self,
+        source: &Source,
+        now: Nanoseconds,
+        node: u32,
+        number: u32,
+    ) -> bool {
         let draw = || source.draw(node, Purpose::Allegiance, number).uniform();
-        self.attack.is_some_and(|attack| draw() < attack.hostile.of_newcomers(self.nodes))
+        let share = |attack: Attack| {
+            attack.hostile.of_newcomers(self.nodes) + attack.growth * now as f64 / YEAR as f64
+        };
+        self.attack.is_some_and(|attack| draw() < share(attack))
     }
 
     /// Bytes of memory that one run takes, about.
@@ -395,6 +409,7 @@ mod tests {
             mass_loss: None,
             kinds: vec![],
             corruption: None,
+            quorum_losses: None,
             patience: None,
             detection: Law::Fixed(0.0),
             repair: Repair::Each(RepairTime::Law(hours(10.0))),
@@ -456,7 +471,7 @@ mod tests {
 
     #[test]
     fn leaks_are_those_of_the_closed_forms() {
-        let attack = |epoch| Attack { hostile: Hostile::Each(0.1), k_key: 4, epoch };
+        let attack = |epoch| Attack { hostile: Hostile::Each(0.1), k_key: 4, epoch, growth: 0.0 };
         // Nothing is lost: machines are replaced at once.
         let fleet = |epoch| Fleet {
             repair: Repair::Each(RepairTime::Law(Law::Fixed(0.0))),
@@ -478,7 +493,12 @@ mod tests {
             nodes: 40,
             groups: 30,
             lives: vec![],
-            attack: Some(Attack { hostile: Hostile::Exactly(10), k_key: 4, epoch: None }),
+            attack: Some(Attack {
+                hostile: Hostile::Exactly(10),
+                k_key: 4,
+                epoch: None,
+                growth: 0.0,
+            }),
             ..small_fleet()
         };
         let tally = tally(&fleet, 300);

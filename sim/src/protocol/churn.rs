@@ -205,7 +205,9 @@ impl<'a> Churn<'a> {
         let newcomer = world.enrol(place % self.fleet.zones);
         self.place.push(place);
         let number = self.incarnation[place as usize];
-        world.nodes[newcomer].hostile = self.fleet.newcomer_is_hostile(&self.source, place, number);
+        let now = world.now.as_nanos() as Nanoseconds;
+        world.nodes[newcomer].hostile =
+            self.fleet.newcomer_is_hostile(&self.source, now, place, number);
         let out_until = self.out_until.get((place % self.fleet.zones) as usize);
         if let Some(&until) =
             out_until.filter(|&&until| until > world.now.as_nanos() as Nanoseconds)

@@ -40,6 +40,9 @@ pub enum NotExact {
     /// Pauses make states of the machines.
     #[error("machines pause; try: kakera sim run, or leave [pauses] out")]
     Pauses,
+    /// Repairs of all groups wait together.
+    #[error("the quorum is lost; try: kakera sim run, or leave [quorum_losses] out")]
+    Quorum,
     /// Slots of a group differ.
     #[error("machines are of several kinds; try: kakera sim run, or no [[network.kinds]]")]
     Kinds,
@@ -63,6 +66,9 @@ impl Scenario {
         let fleet = &self.campaign.fleet;
         if fleet.outages.is_some() || fleet.mass_loss.is_some() {
             return Err(NotExact::Together);
+        }
+        if fleet.quorum_losses.is_some() {
+            return Err(NotExact::Quorum);
         }
         if !fleet.kinds.is_empty() {
             return Err(NotExact::Kinds);
@@ -166,7 +172,7 @@ impl Scenario {
     fn leak(&self, replacement_rate: f64, exact: bool) -> Option<Leak> {
         let horizon = self.campaign.fleet.horizon as f64;
         let fleet = &self.campaign.fleet;
-        let attack = fleet.attack?;
+        let attack = fleet.attack.filter(|attack| attack.growth == 0.0)?;
         let hostile = match attack.hostile {
             Hostile::Each(share) => share,
             Hostile::Exactly(marked) if replacement_rate == 0.0 => {

@@ -37,6 +37,10 @@
 //! every = { exponential = "90d" }           # from the end of one to the next
 //! length = { exponential = "6h" }
 //!
+//! [quorum_losses]                           # of the ledger: no repairs, no refresh [never]
+//! every = { exponential = "1y" }
+//! length = { exponential = "1d" }
+//!
 //! [mass_loss]                               # [never]
 //! at = "180d"
 //! share = "50%"                             # of machines
@@ -48,6 +52,7 @@
 //! [attacker]                                # [nobody]
 //! hostile = "10%"                           # of machines, or machines = 3
 //! refresh = "30d"                           # or "never" ["never"]
+//! growth = "5%"                             # more of all newcomers in every year [0%]
 //!
 //! [protocol]                                # run the engine's own machines [counts]
 //! validators = 1                            # that watch, 1 to 100 [1]
@@ -123,7 +128,7 @@ impl Scenario {
         let (repair, pauses, attacker) =
             (section("repair")?, section("pauses")?, section("attacker")?);
         let (outages, mass_loss) = (section("outages")?, section("mass_loss")?);
-        let corruption = section("corruption")?;
+        let (corruption, quorum) = (section("corruption")?, section("quorum_losses")?);
         let (protocol, run) = (section("protocol")?, section("run")?);
         let need = |reader: Option<Reader>, name: &str| {
             reader.ok_or_else(|| ScenarioError::new(name, "is missing", format!("[{name}]")))
@@ -139,6 +144,7 @@ impl Scenario {
         let outages = outages.map(read_outages).transpose()?;
         let mass_loss = mass_loss.map(read_mass_loss).transpose()?;
         let corruption = corruption.map(read_corruption).transpose()?;
+        let quorum_losses = quorum.map(read_outages).transpose()?;
         let run = read_run(need(run, "run")?)?;
         root.finish()?;
         let fleet = Fleet {
@@ -153,6 +159,7 @@ impl Scenario {
             mass_loss,
             kinds,
             corruption,
+            quorum_losses,
             detection: notice.detection,
             patience: notice.patience,
             repair,
@@ -348,6 +355,7 @@ fn read_attacker(
             return Err(ScenarioError::new(at, message, "hostile = \"10%\" or machines = 3"));
         }
     };
+    let growth = reader.quantity("growth", parse_share)?.unwrap_or(0.0);
     let epoch = match reader.take("refresh") {
         None => None,
         Some(value) if value.as_str() == Some("never") => None,
@@ -365,7 +373,7 @@ fn read_attacker(
         let message = "there is no secret to leak: the key code is missing";
         return Err(ScenarioError::new("code.key", message, "key = { k = 10, d = 11 }"));
     };
-    Ok(Attack { hostile, k_key: key.k(), epoch })
+    Ok(Attack { hostile, k_key: key.k(), epoch, growth })
 }
 
 struct Run {
@@ -433,7 +441,8 @@ replications = 500
         // Ten key shares and eight fragments: ten slots; fourteen helpers.
         assert_eq!((fleet.n, fleet.k, fleet.traffic.d), (20, 10, 14));
         assert_eq!(fleet.detection, Law::Fixed(HOUR as f64));
-        let attack = Attack { hostile: Hostile::Each(0.1), k_key: 10, epoch: Some(30 * DAY) };
+        let attack =
+            Attack { hostile: Hostile::Each(0.1), k_key: 10, epoch: Some(30 * DAY), growth: 0.0 };
         assert_eq!(fleet.attack, Some(attack));
         // 2d / (k (2d-k+1)) of a gigabyte.
         assert_eq!(fleet.traffic.repair_bytes, 166_666_667);

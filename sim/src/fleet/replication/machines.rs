@@ -131,7 +131,8 @@ impl Run<'_> {
     fn succeed(&mut self, node: u32) {
         self.incarnation[node as usize] += 1;
         let number = self.incarnation[node as usize];
-        self.hostile[node as usize] = self.fleet.newcomer_is_hostile(&self.source, node, number);
+        self.hostile[node as usize] =
+            self.fleet.newcomer_is_hostile(&self.source, self.now, node, number);
         self.back[node as usize] = NEVER;
         self.begin_life(node);
     }
@@ -143,6 +144,9 @@ impl Run<'_> {
     }
 
     pub(super) fn noticed(&mut self, node: u32) {
+        if self.now < self.quorum_back {
+            return self.await_quorum(node);
+        }
         if self.repairs_together {
             self.tally.false_repairs += 1;
             self.lose_content(node);
@@ -157,6 +161,15 @@ impl Run<'_> {
         } else {
             self.begin_repair(node);
         }
+    }
+
+    /// Nobody can decide now that a machine is lost.
+    fn await_quorum(&mut self, node: u32) {
+        if self.phase[node as usize] == Phase::Away {
+            return self.await_notice(node, self.quorum_back);
+        }
+        self.tally.repair_waited += u128::from(self.quorum_back - self.now);
+        self.queue.schedule(node, class::NOTICE, self.quorum_back);
     }
 
     fn begin_repair(&mut self, node: u32) {

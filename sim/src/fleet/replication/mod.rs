@@ -116,6 +116,9 @@ pub(crate) struct Run<'a> {
     transfers: Transfers,
     /// How many of a machine's shares have decayed.
     corruptions: Vec<u32>,
+    /// When the ledger has its quorum again, now or the last time, and how often it lost it.
+    quorum_back: Nanoseconds,
+    quorum_losses: u32,
     /// Of zones: whether it is out, and how often it was.
     out: Vec<bool>,
     outages: Vec<u32>,
@@ -163,7 +166,7 @@ impl<'a> Run<'a> {
             tally: Tally::new(),
             placement: Placement::draw(fleet, &source),
             queue: Queue::new(
-                nodes + if_so(singly, shares) + if_so(together, groups) + 2 + zones + decaying,
+                nodes + if_so(singly, shares) + if_so(together, groups) + 3 + zones + decaying,
             ),
             now: 0,
             repairs_together: together,
@@ -187,6 +190,8 @@ impl<'a> Run<'a> {
             silent: Absentees::default(),
             transfers: Transfers::new(fleet),
             corruptions: vec![0; decaying],
+            quorum_back: 0,
+            quorum_losses: 0,
             out: vec![false; zones],
             outages: vec![0; zones],
             share: vec![0; if_so(singly || attacked, shares)],
@@ -224,6 +229,7 @@ impl<'a> Run<'a> {
         self.back.fill(NEVER);
         self.waiting.clear();
         self.transfers.clear();
+        (self.quorum_back, self.quorum_losses) = (0, 0);
         self.corruptions.fill(0);
         self.replacing = 0;
         self.silent_since.fill(NEVER);
@@ -280,6 +286,7 @@ impl<'a> Run<'a> {
             self.begin_life(node);
         }
         self.expect_outages();
+        self.expect_quorum_loss();
         self.expect_corruption();
     }
 
@@ -294,7 +301,7 @@ impl<'a> Run<'a> {
     }
 
     // Entities: machines, then, where shares go singly, shares, and for repairs together groups; then the refresh, the mass
-    // loss and zones; then machines again, for their decaying shares.
+    // loss, the quorum and zones; then machines again, for their decaying shares.
 
     fn share_entity(&self, share: u32) -> u32 {
         self.fleet.nodes + share
@@ -313,7 +320,11 @@ impl<'a> Run<'a> {
     }
 
     fn zone_entity(&self, zone: u32) -> u32 {
-        self.refresh_entity() + 2 + zone
+        self.refresh_entity() + 3 + zone
+    }
+
+    fn quorum_entity(&self) -> u32 {
+        self.refresh_entity() + 2
     }
 
     fn corruption_entity(&self, node: u32) -> u32 {
@@ -327,6 +338,7 @@ impl<'a> Run<'a> {
             class::REFRESH => self.refresh(),
             class::DEATH => self.die(entity),
             class::PAUSE => self.pause_or_return(entity),
+            class::OUTAGE if entity == self.quorum_entity() => self.lose_quorum(),
             class::OUTAGE => self.outage_begins_or_ends(entity - self.zone_entity(0)),
             class::MASS_LOSS => self.lose_many(),
             class::CORRUPTION => self.corrupt(entity - self.corruption_entity(0)),

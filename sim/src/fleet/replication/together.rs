@@ -51,6 +51,9 @@ impl Run<'_> {
         let Repair::Together { time, threshold } = &self.fleet.repair else {
             return self.restore_share(share);
         };
+        if self.now < self.quorum_back {
+            return self.queue.schedule(self.share_entity(share), class::NOTICE, self.quorum_back);
+        }
         let group = self.placement.group(share) as usize;
         self.share[share as usize] |= KNOWN;
         self.known[group] += 1;
