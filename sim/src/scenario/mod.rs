@@ -5,11 +5,12 @@
 //! nodes = 25                                # machines
 //! zones = 5                                 # places that fail together [nodes]
 //! lifetime = { exponential = "4y" }         # a law, or a list of causes of death
+//! # churn = "skype"                         # measured lives and pauses, where these keys are left out
 //!
 //! [[network.kinds]]                         # some of these machines are of another kind [none]
-//! nodes = 5
-//! lifetime = { exponential = "1y" }
-//! pauses = { session = { exponential = "9h" }, length = { exponential = "3h" }, timeout = "1d" }
+//! nodes = 5                                 # or share = "20%"
+//! lifetime = { exponential = "1y" }         # [as the others']
+//! pauses = { session = { exponential = "9h" } }   # length and timeout [as the others']; [never]
 //!
 //! [code]
 //! data = "mbr(20,8,14)"                     # as `kakera codes` names them
@@ -27,7 +28,7 @@
 //! # with rate: uplink = "100MB/s"           # that newcomers of a zone share evenly [endless]
 //!
 //! [pauses]                                  # [machines never pause]
-//! session = { lognormal = { median = "9h", sigma = 1.0 } }
+//! session = { lognormal = { median = "9h", sigma = 1.0 } }   # or availability = "75%"
 //! length = { exponential = "3h" }
 //! timeout = "1d"                            # who is away for longer is taken for dead
 //!
@@ -73,6 +74,7 @@
 //! happens in a network is said in [`crate::fleet`], and with `[protocol]` in [`crate::protocol`]: that
 //! needs a patience, and `repair.rate` is the speed of a node's link.
 
+pub(crate) mod churn;
 mod exact;
 mod full_nodes;
 mod laws;
@@ -123,6 +125,7 @@ impl Scenario {
     /// Reads a scenario.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
         let mut root = Reader::parse(text)?;
+        churn::add_churn(root.table_mut())?;
         let mut section = |name: &'static str| root.section(name);
         let (network, code, objects) = (section("network")?, section("code")?, section("objects")?);
         let (repair, pauses, attacker) =
@@ -135,11 +138,11 @@ impl Scenario {
         };
         let network = need(network, "network")?;
         let (notice, repair) = read_repair(need(repair, "repair")?)?;
+        let absence = pauses.map(|reader| read_pauses(reader, &notice, None)).transpose()?;
         let machines::Network { nodes, zones, lives, kinds } =
-            read_network(network, notice.patience)?;
+            read_network(network, &notice, absence.as_ref())?;
         let (code, key) = read_code(need(code, "code")?, nodes)?;
         let (groups, bytes_per_group) = read_objects(objects, code.n)?;
-        let absence = pauses.map(|reader| read_pauses(reader, notice.patience)).transpose()?;
         let attack = attacker.map(|reader| read_attacker(reader, nodes, key)).transpose()?;
         let outages = outages.map(read_outages).transpose()?;
         let mass_loss = mass_loss.map(read_mass_loss).transpose()?;
@@ -538,7 +541,7 @@ replications = 500
         assert_eq!(fleet.mass_loss, Some(MassLoss { at: 180 * DAY, share: 0.5 }));
         assert_eq!(fleet.outages.unwrap().length, Law::Fixed(6.0 * HOUR as f64));
         for (from, to, expected) in [
-            ("daily = \"22h\"", "", "pauses.session: needs either a session or a time of day"),
+            ("daily = \"22h\"", "", "pauses.session: needs either a session, a time of day or"),
             ("\"22h\"", "\"25h\"", "pauses.daily: must be a time of day"),
             ("\"50%\"", "\"150%\"", "mass_loss.share: '150%' is not a share"),
             ("at = \"180d\"\n", "", "mass_loss.at: is missing"),
@@ -568,8 +571,12 @@ replications = 500
         assert_eq!(fleet.kinds[0].nodes, 5);
         assert!(fleet.kinds[0].absence.is_some());
         for (from, to, expected) in [
-            ("nodes = 5", "nodes = 26", "network.kinds: have 26 machines, and network.nodes is 25"),
-            ("nodes = 5", "node = 5", "network.kinds[1].nodes: is missing"),
+            ("nodes = 5", "nodes = 26", "network.kinds[1].nodes: 26 is not between 1 and 25"),
+            (
+                "nodes = 5",
+                "node = 5",
+                "network.kinds[1]: needs either a number of machines or a share",
+            ),
             ("timeout = \"1d\"", "timeout = \"-1d\"", "network.kinds[1].pauses.timeout: '-1d'"),
             ("share = \"50y\"", "share = 50", "corruption.share: '50' has no unit"),
             ("share = \"50y\"", "share = \"0s\"", "corruption.share: is no time at all"),
