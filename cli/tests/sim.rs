@@ -136,6 +136,10 @@ fn bad_scenarios_are_refused_in_one_line() {
         ("horizon = \"1y\"", "horizon = 1", "run.horizon: '1' has no unit"),
         ("[run]", "[mass_loss]\nat = \"9d\"\n[run]", "mass_loss.share: is missing"),
         ("replications = 200", "replications = 0", "run.replications: 0 is not between"),
+        ("mbr(6,3,4)", "mbr(6,3,6)", "code.data: mbr(6,3,6): a code needs 1 <= k <= d < n"),
+        ("zones = 4", "churn = \"napster\"", "network.churn: there is no churn"),
+        ("[run]", "[corruption]\nshare = 9\n[run]", "corruption.share: '9' has no unit"),
+        ("zones = 4", "kinds = [{ nodes = 13 }]", "network.kinds[1].nodes: 13 is not between"),
     ] {
         let path = scenario(folder.path(), &SCENARIO.replacen(from, to, 1));
         let refused = sim(&["run", &path]);
@@ -214,6 +218,7 @@ fn designs_meet_their_targets_or_the_reason_is_said() {
     assert_eq!(refused.status.code(), Some(2));
     let text = String::from_utf8(refused.stderr).unwrap();
     assert!(text.starts_with("error: impossible, because storage factor of 1.01"), "{text}");
+    assert!(text.lines().count() == 2 && text.contains("\ntry: storage = "), "{text}");
 }
 
 #[test]
