@@ -257,7 +257,12 @@ impl Scale {
             let low = 10f64.powf(low.log10().floor());
             (low, 10f64.powf(high.log10().ceil()).max(low * 10.0))
         } else {
-            (low, if high > low { high + 0.04 * (high - low) } else { low + 1.0 })
+            match high - low {
+                // A value that never changes is seen beside zero.
+                0.0 if low > 0.0 => (0.0, 1.04 * high),
+                0.0 => (low, low + 1.0),
+                width => (low, high + 0.04 * width),
+            }
         };
         Self { low, high, logarithmic, from, to }
     }
