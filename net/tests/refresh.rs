@@ -10,13 +10,14 @@ use std::time::Duration;
 use kakera_engine::catalogue::RecordName;
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::{KeyParameters, Share, read_robust};
+use kakera_engine::ledger::RULES_VERSION_MAX;
 use kakera_engine::names::Slot;
 use kakera_engine::object::Descriptor;
 use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
 use kakera_engine::policy::refresh::RefreshTimes;
 use kakera_engine::seal::VaultRoot;
 use kakera_engine::wire::{RenewedShare, VouchedDescriptor, canonical};
-use kakera_net::client::Client;
+use kakera_net::client::{Client, GroupPlace};
 use kakera_net::vault::{NoProgress, Source, Vault};
 use support::{Care, Network, eventually};
 use zeroize::Zeroizing;
@@ -105,8 +106,8 @@ fn dealt_shares(home: &Path) -> Vec<(Descriptor, Share)> {
     shares.collect()
 }
 
-/// The share of one object in the files of refreshed shares of a node's folder: a record is object,
-/// check, length, share, check.
+/// The share of one object in the files of refreshed shares of a node's folder, if its row commits to
+/// it: a record is object, check, length, share, check.
 fn renewed_share(home: &Path, descriptor: &Descriptor) -> Option<Share> {
     let object = descriptor.object_id();
     files(&home.join("shares")).into_iter().find_map(|path| {
@@ -116,8 +117,9 @@ fn renewed_share(home: &Path, descriptor: &Descriptor) -> Option<Share> {
         let renewed = canonical::decode(&bytes[at + 68..at + 68 + length], 1 << 16).ok()?;
         let RenewedShare { share, rows } = renewed;
         let binding = rows.binding(descriptor.key, &descriptor.salt);
-        assert!(share.matches(&binding, &rows.rows[share.slot().index()]));
-        Some(share)
+        let committed = binding.commits_to(share.slot());
+        assert!(!committed || share.matches(&binding, &rows.rows[share.slot().index()]));
+        committed.then_some(share)
     })
 }
 
@@ -229,6 +231,57 @@ async fn a_newcomer_joins_the_epoch_and_the_next_refresh() {
             node.kill();
         }
     }
+    let vault = open(network.client().await).await;
+    assert!(read(&vault, "scan").await == b"the content");
+}
+
+/// One of five is down: the others refresh without it, and it rebuilds its share when it is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_missed_a_refresh_rebuilds_its_share() {
+    let (code, key) = codes();
+    let refresh = RefreshTimes {
+        epoch: Duration::from_secs(4),
+        round: Duration::from_secs(4),
+        pause: Duration::from_secs(3),
+    };
+    let care = Care { refresh, version: Some(RULES_VERSION_MAX), ..care() };
+    let mut network = Network::start_with(code, key, care).await;
+    network.group().await;
+    let writer = tokio::sync::Mutex::new(open(network.client().await).await);
+    put(&network, &writer, "scan", b"the content").await;
+    network.stop_node(1).await;
+    let absent = network.nodes[1].id;
+    let slot_of = |group: &GroupPlace| {
+        let member = group.members.iter().find(|member| member.node == absent);
+        member.map(|member| member.slot)
+    };
+    let group = eventually(async || {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let group = network.group().await;
+        group.filling.iter().next().is_some().then_some(group)
+    })
+    .await;
+    let slot = slot_of(&group).unwrap();
+    assert!(group.filling.iter().eq([&slot]) && group.epochs.epoch.0 > 0);
+    let vault = open(network.client().await).await;
+    assert!(read(&vault, "scan").await == b"the content");
+    drop(vault);
+
+    let (descriptor, old) = dealt_shares(&network.home(1)).remove(0);
+    network.start_node(1);
+    eventually(async || {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        network.group().await.filling.is_empty().then_some(())
+    })
+    .await;
+    // What it rebuilt is checked by all once it took part in the next refresh.
+    let new = eventually(async || {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let share_of = |node| renewed_share(&network.home(node), &descriptor);
+        (0..5).map(share_of).collect::<Option<Vec<Share>>>()
+    })
+    .await;
+    assert!(!new.contains(&old));
     let vault = open(network.client().await).await;
     assert!(read(&vault, "scan").await == b"the content");
 }

@@ -5,6 +5,7 @@
 mod edits;
 pub(crate) mod storage;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -112,9 +113,11 @@ fn kill_clients(kills: u32, seed: u64, report: &mut Report) -> Result<()> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut import_time = Duration::from_millis(1000);
     let (mut killed, mut finished) = (0, 0);
+    let mut phases: BTreeMap<Phase, u32> = BTreeMap::new();
     while killed < kills {
         ensure!(finished < 4 * kills, "imports end before they can be killed");
         let root = storage.root().to_str().context("not UTF-8")?.to_owned();
+        let before = Disk::read(&network)?;
         let start = Instant::now();
         let mut child = network.spawn(&["import", "ssmix2", &root])?;
         let delay = import_time.mul_f64(f64::from(rng.next_u32()) / f64::from(u32::MAX));
@@ -122,6 +125,7 @@ fn kill_clients(kills: u32, seed: u64, report: &mut Report) -> Result<()> {
         if child.try_wait()?.is_none() && Process::from_id(child.id()).kill().is_ok() {
             killed += 1;
             child.wait()?;
+            *phases.entry(Phase::between(&before, &Disk::read(&network)?)).or_default() += 1;
         } else {
             answer(&child.wait_with_output()?)?;
             finished += 1;
@@ -133,9 +137,42 @@ fn kill_clients(kills: u32, seed: u64, report: &mut Report) -> Result<()> {
         }
     }
     report.add("client_kills", f64::from(killed)).goal(Goal::AtLeast(f64::from(kills)));
+    for (phase, name) in Phase::NAMES {
+        let count = phases.get(&phase).copied().unwrap_or(0);
+        report.add(format!("kills_{name}"), f64::from(count)).goal(Goal::AtLeast(1.0));
+    }
     report.add("imports_finished_meanwhile", f64::from(finished));
     import(&network, storage.root())?;
     export(&network, storage.root(), "kills_", report)
+}
+
+/// How far an import had come when it was killed, as the disks tell.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    /// It reads and compares, and has stored nothing.
+    Nothing,
+    /// It stores objects, of records and of the catalogue.
+    Objects,
+    /// The ledger has an entry of it: some or all records are in the catalogue.
+    Ledger,
+}
+
+impl Phase {
+    const NAMES: [(Self, &str); 3] = [
+        (Self::Nothing, "before_the_first_object"),
+        (Self::Objects, "before_the_first_ledger_entry"),
+        (Self::Ledger, "after_a_ledger_entry"),
+    ];
+
+    fn between(before: &Disk, after: &Disk) -> Self {
+        if after.ledger > before.ledger {
+            Self::Ledger
+        } else if after.parts > before.parts {
+            Self::Objects
+        } else {
+            Self::Nothing
+        }
+    }
 }
 
 fn import(network: &LocalNetwork, root: &Path) -> Result<serde_json::Value> {

@@ -78,9 +78,10 @@ impl Custody {
             let known = before.remove(&(group, slot)).filter(|duty| duty.since == holder.since);
             let filling = holder.is_filling();
             let duty = match known {
-                // It missed a refresh: what it has is to be looked at again.
+                // It missed a refresh: what it has is to be looked at again, also if that is under way.
                 Some(duty) if filling && !duty.filling => {
-                    Duty { filling, whole: false, due: now, tell_at: now, ..duty }
+                    let again = duty.working;
+                    Duty { filling, whole: false, again, due: now, tell_at: now, ..duty }
                 }
                 Some(duty) => Duty { filling, ..duty },
                 None => Duty {
@@ -113,7 +114,7 @@ impl Custody {
         duty.working = false;
         let again = std::mem::take(&mut duty.again);
         if whole {
-            (duty.whole, duty.attempts) = (true, 0);
+            (duty.whole, duty.attempts) = (duty.whole || !again, 0);
             // Slots of one moment drift apart: an eighth earlier or later.
             let spread = u32::from(slot.point()).wrapping_add(group.0.wrapping_mul(37)) % 64;
             duty.due = now + every * (224 + spread) / 256;

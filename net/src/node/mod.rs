@@ -14,6 +14,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use kakera_engine::names::{GroupId, NetworkId, NodeId, Slot};
 use kakera_engine::peer::refresh::Seats;
@@ -92,6 +93,8 @@ struct Node {
     damage: mpsc::Sender<(GroupId, Slot)>,
     /// The number of this node's last entry, if it became final; held while one is on its way.
     told: tokio::sync::Mutex<u64>,
+    /// How long a round of a refresh is open.
+    refresh_round: Duration,
     /// The refreshes that it takes part in.
     seats: Mutex<Seats>,
     /// Machines that failed several audits of this node in a row.
@@ -166,6 +169,7 @@ where
         repairs: Repairs::default(),
         damage,
         told: tokio::sync::Mutex::default(),
+        refresh_round: refresh.round,
         seats: Mutex::new(Seats::new(network_id, identity.signing_key().clone())),
         suspects: Mutex::default(),
         tally: Tally::default(),

@@ -34,9 +34,10 @@ use crate::store::parts::{BatchName, ShareRecord};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Names the batch of shares that were rebuilt, not dealt: no attempt has this number.
 const REBUILT: u32 = u32::MAX;
-/// How long a receiver may take for its rows, and how often it is tried.
-const ROWS_TIMEOUT: Duration = Duration::from_secs(10);
-const ROWS_TRIES: usize = 3;
+/// How often a receiver is tried to be given its rows, and the part of a round that this may take: less
+/// than the lead waits for an answer (a quarter), though one of the receivers is gone.
+const ROWS_TRIES: u32 = 2;
+const ROWS_SHARE: u32 = 6;
 
 impl Node {
     /// Looks after the key shares' epochs until dropped.
@@ -121,7 +122,8 @@ impl Node {
         let (dealer, place) = (place.slot, RefreshPlace { slot: to.slot, ..place });
         let operation = Operation::Deal { place, dealer };
         for _ in 0..ROWS_TRIES {
-            let asked = self.exchange.ask(to.node, &operation, rows.clone(), ROWS_TIMEOUT, None);
+            let timeout = self.refresh_round / (ROWS_SHARE * ROWS_TRIES);
+            let asked = self.exchange.ask(to.node, &operation, rows.clone(), timeout, None);
             match asked.await {
                 Ok(Answer { response: Response::RowsTaken, .. }) => return,
                 Ok(_) => break,

@@ -245,7 +245,12 @@ impl Lead {
     }
 
     fn enter(&mut self, now: Duration, phase: Phase, body: Bytes) {
-        (self.phase, self.body, self.until) = (phase, body, now + self.times.round);
+        let patience = match phase {
+            // Whoever is absent is waited for here, and the next turn must not begin before the end.
+            Phase::Listing => self.times.round.min(self.times.pause / 4),
+            _ => self.times.round,
+        };
+        (self.phase, self.body, self.until) = (phase, body, now + patience);
         self.asked.clear();
         let asks = matches!(phase, Phase::Listing | Phase::Stage(_));
         let waiting = || Asked::Waiting { until: now, reason: String::new() };
