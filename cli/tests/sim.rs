@@ -66,6 +66,22 @@ fn threads_and_shards_change_no_byte() {
     }
 }
 
+/// A rule ends a run early, at the same place for any threads and for shards that ran everything.
+#[test]
+fn a_rule_stops_every_run_at_the_same_place() {
+    let folder = TempDir::new().unwrap();
+    let scenario =
+        scenario(folder.path(), &format!("{SCENARIO}stop = {{ half_width = \"25%\" }}\n"));
+    let whole = answer(&["run", &scenario, "--threads", "1", "--json"]);
+    assert!(whole.contains("\"replications\": 50") || !whole.contains("\"replications\": 200"));
+    assert_eq!(answer(&["run", &scenario, "--threads", "8", "--json"]), whole);
+    let kept = folder.path().join("parts").display().to_string();
+    for shard in ["0/4", "1/4", "2/4", "3/4"] {
+        answer(&["run", &scenario, "--parts", &kept, "--shard", shard]);
+    }
+    assert_eq!(answer(&["merge", &scenario, &kept, "--json"]), whole);
+}
+
 #[test]
 fn a_stopped_run_goes_on_where_it_was() {
     let folder = TempDir::new().unwrap();

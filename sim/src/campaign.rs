@@ -33,6 +33,41 @@ pub struct Campaign {
     pub replications: u64,
 }
 
+/// When fewer blocks than all are enough: as soon as one of these holds. Seen only after whole batches
+/// of the first blocks, so that it does not depend on who ran them, or when.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stop {
+    /// Half the width of the intervals, over the estimates, of P(any group is lost) and, with an
+    /// attacker, of P(any group leaks).
+    pub half_width: Option<f64>,
+    /// Groups that were lost and, with an attacker, as many that leaked.
+    pub seen: Option<u64>,
+    /// Events that were handled: what a run costs, which unlike its CPU time is the same everywhere.
+    pub events: Option<u64>,
+}
+
+impl Stop {
+    /// Blocks of a batch.
+    pub const BATCH: u64 = 8;
+
+    fn holds(&self, summary: &Summary, attacked: bool) -> bool {
+        let loss = (summary.groups_lost, summary.loss_of_any);
+        let leak = attacked.then_some((summary.groups_leaked, summary.leak_of_any));
+        let all = |holds: &dyn Fn(u64, Estimate) -> bool| {
+            holds(loss.0, loss.1) && leak.is_none_or(|(count, estimate)| holds(count, estimate))
+        };
+        let narrow = |share: f64| {
+            all(&|count, estimate| {
+                let [low, high] = estimate.interval;
+                count > 0 && (high - low) / 2.0 <= share * estimate.value
+            })
+        };
+        self.half_width.is_some_and(narrow)
+            || self.seen.is_some_and(|seen| all(&|count, _| count >= seen))
+            || self.events.is_some_and(|events| summary.events >= events)
+    }
+}
+
 /// The tallies of blocks by their number.
 pub type Blocks = BTreeMap<u64, Tally>;
 
@@ -121,6 +156,18 @@ impl Campaign {
     /// Runs all blocks.
     pub fn run(&self) -> Blocks {
         (0..self.blocks()).map(|block| (block, self.run_block(block))).collect()
+    }
+
+    /// The first batches of blocks after which a rule says that it is enough, if they are there.
+    pub fn enough(&self, stop: &Stop, blocks: &Blocks, confidence: f64) -> Option<Blocks> {
+        let borders = (Stop::BATCH..self.blocks()).step_by(Stop::BATCH as usize);
+        let whole =
+            borders.take_while(|&border| (0..border).all(|block| blocks.contains_key(&block)));
+        whole
+            .map(|border| {
+                blocks.range(..border).map(|(block, tally)| (*block, tally.clone())).collect()
+            })
+            .find(|first| stop.holds(&self.summary(first, confidence), self.fleet.attack.is_some()))
     }
 
     /// Sums up all blocks, with intervals of this confidence.

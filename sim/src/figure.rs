@@ -257,11 +257,11 @@ impl Scale {
             let low = 10f64.powf(low.log10().floor());
             (low, 10f64.powf(high.log10().ceil()).max(low * 10.0))
         } else {
-            match high - low {
-                // A value that never changes is seen beside zero.
-                0.0 if low > 0.0 => (0.0, 1.04 * high),
-                0.0 => (low, low + 1.0),
-                width => (low, high + 0.04 * width),
+            // A value that never changes is seen beside zero.
+            match low {
+                low if high > low => (low, high + 0.04 * (high - low)),
+                low if low > 0.0 => (0.0, 1.04 * low),
+                low => (low, low + 1.0),
             }
         };
         Self { low, high, logarithmic, from, to }

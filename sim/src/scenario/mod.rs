@@ -65,6 +65,7 @@
 //! horizon = "1y"
 //! replications = 10000                      # [10000]
 //! seed = 7                                  # [1]
+//! stop = { half_width = "5%" }              # or seen = 1000, or events = 1000000000 [never]
 //! confidence = "99%"                        # of every interval ["95%"]
 //! ```
 //! What stands in brackets holds where a key is left out. A law is one of
@@ -89,7 +90,7 @@ use kakera_engine::hash::hash;
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::policy::durability;
 
-use crate::campaign::Campaign;
+use crate::campaign::{Campaign, Stop};
 use crate::exact::{mbr_repair_share, msr_repair_share};
 use crate::fleet::{Attack, Fleet, Hostile, Repair, RepairTime, Traffic};
 use crate::quantity::{parse_rate, parse_share, parse_size, parse_span};
@@ -117,6 +118,8 @@ pub struct Scenario {
     pub bytes_per_group: u64,
     /// Of intervals, from 0 to 1.
     pub confidence: f64,
+    /// When fewer replications are enough.
+    pub stop: Option<Stop>,
     /// The hash of the text, in hexadecimal.
     pub hash: String,
 }
@@ -179,6 +182,7 @@ impl Scenario {
             key,
             bytes_per_group,
             confidence: run.confidence,
+            stop: run.stop,
             hash: digest[..16].iter().map(|byte| format!("{byte:02x}")).collect(),
         })
     }
@@ -384,6 +388,7 @@ struct Run {
     replications: u64,
     seed: u64,
     confidence: f64,
+    stop: Option<Stop>,
 }
 
 fn read_run(mut reader: Reader) -> Result<Run, ScenarioError> {
@@ -394,6 +399,7 @@ fn read_run(mut reader: Reader) -> Result<Run, ScenarioError> {
     let seed = reader.count("seed", 0, i64::MAX as u64)?.unwrap_or(1);
     let confidence = reader.quantity("confidence", parse_share)?.unwrap_or(0.95);
     let confidence_at = reader.at("confidence");
+    let stop = reader.section("stop")?.map(read_stop).transpose()?;
     reader.finish()?;
     if horizon < 1.0 || horizon > (HORIZON_MAX_YEARS * YEAR) as f64 {
         let message = format!("must be above zero and at most {HORIZON_MAX_YEARS} years");
@@ -404,7 +410,19 @@ fn read_run(mut reader: Reader) -> Result<Run, ScenarioError> {
         return Err(ScenarioError::new(confidence_at, message, "\"95%\""));
     }
     debug_assert!((horizon as Nanoseconds) < NEVER);
-    Ok(Run { horizon: horizon as Nanoseconds, replications, seed, confidence })
+    Ok(Run { horizon: horizon as Nanoseconds, replications, seed, confidence, stop })
+}
+
+fn read_stop(mut reader: Reader) -> Result<Stop, ScenarioError> {
+    let half_width = reader.quantity("half_width", parse_share)?;
+    let seen = reader.count("seen", 1, i64::MAX as u64)?;
+    let events = reader.count("events", 1, i64::MAX as u64)?;
+    reader.finish()?;
+    if half_width.is_none() && seen.is_none() && events.is_none() {
+        let advice = "stop = { half_width = \"5%\" }, seen = 1000 or events = 1000000000";
+        return Err(ScenarioError::new("run.stop", "says nothing", advice));
+    }
+    Ok(Stop { half_width, seen, events })
 }
 
 #[cfg(test)]
