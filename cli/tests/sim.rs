@@ -66,6 +66,21 @@ fn threads_and_shards_change_no_byte() {
     }
 }
 
+/// A rule ends a run early, at the same place for any threads and for shards that ran everything.
+#[test]
+fn a_rule_stops_every_run_at_the_same_place() {
+    let folder = TempDir::new().unwrap();
+    let scenario = scenario(folder.path(), &format!("{SCENARIO}stop = {{ events = 20000 }}\n"));
+    let whole = answer(&["run", &scenario, "--threads", "1", "--json"]);
+    assert!(whole.contains("\"replications\":100,"), "{whole}");
+    assert_eq!(answer(&["run", &scenario, "--threads", "8", "--json"]), whole);
+    let kept = folder.path().join("parts").display().to_string();
+    for shard in ["0/4", "1/4", "2/4", "3/4"] {
+        answer(&["run", &scenario, "--parts", &kept, "--shard", shard]);
+    }
+    assert_eq!(answer(&["merge", &scenario, &kept, "--json"]), whole);
+}
+
 #[test]
 fn a_stopped_run_goes_on_where_it_was() {
     let folder = TempDir::new().unwrap();
@@ -136,6 +151,10 @@ fn bad_scenarios_are_refused_in_one_line() {
         ("horizon = \"1y\"", "horizon = 1", "run.horizon: '1' has no unit"),
         ("[run]", "[mass_loss]\nat = \"9d\"\n[run]", "mass_loss.share: is missing"),
         ("replications = 200", "replications = 0", "run.replications: 0 is not between"),
+        ("mbr(6,3,4)", "mbr(6,3,6)", "code.data: mbr(6,3,6): a code needs 1 <= k <= d < n"),
+        ("zones = 4", "churn = \"napster\"", "network.churn: there is no churn"),
+        ("[run]", "[corruption]\nshare = 9\n[run]", "corruption.share: '9' has no unit"),
+        ("zones = 4", "kinds = [{ nodes = 13 }]", "network.kinds[1].nodes: 13 is not between"),
     ] {
         let path = scenario(folder.path(), &SCENARIO.replacen(from, to, 1));
         let refused = sim(&["run", &path]);
@@ -214,6 +233,7 @@ fn designs_meet_their_targets_or_the_reason_is_said() {
     assert_eq!(refused.status.code(), Some(2));
     let text = String::from_utf8(refused.stderr).unwrap();
     assert!(text.starts_with("error: impossible, because storage factor of 1.01"), "{text}");
+    assert!(text.lines().count() == 2 && text.contains("\ntry: storage = "), "{text}");
 }
 
 #[test]

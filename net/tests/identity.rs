@@ -179,6 +179,38 @@ async fn the_disks_of_fewer_than_t_identity_nodes_allow_no_guess() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_missed_a_deposit_gets_a_share_from_the_others() {
+    let mut network = Network::of_validators(4);
+    network.kill_validator(4).await;
+    let handle = create(&network).await;
+    let hash = handle.hash(&network.file.network_id());
+    let sharings = |network: &Network, validator: u8| {
+        let file = std::fs::read(identity_file(network, &hash, validator)).unwrap_or_default();
+        Kept::from_bytes(&file).map_or(0, |kept| kept.sharings().count())
+    };
+    assert_eq!([1, 2, 3, 4].map(|validator| sharings(&network, validator)), [1, 1, 1, 0]);
+    network.start_validator(4);
+    let begin = Instant::now();
+    while sharings(&network, 4) == 0 {
+        assert!(begin.elapsed() < PATIENCE, "nobody dealt");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // The others look when they start.
+    for validator in [1, 2] {
+        network.kill_validator(validator).await;
+        network.start_validator(validator);
+        while sharings(&network, validator) < 2 {
+            assert!(begin.elapsed() < 2 * PATIENCE, "validator {validator} does not follow");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    // Without the third one the owner's sharing has two shares, which are too few.
+    network.kill_validator(3).await;
+    let opened = open(&network, STRANGER, &handle, PASSPHRASE).await.unwrap();
+    assert_eq!(opened.root.expose(), root().expose());
+}
+
 /// Who has the ledger, and stole identity nodes' disks.
 struct Thief<'a> {
     network: &'a Network,

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::estimate::Estimate;
 use crate::fleet::{CURVE_POINTS, Fleet, Tally, simulate};
 use crate::protocol::{self, Network};
-use crate::time::YEAR;
+use crate::time::{HOUR, YEAR};
 
 /// Blocks of a campaign, unless there are fewer replications: enough for Student's interval to be
 /// nearly normal.
@@ -31,6 +31,41 @@ pub struct Campaign {
     pub seed: u64,
     /// Runs, at least 1.
     pub replications: u64,
+}
+
+/// When fewer blocks than all are enough: as soon as one of these holds. Seen only after whole batches
+/// of the first blocks, so that it does not depend on who ran them, or when.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stop {
+    /// Half the width of the intervals, over the estimates, of P(any group is lost) and, with an
+    /// attacker, of P(any group leaks).
+    pub half_width: Option<f64>,
+    /// Groups that were lost and, with an attacker, as many that leaked.
+    pub seen: Option<u64>,
+    /// Events that were handled: what a run costs, which unlike its CPU time is the same everywhere.
+    pub events: Option<u64>,
+}
+
+impl Stop {
+    /// Blocks of a batch.
+    pub const BATCH: u64 = 8;
+
+    fn holds(&self, summary: &Summary, attacked: bool) -> bool {
+        let loss = (summary.groups_lost, summary.loss_of_any);
+        let leak = attacked.then_some((summary.groups_leaked, summary.leak_of_any));
+        let all = |holds: &dyn Fn(u64, Estimate) -> bool| {
+            holds(loss.0, loss.1) && leak.is_none_or(|(count, estimate)| holds(count, estimate))
+        };
+        let narrow = |share: f64| {
+            all(&|count, estimate| {
+                let [low, high] = estimate.interval;
+                count > 0 && (high - low) / 2.0 <= share * estimate.value
+            })
+        };
+        self.half_width.is_some_and(narrow)
+            || self.seen.is_some_and(|seen| all(&|count, _| count >= seen))
+            || self.events.is_some_and(|events| summary.events >= events)
+    }
 }
 
 /// The tallies of blocks by their number.
@@ -67,6 +102,10 @@ pub struct Summary {
     pub deaths_per_node_year: f64,
     /// Replacements of machines that were alive or came back, a machine and year.
     pub false_repairs_per_node_year: f64,
+    /// Hours that a replacement of a machine waits for others before it begins; of repairs one by one.
+    pub repair_waits_hours: Option<Estimate>,
+    /// Hours that it then takes.
+    pub repair_lasts_hours: Option<Estimate>,
     /// That a group is lost by the end of each of equal parts of the horizon.
     pub loss_curve: Vec<CurvePoint>,
     /// That the secret of a group leaks by then.
@@ -119,6 +158,18 @@ impl Campaign {
         (0..self.blocks()).map(|block| (block, self.run_block(block))).collect()
     }
 
+    /// The first batches of blocks after which a rule says that it is enough, if they are there.
+    pub fn enough(&self, stop: &Stop, blocks: &Blocks, confidence: f64) -> Option<Blocks> {
+        let borders = (Stop::BATCH..self.blocks()).step_by(Stop::BATCH as usize);
+        let whole =
+            borders.take_while(|&border| (0..border).all(|block| blocks.contains_key(&block)));
+        whole
+            .map(|border| {
+                blocks.range(..border).map(|(block, tally)| (*block, tally.clone())).collect()
+            })
+            .find(|first| stop.holds(&self.summary(first, confidence), self.fleet.attack.is_some()))
+    }
+
     /// Sums up all blocks, with intervals of this confidence.
     pub fn summary(&self, blocks: &Blocks, confidence: f64) -> Summary {
         let mut total = Tally::new();
@@ -145,6 +196,8 @@ impl Campaign {
             repair_bytes_per_node_year: Estimate::of_ratio(&bytes, confidence),
             deaths_per_node_year: total.deaths as f64 / node_years,
             false_repairs_per_node_year: total.false_repairs as f64 / node_years,
+            repair_waits_hours: hours_of_repair(blocks, |tally| tally.repair_waited, confidence),
+            repair_lasts_hours: hours_of_repair(blocks, |tally| tally.repair_lasted, confidence),
             loss_curve: self.curve(blocks, |tally| &tally.losses, confidence),
             leak_curve: self.curve(blocks, |tally| &tally.leaks, confidence),
             repair_curve: self.repair_curve(blocks, &total, confidence),
@@ -250,12 +303,23 @@ fn unreadable(blocks: &Blocks, confidence: f64) -> Option<Estimate> {
     Estimate::of_ratio(&pairs, confidence)
 }
 
+/// Of a replacement, in the mean.
+fn hours_of_repair(
+    blocks: &Blocks,
+    nanoseconds: fn(&Tally) -> u128,
+    confidence: f64,
+) -> Option<Estimate> {
+    let pair = |tally: &Tally| [nanoseconds(tally) as f64 / HOUR as f64, tally.replacements as f64];
+    let pairs: Vec<[f64; 2]> = blocks.values().map(pair).collect();
+    let all: u64 = blocks.values().map(|tally| tally.replacements).sum();
+    Estimate::of_ratio(&pairs, confidence).filter(|_| all >= EVENTS_MIN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fleet::{Attack, Hostile, Repair, RepairTime, Traffic};
     use crate::random::Law;
-    use crate::time::HOUR;
 
     fn hours(mean: f64) -> Law {
         Law::Exponential { mean: mean * HOUR as f64 }
@@ -272,11 +336,19 @@ mod tests {
             absence: None,
             outages: None,
             mass_loss: None,
+            kinds: vec![],
+            corruption: None,
+            quorum_losses: None,
             patience: None,
             detection: hours(1.0),
             repair: Repair::Each(RepairTime::Law(hours(10.0))),
             traffic: Traffic { d: 4, repair_bytes: 10, decode_bytes: 30 },
-            attack: Some(Attack { hostile: Hostile::Each(0.1), k_key: 4, epoch: Some(100 * HOUR) }),
+            attack: Some(Attack {
+                hostile: Hostile::Each(0.1),
+                k_key: 4,
+                epoch: Some(100 * HOUR),
+                growth: 0.0,
+            }),
             horizon: 1000 * HOUR,
         };
         Campaign { fleet, protocol: None, seed: 4, replications }

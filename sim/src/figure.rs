@@ -257,7 +257,12 @@ impl Scale {
             let low = 10f64.powf(low.log10().floor());
             (low, 10f64.powf(high.log10().ceil()).max(low * 10.0))
         } else {
-            (low, if high > low { high + 0.04 * (high - low) } else { low + 1.0 })
+            // A value that never changes is seen beside zero.
+            match low {
+                low if high > low => (low, high + 0.04 * (high - low)),
+                low if low > 0.0 => (0.0, 1.04 * low),
+                low => (low, low + 1.0),
+            }
         };
         Self { low, high, logarithmic, from, to }
     }

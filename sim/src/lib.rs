@@ -62,6 +62,13 @@
 //! assert!(leak.is_some_and(|leak| leak < 0.016));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//! # Machines that were measured
+//! `network.churn = "skype"` takes lives and pauses from a preset, one of those in `sim/presets`, each
+//! with its source: ipfs, bittorrent-debian, -red-hat, -flatout, lanl-18, -19, -20, skype, microsoft,
+//! planetlab, gnutella, hyphanet, storj, iot-mains, -wifi, -nights, -site. What a source does not say, the
+//! scenario must. `[[network.kinds]]` mixes kinds of machines, and `kakera sim fit` makes laws of
+//! traces of your own.
+//!
 //! [`scenario`] says what every key means, [`fleet`] what happens in which order.
 //!
 //! # What the numbers mean
@@ -81,7 +88,9 @@
 //! Time is whole nanoseconds. A random number is a function of seed, replication, machine, purpose and
 //! number ([`random`]), counts are whole numbers, and blocks of replications are summed up in order.
 //! So results do not depend on threads, shards, stops or machines, as far as `ln`, `exp` and `pow` of
-//! the platform agree. Two designs under one seed see the same lives of the same machines.
+//! the platform agree. A rule that ends a run early (`run.stop`) looks only at the first batches of
+//! blocks, so that it ends every run at the same block. Two designs under one seed see the same lives of
+//! the same machines.
 //!
 //! # Beyond answers
 //! [`design`](crate::design) goes from targets to parameters (`kakera sim design`), [`sensitivity`]
@@ -89,8 +98,8 @@
 //! takes, [`figure`] draws.
 //!
 //! # What is not modelled
-//! On counts: bandwidth that repairs share, audits and corruption that nobody sees. In both modes: loss
-//! of the ledger's quorum, and several kinds of machines in one network.
+//! On counts: helpers' bandwidth, and hostile machines that withhold what they hold. In protocol mode:
+//! refreshes, and corruption or a lost quorum by a law.
 
 pub mod campaign;
 pub mod design;

@@ -8,7 +8,7 @@ use crate::fleet::Tally;
 use crate::scenario::Scenario;
 
 /// What a part says it is; a change of its form changes this.
-const FORMAT: &str = "kakera-sim-part/2";
+const FORMAT: &str = "kakera-sim-part/3";
 
 /// One block with all that tells whose it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,7 +99,7 @@ impl Part {
     }
 }
 
-/// The blocks of all parts; equal ones may come twice.
+/// The blocks of all parts, or as many as the scenario's rule says are enough; equal ones may come twice.
 pub fn merge(
     scenario: &Scenario,
     parts: impl IntoIterator<Item = Part>,
@@ -111,6 +111,11 @@ pub fn merge(
         if *tally != part.tally {
             return Err(MergeError::Contradiction(part.block));
         }
+    }
+    if let Some(stop) = &scenario.stop
+        && let Some(enough) = scenario.campaign.enough(stop, &merged, scenario.confidence)
+    {
+        return Ok(enough);
     }
     let blocks = scenario.campaign.blocks();
     let missing = blocks - merged.len() as u64;
@@ -150,6 +155,30 @@ replications = 6
         assert_eq!(whole, scenario.campaign.run());
         let again = parts.iter().rev().chain(&parts[2..4]).cloned();
         assert_eq!(merge(&scenario, again), Ok(whole));
+    }
+
+    /// Whoever runs more than is enough gets the same blocks.
+    #[test]
+    fn a_rule_stops_at_the_border_of_a_batch() {
+        let rule = |rule: &str| {
+            let text = SCENARIO.replace("replications = 6", "replications = 6400");
+            Scenario::parse(&format!("{text}stop = {{ {rule} }}\n")).unwrap()
+        };
+        for (text, expected) in [
+            ("seen = 1", Some(8)),
+            ("seen = 1000000", None),
+            ("half_width = \"1%\", events = 1", Some(8)),
+            ("half_width = \"4%\"", Some(16)),
+        ] {
+            let scenario = rule(text);
+            let parts: Vec<Part> = (0..64).map(|block| Part::run(&scenario, block)).collect();
+            let merged = merge(&scenario, parts.clone()).unwrap();
+            assert_eq!(merged.len(), expected.unwrap_or(64), "{text}");
+            let few = merge(&scenario, parts.into_iter().take(expected.unwrap_or(64)));
+            assert_eq!(few, Ok(merged));
+        }
+        let nothing = format!("{SCENARIO}stop = {{}}\n");
+        assert_eq!(Scenario::parse(&nothing).unwrap_err().at, "run.stop");
     }
 
     #[test]

@@ -40,10 +40,14 @@ pub struct Influence {
 /// Changes one parameter by a factor; false if the fleet has no such parameter.
 type Change = fn(&mut Fleet, f64) -> bool;
 
-const PARAMETERS: [(&str, Change); 8] = [
+const PARAMETERS: [(&str, Change); 10] = [
     ("network.lifetime", |fleet, factor| {
-        fleet.lives.iter_mut().for_each(|law| *law = law.scaled(factor));
-        fleet.lives.iter().any(|law| *law != Law::Never)
+        let of_kinds = fleet.kinds.iter_mut().map(|kind| &mut kind.lives);
+        let lives = std::iter::once(&mut fleet.lives).chain(of_kinds).flatten();
+        lives.fold(false, |changed, law| {
+            *law = law.scaled(factor);
+            changed || *law != Law::Never
+        })
     }),
     ("repair.detection", |fleet, factor| {
         let changed = fleet.detection != Law::Fixed(0.0);
@@ -63,11 +67,24 @@ const PARAMETERS: [(&str, Change); 8] = [
     }),
     ("repair.rate", |fleet, factor| match &mut fleet.repair {
         Repair::Each(RepairTime::BytesPerSecond(rate))
-        | Repair::OneByOne(RepairTime::BytesPerSecond(rate)) => {
+        | Repair::OneByOne(RepairTime::BytesPerSecond(rate))
+        | Repair::Each(RepairTime::Shared { rate, .. })
+        | Repair::OneByOne(RepairTime::Shared { rate, .. }) => {
             *rate *= factor;
             true
         }
         _ => false,
+    }),
+    ("repair.uplink", |fleet, factor| match &mut fleet.repair {
+        Repair::Each(RepairTime::Shared { uplink, .. })
+        | Repair::OneByOne(RepairTime::Shared { uplink, .. }) => {
+            *uplink *= factor;
+            true
+        }
+        _ => false,
+    }),
+    ("corruption.share", |fleet, factor| {
+        fleet.corruption.as_mut().map(|corruption| corruption.share_mean *= factor).is_some()
     }),
     ("pauses.session", |fleet, factor| {
         match fleet.absence.as_mut().map(|absence| &mut absence.session) {

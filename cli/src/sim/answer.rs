@@ -217,6 +217,12 @@ fn simulated_lines(summary: &Summary, lines: &mut Vec<Line>) {
     if let Some(bytes) = summary.repair_bytes_per_node_year {
         estimate("repair bytes a machine and year", bytes);
     }
+    if let Some(hours) = summary.repair_waits_hours {
+        estimate("hours that a repair waits", hours);
+    }
+    if let Some(hours) = summary.repair_lasts_hours {
+        estimate("hours that a repair takes", hours);
+    }
     add("deaths a machine and year", summary.deaths_per_node_year, None);
     add("false repairs a machine and year", summary.false_repairs_per_node_year, None);
 }

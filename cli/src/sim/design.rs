@@ -45,8 +45,10 @@ pub(super) fn run(output: Output, options: &Options) -> Result<(), Failure> {
     let designs = match &findings {
         Findings::Possible { designs, .. } => designs,
         Findings::Impossible { reasons, .. } => {
-            let message = format!("impossible, because {}", reasons.join("; and "));
-            return Err(Failure::new(Kind::Usage, message, "looser targets, or more machines"));
+            let because: Vec<&str> = reasons.iter().map(|reason| &*reason.because).collect();
+            let message = format!("impossible, because {}", because.join("; and "));
+            let instead: Vec<&str> = reasons.iter().map(|reason| &*reason.instead).collect();
+            return Err(Failure::new(Kind::Usage, message, instead.join(", ")));
         }
     };
     if let Some(number) = options.scenario {

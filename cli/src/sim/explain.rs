@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use kakera_sim::fleet::{Absence, Attack, Fleet, Hostile, Repair, RepairTime, Session};
+use kakera_sim::fleet::{Absence, Attack, Fleet, Hostile, Kind, Repair, RepairTime, Session};
 use kakera_sim::protocol::Network;
 use kakera_sim::random::Law;
 use kakera_sim::scenario::Scenario;
@@ -55,9 +55,18 @@ fn lines(scenario: &Scenario) -> Vec<(&'static str, String)> {
         ("repair", repair(&fleet.repair)),
     ];
     lines.extend(fleet.absence.as_ref().map(|absence| ("pauses", pauses(absence))));
+    lines.extend(fleet.kinds.iter().map(|other| ("other machines", kind(other))));
+    lines.extend(fleet.corruption.as_ref().map(|corruption| {
+        let (sound, found) = (span(corruption.share_mean), law(&corruption.found));
+        ("corruption", format!("of a share after {sound} in the mean, found after {found}"))
+    }));
     lines.extend(fleet.outages.as_ref().map(|outages| {
         let (interval, length) = (law(&outages.interval), law(&outages.length));
         ("outages", format!("of every zone after {interval}, for {length}"))
+    }));
+    lines.extend(fleet.quorum_losses.as_ref().map(|losses| {
+        let (interval, length) = (law(&losses.interval), law(&losses.length));
+        ("no quorum", format!("after {interval}, for {length}"))
     }));
     lines.extend(fleet.mass_loss.map(|loss| {
         let share = show(100.0 * loss.share, 4);
@@ -119,6 +128,12 @@ fn pauses(absence: &Absence) -> String {
     format!("{session}, then away {length}; taken for dead after {timeout}")
 }
 
+fn kind(kind: &Kind) -> String {
+    let lives = kind.lives.iter().map(law).collect::<Vec<_>>().join(", or ");
+    let pauses = kind.absence.as_ref().map_or("always up".into(), pauses);
+    format!("{} of all, that live {lives}; {pauses}", kind.nodes)
+}
+
 fn attacker(attack: Attack) -> String {
     let who = match attack.hostile {
         Hostile::Each(share) => format!("{} % of machines", show(100.0 * share, 4)),
@@ -128,7 +143,11 @@ fn attacker(attack: Attack) -> String {
         Some(epoch) => format!("refreshed every {}", span(epoch as f64)),
         None => "never refreshed".into(),
     };
-    format!("{who} keep shares; {} of one epoch leak a group; {refresh}", attack.k_key)
+    let growth = match attack.growth {
+        0.0 => String::new(),
+        growth => format!(", {} % more of newcomers every year", show(100.0 * growth, 4)),
+    };
+    format!("{who}{growth} keep shares; {} of one epoch leak a group; {refresh}", attack.k_key)
 }
 
 fn codes(scenario: &Scenario) -> String {
@@ -151,6 +170,11 @@ fn repair(repair: &Repair) -> String {
 fn repair_time(time: &RepairTime) -> String {
     match time {
         RepairTime::Law(time) => law(time),
+        RepairTime::Shared { rate, uplink } => format!(
+            "at {}/s, or less where the newcomers of a zone share {}/s",
+            show_size(*rate as u64),
+            show_size(*uplink as u64)
+        ),
         RepairTime::BytesPerSecond(rate) => format!("at {}/s", show_size(*rate as u64)),
     }
 }
@@ -160,6 +184,7 @@ fn law(law: &Law) -> String {
         Law::Never => "for ever".into(),
         Law::Fixed(0.0) => "at once".into(),
         Law::Fixed(fixed) => format!("{} always", span(*fixed)),
+        Law::Uniform { longest } => format!("evenly anything up to {}", span(*longest)),
         Law::Exponential { mean } => format!("{} in the mean, exponential", span(*mean)),
         Law::Weibull { shape, scale, location } => format!(
             "Weibull of shape {shape}, scale {}, at least {}",

@@ -10,6 +10,9 @@ use crate::failure::{Failure, Kind};
 use crate::output::{Align, Output, Report, write_table};
 use crate::sim::number::show;
 
+/// The largest trace that is read whole into memory.
+const TRACE_BYTES_MAX: u64 = 1 << 30;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// The trace: CSV of node,start,end in seconds, or event_trace.tab
@@ -20,6 +23,12 @@ pub(crate) struct Options {
 /// Fits lives, sessions and absences.
 pub(super) fn run(output: Output, options: &Options) -> Result<(), Failure> {
     let path = &options.path;
+    let size = std::fs::metadata(path).map_err(|error| Failure::file(path, &error))?.len();
+    if size > TRACE_BYTES_MAX {
+        let message =
+            format!("{}: has {size} bytes, and {TRACE_BYTES_MAX} are read", path.display());
+        return Err(Failure::new(Kind::Usage, message, "a part of the machines"));
+    }
     let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
     let trace = Trace::parse(&text).map_err(|error| {
         Failure::of(Kind::Usage, format!("{}: {error}", path.display()), "kakera sim fit --help")

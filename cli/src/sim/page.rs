@@ -78,18 +78,23 @@ impl Page {
 
 /// Loss, leak and repair traffic over time, with intervals.
 pub(super) fn charts(summary: &Summary, confidence: f64) -> [Chart; 3] {
+    let horizon_years = summary.loss_curve.last().map_or(1.0, |point| point.years);
+    let (unit, per_year) = if horizon_years < 0.5 { ("days", 365.0) } else { ("years", 1.0) };
     let curve = |name: &str, points: &[CurvePoint]| Series {
         name: name.into(),
         points: points
             .iter()
-            .map(|point| Point { interval: point.interval, ..Point::new(point.years, point.value) })
+            .map(|point| Point {
+                interval: point.interval,
+                ..Point::new(point.years * per_year, point.value)
+            })
             .collect(),
         joined: true,
     };
     let percent = confidence * 100.0;
     let chart = |title: String, y_label: &str, y_range: Range, series: Series| Chart {
         title,
-        x_label: "years since the start".into(),
+        x_label: format!("{unit} since the start"),
         y_label: y_label.into(),
         y_range,
         series: vec![series],

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
+use kakera_sim::campaign::Stop;
 use kakera_sim::part::{Part, merge};
 use kakera_sim::scenario::Scenario;
 
@@ -23,24 +24,16 @@ pub(super) fn run(output: Output, options: &RunOptions) -> Result<(), Failure> {
     let shard = options.shard.unwrap_or(Shard { index: 0, of: 1 });
     let wanted: Vec<u64> = scenario.campaign.shard(shard.index, shard.of).collect();
     let mut parts = Vec::new();
-    let mut missing = Vec::new();
-    for block in wanted {
-        match folder.as_ref().map(|folder| folder.load(block)).transpose()?.flatten() {
-            Some(part) => parts.push(part),
-            None => missing.push(block),
+    let bar = progress::objects(output, "simulating");
+    bar.set_length(wanted.len() as u64);
+    // A shard sees too little to stop.
+    let batch = if scenario.stop.is_some() && shard.of == 1 { Stop::BATCH } else { u64::MAX };
+    for batch in wanted.chunks(usize::try_from(batch).unwrap_or(usize::MAX)) {
+        run_batch(&scenario, batch, threads, folder.as_ref(), &mut parts, || bar.inc(1))?;
+        if shard.of == 1 && merge(&scenario, parts.iter().cloned()).is_ok() {
+            break;
         }
     }
-    let bar = progress::objects(output, "simulating");
-    bar.set_length((parts.len() + missing.len()) as u64);
-    bar.set_position(parts.len() as u64);
-    each_block(&scenario, &missing, threads, |part| {
-        bar.inc(1);
-        if let Some(folder) = &folder {
-            folder.keep(&part)?;
-        }
-        parts.push(part);
-        Ok(())
-    })?;
     bar.finish_and_clear();
     if shard.of > 1 {
         let count = parts.len();
@@ -50,6 +43,35 @@ pub(super) fn run(output: Output, options: &RunOptions) -> Result<(), Failure> {
     let blocks =
         merge(&scenario, parts).map_err(|error| Failure::of(Kind::Integrity, error, ""))?;
     answer::simulated(output, &options.scenario, &scenario, &blocks, &options.form)
+}
+
+/// Loads what was kept of some blocks, and runs and keeps the rest.
+fn run_batch(
+    scenario: &Scenario,
+    blocks: &[u64],
+    threads: usize,
+    folder: Option<&Folder>,
+    parts: &mut Vec<Part>,
+    done: impl Fn(),
+) -> Result<(), Failure> {
+    let mut missing = Vec::new();
+    for &block in blocks {
+        match folder.map(|folder| folder.load(block)).transpose()?.flatten() {
+            Some(part) => {
+                parts.push(part);
+                done();
+            }
+            None => missing.push(block),
+        }
+    }
+    each_block(scenario, &missing, threads, |part| {
+        done();
+        if let Some(folder) = folder {
+            folder.keep(&part)?;
+        }
+        parts.push(part);
+        Ok(())
+    })
 }
 
 /// Runs blocks on threads and hands over what is done, in whatever order.

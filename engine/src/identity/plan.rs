@@ -69,8 +69,10 @@ impl RenewalTarget {
             has(holders) && (settled.is_empty() || settled.contains(&sharing.id))
         });
         let elsewhere = fresh.iter().any(|(_, holders)| !has(holders));
-        if !self.holders.contains(own) || (satisfied && (!settled.is_empty() || !elsewhere)) {
-            return RenewalPlan { settled, wanted: Vec::new() };
+        let done = satisfied && (!settled.is_empty() || !elsewhere);
+        if !self.holders.contains(own) || done {
+            let wanted = if done { catching_up(own, &fresh, &settled) } else { Vec::new() };
+            return RenewalPlan { settled, wanted };
         }
         let mut of_others: Vec<_> = fresh
             .iter()
@@ -81,6 +83,10 @@ impl RenewalTarget {
             of_others.into_iter().map(|(sharing, _)| sharing.terms.clone()).collect();
         if !satisfied {
             let mut sources = old;
+            if !fresh.iter().any(|(_, holders)| has(holders)) {
+                // It missed what the owner dealt; the others deal that again.
+                sources.extend(fresh);
+            }
             sources.sort_by_key(|(sharing, holders)| {
                 std::cmp::Reverse((sharing.terms.epoch, holders.len(), sharing.id))
             });
@@ -126,6 +132,26 @@ impl RenewalTarget {
         let threshold = identity_threshold(holders.len());
         Renewal { handle, version, from, dealers, epoch, holders, threshold }
     }
+}
+
+/// What was dealt again for a node that has no share of any settled sharing, and is settled once
+/// enough others have theirs. One such sharing is enough, and a liar gets no more.
+fn catching_up(
+    own: &NodeId,
+    fresh: &[(&&Sharing, &Vec<NodeId>)],
+    settled: &BTreeSet<SharingId>,
+) -> Vec<Renewal> {
+    let is_settled = |sharing: &Sharing| settled.contains(&sharing.id);
+    if fresh.iter().filter(|(_, holders)| holders.contains(own)).count() > 1 {
+        return Vec::new();
+    }
+    let left_out = |node: &NodeId| {
+        !fresh.iter().any(|(sharing, holders)| is_settled(sharing) && holders.contains(node))
+    };
+    let wanted = fresh.iter().filter(|(sharing, holders)| {
+        !is_settled(sharing) && !sharing.terms.dealers.is_empty() && holders.iter().any(left_out)
+    });
+    wanted.map(|(sharing, _)| sharing.terms.clone()).collect()
 }
 
 #[cfg(test)]
@@ -201,6 +227,33 @@ mod tests {
         let lists: [(u8, &[Sharing]); 3] = [(1, &both), (2, &both), (3, &both)];
         let plan = plan(&target, 1, &lists);
         assert_eq!(plan, RenewalPlan { settled: BTreeSet::from([renewed.id]), wanted: vec![] });
+    }
+
+    #[test]
+    fn who_missed_what_the_owner_dealt_gets_its_share_of_another_sharing() {
+        let (dealt, nothing) = ([by_owner(&[1, 2, 3, 4], 0)], []);
+        let target = target(&[1, 2, 3, 4], 0);
+        let lists: [(u8, &[Sharing]); 4] = [(1, &dealt), (2, &dealt), (3, &dealt), (4, &nothing)];
+        let wanted = plan(&target, 4, &lists).wanted;
+        assert_eq!(wanted, [target.renewal(dealt[0].id, nodes(&[1, 2, 3]))]);
+        assert_eq!(plan(&target, 1, &lists).wanted, []);
+        // It has got that: the others take theirs, until enough have it, and it waits.
+        let again = Sharing { id: SharingId([9; 32]), terms: wanted[0].clone() };
+        let (only, both) = ([again.clone()], [dealt[0].clone(), again.clone()]);
+        let lists: [(u8, &[Sharing]); 4] = [(1, &both), (2, &dealt), (3, &dealt), (4, &only)];
+        assert_eq!(plan(&target, 4, &lists).wanted, []);
+        assert_eq!(plan(&target, 2, &lists).wanted, std::slice::from_ref(&again.terms));
+        let lists: [(u8, &[Sharing]); 4] = [(1, &both), (2, &both), (3, &dealt), (4, &only)];
+        let settled = BTreeSet::from([dealt[0].id, again.id]);
+        for own in 1..=4 {
+            let expected = RenewalPlan { settled: settled.clone(), wanted: vec![] };
+            assert_eq!(plan(&target, own, &lists), expected);
+        }
+        // Who asks for more and more sharings gets one.
+        let third = target.renewal(dealt[0].id, nodes(&[2, 3, 4]));
+        let third = [Sharing { id: SharingId([8; 32]), terms: third }];
+        let lists: [(u8, &[Sharing]); 4] = [(1, &both), (2, &both), (3, &both), (4, &third)];
+        assert_eq!(plan(&target, 1, &lists).wanted, []);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use kakera_engine::peer::{Answer, AskFailure};
 use kakera_engine::seal::{Hardening, VaultRoot};
 use kakera_engine::wire::{Operation, Response};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::{Client, ClientError};
@@ -26,11 +27,11 @@ use crate::random::system_random;
 
 /// How long to wait for the other nodes once enough have answered.
 const LATE: Duration = Duration::from_millis(500);
-/// Nodes are not all equally far: how often, and how long between, a deposit is offered again; and
-/// how often once enough have taken it, three seconds in all: who misses it gets a share only when
-/// the next epoch begins.
-const ROUNDS: usize = 20;
-const ROUNDS_ENOUGH: usize = 12;
+/// How long a deposit is offered to the nodes that have not taken it: until enough have, and then,
+/// since who misses it has to have a share dealt by the others.
+const DEPOSIT_TIME_MAX: Duration = Duration::from_secs(20);
+const DEPOSIT_LATE: Duration = Duration::from_secs(3);
+/// Between two offers: nodes are not all equally far.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long one node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -202,35 +203,42 @@ impl Client {
         let owner = root.identity_key();
         let needed = nodes.len() - (nodes.len() - 1) / 3;
         let mut missing = deal(&wrapped.key, threshold, &nodes, &mut system_random());
-        for round in 0..ROUNDS {
-            if round > 0 {
-                tokio::time::sleep(PAUSE).await;
-            }
+        let (begin, mut enough) = (Instant::now(), None::<Instant>);
+        let until = |enough: Option<Instant>| {
+            enough.map_or(begin + DEPOSIT_TIME_MAX, |since| since + DEPOSIT_LATE)
+        };
+        while Instant::now() < until(enough) {
             let mut asking = JoinSet::new();
-            for (node, share) in std::mem::take(&mut missing) {
+            for (node, share) in &missing {
                 let deposit = Deposit {
                     wrapping: wrapped.wrapping.clone(),
                     sharing: sharing.clone(),
                     share: share.clone(),
                 };
-                let operation = Operation::Deposit(Box::new(deposit));
+                let (node, operation) = (*node, Operation::Deposit(Box::new(deposit)));
                 let (exchange, owner) = (self.exchange.clone(), owner.clone());
                 asking.spawn(async move {
                     let asked =
                         exchange.ask(node, &operation, Bytes::new(), PATIENCE, Some(&owner)).await;
-                    let done = matches!(asked, Ok(Answer { response: Response::Deposited, .. }));
-                    (node, share, done)
+                    (node, matches!(asked, Ok(Answer { response: Response::Deposited, .. })))
                 });
             }
-            while let Some(Ok((node, share, done))) = asking.join_next().await {
-                if !done {
-                    missing.push((node, share));
+            // One that is gone must not hold up who waits for the others.
+            while let Ok(Some(Ok((node, done)))) =
+                tokio::time::timeout_at(until(enough), asking.join_next()).await
+            {
+                missing.retain(|(other, _)| !done || *other != node);
+                if nodes.len() - missing.len() >= needed {
+                    enough.get_or_insert_with(Instant::now);
                 }
             }
-            let enough = nodes.len() - missing.len() >= needed && round + 1 >= ROUNDS_ENOUGH;
-            if missing.is_empty() || enough {
+            if missing.is_empty() {
                 return Ok(());
             }
+            tokio::time::sleep(PAUSE).await;
+        }
+        if enough.is_some() {
+            return Ok(());
         }
         Err(ClientError::identity_nodes(nodes.len() - missing.len(), needed))
     }

@@ -48,9 +48,24 @@ pub enum Findings {
     Impossible {
         /// Evaluated.
         candidates: usize,
-        /// One sentence each.
-        reasons: Vec<String>,
+        /// What stands against them.
+        reasons: Vec<Reason>,
     },
+}
+
+/// Why targets cannot be met.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// The target and what is the nearest.
+    pub because: String,
+    /// What to write instead.
+    pub instead: String,
+}
+
+impl Reason {
+    fn new(because: impl Into<String>, instead: impl Into<String>) -> Self {
+        Self { because: because.into(), instead: instead.into() }
+    }
 }
 
 impl Network {
@@ -75,26 +90,26 @@ impl Network {
 
     /// Why no candidate meets all targets: those that none meets on its own, else which of them
     /// stands against the others.
-    fn reasons(&self, outcomes: &[Design]) -> Vec<String> {
+    fn reasons(&self, outcomes: &[Design]) -> Vec<Reason> {
         if outcomes.is_empty() {
-            return vec![format!("{} machines are too few for any code", self.nodes)];
+            let because = format!("{} machines are too few for any code", self.nodes);
+            return vec![Reason::new(because, "network.nodes = 10")];
         }
-        let alone: Vec<String> = self
+        let alone: Vec<Reason> = self
             .targets
             .each()
             .filter_map(|target| {
                 let best = best_by(outcomes, target.of)?;
                 let value = (target.of)(&best.outcome);
-                (value > target.limit).then(|| {
-                    format!(
-                        "{} of {} is out of reach: the best of {} candidates is {}, by {}",
-                        target.name,
-                        target.show(target.limit),
-                        outcomes.len(),
-                        target.show(value),
-                        best.candidate
-                    )
-                })
+                let because = format!(
+                    "{} of {} is out of reach: the best of {} candidates is {}, by {}",
+                    target.name,
+                    target.show(target.limit),
+                    outcomes.len(),
+                    target.show(value),
+                    best.candidate
+                );
+                (value > target.limit).then(|| Reason::new(because, target.write(value)))
             })
             .collect();
         if !alone.is_empty() {
@@ -113,24 +128,27 @@ impl Network {
             };
             outcomes.iter().filter(|design| others(&design.outcome)).cloned().collect::<Vec<_>>()
         };
-        let together: Vec<String> = self
+        let together: Vec<Reason> = self
             .targets
             .each()
             .filter_map(|target| {
                 let rest = without(target.name);
                 let best = best_by(&rest, target.of)?;
-                Some(format!(
+                let value = (target.of)(&best.outcome);
+                let because = format!(
                     "{} of {} stands against the other targets: with all of them met the best is \
                      {}, by {}",
                     target.name,
                     target.show(target.limit),
-                    target.show((target.of)(&best.outcome)),
+                    target.show(value),
                     best.candidate
-                ))
+                );
+                Some(Reason::new(because, target.write(value)))
             })
             .collect();
         if together.is_empty() {
-            return vec!["at least three targets stand against each other; loosen two".into()];
+            let because = "at least three targets stand against each other";
+            return vec![Reason::new(because, "two of them looser")];
         }
         together
     }
@@ -138,7 +156,7 @@ impl Network {
 
 impl Network {
     /// Pairs of targets of which some candidates meet either, and none both.
-    fn excluded_pairs(&self, outcomes: &[Design]) -> Vec<String> {
+    fn excluded_pairs(&self, outcomes: &[Design]) -> Vec<Reason> {
         let targets: Vec<Target> = self.targets.each().collect();
         let mut reasons = Vec::new();
         for (number, one) in targets.iter().enumerate() {
@@ -148,7 +166,7 @@ impl Network {
                 let Some(best) = best_by(&first, other.of) else { continue };
                 let value = (other.of)(&best.outcome);
                 if value > other.limit {
-                    reasons.push(format!(
+                    let because = format!(
                         "{} of {} and {} of {} exclude each other: with the first the second is {} \
                          at best, by {}",
                         one.name,
@@ -157,7 +175,8 @@ impl Network {
                         other.show(other.limit),
                         other.show(value),
                         best.candidate
-                    ));
+                    );
+                    reasons.push(Reason::new(because, other.write(value)));
                 }
             }
         }
@@ -231,7 +250,9 @@ level = \"clinic\"
         let reasons = |from: &str, to: &str| {
             let text = CLINICS.replacen(from, to, 1);
             match Network::parse(&text).unwrap().design() {
-                Findings::Impossible { reasons, .. } => reasons.join("; "),
+                Findings::Impossible { reasons, .. } => {
+                    reasons.into_iter().map(|reason| reason.because).collect::<Vec<_>>().join("; ")
+                }
                 found => panic!("{found:?}"),
             }
         };
@@ -244,5 +265,37 @@ level = \"clinic\"
             "durability = \"1e-10\"\nleak = \"1e-12\"\nstorage = 1.3\navailability = \"99.9%\"",
         );
         assert!(both.contains("exclude each other"), "{both}");
+    }
+
+    /// Whatever target is out of reach: with what is written instead it is not.
+    #[test]
+    fn what_is_written_instead_is_within_reach() {
+        for target in [
+            "storage = 0.9",
+            "durability = \"1e-60\"",
+            "leak = \"1e-60\"",
+            "availability = \"99.999999999999%\"",
+            "repair = \"1B\"",
+        ] {
+            let text =
+                format!("{CLINICS}{target}\n").replace("level = \"clinic\"", "level = \"home\"");
+            let key = target.split(' ').next().unwrap();
+            let Findings::Impossible { reasons, .. } = Network::parse(&text).unwrap().design()
+            else {
+                panic!("{target} is met")
+            };
+            assert_eq!(reasons.len(), 1, "{reasons:?}");
+            assert!(reasons[0].instead.starts_with(key), "{reasons:?}");
+            let mended = text.replace(target, &reasons[0].instead);
+            match Network::parse(&mended).unwrap().design() {
+                Findings::Possible { .. } => {}
+                // The nearest may cost more than another target allows.
+                Findings::Impossible { reasons, .. } => {
+                    let alone =
+                        reasons.iter().any(|reason| reason.because.contains("out of reach"));
+                    assert!(!alone, "{mended}: {reasons:?}");
+                }
+            }
+        }
     }
 }

@@ -153,6 +153,24 @@ impl Targets {
 }
 
 impl Target {
+    /// How a file asks for a little less than a value that can be had.
+    pub(super) fn write(&self, value: f64) -> String {
+        let hopeless = "more machines, longer lives or faster links";
+        match self.form {
+            Form::Probability | Form::Share if value > 0.9 => hopeless.into(),
+            Form::Probability => {
+                let key = if self.name == "leak a year" { "leak" } else { "durability" };
+                format!("{key} = \"{:.1e}\"", value * 1.06)
+            }
+            Form::Share => {
+                let percent = ((1.0 - 1.01 * value) * 1e8).floor() / 1e6;
+                format!("availability = \"{percent}%\"")
+            }
+            Form::Bytes => format!("repair = \"{}MB\"", (value / 1e6).ceil()),
+            Form::Factor => format!("storage = {}", (value * 100.0).ceil() / 100.0),
+        }
+    }
+
     /// A value of this target with its unit.
     pub(super) fn show(&self, value: f64) -> String {
         match self.form {

@@ -32,6 +32,9 @@ pub enum TraceError {
     /// There is nothing in it.
     #[error("there are no sessions; try: a line for each, as node,start,end in seconds")]
     Empty,
+    /// More than memory should hold.
+    #[error("there are more than {LINES_MAX} lines; try: a part of the machines")]
+    TooLong,
     /// A line is something else.
     #[error("line {line}: {what}; try: {example}")]
     Line {
@@ -43,6 +46,9 @@ pub enum TraceError {
         example: &'static str,
     },
 }
+
+/// Lines of a trace; each takes some hundred bytes.
+const LINES_MAX: usize = 10_000_000;
 
 /// Who is silent for longer than this share of the trace before its end has left.
 const GONE_SHARE: f64 = 0.1;
@@ -62,6 +68,9 @@ impl Trace {
             .find(|line| !line.starts_with('#'))
             .is_some_and(|line| line.contains('\t'));
         for (index, line) in text.lines().enumerate() {
+            if index == LINES_MAX {
+                return Err(TraceError::TooLong);
+            }
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -175,6 +184,13 @@ mod tests {
         );
         assert_eq!(seconds(&trace.absences), [(50.0, true), (100.0, true)]);
         assert_eq!(seconds(&trace.lives), [(300.0, true), (1100.0, false)]);
+    }
+
+    #[test]
+    fn a_trace_is_bounded() {
+        let text = "\n".repeat(LINES_MAX + 1);
+        assert_eq!(Trace::parse(&text), Err(TraceError::TooLong));
+        assert_eq!(Trace::parse(&text[1..]), Err(TraceError::Empty));
     }
 
     #[test]

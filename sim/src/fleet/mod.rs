@@ -10,7 +10,10 @@
 //!   shares are gone. A group with fewer than `k` shares is lost and stays so.
 //! - **Pause.** With an [`Absence`], a machine is up for a session, then away; its shares exist but do
 //!   not answer. Who is away for longer than the time-out is taken for dead.
+//! - **Corruption.** With [`Corruption`], single shares decay unseen, as if they were not there. What
+//!   an audit finds is rebuilt at once, or with its group where groups are repaired together.
 //! - **Outage.** With [`Outages`], no machine of a zone answers for a while.
+//! - **Quorum loss.** While the ledger has no quorum, nobody is found lost, and refreshes wait.
 //! - **Mass loss.** At one moment, a share of all machines dies, whatever their lives were to be.
 //! - **Notice.** A death is known after `detection`. With `patience`, whoever does not answer, dead or
 //!   paused, is given up by the engine's own policy instead.
@@ -24,7 +27,7 @@
 //!   refresh, only shares that hostile machines hold then are exposed.
 //!
 //! What falls on the same nanosecond comes in this order: refreshes, ended repairs, returns and ends
-//! of sessions, outages, notices, deaths, the mass loss; then by number.
+//! of sessions, outages, notices, deaths, decays, the mass loss; then by number.
 
 mod placement;
 mod replication;
@@ -36,7 +39,7 @@ pub use replication::simulate;
 pub use tally::{CURVE_POINTS, Tally};
 
 use crate::random::{Law, Purpose, Source};
-use crate::time::{DAY, Nanoseconds};
+use crate::time::{DAY, Nanoseconds, YEAR};
 
 /// A network and what it is to survive. Spans are nanoseconds.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,14 +55,20 @@ pub struct Fleet {
     pub n: u8,
     /// Shares without which a group is lost.
     pub k: u8,
-    /// What machines die of.
+    /// What machines die of, other than those of `kinds`.
     pub lives: Vec<Law>,
-    /// Pauses, if there are any.
+    /// Pauses, if there are any, but for `kinds`.
     pub absence: Option<Absence>,
     /// Outages of whole zones, if there are any.
     pub outages: Option<Outages>,
     /// A moment at which many machines are lost at once.
     pub mass_loss: Option<MassLoss>,
+    /// Machines of other kinds: the last ones, in this order.
+    pub kinds: Vec<Kind>,
+    /// Decay of shares that nobody sees, if there is any.
+    pub corruption: Option<Corruption>,
+    /// When the ledger has no quorum, if that happens: nobody is replaced and nothing refreshed then.
+    pub quorum_losses: Option<Outages>,
     /// From a death to its being known.
     pub detection: Law,
     /// If given, machines are given up as the network's validators do it, whatever `detection` and
@@ -79,8 +88,28 @@ pub struct Fleet {
     pub horizon: Nanoseconds,
 }
 
+/// Machines that live and pause in another way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kind {
+    /// How many there are.
+    pub nodes: u32,
+    /// What they die of.
+    pub lives: Vec<Law>,
+    /// Pauses, if there are any.
+    pub absence: Option<Absence>,
+}
+
+/// Latent corruption: single shares decay on machines that go on as if nothing had happened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Corruption {
+    /// How long a share is sound in the mean, in nanoseconds; without memory.
+    pub share_mean: f64,
+    /// From the decay of a share to the audit that finds it.
+    pub found: Law,
+}
+
 /// How zones come and go: none of their machines answers meanwhile. An outage is known as one, so
-/// that nobody is taken for dead.
+/// that nobody is taken for dead. The ledger's quorum comes and goes in the same way.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outages {
     /// From the end of one to the next of the zone.
@@ -148,6 +177,13 @@ pub enum RepairTime {
     Law(Law),
     /// What it moves for all its shares, at so many bytes a second.
     BytesPerSecond(f64),
+    /// The same, but the newcomers of a zone share its uplink evenly.
+    Shared {
+        /// Bytes a second of a machine.
+        rate: f64,
+        /// Bytes a second of a zone.
+        uplink: f64,
+    },
 }
 
 /// What the repair of one share moves, in bytes.
@@ -182,6 +218,8 @@ pub struct Attack {
     pub k_key: u8,
     /// From one refresh to the next; `None` for never.
     pub epoch: Option<Nanoseconds>,
+    /// What is added to the share of hostile machines among newcomers in a year (Sybil growth).
+    pub growth: f64,
 }
 
 /// Which machines are hostile.
@@ -252,12 +290,40 @@ impl Fleet {
     pub fn one_group(&self) -> Option<Self> {
         let alone =
             matches!(self.repair, Repair::Each(RepairTime::Law(_)) | Repair::Together { .. });
-        let together = self.outages.is_some() || self.mass_loss.is_some();
+        let together = self.outages.is_some() || self.mass_loss.is_some() || !self.kinds.is_empty();
         if self.groups == 1 {
             return Some(self.clone());
         }
         let nodes = u32::from(self.n);
         (alone && !together).then(|| Self { nodes, zones: nodes, groups: 1, ..self.clone() })
+    }
+
+    /// Of which kind a machine is: its place in `kinds`, if it is one of those.
+    fn kind(&self, node: u32) -> Option<usize> {
+        let mut end = self.nodes;
+        let begins = self.kinds.iter().enumerate().rev().find(|(_, kind)| {
+            end -= kind.nodes;
+            node >= end
+        });
+        begins.map(|(place, _)| place)
+    }
+
+    /// What a machine dies of.
+    pub(crate) fn lives_of(&self, node: u32) -> &[Law] {
+        self.kind(node).map_or(&self.lives, |kind| &self.kinds[kind].lives)
+    }
+
+    /// How a machine pauses.
+    pub(crate) fn absence_of(&self, node: u32) -> Option<&Absence> {
+        match self.kind(node) {
+            Some(kind) => self.kinds[kind].absence.as_ref(),
+            None => self.absence.as_ref(),
+        }
+    }
+
+    /// Whether any machine pauses.
+    pub(crate) fn pauses(&self) -> bool {
+        self.absence.is_some() || self.kinds.iter().any(|kind| kind.absence.is_some())
     }
 
     /// How long the machine lives that has a place after `number` others, `bound` at most: until the
@@ -272,7 +338,7 @@ impl Fleet {
         bound: Nanoseconds,
         sooner: impl Fn(usize, f64, Nanoseconds) -> Nanoseconds,
     ) -> Nanoseconds {
-        let causes = self.lives.len();
+        let causes = self.lives_of(node).len();
         // A draw has two numbers: for two causes.
         let number = number * causes.div_ceil(2) as u32;
         let mut first = bound;
@@ -286,10 +352,19 @@ impl Fleet {
         first
     }
 
-    /// Whether the machine is hostile that has a place after `number` others.
-    pub(crate) fn newcomer_is_hostile(&self, source: &Source, node: u32, number: u32) -> bool {
+    /// Whether the machine is hostile that takes a place now, after `number` others.
+    pub(crate) fn newcomer_is_hostile(
+        &self,
+        source: &Source,
+        now: Nanoseconds,
+        node: u32,
+        number: u32,
+    ) -> bool {
         let draw = || source.draw(node, Purpose::Allegiance, number).uniform();
-        self.attack.is_some_and(|attack| draw() < attack.hostile.of_newcomers(self.nodes))
+        let share = |attack: Attack| {
+            attack.hostile.of_newcomers(self.nodes) + attack.growth * now as f64 / YEAR as f64
+        };
+        self.attack.is_some_and(|attack| draw() < share(attack))
     }
 
     /// Bytes of memory that one run takes, about.
@@ -297,9 +372,12 @@ impl Fleet {
         let (nodes, groups) = (u64::from(self.nodes), u64::from(self.groups));
         let shares = groups * u64::from(self.n);
         let together = matches!(self.repair, Repair::Together { .. });
-        let events = nodes + if together { groups + shares } else { 0 };
-        let flags = u64::from(together || self.attack.is_some());
-        let of_share = 8 + flags + if together { 12 } else { 0 };
+        let events = nodes
+            + if together { groups + shares } else { 0 }
+            + if self.corruption.is_some() { nodes + shares } else { 0 };
+        let singly = together || self.corruption.is_some();
+        let flags = u64::from(singly || self.attack.is_some());
+        let of_share = 8 + flags + if singly { 12 } else { 0 };
         let of_group = if together { 28 } else { 16 };
         of_share * shares + of_group * groups + 66 * nodes + 4 * u64::from(self.zones) + 20 * events
     }
@@ -313,7 +391,7 @@ mod tests {
     use crate::exact::{Binomial, CountLaw, LeakModel, Redundancy, RepairRates};
     use crate::time::HOUR;
 
-    fn hours(mean: f64) -> Law {
+    pub(super) fn hours(mean: f64) -> Law {
         Law::Exponential { mean: mean * HOUR as f64 }
     }
 
@@ -329,6 +407,9 @@ mod tests {
             absence: None,
             outages: None,
             mass_loss: None,
+            kinds: vec![],
+            corruption: None,
+            quorum_losses: None,
             patience: None,
             detection: Law::Fixed(0.0),
             repair: Repair::Each(RepairTime::Law(hours(10.0))),
@@ -390,7 +471,7 @@ mod tests {
 
     #[test]
     fn leaks_are_those_of_the_closed_forms() {
-        let attack = |epoch| Attack { hostile: Hostile::Each(0.1), k_key: 4, epoch };
+        let attack = |epoch| Attack { hostile: Hostile::Each(0.1), k_key: 4, epoch, growth: 0.0 };
         // Nothing is lost: machines are replaced at once.
         let fleet = |epoch| Fleet {
             repair: Repair::Each(RepairTime::Law(Law::Fixed(0.0))),
@@ -412,7 +493,12 @@ mod tests {
             nodes: 40,
             groups: 30,
             lives: vec![],
-            attack: Some(Attack { hostile: Hostile::Exactly(10), k_key: 4, epoch: None }),
+            attack: Some(Attack {
+                hostile: Hostile::Exactly(10),
+                k_key: 4,
+                epoch: None,
+                growth: 0.0,
+            }),
             ..small_fleet()
         };
         let tally = tally(&fleet, 300);
@@ -496,6 +582,38 @@ mod tests {
             assert_probability(tally.groups_lost, 3000, Binomial { n: 6, p: 0.5 }.at_most(2));
             assert_eq!(tally.losses[CURVE_POINTS * 50 / 2000], tally.groups_lost);
         }
+    }
+
+    /// A group of three kinds of machines: always on, on four fifths of the time, on half of it.
+    #[test]
+    fn kinds_of_machines_pause_in_their_own_ways() {
+        let pausing = |session, length| {
+            let session = Session::Law(hours(session));
+            Some(Absence { session, length: hours(length), timeout: crate::time::NEVER })
+        };
+        let kind = |absence| Kind { nodes: 2, lives: vec![], absence };
+        let kinds = vec![kind(pausing(8.0, 2.0)), kind(pausing(5.0, 5.0))];
+        let fleet = Fleet { lives: vec![], kinds, ..small_fleet() };
+        let tally = tally(&fleet, 100);
+        let share = tally.unreadable as f64 / tally.survived as f64;
+        // Two are always up, so that it takes one of the four others.
+        let expected = 0.2f64.powi(2) * 0.5f64.powi(2);
+        assert!((share / expected - 1.0).abs() < 0.1, "{share} is not {expected}");
+    }
+
+    /// As each kind dies, so many deaths there are.
+    #[test]
+    fn kinds_of_machines_live_in_their_own_ways() {
+        let short = Kind { nodes: 4, lives: vec![hours(50.0)], absence: None };
+        let long = Kind { nodes: 6, lives: vec![hours(1e9), hours(200.0)], absence: None };
+        let repair = Repair::Each(RepairTime::Law(Law::Fixed(0.0)));
+        let kinds = vec![short, long];
+        let fleet = Fleet { nodes: 20, groups: 5, lives: vec![], kinds, repair, ..small_fleet() };
+        let tally = tally(&fleet, 100);
+        let expected = 100.0 * (4.0 * 2000.0 / 50.0 + 6.0 * 2000.0 / 200.0);
+        let ratio = tally.deaths as f64 / expected;
+        assert!((ratio - 1.0).abs() < 0.03, "{ratio}");
+        assert_eq!(fleet.one_group(), None);
     }
 
     /// Off from ten in the evening or later, for eight hours: nobody can read at four.

@@ -29,6 +29,16 @@ pub struct Tally {
     /// Shares whose loss, return, pause or repair was counted in their groups. Where too few machines
     /// miss for any harm, nothing is counted.
     pub share_updates: u64,
+    /// Shares that decayed unseen.
+    pub shares_corrupted: u64,
+    /// Machines that were replaced one by one, after their newcomers were filled.
+    pub replacements: u64,
+    /// Nanoseconds that such repairs waited for one that had begun before.
+    #[serde(with = "decimal")]
+    pub repair_waited: u128,
+    /// Nanoseconds from the begin of such repairs to their end.
+    #[serde(with = "decimal")]
+    pub repair_lasted: u128,
     /// Shares that were repaired.
     pub shares_repaired: u64,
     /// Bytes that repairs moved.
@@ -68,6 +78,10 @@ impl Tally {
             deaths: 0,
             false_repairs: 0,
             share_updates: 0,
+            shares_corrupted: 0,
+            replacements: 0,
+            repair_waited: 0,
+            repair_lasted: 0,
             shares_repaired: 0,
             repair_bytes: 0,
             unreadable: 0,
@@ -90,6 +104,10 @@ impl Tally {
         self.deaths += other.deaths;
         self.false_repairs += other.false_repairs;
         self.share_updates += other.share_updates;
+        self.shares_corrupted += other.shares_corrupted;
+        self.replacements += other.replacements;
+        self.repair_waited += other.repair_waited;
+        self.repair_lasted += other.repair_lasted;
         self.shares_repaired += other.shares_repaired;
         self.repair_bytes += other.repair_bytes;
         self.unreadable += other.unreadable;

@@ -164,8 +164,9 @@ impl<'a> Churn<'a> {
     fn begin_life(&mut self, world: &mut World<Life>, node: usize) {
         let place = self.place[node];
         let number = self.incarnation[place as usize];
-        let sooner =
-            |cause: usize, uniform, bound| self.fleet.lives[cause].span(uniform).min(bound);
+        let sooner = |cause: usize, uniform, bound| {
+            self.fleet.lives_of(place)[cause].span(uniform).min(bound)
+        };
         let life = self.fleet.life(&self.source, place, number, NEVER, sooner);
         let death = (world.now.as_nanos() as Nanoseconds).saturating_add(life);
         self.schedule(world, death, Life::Die(node));
@@ -173,18 +174,18 @@ impl<'a> Churn<'a> {
     }
 
     fn begin_session(&mut self, world: &mut World<Life>, node: usize) {
-        let Some(absence) = &self.fleet.absence else { return };
         let (place, now) = (self.place[node], world.now.as_nanos() as Nanoseconds);
+        let Some(absence) = self.fleet.absence_of(place) else { return };
         let number = self.pauses[place as usize];
         let pause = absence.session.end(&self.source, now, place, number);
         self.schedule(world, pause, Life::Pause(node));
     }
 
     fn pause(&mut self, world: &mut World<Life>, node: usize) {
-        let Some(absence) = self.fleet.absence.as_ref().filter(|_| !world.nodes[node].dead) else {
+        let (place, now) = (self.place[node], world.now.as_nanos() as Nanoseconds);
+        let Some(absence) = self.fleet.absence_of(place).filter(|_| !world.nodes[node].dead) else {
             return;
         };
-        let (place, now) = (self.place[node], world.now.as_nanos() as Nanoseconds);
         let number = self.pauses[place as usize];
         self.pauses[place as usize] += 1;
         let draw = self.source.draw(place, Purpose::Absence, number);
@@ -204,7 +205,9 @@ impl<'a> Churn<'a> {
         let newcomer = world.enrol(place % self.fleet.zones);
         self.place.push(place);
         let number = self.incarnation[place as usize];
-        world.nodes[newcomer].hostile = self.fleet.newcomer_is_hostile(&self.source, place, number);
+        let now = world.now.as_nanos() as Nanoseconds;
+        world.nodes[newcomer].hostile =
+            self.fleet.newcomer_is_hostile(&self.source, now, place, number);
         let out_until = self.out_until.get((place % self.fleet.zones) as usize);
         if let Some(&until) =
             out_until.filter(|&&until| until > world.now.as_nanos() as Nanoseconds)

@@ -33,6 +33,11 @@ pub enum Law {
         /// The standard deviation of ln T.
         sigma: f64,
     },
+    /// Anything up to a longest span: what is left until the next of regular moments.
+    Uniform {
+        /// The longest span.
+        longest: f64,
+    },
     /// One of the observed spans, all equally likely, in ascending order.
     Empirical(Vec<f64>),
 }
@@ -68,6 +73,7 @@ impl Law {
             Self::Never => Ok(()),
             Self::Fixed(span) => not_negative("the span", *span),
             Self::Exponential { mean } => positive("mean", *mean),
+            Self::Uniform { longest } => positive("the span", *longest),
             Self::Weibull { shape, scale, location } => {
                 positive("shape", *shape)?;
                 positive("scale", *scale)?;
@@ -93,6 +99,7 @@ impl Law {
             Self::Never => return NEVER,
             Self::Fixed(span) => *span,
             Self::Exponential { mean } => mean * exponential(),
+            Self::Uniform { longest } => longest * (1.0 - uniform),
             Self::Weibull { shape, scale, location } => {
                 location + scale * power(exponential(), shape.recip())
             }
@@ -108,6 +115,7 @@ impl Law {
             Self::Never => Self::Never,
             Self::Fixed(span) => Self::Fixed(span * factor),
             Self::Exponential { mean } => Self::Exponential { mean: mean * factor },
+            Self::Uniform { longest } => Self::Uniform { longest: longest * factor },
             Self::Weibull { shape, scale, location } => {
                 Self::Weibull { shape, scale: scale * factor, location: location * factor }
             }
@@ -164,6 +172,7 @@ impl Law {
             Self::Never => return NEVER,
             Self::Fixed(span) => *span,
             Self::Exponential { mean } => age - mean * uniform.ln(),
+            Self::Uniform { longest } => longest - (longest - age).max(0.0) * uniform,
             Self::Weibull { shape, scale, location } => {
                 location + scale * power(wear - uniform.ln(), shape.recip())
             }

@@ -44,6 +44,8 @@ pub enum Purpose {
     OutageLength = 9,
     /// Who is lost in a mass loss.
     MassLoss = 10,
+    /// Which share of a machine decays, and when.
+    Corruption = 11,
 }
 
 /// The random numbers of one replication under one seed.

@@ -48,6 +48,7 @@ mod tests {
             Law::Never,
             Law::Fixed(5.0 * hour),
             Law::Exponential { mean: 5.0 * hour },
+            Law::Uniform { longest: 5.0 * hour },
             Law::Weibull { shape: 0.7, scale: 3.0 * hour, location: hour },
             Law::LogNormal { median: 2.0 * hour, sigma: 1.65 },
             Law::Empirical(vec![hour, 3.0 * hour, 9.0 * hour]),

@@ -47,6 +47,9 @@ pub enum SplittingError {
     /// A pause cannot be drawn again yet.
     #[error("splitting takes machines that do not pause; try: leave [pauses] and [outages] out")]
     Pauses,
+    /// Nor can decay and what waits for the ledger.
+    #[error("splitting takes deaths only; try: leave [corruption] and [quorum_losses] out")]
+    Decay,
     /// A silence that others cut short cannot be drawn again yet.
     #[error("splitting takes losses that are known by a law; try: repair.detection, no patience")]
     Patience,
@@ -87,8 +90,11 @@ pub fn split_loss_probability(
     if fleet.groups != 1 {
         return Err(SplittingError::Groups(fleet.groups));
     }
-    if fleet.absence.is_some() || fleet.outages.is_some() {
+    if fleet.pauses() || fleet.outages.is_some() {
         return Err(SplittingError::Pauses);
+    }
+    if fleet.corruption.is_some() || fleet.quorum_losses.is_some() {
+        return Err(SplittingError::Decay);
     }
     if fleet.patience.is_some() {
         return Err(SplittingError::Patience);
@@ -217,6 +223,9 @@ mod tests {
             absence: None,
             outages: None,
             mass_loss: None,
+            kinds: vec![],
+            corruption: None,
+            quorum_losses: None,
             patience: None,
             detection,
             repair,

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::Scenario;
 use crate::exact::{ChainError, CountLaw, Hypergeometric, LeakModel, Redundancy, RepairRates};
-use crate::fleet::{Hostile, Repair, RepairTime};
+use crate::fleet::{Corruption, Hostile, Repair, RepairTime};
 use crate::random::Law;
 use crate::time::YEAR;
 
@@ -40,6 +40,15 @@ pub enum NotExact {
     /// Pauses make states of the machines.
     #[error("machines pause; try: kakera sim run, or leave [pauses] out")]
     Pauses,
+    /// Repairs of all groups wait together.
+    #[error("the quorum is lost; try: kakera sim run, or leave [quorum_losses] out")]
+    Quorum,
+    /// Slots of a group differ.
+    #[error("machines are of several kinds; try: kakera sim run, or no [[network.kinds]]")]
+    Kinds,
+    /// What is lost in two ways is found in two ways.
+    #[error("shares decay on machines that die; try: kakera sim run, or lifetime = \"never\"")]
+    Corruption,
     /// Machines of many groups go together.
     #[error("many machines go at once; try: kakera sim run, or leave [outages], [mass_loss] out")]
     Together,
@@ -58,11 +67,19 @@ impl Scenario {
         if fleet.outages.is_some() || fleet.mass_loss.is_some() {
             return Err(NotExact::Together);
         }
+        if fleet.quorum_losses.is_some() {
+            return Err(NotExact::Quorum);
+        }
+        if !fleet.kinds.is_empty() {
+            return Err(NotExact::Kinds);
+        }
         if let Some(failure_rate) = self.replaced_at_once() {
             let leak = self.leak(failure_rate, true);
             return Ok(ExactAnswer { loss_probability: 0.0, mean_years_to_loss: None, leak });
         }
         let group = self.redundancy()?;
+        // A share that decays is rebuilt where it was.
+        let deaths = if fleet.corruption.is_some() { 0.0 } else { group.failure_rate };
         let horizon = self.campaign.fleet.horizon as f64;
         let mean = match group.mean_time_to_loss() {
             Ok(time) => Some(time / YEAR as f64),
@@ -71,7 +88,7 @@ impl Scenario {
         Ok(ExactAnswer {
             loss_probability: group.loss_probability(horizon),
             mean_years_to_loss: mean,
-            leak: self.leak(group.failure_rate, group.failure_rate == 0.0),
+            leak: self.leak(deaths, deaths == 0.0),
         })
     }
 
@@ -87,7 +104,9 @@ impl Scenario {
         };
         let instant = *time == at_once && fleet.detection == at_once && fleet.n > fleet.k;
         let rates = fleet.lives.iter().map(Law::constant_rate);
-        rates.sum::<Option<f64>>().filter(|_| instant && fleet.absence.is_none())
+        rates
+            .sum::<Option<f64>>()
+            .filter(|_| instant && fleet.absence.is_none() && fleet.corruption.is_none())
     }
 
     /// One group as a chain, in rates per nanosecond.
@@ -99,13 +118,19 @@ impl Scenario {
         let rate = |law: &Law, what| law.constant_rate().ok_or(NotExact::Memory(what));
         let rates = fleet.lives.iter().map(|law| rate(law, "network.lifetime"));
         let failure_rate = rates.sum::<Result<f64, _>>()?;
+        if let Some(corruption) = &fleet.corruption {
+            if failure_rate > 0.0 {
+                return Err(NotExact::Corruption);
+            }
+            return self.decaying(corruption);
+        }
         let detection_rate = match &fleet.detection {
             Law::Fixed(span) if *span == 0.0 => f64::INFINITY,
             _ if fleet.patience.is_some() => return Err(NotExact::Memory("repair.patience")),
             law => rate(law, "repair.detection")?,
         };
         let repair_rate = |time: &RepairTime| match time {
-            RepairTime::BytesPerSecond(_) => Err(NotExact::Rate),
+            RepairTime::BytesPerSecond(_) | RepairTime::Shared { .. } => Err(NotExact::Rate),
             RepairTime::Law(law) => rate(law, "repair.time"),
         };
         let repair = match &fleet.repair {
@@ -126,11 +151,28 @@ impl Scenario {
         Ok(Redundancy { n: fleet.n.into(), k: fleet.k.into(), failure_rate, repair })
     }
 
+    /// A group on machines that never die, of which single shares decay.
+    fn decaying(&self, corruption: &Corruption) -> Result<Redundancy, NotExact> {
+        let fleet = &self.campaign.fleet;
+        let rate = |law: &Law, what| law.constant_rate().ok_or(NotExact::Memory(what));
+        let found = rate(&corruption.found, "corruption.found")?;
+        let repair = match &fleet.repair {
+            Repair::Together { time, threshold } => RepairRates::Together {
+                rate: rate(time, "repair.time")?,
+                threshold: (*threshold).into(),
+                detection_rate: found,
+            },
+            _ => RepairRates::Each { rate: found, detection_rate: f64::INFINITY },
+        };
+        let failure_rate = corruption.share_mean.recip();
+        Ok(Redundancy { n: fleet.n.into(), k: fleet.k.into(), failure_rate, repair })
+    }
+
     /// `exact` if lost slots are never without a holder.
     fn leak(&self, replacement_rate: f64, exact: bool) -> Option<Leak> {
         let horizon = self.campaign.fleet.horizon as f64;
         let fleet = &self.campaign.fleet;
-        let attack = fleet.attack?;
+        let attack = fleet.attack.filter(|attack| attack.growth == 0.0)?;
         let hostile = match attack.hostile {
             Hostile::Each(share) => share,
             Hostile::Exactly(marked) if replacement_rate == 0.0 => {

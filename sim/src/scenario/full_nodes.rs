@@ -72,6 +72,14 @@ fn check_fleet(fleet: &Fleet) -> Result<(), ScenarioError> {
         let message = format!("is above {NODES_MAX}, the most full nodes of a run");
         return Err(ScenarioError::new("network.nodes", message, "leave [protocol] out"));
     }
+    if fleet.corruption.is_some() {
+        let message = "is of counts: full nodes find what their disks lose in a scrub";
+        return Err(ScenarioError::new("corruption", message, "leave [protocol] out"));
+    }
+    if fleet.quorum_losses.is_some() {
+        let message = "is of counts: with full nodes, validators pause or die";
+        return Err(ScenarioError::new("quorum_losses", message, "leave [protocol] out"));
+    }
     if fleet.attack.is_some_and(|attack| attack.epoch.is_some()) {
         let message = "is not simulated with full nodes yet";
         return Err(ScenarioError::new("attacker.refresh", message, "refresh = \"never\""));

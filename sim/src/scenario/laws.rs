@@ -8,7 +8,7 @@ use crate::random::Law;
 
 /// What a law may look like.
 const EXAMPLE: &str = "{ exponential = \"180d\" }";
-const KINDS: [&str; 5] = ["exponential", "weibull", "lognormal", "fixed", "empirical"];
+const KINDS: [&str; 6] = ["exponential", "weibull", "lognormal", "uniform", "fixed", "empirical"];
 
 /// A law, if the key is there.
 pub(super) fn law(reader: &mut Reader, key: &'static str) -> Result<Option<Law>, ScenarioError> {
@@ -46,6 +46,7 @@ fn read(at: &str, value: Value) -> Result<Law, ScenarioError> {
     let at = format!("{at}.{kind}");
     let law = match kind.as_str() {
         "exponential" => Law::Exponential { mean: quantity(&at, &parameters, parse_span)? },
+        "uniform" => Law::Uniform { longest: quantity(&at, &parameters, parse_span)? },
         "fixed" => Law::Fixed(quantity(&at, &parameters, parse_span)?),
         "weibull" => weibull(&at, parameters)?,
         "lognormal" => log_normal(&at, parameters)?,

@@ -5,6 +5,12 @@
 //! nodes = 25                                # machines
 //! zones = 5                                 # places that fail together [nodes]
 //! lifetime = { exponential = "4y" }         # a law, or a list of causes of death
+//! # churn = "skype"                         # measured lives and pauses, where these keys are left out
+//!
+//! [[network.kinds]]                         # some of these machines are of another kind [none]
+//! nodes = 5                                 # or share = "20%"
+//! lifetime = { exponential = "1y" }         # [as the others']
+//! pauses = { session = { exponential = "9h" } }   # length and timeout [as the others']; [never]
 //!
 //! [code]
 //! data = "mbr(20,8,14)"                     # as `kakera codes` names them
@@ -19,9 +25,10 @@
 //! detection = { fixed = "1h" }              # from a death to its being known [at once]
 //! # or patience = "4h"                      # silence after which validators give a machine up
 //! time = { exponential = "12h" }            # or rate = "10MB/s"
+//! # with rate: uplink = "100MB/s"           # that newcomers of a zone share evenly [endless]
 //!
 //! [pauses]                                  # [machines never pause]
-//! session = { lognormal = { median = "9h", sigma = 1.0 } }
+//! session = { lognormal = { median = "9h", sigma = 1.0 } }   # or availability = "75%"
 //! length = { exponential = "3h" }
 //! timeout = "1d"                            # who is away for longer is taken for dead
 //!
@@ -31,13 +38,22 @@
 //! every = { exponential = "90d" }           # from the end of one to the next
 //! length = { exponential = "6h" }
 //!
+//! [quorum_losses]                           # of the ledger: no repairs, no refresh [never]
+//! every = { exponential = "1y" }
+//! length = { exponential = "1d" }
+//!
 //! [mass_loss]                               # [never]
 //! at = "180d"
 //! share = "50%"                             # of machines
 //!
+//! [corruption]                              # that nobody sees [never]
+//! share = "50y"                             # how long a share is sound in the mean
+//! found = { uniform = "30d" }               # from its decay to an audit: here one every 30 days
+//!
 //! [attacker]                                # [nobody]
 //! hostile = "10%"                           # of machines, or machines = 3
 //! refresh = "30d"                           # or "never" ["never"]
+//! growth = "5%"                             # more of all newcomers in every year [0%]
 //!
 //! [protocol]                                # run the engine's own machines [counts]
 //! validators = 1                            # that watch, 1 to 100 [1]
@@ -49,18 +65,21 @@
 //! horizon = "1y"
 //! replications = 10000                      # [10000]
 //! seed = 7                                  # [1]
+//! stop = { half_width = "5%" }              # or seen = 1000, or events = 1000000000 [never]
 //! confidence = "99%"                        # of every interval ["95%"]
 //! ```
 //! What stands in brackets holds where a key is left out. A law is one of
 //! `{ exponential = MEAN }`, `{ fixed = SPAN }`, `{ weibull = { shape, scale, location } }`,
-//! `{ lognormal = { median, sigma } }`, `{ empirical = [SPAN, …] }` and `"never"`. Spans have a unit:
+//! `{ lognormal = { median, sigma } }`, `{ uniform = LONGEST }`, `{ empirical = [SPAN, …] }` and `"never"`. Spans have a unit:
 //! ms, s, min, h, d, w or y (365 days); sizes too: B, KB, MB, GB, TB, KiB, MiB, GiB or TiB. What
 //! happens in a network is said in [`crate::fleet`], and with `[protocol]` in [`crate::protocol`]: that
 //! needs a patience, and `repair.rate` is the speed of a node's link.
 
+pub(crate) mod churn;
 mod exact;
 mod full_nodes;
 mod laws;
+mod machines;
 pub(crate) mod reader;
 
 pub use exact::{ExactAnswer, Leak, NotExact};
@@ -71,15 +90,14 @@ use kakera_engine::hash::hash;
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::policy::durability;
 
-use crate::campaign::Campaign;
+use crate::campaign::{Campaign, Stop};
 use crate::exact::{mbr_repair_share, msr_repair_share};
-use crate::fleet::{
-    Absence, Attack, Fleet, Hostile, MassLoss, Outages, Repair, RepairTime, Session, Traffic,
-};
+use crate::fleet::{Attack, Fleet, Hostile, Repair, RepairTime, Traffic};
 use crate::quantity::{parse_rate, parse_share, parse_size, parse_span};
 use crate::random::Law;
-use crate::time::{DAY, NEVER, Nanoseconds, YEAR};
-use laws::{law, laws};
+use crate::time::{NEVER, Nanoseconds, YEAR};
+use laws::law;
+use machines::{read_corruption, read_mass_loss, read_network, read_outages, read_pauses};
 use reader::Reader;
 
 /// Entities that an event queue can number.
@@ -100,6 +118,8 @@ pub struct Scenario {
     pub bytes_per_group: u64,
     /// Of intervals, from 0 to 1.
     pub confidence: f64,
+    /// When fewer replications are enough.
+    pub stop: Option<Stop>,
     /// The hash of the text, in hexadecimal.
     pub hash: String,
 }
@@ -108,23 +128,29 @@ impl Scenario {
     /// Reads a scenario.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
         let mut root = Reader::parse(text)?;
+        churn::add_churn(root.table_mut())?;
         let mut section = |name: &'static str| root.section(name);
         let (network, code, objects) = (section("network")?, section("code")?, section("objects")?);
         let (repair, pauses, attacker) =
             (section("repair")?, section("pauses")?, section("attacker")?);
         let (outages, mass_loss) = (section("outages")?, section("mass_loss")?);
+        let (corruption, quorum) = (section("corruption")?, section("quorum_losses")?);
         let (protocol, run) = (section("protocol")?, section("run")?);
         let need = |reader: Option<Reader>, name: &str| {
             reader.ok_or_else(|| ScenarioError::new(name, "is missing", format!("[{name}]")))
         };
-        let (nodes, zones, lives) = read_network(need(network, "network")?)?;
+        let network = need(network, "network")?;
+        let (notice, repair) = read_repair(need(repair, "repair")?)?;
+        let absence = pauses.map(|reader| read_pauses(reader, &notice, None)).transpose()?;
+        let machines::Network { nodes, zones, lives, kinds } =
+            read_network(network, &notice, absence.as_ref())?;
         let (code, key) = read_code(need(code, "code")?, nodes)?;
         let (groups, bytes_per_group) = read_objects(objects, code.n)?;
-        let (notice, repair) = read_repair(need(repair, "repair")?)?;
-        let absence = pauses.map(|reader| read_pauses(reader, notice.patience)).transpose()?;
         let attack = attacker.map(|reader| read_attacker(reader, nodes, key)).transpose()?;
         let outages = outages.map(read_outages).transpose()?;
         let mass_loss = mass_loss.map(read_mass_loss).transpose()?;
+        let corruption = corruption.map(read_corruption).transpose()?;
+        let quorum_losses = quorum.map(read_outages).transpose()?;
         let run = read_run(need(run, "run")?)?;
         root.finish()?;
         let fleet = Fleet {
@@ -137,6 +163,9 @@ impl Scenario {
             absence,
             outages,
             mass_loss,
+            kinds,
+            corruption,
+            quorum_losses,
             detection: notice.detection,
             patience: notice.patience,
             repair,
@@ -153,6 +182,7 @@ impl Scenario {
             key,
             bytes_per_group,
             confidence: run.confidence,
+            stop: run.stop,
             hash: digest[..16].iter().map(|byte| format!("{byte:02x}")).collect(),
         })
     }
@@ -195,15 +225,6 @@ fn traffic(code: &CodeParameters, key: Option<&KeyParameters>, bytes: u64) -> Tr
         repair_bytes: moved(costs.moved),
         decode_bytes: moved(f64::from(code.k) * costs.stored),
     }
-}
-
-fn read_network(mut reader: Reader) -> Result<(u32, u32, Vec<Law>), ScenarioError> {
-    let nodes = reader.count("nodes", 2, 1 << 30)?;
-    let nodes = nodes.ok_or_else(|| reader.missing("nodes", "25"))?;
-    let zones = reader.count("zones", 1, nodes)?.unwrap_or(nodes);
-    let lives = laws(&mut reader, "lifetime")?;
-    reader.finish()?;
-    Ok((nodes as u32, zones as u32, lives))
 }
 
 fn read_code(
@@ -274,6 +295,8 @@ fn read_repair(mut reader: Reader) -> Result<(Notice, Repair), ScenarioError> {
     let mode = reader.text("mode", "\"each\"")?.unwrap_or_else(|| "each".into());
     let time = law(&mut reader, "time")?;
     let rate = reader.quantity("rate", parse_rate)?;
+    let uplink = reader.quantity("uplink", parse_rate)?;
+    let uplink_at = reader.at("uplink");
     let threshold = reader.count("threshold", 1, 254)?;
     let (mode_at, time_at) = (reader.at("mode"), reader.at("time"));
     let threshold_at = reader.at("threshold");
@@ -281,7 +304,11 @@ fn read_repair(mut reader: Reader) -> Result<(Notice, Repair), ScenarioError> {
     let example = "time = { exponential = \"12h\" }";
     let repair_time = match (time.clone(), rate) {
         (Some(law), None) => RepairTime::Law(law),
-        (None, Some(rate)) if rate > 0.0 => RepairTime::BytesPerSecond(rate),
+        (None, Some(rate)) if rate > 0.0 => match uplink {
+            None => RepairTime::BytesPerSecond(rate),
+            Some(uplink) if uplink > 0.0 => RepairTime::Shared { rate, uplink },
+            Some(_) => return Err(ScenarioError::new(uplink_at, "is zero", "\"100MB/s\"")),
+        },
         (None, Some(_)) => {
             return Err(ScenarioError::new("repair.rate", "is zero", "rate = \"10MB/s\""));
         }
@@ -290,6 +317,10 @@ fn read_repair(mut reader: Reader) -> Result<(Notice, Repair), ScenarioError> {
             return Err(ScenarioError::new(time_at, "is given beside a rate", "one of the two"));
         }
     };
+    if uplink.is_some() && rate.is_none() {
+        let message = "is of repairs at a rate, which is missing";
+        return Err(ScenarioError::new(uplink_at, message, "rate = \"10MB/s\""));
+    }
     if mode != "together" && threshold.is_some() {
         let message = format!("belongs to mode \"together\", not \"{mode}\"");
         return Err(ScenarioError::new(threshold_at, message, "mode = \"together\""));
@@ -315,70 +346,6 @@ fn read_repair(mut reader: Reader) -> Result<(Notice, Repair), ScenarioError> {
     Ok((notice, repair))
 }
 
-fn read_pauses(
-    mut reader: Reader,
-    patience: Option<Nanoseconds>,
-) -> Result<Absence, ScenarioError> {
-    let example = "{ exponential = \"3h\" }";
-    let at = reader.at("session");
-    let session = law(&mut reader, "session")?;
-    let daily = reader.quantity("daily", parse_span)?;
-    let spread = reader.quantity("spread", parse_span)?.unwrap_or(0.0);
-    let length = law(&mut reader, "length")?.ok_or_else(|| reader.missing("length", example))?;
-    let timeout = reader.quantity("timeout", parse_span)?;
-    let timeout = match (timeout, patience) {
-        (Some(_), Some(_)) => {
-            let message = "is given beside repair.patience";
-            return Err(ScenarioError::new(reader.at("timeout"), message, "one of the two"));
-        }
-        (None, Some(patience)) => patience,
-        (Some(timeout), None) => timeout as Nanoseconds,
-        (None, None) => return Err(reader.missing("timeout", "\"1d\"")),
-    };
-    let daily_at = reader.at("daily");
-    reader.finish()?;
-    if session == Some(Law::Fixed(0.0)) && length == Law::Fixed(0.0) {
-        return Err(ScenarioError::new(at, "never passes any time", example));
-    }
-    let session = match (session, daily) {
-        (Some(law), None) => Session::Law(law),
-        (None, Some(at)) if at < DAY as f64 && spread <= DAY as f64 => {
-            Session::Daily { at: at as Nanoseconds, spread: spread as Nanoseconds }
-        }
-        (None, Some(_)) => {
-            let message = "must be a time of day, and the spread at most a day";
-            return Err(ScenarioError::new(daily_at, message, "\"22h\""));
-        }
-        _ => {
-            let message = "needs either a session or a time of day";
-            let advice = "session = { exponential = \"9h\" } or daily = \"22h\"";
-            return Err(ScenarioError::new(at, message, advice));
-        }
-    };
-    Ok(Absence { session, length, timeout })
-}
-
-fn read_outages(mut reader: Reader) -> Result<Outages, ScenarioError> {
-    let example = "{ exponential = \"90d\" }";
-    let interval = law(&mut reader, "every")?.ok_or_else(|| reader.missing("every", example))?;
-    let example = "{ exponential = \"6h\" }";
-    let length = law(&mut reader, "length")?.ok_or_else(|| reader.missing("length", example))?;
-    let at = reader.at("every");
-    reader.finish()?;
-    if interval == Law::Fixed(0.0) && length == Law::Fixed(0.0) {
-        return Err(ScenarioError::new(at, "never passes any time", "{ exponential = \"90d\" }"));
-    }
-    Ok(Outages { interval, length })
-}
-
-fn read_mass_loss(mut reader: Reader) -> Result<MassLoss, ScenarioError> {
-    let at = reader.quantity("at", parse_span)?.ok_or_else(|| reader.missing("at", "\"180d\""))?;
-    let share = reader.quantity("share", parse_share)?;
-    let share = share.ok_or_else(|| reader.missing("share", "\"50%\""))?;
-    reader.finish()?;
-    Ok(MassLoss { at: at as Nanoseconds, share })
-}
-
 fn read_attacker(
     mut reader: Reader,
     nodes: u32,
@@ -395,6 +362,7 @@ fn read_attacker(
             return Err(ScenarioError::new(at, message, "hostile = \"10%\" or machines = 3"));
         }
     };
+    let growth = reader.quantity("growth", parse_share)?.unwrap_or(0.0);
     let epoch = match reader.take("refresh") {
         None => None,
         Some(value) if value.as_str() == Some("never") => None,
@@ -412,7 +380,7 @@ fn read_attacker(
         let message = "there is no secret to leak: the key code is missing";
         return Err(ScenarioError::new("code.key", message, "key = { k = 10, d = 11 }"));
     };
-    Ok(Attack { hostile, k_key: key.k(), epoch })
+    Ok(Attack { hostile, k_key: key.k(), epoch, growth })
 }
 
 struct Run {
@@ -420,6 +388,7 @@ struct Run {
     replications: u64,
     seed: u64,
     confidence: f64,
+    stop: Option<Stop>,
 }
 
 fn read_run(mut reader: Reader) -> Result<Run, ScenarioError> {
@@ -430,6 +399,7 @@ fn read_run(mut reader: Reader) -> Result<Run, ScenarioError> {
     let seed = reader.count("seed", 0, i64::MAX as u64)?.unwrap_or(1);
     let confidence = reader.quantity("confidence", parse_share)?.unwrap_or(0.95);
     let confidence_at = reader.at("confidence");
+    let stop = reader.section("stop")?.map(read_stop).transpose()?;
     reader.finish()?;
     if horizon < 1.0 || horizon > (HORIZON_MAX_YEARS * YEAR) as f64 {
         let message = format!("must be above zero and at most {HORIZON_MAX_YEARS} years");
@@ -440,14 +410,27 @@ fn read_run(mut reader: Reader) -> Result<Run, ScenarioError> {
         return Err(ScenarioError::new(confidence_at, message, "\"95%\""));
     }
     debug_assert!((horizon as Nanoseconds) < NEVER);
-    Ok(Run { horizon: horizon as Nanoseconds, replications, seed, confidence })
+    Ok(Run { horizon: horizon as Nanoseconds, replications, seed, confidence, stop })
+}
+
+fn read_stop(mut reader: Reader) -> Result<Stop, ScenarioError> {
+    let half_width = reader.quantity("half_width", parse_share)?;
+    let seen = reader.count("seen", 1, i64::MAX as u64)?;
+    let events = reader.count("events", 1, i64::MAX as u64)?;
+    reader.finish()?;
+    if half_width.is_none() && seen.is_none() && events.is_none() {
+        let advice = "stop = { half_width = \"5%\" }, seen = 1000 or events = 1000000000";
+        return Err(ScenarioError::new("run.stop", "says nothing", advice));
+    }
+    Ok(Stop { half_width, seen, events })
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
-    use crate::time::HOUR;
+    use crate::fleet::{MassLoss, Session};
+    use crate::time::{DAY, HOUR};
 
     pub(super) const CLINICS: &str = "\
 [network]
@@ -479,7 +462,8 @@ replications = 500
         // Ten key shares and eight fragments: ten slots; fourteen helpers.
         assert_eq!((fleet.n, fleet.k, fleet.traffic.d), (20, 10, 14));
         assert_eq!(fleet.detection, Law::Fixed(HOUR as f64));
-        let attack = Attack { hostile: Hostile::Each(0.1), k_key: 10, epoch: Some(30 * DAY) };
+        let attack =
+            Attack { hostile: Hostile::Each(0.1), k_key: 10, epoch: Some(30 * DAY), growth: 0.0 };
         assert_eq!(fleet.attack, Some(attack));
         // 2d / (k (2d-k+1)) of a gigabyte.
         assert_eq!(fleet.traffic.repair_bytes, 166_666_667);
@@ -500,7 +484,7 @@ replications = 500
             (
                 ("zones = 5", "zone = 5"),
                 "network.zone: there is no such key; try: 'zones'; known here are nodes, zones, \
-                 lifetime",
+                 lifetime, kinds",
             ),
             (("\"4y\"", "\"4\""), "network.lifetime.exponential: '4' has no unit; try: \"4d\""),
             (("\"4y\"", "4"), "network.lifetime.exponential: '4' has no unit; try: \"4d\""),
@@ -511,7 +495,8 @@ replications = 500
             (
                 ("{ exponential = \"4y\" }", "\"4y\""),
                 "network.lifetime: does not say which law it follows; try: { exponential = \
-                 \"180d\" }; kinds are exponential, weibull, lognormal, fixed, empirical, and \
+                 \"180d\" }; kinds are exponential, weibull, lognormal, uniform, fixed, \
+                 empirical, and \
                  \"never\"",
             ),
             (
@@ -574,7 +559,7 @@ replications = 500
         assert_eq!(fleet.mass_loss, Some(MassLoss { at: 180 * DAY, share: 0.5 }));
         assert_eq!(fleet.outages.unwrap().length, Law::Fixed(6.0 * HOUR as f64));
         for (from, to, expected) in [
-            ("daily = \"22h\"", "", "pauses.session: needs either a session or a time of day"),
+            ("daily = \"22h\"", "", "pauses.session: needs either a session, a time of day or"),
             ("\"22h\"", "\"25h\"", "pauses.daily: must be a time of day"),
             ("\"50%\"", "\"150%\"", "mass_loss.share: '150%' is not a share"),
             ("at = \"180d\"\n", "", "mass_loss.at: is missing"),
@@ -583,6 +568,68 @@ replications = 500
             let message = parse(&more.replacen(from, to, 1)).unwrap_err().to_string();
             assert!(message.starts_with(expected), "{message}");
         }
+    }
+
+    #[test]
+    fn kinds_corruption_and_uplinks_are_read() {
+        let more = "[[network.kinds]]\nnodes = 5\nlifetime = { exponential = \"1y\" }\n\
+                    pauses = { session = { exponential = \"9h\" }, length = { exponential = \
+                    \"3h\" }, timeout = \"1d\" }\n[corruption]\nshare = \"50y\"\n\
+                    found = { uniform = \"30d\" }\n[run]";
+        let shared = CLINICS.replacen(
+            "time = { exponential = \"12h\" }",
+            "rate = \"1MB/s\"\nuplink = \"4MB/s\"",
+            1,
+        );
+        let parse = |text: &str| Scenario::parse(&shared.replacen("[run]", text, 1));
+        let fleet = parse(more).unwrap().campaign.fleet;
+        assert_eq!(fleet.repair, Repair::Each(RepairTime::Shared { rate: 1e6, uplink: 4e6 }));
+        let corruption = fleet.corruption.unwrap();
+        assert_eq!(corruption.found, Law::Uniform { longest: 30.0 * DAY as f64 });
+        assert_eq!(fleet.kinds[0].nodes, 5);
+        assert!(fleet.kinds[0].absence.is_some());
+        for (from, to, expected) in [
+            ("nodes = 5", "nodes = 26", "network.kinds[1].nodes: 26 is not between 1 and 25"),
+            (
+                "nodes = 5",
+                "node = 5",
+                "network.kinds[1]: needs either a number of machines or a share",
+            ),
+            ("timeout = \"1d\"", "timeout = \"-1d\"", "network.kinds[1].pauses.timeout: '-1d'"),
+            ("share = \"50y\"", "share = 50", "corruption.share: '50' has no unit"),
+            ("share = \"50y\"", "share = \"0s\"", "corruption.share: is no time at all"),
+            ("found = { uniform = \"30d\" }", "", "corruption.found: is missing"),
+        ] {
+            let message = parse(&more.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(message.starts_with(expected), "{message}");
+        }
+        let message = refusal(("[repair]", "[repair]\nuplink = \"1MB/s\""));
+        assert!(message.starts_with("repair.uplink: is of repairs at a rate"), "{message}");
+    }
+
+    /// The chain of shares that decay, and why there is none of those that die, too.
+    #[test]
+    fn decay_has_a_chain_on_machines_that_never_die() {
+        let decay = "[corruption]\nshare = \"1y\"\nfound = { exponential = \"30d\" }\n[run]";
+        let dying = CLINICS
+            .replacen("{ fixed = \"1h\" }", "{ exponential = \"1h\" }", 1)
+            .replacen("[run]", decay, 1);
+        assert_eq!(Scenario::parse(&dying).unwrap().exact(), Err(NotExact::Corruption));
+        let still = dying.replacen("{ exponential = \"4y\" }", "\"never\"", 1);
+        let exact = Scenario::parse(&still).unwrap().exact().unwrap();
+        let chain = crate::exact::Redundancy {
+            n: 20,
+            k: 10,
+            failure_rate: (YEAR as f64).recip(),
+            repair: crate::exact::RepairRates::Each {
+                rate: ((30 * DAY) as f64).recip(),
+                detection_rate: f64::INFINITY,
+            },
+        };
+        assert_eq!(exact.loss_probability, chain.loss_probability(YEAR as f64));
+        let kinds = "[[network.kinds]]\nnodes = 5\nlifetime = \"never\"\n[run]";
+        let kinds = Scenario::parse(&CLINICS.replacen("[run]", kinds, 1)).unwrap();
+        assert_eq!(kinds.exact(), Err(NotExact::Kinds));
     }
 
     #[test]

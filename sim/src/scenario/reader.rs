@@ -56,6 +56,11 @@ impl Reader {
         Ok(Self { path: String::new(), table, known: Vec::new() })
     }
 
+    /// The table as it stands.
+    pub(crate) fn table_mut(&mut self) -> &mut Table {
+        &mut self.table
+    }
+
     /// Reads a table that stands as a value.
     pub(crate) fn of(path: &str, value: Value, example: &str) -> Result<Self, ScenarioError> {
         match value {
@@ -76,6 +81,11 @@ impl Reader {
     pub(crate) fn take(&mut self, key: &'static str) -> Option<Value> {
         self.known.push(key);
         self.table.remove(key)
+    }
+
+    /// Whether a value is there.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
     }
 
     /// A table below, if it is there.

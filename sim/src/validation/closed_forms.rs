@@ -51,6 +51,11 @@ pub(super) fn storj_repair(checks: &mut Vec<Check>, _: Effort) {
         let what =
             format!("repair ratio a month, MTTF {mttf_months} months, (k, n, m) = ({k}, {n}, {m})");
         add(checks, what, ratio, reproduced, Printed(0.01));
+        // The formula takes pieces for a continuum; the chain loses them one by one, at rate i / MTTF
+        // while there are i.
+        let exact_months: f64 = (m as u32 + 1..=n as u32).map(|i| mttf_months / f64::from(i)).sum();
+        let what = format!("the same, with the chain's time from {n} pieces to {m}");
+        add(checks, what, reproduced, (1.0 + (n - m) / k) / exact_months, Relative(0.02));
     }
 }
 

@@ -46,6 +46,9 @@ fn one_group(n: u8, k: u8, life: Law) -> Fleet {
         absence: None,
         outages: None,
         mass_loss: None,
+        kinds: vec![],
+        corruption: None,
+        quorum_losses: None,
         patience: None,
         detection: Law::Fixed(0.0),
         repair: Repair::Each(RepairTime::Law(Law::Fixed(0.0))),
@@ -99,7 +102,7 @@ pub(super) fn raid_double_failures(checks: &mut Vec<Check>, effort: Effort) {
 
 /// The closed forms of row P13, by drawing machines.
 pub(super) fn static_leak(checks: &mut Vec<Check>, effort: Effort) {
-    let attack = Attack { hostile: Hostile::Exactly(100), k_key: 8, epoch: None };
+    let attack = Attack { hostile: Hostile::Exactly(100), k_key: 8, epoch: None, growth: 0.0 };
     let fleet = Fleet {
         nodes: 1000,
         groups: 10_000,
@@ -144,7 +147,7 @@ pub(super) fn eager_repair(checks: &mut Vec<Check>, effort: Effort) {
 fn accumulation(epoch: Option<Nanoseconds>) -> Fleet {
     let hostile = Hostile::Each(chains::ACCUMULATION.hostile);
     Fleet {
-        attack: Some(Attack { hostile, k_key: 10, epoch }),
+        attack: Some(Attack { hostile, k_key: 10, epoch, growth: 0.0 }),
         ..one_group(20, 10, Law::Exponential { mean: 30.0 * DAYS })
     }
 }

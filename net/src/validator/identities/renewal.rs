@@ -140,7 +140,10 @@ impl Service {
         handle: [u8; 32],
         listed: &BTreeMap<NodeId, Vec<Sharing>>,
     ) -> bool {
-        let Ok(target) = target(handle, view) else { return true };
+        // A handle that others have and the chain here has not: it is on its way, or a lie.
+        let Ok(target) = target(handle, view) else {
+            return listed.keys().all(|node| *node == self.id);
+        };
         let RenewalPlan { settled, wanted } = target.plan(&self.id, listed);
         for renewal in wanted.iter().take(ATTEMPTS_MAX) {
             if self.obtain(exchange, view, renewal).await {

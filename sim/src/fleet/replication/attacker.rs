@@ -47,6 +47,10 @@ impl Run<'_> {
 
     pub(super) fn refresh(&mut self) {
         let Some(attack) = self.fleet.attack else { return };
+        if self.now < self.quorum_back {
+            let back = self.quorum_back;
+            return self.queue.schedule(self.refresh_entity(), class::REFRESH, back);
+        }
         self.exposed.fill(0);
         self.share.iter_mut().for_each(|flags| *flags &= !EXPOSED);
         self.expose_held(attack);

@@ -26,7 +26,7 @@ impl<'a> Run<'a> {
         match (self.phase[node as usize], self.repair_law()) {
             (Phase::Up, _) => {
                 let age = self.now - self.born[node as usize];
-                self.fleet.lives.iter().map(|law| law.wear(age)).collect()
+                self.fleet.lives_of(node).iter().map(|law| law.wear(age)).collect()
             }
             (Phase::Repairing, Some(law)) => vec![law.wear(self.now - self.since[node as usize])],
             _ => Vec::new(),
@@ -75,8 +75,9 @@ impl<'a> Run<'a> {
         match self.phase[node as usize] {
             Phase::Up => {
                 let age = self.now - self.born[node as usize];
+                let lives = self.fleet.lives_of(node);
                 let life = self.life(node, |cause, uniform, bound| {
-                    self.fleet.lives[cause].residual_of_worn(age, wear[cause], uniform).min(bound)
+                    lives[cause].residual_of_worn(age, wear[cause], uniform).min(bound)
                 });
                 self.death[node as usize] = self.now.saturating_add(life);
                 self.schedule_after(node, class::DEATH, life);

@@ -55,6 +55,7 @@ impl Run<'_> {
             Repair::Together { .. } => [0, 0],
             // Counting costs nothing, and splitting reads the count.
             _ if fleet.groups == 1 || fleet.patience.is_some() => [0, 0],
+            _ if fleet.corruption.is_some() => [0, 0],
             _ => [spare(fleet.k.max(fleet.traffic.d)), spare(fleet.k)],
         }
     }
@@ -73,7 +74,11 @@ impl Run<'_> {
         self.tally.share_updates += u64::from(self.placement.count(node));
         let (divider, k) = (self.placement.divider(), self.fleet.k);
         for place in 0..self.placement.count(node) as usize {
-            let group = divider.divide(self.placement.shares(node)[place]) as usize;
+            let share = self.placement.shares(node)[place];
+            if self.shares_go_singly && self.forget_corruption(share) {
+                continue;
+            }
+            let group = divider.divide(share) as usize;
             self.intact[group] -= 1;
             if self.intact[group] < k && !self.lost[group] {
                 self.lose_group(group);
@@ -161,7 +166,7 @@ impl Run<'_> {
             }
         };
         let shares = placement.shares(node).iter().copied();
-        if self.repairs_together {
+        if self.shares_go_singly {
             shares.filter(|&share| flags[share as usize] & MISSING == 0).for_each(offline);
         } else {
             shares.for_each(&mut offline);
@@ -184,10 +189,19 @@ impl Run<'_> {
             }
         };
         let shares = placement.shares(node).iter().copied();
-        if self.repairs_together {
+        if self.shares_go_singly {
             shares.filter(|&share| flags[share as usize] & MISSING == 0).for_each(online);
         } else {
             shares.for_each(&mut online);
+        }
+    }
+
+    /// One share of a machine that is up is none any more.
+    pub(super) fn share_goes_offline(&mut self, group: usize) {
+        let Some(online) = self.online.get_mut(group) else { return };
+        *online -= 1;
+        if *online + 1 == self.fleet.k && !self.lost[group] {
+            self.unreadable_since[group] = self.now;
         }
     }
 

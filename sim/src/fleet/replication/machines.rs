@@ -7,8 +7,9 @@ use crate::time::{NEVER, Nanoseconds, SECOND};
 
 impl Run<'_> {
     pub(super) fn begin_life(&mut self, node: u32) {
+        let lives = &self.lives[self.fleet.kind(node).map_or(0, |kind| kind + 1)];
         let life =
-            self.life(node, |cause, uniform, bound| self.lives[cause].span_within(uniform, bound));
+            self.life(node, |cause, uniform, bound| lives[cause].span_within(uniform, bound));
         self.born[node as usize] = self.now;
         self.death[node as usize] = self.now.saturating_add(life);
         self.begin_session(node);
@@ -33,7 +34,7 @@ impl Run<'_> {
     fn begin_session(&mut self, node: u32) {
         self.enter(node, Phase::Up);
         let death = self.death[node as usize];
-        let pause = self.fleet.absence.as_ref().map_or(NEVER, |absence| {
+        let pause = self.fleet.absence_of(node).map_or(NEVER, |absence| {
             absence.session.end(&self.source, self.now, node, self.pauses[node as usize])
         });
         if death <= pause {
@@ -55,7 +56,7 @@ impl Run<'_> {
     }
 
     fn pause(&mut self, node: u32) {
-        let Some(absence) = &self.fleet.absence else { return };
+        let Some(absence) = self.fleet.absence_of(node) else { return };
         let number = self.pauses[node as usize];
         self.pauses[node as usize] += 1;
         let back = self.after(&absence.length, node, Purpose::Absence, number);
@@ -86,7 +87,7 @@ impl Run<'_> {
             Phase::Queued => self.waiting.retain(|&waiting| waiting != node),
             Phase::Repairing => {
                 self.tally.false_repairs += 1;
-                self.free_repairer();
+                self.free_repairer(node);
             }
             _ => {}
         }
@@ -130,7 +131,8 @@ impl Run<'_> {
     fn succeed(&mut self, node: u32) {
         self.incarnation[node as usize] += 1;
         let number = self.incarnation[node as usize];
-        self.hostile[node as usize] = self.fleet.newcomer_is_hostile(&self.source, node, number);
+        self.hostile[node as usize] =
+            self.fleet.newcomer_is_hostile(&self.source, self.now, node, number);
         self.back[node as usize] = NEVER;
         self.begin_life(node);
     }
@@ -142,6 +144,9 @@ impl Run<'_> {
     }
 
     pub(super) fn noticed(&mut self, node: u32) {
+        if self.now < self.quorum_back {
+            return self.await_quorum(node);
+        }
         if self.repairs_together {
             self.tally.false_repairs += 1;
             self.lose_content(node);
@@ -158,9 +163,21 @@ impl Run<'_> {
         }
     }
 
+    /// Nobody can decide now that a machine is lost.
+    fn await_quorum(&mut self, node: u32) {
+        if self.phase[node as usize] == Phase::Away {
+            return self.await_notice(node, self.quorum_back);
+        }
+        self.tally.repair_waited += u128::from(self.quorum_back - self.now);
+        self.queue.schedule(node, class::NOTICE, self.quorum_back);
+    }
+
     fn begin_repair(&mut self, node: u32) {
         let (Repair::Each(time) | Repair::OneByOne(time)) = &self.fleet.repair else { return };
         self.replacing += 1;
+        if self.phase[node as usize] == Phase::Queued {
+            self.tally.repair_waited += u128::from(self.now - self.since[node as usize]);
+        }
         self.enter(node, Phase::Repairing);
         let filled = match time {
             RepairTime::Law(law) => {
@@ -171,12 +188,13 @@ impl Run<'_> {
                 let seconds = self.bytes_to_fill(node) as f64 / rate;
                 self.now.saturating_add((seconds * SECOND as f64 + 0.5) as Nanoseconds)
             }
+            RepairTime::Shared { .. } => return self.begin_transfer(node),
         };
         self.await_return(node, filled);
     }
 
     /// The next event of a machine that is taken for dead: its return or the end of its repair.
-    fn await_return(&mut self, node: u32, filled: Nanoseconds) {
+    pub(super) fn await_return(&mut self, node: u32, filled: Nanoseconds) {
         self.filled[node as usize] = filled;
         let back = self.back[node as usize];
         let death = self.death[node as usize];
@@ -191,7 +209,9 @@ impl Run<'_> {
     }
 
     pub(super) fn replaced(&mut self, node: u32) {
-        self.free_repairer();
+        self.tally.replacements += 1;
+        self.tally.repair_lasted += u128::from(self.now - self.since[node as usize]);
+        self.free_repairer(node);
         if self.back[node as usize] != NEVER {
             // The one that is away has lost its place, and with it its shares.
             self.tally.false_repairs += 1;
@@ -202,8 +222,9 @@ impl Run<'_> {
         self.end_silence(node);
     }
 
-    fn free_repairer(&mut self) {
+    fn free_repairer(&mut self, node: u32) {
         self.replacing -= 1;
+        self.end_transfer(node);
         if let Some(next) = self.waiting.pop_front() {
             self.begin_repair(next);
         }

@@ -1,12 +1,14 @@
 //! One run of a fleet.
 
 mod attacker;
+mod corruption;
 mod future;
 mod groups;
 mod machines;
 mod outages;
 mod patience;
 mod together;
+mod transfers;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 
 use groups::Absentees;
 use patience::replacing_max;
+use transfers::Transfers;
 
 use super::{Fleet, Placement, Repair, Tally};
 use crate::event::{Event, Queue};
@@ -28,7 +31,8 @@ mod class {
     pub(super) const OUTAGE: u8 = 3;
     pub(super) const NOTICE: u8 = 4;
     pub(super) const DEATH: u8 = 5;
-    pub(super) const MASS_LOSS: u8 = 6;
+    pub(super) const CORRUPTION: u8 = 6;
+    pub(super) const MASS_LOSS: u8 = 7;
 }
 
 /// Runs a fleet, once for each number, to its horizon or until all its groups are lost.
@@ -44,6 +48,12 @@ pub fn simulate(fleet: &Fleet, seed: u64, replications: Range<u64>) -> Tally {
             None => return run.tally,
         }
     }
+}
+
+fn tabled_lives(fleet: &Fleet) -> Arc<[Vec<TabledLaw>]> {
+    let of_kinds = fleet.kinds.iter().map(|kind| &kind.lives);
+    let tables = |lives: &Vec<Law>| lives.iter().map(TabledLaw::new).collect();
+    std::iter::once(&fleet.lives).chain(of_kinds).map(tables).collect()
 }
 
 /// What a machine is doing.
@@ -65,12 +75,15 @@ enum Phase {
 pub(crate) struct Run<'a> {
     fleet: &'a Fleet,
     source: Source,
-    lives: Arc<[TabledLaw]>,
+    /// Of the machines of each kind, those of none first.
+    lives: Arc<[Vec<TabledLaw>]>,
     tally: Tally,
     placement: Placement,
     queue: Queue,
     now: Nanoseconds,
     repairs_together: bool,
+    /// Whether shares go missing that their machines do not.
+    shares_go_singly: bool,
 
     phase: Vec<Phase>,
     /// Since when it does so, and since when it lives.
@@ -99,6 +112,13 @@ pub(crate) struct Run<'a> {
     /// Machines without content, and machines that do not answer.
     empty: Absentees,
     silent: Absentees,
+    /// What is on its way to newcomers.
+    transfers: Transfers,
+    /// How many of a machine's shares have decayed.
+    corruptions: Vec<u32>,
+    /// When the ledger has its quorum again, now or the last time, and how often it lost it.
+    quorum_back: Nanoseconds,
+    quorum_losses: u32,
     /// Of zones: whether it is out, and how often it was.
     out: Vec<bool>,
     outages: Vec<u32>,
@@ -135,17 +155,22 @@ impl<'a> Run<'a> {
         let if_so = |condition: bool, length: usize| if condition { length } else { 0 };
         let zones = if_so(fleet.outages.is_some(), fleet.zones as usize);
         let patient = fleet.patience.is_some();
-        let pausing = fleet.absence.is_some() || fleet.outages.is_some() || patient;
+        let pausing = fleet.pauses() || fleet.outages.is_some() || patient;
         let attacked = fleet.attack.is_some();
+        let decaying = if_so(fleet.corruption.is_some(), nodes);
+        let singly = together || decaying > 0;
         let mut run = Self {
             fleet,
             source,
-            lives: fleet.lives.iter().map(TabledLaw::new).collect(),
+            lives: tabled_lives(fleet),
             tally: Tally::new(),
             placement: Placement::draw(fleet, &source),
-            queue: Queue::new(nodes + if_so(together, shares + groups) + 2 + zones),
+            queue: Queue::new(
+                nodes + if_so(singly, shares) + if_so(together, groups) + 3 + zones + decaying,
+            ),
             now: 0,
             repairs_together: together,
+            shares_go_singly: singly,
             phase: vec![Phase::Up; nodes],
             since: vec![0; nodes],
             born: vec![0; nodes],
@@ -163,11 +188,15 @@ impl<'a> Run<'a> {
             awaited: Vec::new(),
             empty: Absentees::default(),
             silent: Absentees::default(),
+            transfers: Transfers::new(fleet),
+            corruptions: vec![0; decaying],
+            quorum_back: 0,
+            quorum_losses: 0,
             out: vec![false; zones],
             outages: vec![0; zones],
-            share: vec![0; if_so(together || attacked, shares)],
-            lost_at: vec![0; if_so(together, shares)],
-            notices: vec![0; if_so(together, shares)],
+            share: vec![0; if_so(singly || attacked, shares)],
+            lost_at: vec![0; if_so(singly, shares)],
+            notices: vec![0; if_so(singly, shares)],
             intact: vec![fleet.n; groups],
             online: vec![fleet.n; if_so(pausing, groups)],
             known: vec![0; if_so(together, groups)],
@@ -199,6 +228,9 @@ impl<'a> Run<'a> {
         self.out.fill(false);
         self.back.fill(NEVER);
         self.waiting.clear();
+        self.transfers.clear();
+        (self.quorum_back, self.quorum_losses) = (0, 0);
+        self.corruptions.fill(0);
         self.replacing = 0;
         self.silent_since.fill(NEVER);
         self.awaited.clear();
@@ -239,7 +271,7 @@ impl<'a> Run<'a> {
         let [empty, silent] = self.slack();
         self.empty.clear(empty);
         self.silent.clear(silent);
-        if self.repairs_together || self.fleet.patience.is_some() {
+        if self.shares_go_singly || self.fleet.patience.is_some() {
             self.placement.index();
         }
         if let Some(attack) = self.fleet.attack {
@@ -254,6 +286,8 @@ impl<'a> Run<'a> {
             self.begin_life(node);
         }
         self.expect_outages();
+        self.expect_quorum_loss();
+        self.expect_corruption();
     }
 
     fn finish(&mut self) {
@@ -266,8 +300,8 @@ impl<'a> Run<'a> {
         self.tally.end_run(self.losses, self.leaks);
     }
 
-    // Entities: machines, then, for repairs together, shares and groups; then the refresh, the mass
-    // loss and zones.
+    // Entities: machines, then, where shares go singly, shares, and for repairs together groups; then the refresh, the mass
+    // loss, the quorum and zones; then machines again, for their decaying shares.
 
     fn share_entity(&self, share: u32) -> u32 {
         self.fleet.nodes + share
@@ -286,7 +320,15 @@ impl<'a> Run<'a> {
     }
 
     fn zone_entity(&self, zone: u32) -> u32 {
-        self.refresh_entity() + 2 + zone
+        self.refresh_entity() + 3 + zone
+    }
+
+    fn quorum_entity(&self) -> u32 {
+        self.refresh_entity() + 2
+    }
+
+    fn corruption_entity(&self, node: u32) -> u32 {
+        self.zone_entity(self.out.len() as u32) + node
     }
 
     fn handle(&mut self, event: Event) {
@@ -296,8 +338,10 @@ impl<'a> Run<'a> {
             class::REFRESH => self.refresh(),
             class::DEATH => self.die(entity),
             class::PAUSE => self.pause_or_return(entity),
+            class::OUTAGE if entity == self.quorum_entity() => self.lose_quorum(),
             class::OUTAGE => self.outage_begins_or_ends(entity - self.zone_entity(0)),
             class::MASS_LOSS => self.lose_many(),
+            class::CORRUPTION => self.corrupt(entity - self.corruption_entity(0)),
             class::NOTICE if entity < shares_begin => self.noticed(entity),
             class::NOTICE => self.share_noticed(entity - shares_begin),
             class::REPAIRED if entity < shares_begin => self.replaced(entity),

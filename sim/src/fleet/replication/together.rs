@@ -2,7 +2,7 @@
 
 use super::{Run, class};
 use crate::fleet::Repair;
-use crate::random::Purpose;
+use crate::random::{Law, Purpose};
 
 // Flags of a share.
 
@@ -25,6 +25,12 @@ impl Run<'_> {
     }
 
     fn lose_share(&mut self, share: u32) {
+        let fleet = self.fleet;
+        self.miss_share(share, &fleet.detection);
+    }
+
+    /// A share is gone, which is known after a span by a law.
+    pub(super) fn miss_share(&mut self, share: u32, notice: &Law) {
         let group = self.placement.group(share) as usize;
         self.share[share as usize] |= MISSING;
         self.intact[group] -= 1;
@@ -37,12 +43,17 @@ impl Run<'_> {
         self.notices[share as usize] += 1;
         self.lost_at[share as usize] = self.now;
         let (entity, number) = (self.share_entity(share), self.notices[share as usize]);
-        let noticed = self.after(&self.fleet.detection, entity, Purpose::Detection, number);
+        let noticed = self.after(notice, entity, Purpose::Detection, number);
         self.queue.schedule(entity, class::NOTICE, noticed);
     }
 
     pub(super) fn share_noticed(&mut self, share: u32) {
-        let Repair::Together { time, threshold } = &self.fleet.repair else { return };
+        let Repair::Together { time, threshold } = &self.fleet.repair else {
+            return self.restore_share(share);
+        };
+        if self.now < self.quorum_back {
+            return self.queue.schedule(self.share_entity(share), class::NOTICE, self.quorum_back);
+        }
         let group = self.placement.group(share) as usize;
         self.share[share as usize] |= KNOWN;
         self.known[group] += 1;
