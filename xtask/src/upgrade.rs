@@ -2,8 +2,10 @@
 //! and under load, and nothing is lost.
 //!
 //! Every machine opens the folder that the old program wrote. Clients of the old program put and of
-//! both get all the while; at last the owner goes over, too, and the vault gets its catalogue.
+//! both get all the while; at last the owner goes over, too, and the vault gets its catalogue. Then
+//! a network with a vault behind a handle, of a program that knows them.
 
+mod handle;
 mod pinned;
 
 use std::collections::BTreeMap;
@@ -47,14 +49,15 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<Report> {
     let (records, nodes) = if options.short { (40, 5) } else { (options.records, options.nodes) };
-    let (old, new) = (pinned::build()?, product::build()?);
+    let (old, new) = (pinned::build(pinned::SINGLE_VALIDATOR)?, product::build()?);
     eprintln!("upgrade: seed {}, {records} records, {nodes} nodes", options.seed);
     let mut report = Report::new("upgrade");
     // The old program knows one validator only.
     let mut network = LocalNetwork::up(old.clone(), &["--nodes", &nodes.to_string()])?;
     // It knows no handles either: its vaults are files.
     network.run(&["vault", "create", "--profile", "small"])?;
-    let stored = store(&network, records, options.seed)?;
+    let put = |words: &[&str]| network.run(words).map(drop);
+    let stored = store(network.scratch(), records, options.seed, put)?;
     report.count("records_before", stored.len()).goal(Goal::AtLeast(records as f64));
     report.add("megabytes_before", megabytes(&stored));
 
@@ -81,6 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     }
     activate(&network, &programs, outcome.acknowledged, options.seed, &mut report)?;
     check_refusals(&network, &old, &mut report)?;
+    handle::run(&new, records, nodes, options.seed, &mut report)?;
     Ok(report)
 }
 
@@ -134,19 +138,24 @@ fn activate(
 }
 
 /// Puts records of all sizes, several at a time; their seeds by name.
-fn store(network: &LocalNetwork, records: usize, seed: u64) -> Result<BTreeMap<String, u64>> {
+fn store(
+    scratch: &Path,
+    records: usize,
+    seed: u64,
+    run: impl Fn(&[&str]) -> Result<()>,
+) -> Result<BTreeMap<String, u64>> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let seeds = (0..records).map(|index| (format!("record-{index}"), rng.next_u64()));
     let stored: BTreeMap<String, u64> = seeds.collect();
     for some in stored.iter().collect::<Vec<_>>().chunks(RECORDS_PER_PUT) {
-        let files = tempfile::tempdir_in(network.scratch())?;
+        let files = tempfile::tempdir_in(scratch)?;
         let mut arguments = vec!["put".to_owned()];
         for (name, seed) in some {
             let path = files.path().join(name);
             fs::write(&path, content(**seed))?;
             arguments.push(path.to_str().context("not UTF-8")?.to_owned());
         }
-        network.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
+        run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
     }
     Ok(stored)
 }
