@@ -83,7 +83,7 @@ fn many_nodes(nodes: u8, time: Duration, report: &mut Report) -> Result<()> {
 
 /// Has groups drawn until there are so many; how many there are.
 async fn draw(network: &LocalNetwork, groups: u32) -> Result<usize> {
-    let identity = Arc::new(Identity::load(&network.data().join("client.key"))?);
+    let identity = Arc::new(Identity::load(&network.machines().join("operator.key"))?);
     let file = network.network_file()?;
     let (code, key) = (file.genesis.code, file.genesis.key);
     let client = Client::new(ClientSettings { network: file, identity, seen: None })?;
