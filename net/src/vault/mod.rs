@@ -3,8 +3,8 @@
 //! A `put` writes its records and the next head of the catalogue into objects and posts one pointer
 //! to the head. Opening a vault reads the newest head and the segments that it lists, in a few round
 //! trips whatever the number of puts; listing reads nothing more. What grows with what, the engine's
-//! `catalogue` says. Memory: the catalogue (about 400 bytes a version) and a few objects under way,
-//! whatever the size of a record.
+//! `catalogue` says. Memory: the catalogue (1 to 2 KB a version at the peak of opening and listing) and
+//! a few objects under way, whatever the size of a record.
 
 mod edit;
 mod health;

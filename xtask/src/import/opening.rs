@@ -36,8 +36,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 const MIB: f64 = (1 << 20) as f64;
 
 const OPEN_SECONDS_MAX: f64 = 5.0;
-/// The catalogue's objects, about twenty questions each.
-const OPEN_REQUESTS_MAX: f64 = 1000.0;
+/// Some thirty segments, about seven questions each.
+const OPEN_REQUESTS_MAX: f64 = 250.0;
 const PUT_SECONDS_MAX: f64 = 1.0;
 /// Bytes of one more record beside those of one more in a vault of few.
 const PUT_PER_FEW_MAX: f64 = 2.0;
