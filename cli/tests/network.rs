@@ -1,8 +1,10 @@
 //! The binary on networks of its own processes.
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -565,6 +567,49 @@ fn records_have_versions_and_a_storage_comes_back_as_it_was() {
             assert!(!found, "{} in {}", marker.escape_ascii(), path.display());
         }
     }
+}
+
+/// As `engine/spec/catalogue.md` §1 says of every kind of name.
+#[test]
+fn odd_names_are_kept_and_shown_apart_and_nothing_is_written_outside_the_folder() {
+    let machine = Machine::new();
+    machine.ok(&["local", "up", "--nodes", "3"]);
+    machine.ok(&["vault", "create", "--file", "--profile", "small"]);
+    let home = machine.data.path().join("home");
+    let odd = home.join("odd");
+    std::fs::create_dir_all(&odd).unwrap();
+    let names: [&[u8]; 6] = [b"line\nbreak", b"caf\xe9", b"case", b"CASE", b" -o ", b"back\\slash"];
+    let long = [b'n'; 255];
+    for name in names.iter().copied().chain([&long[..]]) {
+        std::fs::write(odd.join(OsStr::from_bytes(name)), name).unwrap();
+    }
+    assert_eq!(machine.ok(&["put", odd.to_str().unwrap()])["records"], 7);
+    let listed = machine.ok(&["ls"]);
+    let shown = listed["records"].as_array().unwrap().iter();
+    let shown: BTreeSet<&str> = shown.map(|record| record["name"].as_str().unwrap()).collect();
+    assert!(shown.len() == 7 && shown.contains("odd/caf\\xe9"), "{shown:?}");
+    let plain = String::from_utf8(machine.run(&["ls"]).stdout).unwrap();
+    assert_eq!(plain.lines().filter(|line| line.contains("odd/")).count(), 7, "{plain}");
+    let out = home.join("out");
+    machine.ok(&["export", out.to_str().unwrap()]);
+    assert!(files(&out.join("odd")) == files(&odd));
+
+    assert_eq!(machine.failure(&["mv", "odd/case", ""]).0, 2);
+    assert_eq!(machine.failure(&["mv", "odd/case", &"n".repeat(4097)]).0, 2);
+    machine.ok(&["mv", "odd/CASE", &"n".repeat(4096)]);
+    machine.ok(&["mv", &"n".repeat(4096), "odd/CASE"]);
+    let absolute = home.join("absolute");
+    for name in ["../outside", absolute.to_str().unwrap()] {
+        machine.ok(&["mv", "odd/case", name]);
+        let refused = machine.run(&["export", home.join("again").to_str().unwrap()]);
+        let told = String::from_utf8_lossy(&[refused.stdout, refused.stderr].concat()).into_owned();
+        assert!(refused.status.code() == Some(6) && told.contains("outside the folder"), "{told}");
+        assert_eq!(machine.run(&["get", name]).stdout, b"case");
+        machine.ok(&["mv", name, "odd/case"]);
+    }
+    let left: BTreeSet<_> =
+        std::fs::read_dir(&home).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| name == "odd" || name == "out" || name == "again"), "{left:?}");
 }
 
 /// Every file of the machines, with its bytes.
