@@ -12,7 +12,7 @@ use kakera_net::id::Identity;
 
 use crate::node_figures;
 use crate::process::{CpuTimes, Process};
-use crate::product::{self, LocalNetwork};
+use crate::product::{self, LocalNetwork, OBSERVED};
 use crate::records;
 use crate::report::{Goal, Report};
 
@@ -24,7 +24,6 @@ const RECORDS: u64 = 40;
 const VALIDATORS: u8 = 4;
 /// Connections are made and slots compared for the first time.
 const SETTLING: Duration = Duration::from_secs(60);
-const OBSERVED: &str = "observe = '127.0.0.1:0'\n";
 
 #[derive(clap::Args)]
 pub(crate) struct Options {

@@ -150,7 +150,8 @@ pub(crate) fn counters(folder: &Path) -> BTreeMap<String, f64> {
     text.lines().filter_map(counter).collect()
 }
 
-fn metrics(folder: &Path) -> Option<String> {
+/// What the machine of this folder shows of itself.
+pub(crate) fn metrics(folder: &Path) -> Option<String> {
     let address = fs::read_to_string(folder.join("observed")).ok()?.trim().parse().ok()?;
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok()?;
     stream.set_read_timeout(Some(Duration::from_millis(500))).ok()?;

@@ -13,6 +13,9 @@ use tempfile::TempDir;
 
 use crate::process::Process;
 
+/// Configures a machine to show its figures.
+pub(crate) const OBSERVED: &str = "observe = '127.0.0.1:0'\n";
+
 const PASSPHRASE: &str = "correct horse battery staple";
 
 /// The workspace's folder.

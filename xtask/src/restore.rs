@@ -9,8 +9,9 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::import::storage::{Storage, tree};
+use crate::node_figures;
 use crate::owner::Owner;
-use crate::product::{self, LocalNetwork, total};
+use crate::product::{self, LocalNetwork, OBSERVED, total};
 use crate::report::{Goal, Report};
 
 const NODES: u8 = 10;
@@ -39,6 +40,7 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     let files = if options.short { 1000 } else { options.files };
     eprintln!("restore: seed {}, {files} files", options.seed);
     let network = LocalNetwork::up(product::build()?, &["--nodes", &NODES.to_string()])?;
+    network.configure(OBSERVED)?;
     let owner = Owner::new(&network, "restore")?;
     let source = network.scratch().join("source");
     let mut storage = Storage::new(source.join("ssmix2"), options.seed)?;
@@ -91,7 +93,7 @@ fn replace_nodes(network: &LocalNetwork, report: &mut Report) -> Result<()> {
 }
 
 /// Looks for patients, names of files and pieces of their contents in every byte that any node or
-/// validator has written: parts, chain, logs.
+/// validator has written, parts, chain and logs, and in what they show of themselves.
 fn markers(network: &LocalNetwork, source: &Path, report: &mut Report) -> Result<()> {
     let mut pieces = BTreeSet::new();
     for path in tree(source)?.0.into_keys() {
@@ -113,9 +115,18 @@ fn markers(network: &LocalNetwork, source: &Path, report: &mut Report) -> Result
         .filter_map(|piece| <[u8; 10]>::try_from(&piece[..10]).ok())
         .filter(|start| start.iter().all(u8::is_ascii_digit))
         .collect();
-    let (mut found, mut bytes) = (0, 0);
+    let mut contents = Vec::new();
     for file in files(&network.machines())? {
-        let content = fs::read(&file)?;
+        contents.push((file.display().to_string(), fs::read(&file)?));
+    }
+    let mut shown = 0;
+    for machine in network.running()? {
+        let figures = node_figures::metrics(&machine.folder);
+        shown += usize::from(figures.is_some());
+        contents.push((format!("figures of {}", machine.name), figures.unwrap_or_default().into()));
+    }
+    let (mut found, mut bytes) = (0, 0);
+    for (name, content) in contents {
         bytes += content.len();
         let hits = content.windows(PIECE_LEN).filter(|window| {
             <[u8; PIECE_LEN]>::try_from(*window).is_ok_and(|window| pieces.contains(&window))
@@ -126,11 +137,12 @@ fn markers(network: &LocalNetwork, source: &Path, report: &mut Report) -> Result
         });
         let in_file = hits.count() + patients.count();
         if in_file > 0 {
-            eprintln!("{}: {in_file} markers", file.display());
+            eprintln!("{name}: {in_file} markers");
         }
         found += in_file;
     }
     report.count("markers", pieces.len() + patients.len()).goal(Goal::AtLeast(100.0));
+    report.count("machines_whose_figures_were_searched", shown).goal(Goal::AtLeast(10.0));
     report.add("megabytes_searched", bytes as f64 / 1e6).goal(Goal::AtLeast(1.0));
     report.count("markers_found", found).goal(Goal::AtMost(0.0));
     Ok(())
