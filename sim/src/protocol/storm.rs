@@ -282,8 +282,10 @@ impl Storm {
         self.open_losses.values_mut().for_each(|open| open.retain(|seat| !seats.contains(seat)));
         self.open_losses.retain(|_, open| !open.is_empty());
         self.open_losses.insert(id, seats);
-        if !was_silent(&world.nodes[node], world.now) {
-            world.broken(&format!("node {node} was given up and not silent"));
+        // Whose rehearsals fail is suspected by its peers, before the ledger has enough to convict it.
+        let liar = world.nodes[node].lie.is_some();
+        if !liar && !was_silent(&world.nodes[node], world.now) {
+            world.broken(&format!("node {node} was given up, not silent and no liar"));
         }
     }
 
