@@ -30,8 +30,8 @@ pub(crate) struct Options {
     /// Groups, of each of which every node holds a slot
     #[arg(long, default_value_t = 1000)]
     groups: u32,
-    /// Nodes whose traffic is measured
-    #[arg(long, default_value_t = 251)]
+    /// Nodes whose traffic is measured; `local up` starts at most a hundred
+    #[arg(long, default_value_t = 100)]
     nodes: u8,
     /// How long each is watched
     #[arg(long, default_value_t = 600)]
