@@ -315,7 +315,8 @@ impl VirtualNetwork {
             RepairSlot::new(self.id(), GROUP, slot(point), codes, &self.members(), held)
                 .in_epochs(group.epochs());
         machine.leave_out(shredded);
-        machine.renew(stale(&group, slot(point), self.at(point).disk.list(GROUP, slot(point))));
+        let list = || self.at(point).disk.list(GROUP, slot(point));
+        machine.renew(stale(&group, slot(point), list));
         let mut repair = Repair { machine, parts: Vec::new(), renewed: Vec::new() };
         self.drive(&asker, None, &mut repair);
         for part in &repair.parts {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kakera_engine::keyshare::renewal::{DealerFault, ReceiverFault};
-use kakera_engine::ledger::{Group, Holder};
+use kakera_engine::ledger::Group;
 use kakera_engine::names::{Epoch, GroupId, ObjectId, Slot};
 use kakera_engine::object::Descriptor;
 use kakera_engine::peer::refresh::{
@@ -198,10 +198,7 @@ impl Node {
         group: GroupId,
         slot: Slot,
     ) -> BTreeMap<ObjectId, Epoch> {
-        if !seats.holder(slot).is_some_and(Holder::is_filling) || seats.epoch == Epoch(0) {
-            return BTreeMap::new();
-        }
-        stale(seats, slot, NodeShares(self).list(group, slot))
+        stale(seats, slot, || NodeShares(self).list(group, slot))
     }
 
     /// Makes shares that were rebuilt the ones that are read; durable on return. An error is for people.

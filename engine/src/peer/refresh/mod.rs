@@ -104,11 +104,19 @@ fn after(stage: RefreshStage) -> Option<RefreshStage> {
     }
 }
 
-/// Which of the shares `listed` of a slot may be out of date, with their epochs: those of before the
-/// group's epoch, where the ledger says that the holder has to rebuild what belongs there.
-pub fn stale(group: &Group, slot: Slot, listed: Vec<ListedShare>) -> BTreeMap<ObjectId, Epoch> {
+/// Which of the shares that `list` gives of a slot may be out of date, with their epochs: those of
+/// before the group's epoch, where the ledger says that the holder has to rebuild what belongs there.
+/// Nothing is listed where none can be.
+pub fn stale(
+    group: &Group,
+    slot: Slot,
+    list: impl FnOnce() -> Vec<ListedShare>,
+) -> BTreeMap<ObjectId, Epoch> {
     let rebuilds = group.holder(slot).is_some_and(|holder| holder.is_filling());
-    let older = listed.into_iter().filter(|share| rebuilds && share.epoch < group.epoch);
+    if !rebuilds || group.epoch == Epoch(0) {
+        return BTreeMap::new();
+    }
+    let older = list().into_iter().filter(|share| share.epoch < group.epoch);
     older.map(|share| (share.object, share.epoch)).collect()
 }
 
