@@ -21,7 +21,7 @@ impl Codes {
         };
         data.check().map_err(refuse)?;
         let codes = Self { data, key: KeyParameters::new(data.n, key.k, key.d).map_err(refuse)? };
-        if data.n > options.nodes {
+        if u16::from(data.n) > options.nodes {
             return Err(Failure::new(
                 Kind::Usage,
                 format!("{data} needs {} nodes and {} are expected", data.n, options.nodes),
@@ -32,7 +32,7 @@ impl Codes {
     }
 
     /// The default for a network of this many storage nodes; below 3, for the 3 that records need.
-    pub(crate) fn for_nodes(nodes: u8) -> Result<Self, Failure> {
+    pub(crate) fn for_nodes(nodes: u16) -> Result<Self, Failure> {
         let (n, (k, d), (key_k, key_d)) = match nodes {
             0..=4 => (3, (2, 2), (2, 2)),
             5..=9 => (5, (3, 4), (3, 4)),
@@ -59,10 +59,10 @@ mod tests {
 
     #[test]
     fn every_size_has_a_code_that_fits_it() {
-        for nodes in 3..=100 {
+        for nodes in 3..=1000 {
             let codes = Codes::for_nodes(nodes).unwrap();
             codes.data.check().unwrap();
-            assert!(codes.data.n <= nodes && codes.data.n == codes.key.n());
+            assert!(u16::from(codes.data.n) <= nodes && codes.data.n == codes.key.n());
             assert!(codes.repairable_losses() >= 1);
         }
         assert_eq!(Codes::for_nodes(10).unwrap().data.to_string(), "mbr(10,5,7)");

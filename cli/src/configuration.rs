@@ -17,7 +17,7 @@ use crate::quantity::{parse_size, parse_span};
 pub(crate) const CONFIG_FILE: &str = "config.toml";
 
 /// The keys, in the order of the documentation.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "network",
     "log",
     "gf",
@@ -25,6 +25,7 @@ const KEYS: [&str; 14] = [
     "listen",
     "observe",
     "quota",
+    "uplink",
     "probe_every",
     "suspect_after",
     "lost_after",
@@ -52,6 +53,9 @@ pub(crate) struct Configuration {
     /// The most a node stores, in bytes or with a unit.
     #[serde(default, deserialize_with = "size")]
     pub(crate) quota: Option<u64>,
+    /// Bytes a second that a node's line sends.
+    #[serde(default, deserialize_with = "size")]
+    pub(crate) uplink: Option<u64>,
     /// How often a validator asks each storage node for a sign of life.
     #[serde(default, deserialize_with = "span")]
     pub(crate) probe_every: Option<Duration>,
@@ -190,11 +194,12 @@ mod tests {
     #[test]
     fn reads_every_key() {
         let text = "network = 'n.toml'\nlog = 'info'\ngf = 'avx2'\npassphrase_file = 'p'\n\
-                    listen = '127.0.0.1:7000'\nquota = '10GB'\nprobe_every = '500ms'\n\
+                    listen = '127.0.0.1:7000'\nquota = '10GB'\nuplink = '1MB'\nprobe_every = '500ms'\n\
                     suspect_after = '2s'\nlost_after = '4s'\ncompare_every = '1m'\nscrub_pause = '1s'\n\
                     audit_every = '2m'\nobserve = '127.0.0.1:9464'\nrefresh_every = '7d'";
         let configuration = parse(text).unwrap();
         assert_eq!(configuration.quota, Some(10_000_000_000));
+        assert_eq!(configuration.uplink, Some(1_000_000));
         assert_eq!(configuration.listen, "127.0.0.1:7000".parse().ok());
         let watch = configuration.watch().unwrap();
         assert_eq!(watch.probe_every, Duration::from_millis(500));

@@ -39,6 +39,7 @@ pub(crate) async fn run_node(session: &Session, command: &NodeCommand) -> Result
                 custody: session.configuration.custody(),
                 audit: session.configuration.audit(),
                 refresh: session.configuration.refresh(),
+                uplink: session.configuration.uplink.unwrap_or(node::UPLINK_DEFAULT),
                 observe: session.configuration.observe,
             };
             let stopped = stopped()?;

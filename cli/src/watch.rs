@@ -8,6 +8,7 @@ use std::time::Duration;
 use kakera_engine::names::NodeId;
 use kakera_engine::policy::durability::read_threshold;
 use kakera_engine::policy::repair::{churn_budget, leak_margin};
+use kakera_engine::wire::RepairTotals;
 use kakera_net::client::{Client, GroupPlace};
 use kakera_net::clock::unix_milliseconds;
 use serde::Serialize;
@@ -15,7 +16,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::listing::ask_nodes;
 use crate::machine::stopped;
-use crate::quantity::{show_span, show_time};
+use crate::quantity::{show_size, show_span, show_time};
 use crate::session::Session;
 
 /// Clears a terminal and goes to its first line (ECMA-48: CUP, ED).
@@ -63,6 +64,8 @@ struct NetworkHealth {
     groups_by_sound_slots: BTreeMap<usize, usize>,
     /// Slots that are being rebuilt.
     rebuilding: usize,
+    /// What the nodes that answer have moved for repairs since they run; absent where none says so.
+    repairs: Option<RepairsMoved>,
     /// The least over all groups of holders that may still be lost; negative: so many are missing.
     losses_tolerated: Option<i64>,
     /// The least over all groups of holders that may turn hostile although all who left this epoch are.
@@ -76,6 +79,49 @@ struct NetworkHealth {
     n: usize,
 }
 
+/// Bytes moved by repairs, beside what they would take.
+#[derive(Clone, Copy, Default, Serialize)]
+struct RepairsMoved {
+    running: u64,
+    fragment_bytes: u64,
+    symbol_bytes: u64,
+    symbol_bytes_theory: u64,
+    reed_solomon_bytes: u64,
+    whole_fragment_bytes: u64,
+}
+
+impl RepairsMoved {
+    /// All nodes together.
+    fn sum(nodes: &[&RepairTotals]) -> Option<Self> {
+        let add = |sum: Self, node: &&RepairTotals| Self {
+            running: sum.running + u64::from(node.running),
+            fragment_bytes: sum.fragment_bytes + node.fragment_bytes,
+            symbol_bytes: sum.symbol_bytes + node.symbol_bytes,
+            symbol_bytes_theory: sum.symbol_bytes_theory + node.symbol_bytes_theory,
+            reed_solomon_bytes: sum.reed_solomon_bytes + node.reed_solomon_bytes,
+            whole_fragment_bytes: sum.whole_fragment_bytes + node.witness_bytes,
+        };
+        (!nodes.is_empty()).then(|| nodes.iter().fold(Self::default(), add))
+    }
+
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { running, fragment_bytes, symbol_bytes, reed_solomon_bytes, .. } = *self;
+        writeln!(
+            out,
+            "{running} repairs run. Since the nodes run, {} were rebuilt from {} of symbols; \
+             Reed-Solomon would have moved {}.",
+            show_size(fragment_bytes),
+            show_size(symbol_bytes),
+            show_size(reed_solomon_bytes)
+        )?;
+        if self.whole_fragment_bytes > 0 {
+            let bytes = show_size(self.whole_fragment_bytes);
+            writeln!(out, "{bytes} more were whole fragments, where helpers lied or were few.")?;
+        }
+        Ok(())
+    }
+}
+
 impl NetworkHealth {
     async fn ask(client: &Arc<Client>) -> Result<Self, Failure> {
         let height = client.head().await?.header().height;
@@ -85,8 +131,10 @@ impl NetworkHealth {
             groups.iter().flat_map(|group| &group.members).map(|member| member.node).collect();
         let holders: Vec<NodeId> = holders.into_iter().collect();
         let figures = ask_nodes(client, &holders).await;
-        let answering = holders.iter().zip(figures).filter(|(_, figures)| figures.is_some());
+        let answering = holders.iter().zip(&figures).filter(|(_, figures)| figures.is_some());
         let answering: BTreeSet<NodeId> = answering.map(|(holder, _)| *holder).collect();
+        let told: Vec<&RepairTotals> =
+            figures.iter().flatten().filter_map(|figures| figures.repairs.as_ref()).collect();
         let sound = |group: &GroupPlace| {
             let members = group.members.iter();
             let sound = members.filter(|member| {
@@ -112,6 +160,7 @@ impl NetworkHealth {
             answering: answering.len(),
             groups_by_sound_slots,
             rebuilding: groups.iter().map(|group| group.filling.len()).sum(),
+            repairs: RepairsMoved::sum(&told),
             losses_tolerated: groups.iter().map(spare).min(),
             leak_margin: groups
                 .iter()
@@ -142,6 +191,9 @@ impl NetworkHealth {
             writeln!(out, "  {slots:>3}  {:<BAR_MAX$}  {groups} {noun}", "#".repeat(length))?;
         }
         writeln!(out, "\n{rebuilding} slots are being rebuilt.")?;
+        if let Some(repairs) = &self.repairs {
+            repairs.write_text(out)?;
+        }
         if let Some(age) = self.oldest_shares_age {
             writeln!(out, "The oldest key shares are {} old.", show_span(age))?;
         }

@@ -174,7 +174,7 @@ fn configuration_mistakes_are_named() {
         "usage",
         "DATA/config.toml: there is no key 'quotas'",
         "the key 'quota'; all keys are network, log, gf, passphrase_file, listen, observe, quota, \
-         probe_every, suspect_after, lost_after, compare_every, scrub_pause, audit_every, \
+         uplink, probe_every, suspect_after, lost_after, compare_every, scrub_pause, audit_every, \
          refresh_every",
     );
     std::fs::write(&file, "quota = \"much\"\n").unwrap();

@@ -178,6 +178,9 @@ fn the_health_of_all_groups_is_shown_again_and_again() {
     let figures =
         ["groups", "holders", "answering", "rebuilding", "losses_tolerated", "leak_margin"];
     assert_eq!(figures.map(|name| first[name].as_i64().unwrap()), [1, 5, 5, 0, 2, 2], "{first}");
+    // A new network follows the newest rules, under which nodes say what their repairs moved.
+    assert_eq!(first["repairs"]["running"], 0, "{first}");
+    assert_eq!(first["repairs"]["symbol_bytes"], 0, "{first}");
     machine.ok(&["local", "kill", "2"]);
     let fewer = std::iter::repeat_with(next).find(|health| health["answering"] == 4).unwrap();
     assert_eq!(fewer["groups_by_sound_slots"], serde_json::json!({ "4": 1 }), "{fewer}");

@@ -5,7 +5,7 @@
 mod ledger_network;
 mod ledger_validators;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kakera_engine::ledger::{
@@ -13,7 +13,7 @@ use kakera_engine::ledger::{
 };
 use kakera_engine::names::{GroupId, NodeId, Slot};
 use kakera_engine::peer::{
-    Custody, CustodyAction, CustodySettings, Watch, WatchAction, WatchSettings,
+    COMPARISONS_MAX, Custody, CustodyAction, CustodySettings, Watch, WatchAction, WatchSettings,
 };
 use kakera_engine::policy::suspicion::{LadderTimes, Standing};
 use ledger_network::{create_group, join};
@@ -327,6 +327,47 @@ fn a_node_repairs_few_slots_at_a_time_and_tells_when_one_is_whole() {
     custody.handle_state(now, state(&network));
     custody.handle_damage(now, GROUP, first);
     assert_eq!(custody.poll_action(now), Some(CustodyAction::Repair(GROUP, first)));
+}
+
+#[test]
+fn many_slots_are_compared_at_a_steady_pace() {
+    const GROUPS: u32 = 200;
+    let mut network = network(5, 3);
+    for _ in 1..GROUPS {
+        network.seal_body(FOUR[0], create_group(5, 3));
+    }
+    network.seal(Vec::new());
+    let settings = CustodySettings::default();
+    let mut custody = Custody::new(machine(FIRST), settings);
+    custody.handle_state(Duration::ZERO, state(&network));
+    // Each takes a second, and whenever it is over the machine is asked again.
+    let compare = |custody: &mut Custody, from: Duration, until: Duration| {
+        let mut counts = BTreeMap::<GroupId, u32>::new();
+        let mut now = from;
+        while now < until {
+            if let Some(CustodyAction::Repair(group, slot)) = custody.poll_action(now) {
+                *counts.entry(group).or_default() += 1;
+                now += SECOND;
+                custody.handle_repaired(now, group, slot, true);
+            } else {
+                now = custody.next_wake().unwrap();
+            }
+        }
+        counts
+    };
+    let at_start = compare(&mut custody, Duration::ZERO, 201 * SECOND);
+    assert!(at_start.len() == GROUPS as usize && at_start.values().all(|count| *count == 1));
+    // In each ten minutes as many as may be, so that all have their turn within fourteen.
+    let in_three_hours = compare(&mut custody, 1000 * SECOND, 11_800 * SECOND);
+    let all: u32 = in_three_hours.values().sum();
+    assert!((2600..=COMPARISONS_MAX * 18 + 1).contains(&all), "{all}");
+    assert!(in_three_hours.len() == GROUPS as usize);
+    assert!(in_three_hours.values().all(|count| (10..=15).contains(count)), "{in_three_hours:?}");
+    // What is damaged does not wait.
+    let (now, group) = (11_800 * SECOND, GroupId(7));
+    let held = state(&network).group(group).unwrap().slot_of(&machine(FIRST)).unwrap();
+    custody.handle_damage(now, group, held);
+    assert_eq!(custody.poll_action(now), Some(CustodyAction::Repair(group, held)));
 }
 
 fn repaired(custody: &mut Custody, now: Duration, action: &CustodyAction) {

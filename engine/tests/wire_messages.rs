@@ -18,8 +18,8 @@ use kakera_engine::wire::{
     Authorisation, BlockForm, DestructionReceipt, GroupRange, HEADER_LEN_MAX, Inventory,
     InventoryPage, InventorySummary, NodeStatus, Operation, Orders, OrdersPage, PartReference,
     Read, Receipt, RefreshPlace, RefreshStage, RefreshStep, Refusal, RefusalKind, RenewedShare,
-    RepairProgress, Request, RequestError, Response, Session, Shred, ShredOrder, Store, Symbols,
-    TEXT_LEN_MAX, VouchedDescriptor, WIRE_VERSION,
+    RepairProgress, RepairTotals, Request, RequestError, Response, Session, Shred, ShredOrder,
+    Store, Symbols, TEXT_LEN_MAX, VouchedDescriptor, WIRE_VERSION,
 };
 use minicbor::{Decode, Encode};
 use proptest::prelude::*;
@@ -153,7 +153,17 @@ fn responses() -> Vec<(&'static str, Response)> {
         quota: 3,
         height: 4,
         suspects: None,
+        repairs: None,
     };
+    let totals = RepairTotals {
+        running: 1,
+        fragment_bytes: 2,
+        symbol_bytes: 3,
+        symbol_bytes_theory: 4,
+        reed_solomon_bytes: 5,
+        witness_bytes: 6,
+    };
+    let told = NodeStatus { repairs: Some(totals), ..status.clone() };
     let (coverage, of) = (Coverage::default(), (descriptor.key, Epoch(3)));
     let objects = [(descriptor.object_id(), descriptor.salt)];
     let (_, mut rows) = RenewedRows::batch(of, &objects, vec![descriptor.rows.clone()], &coverage);
@@ -195,6 +205,7 @@ fn responses() -> Vec<(&'static str, Response)> {
         ("witness", Response::Witness),
         ("repair", Response::Repair(progress)),
         ("status", Response::Status(status)),
+        ("status with repairs", Response::Status(told)),
         ("submitted", Response::Submitted { height: 1, index: 2 }),
         ("head", Response::Head { head: Box::new(head), attestation }),
         ("proven", Response::Proven { height: 9 }),

@@ -30,9 +30,9 @@ pub(crate) struct Options {
     /// Groups, of each of which every node holds a slot
     #[arg(long, default_value_t = 1000)]
     groups: u32,
-    /// Nodes whose traffic is measured; `local up` starts at most a hundred
-    #[arg(long, default_value_t = 100)]
-    nodes: u8,
+    /// Nodes whose traffic is measured
+    #[arg(long, default_value_t = 256)]
+    nodes: u16,
     /// How long each is watched
     #[arg(long, default_value_t = 600)]
     seconds: u64,
@@ -62,8 +62,8 @@ fn many_slots(groups: u32, time: Duration, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn many_nodes(nodes: u8, time: Duration, report: &mut Report) -> Result<()> {
-    let counts = [VALIDATORS, nodes].map(|count| count.to_string());
+fn many_nodes(nodes: u16, time: Duration, report: &mut Report) -> Result<()> {
+    let counts = [VALIDATORS.into(), nodes].map(|count| count.to_string());
     let code = format!("mbr({SLOTS},5,7)");
     let words =
         ["--validators", &counts[0], "--nodes", &counts[1], "--code", &code, "--key-code", "5,6"];

@@ -95,7 +95,7 @@ impl Seen {
         report.add(name("repair_mb_in_theory"), theory / 1e6);
         report.add(name("repair_mb_as_reed_solomon"), bytes("reed_solomon_in_theory") / 1e6);
         report.add(name("repair_per_theory"), symbols / theory).goal(Goal::AtMost(EXCESS_MAX));
-        report.add(name("mb_of_whole_fragments"), bytes("whole_fragments_to_find_liars") / 1e6);
+        report.add(name("mb_of_whole_fragments"), bytes("whole_fragments") / 1e6);
     }
 
     /// How the memory of a node grows, over the last half of the time.

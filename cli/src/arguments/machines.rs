@@ -14,8 +14,8 @@ use crate::quantity::{parse_size, parse_span};
 #[derive(Debug, Args)]
 pub(crate) struct DemoOptions {
     /// Storage nodes at the start; they decide the codes
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u8).range(3..=100))]
-    pub(crate) nodes: u8,
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(3..=100))]
+    pub(crate) nodes: u16,
     /// Store this folder instead of a made-up one
     #[arg(long, value_name = "DIR")]
     pub(crate) files: Option<PathBuf>,
@@ -57,8 +57,8 @@ pub(crate) struct MachineChoice {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CodeOptions {
     /// Storage nodes to be expected; they decide the codes unless these are given. Records need 3
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u8).range(..=100))]
-    pub(crate) nodes: u8,
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(..=1000))]
+    pub(crate) nodes: u16,
     /// The data code, as in mbr(10,5,7)
     #[arg(long, value_name = "CODE", requires = "key_code")]
     pub(crate) code: Option<CodeParameters>,

@@ -88,7 +88,7 @@ impl Tour {
             }
         };
         let codes = Codes::for_nodes(options.nodes)?;
-        let nodes = options.nodes.into();
+        let nodes = options.nodes;
         let local = folder.path().join("local");
         let network = LocalNetwork::create(&local, 1, nodes, codes, Lifetime::WithParent)?;
         Ok(Self { output, begun, codes, nodes, files, words, network, step: 0, folder })

@@ -35,7 +35,7 @@ pub(crate) async fn run(session: &Session, command: &LocalCommand) -> Result<(),
                 LocalNetwork::create(
                     &folder,
                     *validators,
-                    codes.nodes.into(),
+                    codes.nodes,
                     codes_of_groups,
                     Lifetime::Persistent,
                 )?

@@ -4,7 +4,8 @@
 //! The ledger says which slots it holds. A slot that it took from another is rebuilt at once, and
 //! the ledger is told when that is done; every slot is compared with its helpers when the node
 //! starts, after damage, and from time to time. Few slots are worked on at a time; what is not
-//! complete is tried again, later each time.
+//! complete is tried again, later each time. Slots that were whole are compared at a pace that does
+//! not grow with their number: with more of them each comes later.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,10 +14,15 @@ use crate::ledger::{SlotFilled, State};
 use crate::names::{GroupId, NodeId, Slot};
 use crate::policy::repair::{SLOTS_AT_ONCE, repair_pause};
 
+/// Most slots that are compared with their helpers, as nothing urges it, within one
+/// [`CustodySettings::compare_every`]: one costs two short questions to every other holder.
+pub const COMPARISONS_MAX: u32 = 150;
+
 /// How a node looks after its slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CustodySettings {
-    /// How often a slot is compared with its helpers.
+    /// How often a slot is compared with its helpers; with more than
+    /// [`COMPARISONS_MAX`] slots, so many of them in that time.
     pub compare_every: Duration,
     /// Between two parts that a scrub reads and checks.
     pub scrub_pause: Duration,
@@ -46,6 +52,8 @@ pub struct Custody {
     settings: CustodySettings,
     duties: BTreeMap<(GroupId, Slot), Duty>,
     telling: bool,
+    /// When the next slot may be compared that nothing urges.
+    routine_at: Duration,
 }
 
 struct Duty {
@@ -60,13 +68,21 @@ struct Duty {
     again: bool,
     attempts: u32,
     due: Duration,
+    /// It was whole the last time and nothing urges to look again.
+    routine: bool,
     tell_at: Duration,
+}
+
+impl Duty {
+    fn ready_at(&self, routine_at: Duration) -> Duration {
+        if self.routine { self.due.max(routine_at) } else { self.due }
+    }
 }
 
 impl Custody {
     /// A node without slots.
     pub fn new(own: NodeId, settings: CustodySettings) -> Self {
-        Self { own, settings, duties: BTreeMap::new(), telling: false }
+        Self { own, settings, duties: BTreeMap::new(), telling: false, routine_at: Duration::ZERO }
     }
 
     /// Takes the state of the newest block.
@@ -81,7 +97,8 @@ impl Custody {
                 // It missed a refresh: what it has is to be looked at again, also if that is under way.
                 Some(duty) if filling && !duty.filling => {
                     let again = duty.working;
-                    Duty { filling, whole: false, again, due: now, tell_at: now, ..duty }
+                    let (whole, routine) = (false, false);
+                    Duty { filling, whole, again, due: now, routine, tell_at: now, ..duty }
                 }
                 Some(duty) => Duty { filling, ..duty },
                 None => Duty {
@@ -92,6 +109,7 @@ impl Custody {
                     again: false,
                     attempts: 0,
                     due: now,
+                    routine: false,
                     tell_at: now,
                 },
             };
@@ -103,7 +121,7 @@ impl Custody {
     pub fn handle_damage(&mut self, now: Duration, group: GroupId, slot: Slot) {
         if let Some(duty) = self.duties.get_mut(&(group, slot)) {
             duty.again = duty.working;
-            duty.due = now;
+            (duty.due, duty.routine) = (now, false);
         }
     }
 
@@ -113,6 +131,7 @@ impl Custody {
         let Some(duty) = self.duties.get_mut(&(group, slot)) else { return };
         duty.working = false;
         let again = std::mem::take(&mut duty.again);
+        duty.routine = whole && !again;
         if whole {
             (duty.whole, duty.attempts) = (duty.whole || !again, 0);
             // Slots of one moment drift apart: an eighth earlier or later.
@@ -152,9 +171,15 @@ impl Custody {
             return None;
         }
         // Those that the ledger waits for come first.
-        let due = self.duties.iter_mut().filter(|(_, duty)| !duty.working && duty.due <= now);
-        let first = due.min_by_key(|(_, duty)| (!duty.filling || duty.whole, duty.due))?;
-        let (&(group, slot), duty) = first;
+        let routine_at = self.routine_at;
+        let due = |duty: &Duty| !duty.working && duty.ready_at(routine_at) <= now;
+        let due = self.duties.iter_mut().filter(|(_, duty)| due(duty));
+        let first =
+            due.min_by_key(|(_, duty)| (!duty.filling || duty.whole, duty.routine, duty.due));
+        let (&(group, slot), duty) = first?;
+        if duty.routine {
+            self.routine_at = now + self.settings.compare_every / COMPARISONS_MAX;
+        }
         duty.working = true;
         Some(CustodyAction::Repair(group, slot))
     }
@@ -163,7 +188,7 @@ impl Custody {
     pub fn next_wake(&self) -> Option<Duration> {
         let idle = self.duties.values().filter(|duty| !duty.working);
         let busy = self.duties.values().filter(|duty| duty.working).count() >= SLOTS_AT_ONCE;
-        let repairs = idle.map(|duty| duty.due).filter(|_| !busy);
+        let repairs = idle.map(|duty| duty.ready_at(self.routine_at)).filter(|_| !busy);
         let untold = self.duties.values().filter(|duty| duty.filling && duty.whole);
         let tells = untold.map(|duty| duty.tell_at).filter(|_| !self.telling);
         repairs.chain(tells).min()

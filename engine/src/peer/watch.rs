@@ -349,8 +349,8 @@ impl Watch {
             repair_delay(times.lost_after, group.code.n.into(), healthy.count(), needed)
         };
         let delays = self.groups_of(name).map(delay);
-        let delay = delays.min().unwrap_or(times.lost_after).max(times.suspect_after);
-        watched.ladder.standing(now, times, delay)
+        let delay = delays.min().unwrap_or(times.lost_after);
+        watched.ladder.standing(now, times, times.wait(delay))
     }
 
     /// Whether in all its groups there is a machine, alive and not of the group, to take over.

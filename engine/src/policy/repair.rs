@@ -34,6 +34,13 @@ pub fn leak_margin(k: u8, left: usize) -> i64 {
     i64::from(k) - 1 - left as i64
 }
 
+/// Bytes a second that a holder sends for repairs of others' slots, if its line sends `uplink` and
+/// readers fetch `read` of it: what they leave, but at least an eighth, so that a busy network heals
+/// as well.
+pub fn repair_rate(uplink: u64, read: u64) -> u64 {
+    uplink.saturating_sub(read).max(uplink / 8).max(1)
+}
+
 /// Slots that one machine rebuilds at a time.
 pub const SLOTS_AT_ONCE: usize = 2;
 /// How long until a repair that was not complete is tried again at first; then twice as long.
@@ -61,6 +68,13 @@ mod tests {
             [9, 8, 7, 6, 5, 4].map(|healthy| repair_delay(DELAY, 10, healthy, 5).as_secs());
         assert_eq!(delays, [1600, 1200, 800, 400, 100, 100]);
         assert_eq!(repair_delay(DELAY, 3, 2, 2).as_secs(), 100, "nothing to spare at all");
+    }
+
+    #[test]
+    fn readers_come_first_and_repairs_never_stop() {
+        let rates = [0, 200, 700, 799, 5000].map(|read| repair_rate(800, read));
+        assert_eq!(rates, [800, 600, 100, 100, 100]);
+        assert_eq!(repair_rate(0, 0), 1);
     }
 
     #[test]

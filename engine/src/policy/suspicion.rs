@@ -22,6 +22,18 @@ pub struct LadderTimes {
     pub lost_after: Duration,
 }
 
+/// A machine whose groups are in danger is waited for at least so many times as long as until it is
+/// suspected: a restart, an update or a nap of some minutes ends by itself.
+const WAIT_MIN: u32 = 5;
+
+impl LadderTimes {
+    /// `delay`, which a group in danger has shortened, but not so much that a machine that restarts is
+    /// given up; never more than `lost_after`.
+    pub fn wait(&self, delay: Duration) -> Duration {
+        delay.max(self.suspect_after * WAIT_MIN).min(self.lost_after)
+    }
+}
+
 impl Default for LadderTimes {
     /// One minute to route around, four hours to give up (`network.md` §4: "hours").
     fn default() -> Self {
@@ -221,6 +233,14 @@ mod tests {
         ladder.forgive(seconds(500));
         assert_eq!(ladder.standing(seconds(900), &TIMES, TIMES.lost_after), Standing::Grace);
         assert_eq!(ladder.standing(seconds(1100), &TIMES, TIMES.lost_after), Standing::Lost);
+    }
+
+    #[test]
+    fn a_short_nap_is_waited_for_whatever_else_is_gone() {
+        let waits = [10, 400, 4000].map(|delay| TIMES.wait(seconds(delay)).as_secs());
+        assert_eq!(waits, [300, 400, 600]);
+        let quick = LadderTimes { suspect_after: seconds(5), lost_after: seconds(20) };
+        assert_eq!(quick.wait(seconds(2)).as_secs(), 20);
     }
 
     #[test]

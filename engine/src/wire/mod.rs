@@ -24,8 +24,9 @@ pub use request::{
     VerifiedRequest, VouchedDescriptor, WIRE_VERSION,
 };
 pub use response::{
-    InventoryPage, InventorySummary, ListedIdentity, NodeStatus, ProvenValue, Receipt, Refusal,
-    RefusalKind, RenewedShare, RepairProgress, Response, SymbolStatement, TEXT_LEN_MAX,
+    InventoryPage, InventorySummary, ListedIdentity, NodeStatus, ProvenValue,
+    REPAIR_TOTALS_VERSION_MIN, Receipt, Refusal, RefusalKind, RenewedShare, RepairProgress,
+    RepairTotals, Response, SymbolStatement, TEXT_LEN_MAX,
 };
 pub use shred::{DestructionReceipt, ORDERS_LIMIT_MAX, Orders, OrdersPage, Shred, ShredOrder};
 

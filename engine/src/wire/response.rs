@@ -512,6 +512,47 @@ pub struct NodeStatus {
     /// there are none.
     #[n(5)]
     pub suspects: Option<Vec<NodeId>>,
+    /// What its repairs moved; told where rules of [`REPAIR_TOTALS_VERSION_MIN`] hold, for programs of
+    /// earlier versions could not read it.
+    #[n(6)]
+    pub repairs: Option<RepairTotals>,
+}
+
+/// The rules version from which on a node's figures say what its repairs moved.
+pub const REPAIR_TOTALS_VERSION_MIN: u32 = 7;
+
+/// The repairs of a storage node since it runs, those under way included.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct RepairTotals {
+    /// Slots that are worked on now.
+    #[n(0)]
+    pub running: u32,
+    /// Bytes of the fragments rebuilt.
+    #[n(1)]
+    pub fragment_bytes: u64,
+    /// Bytes of helper symbols received for them.
+    #[n(2)]
+    pub symbol_bytes: u64,
+    /// What the code's theory says for them: d·β.
+    #[n(3)]
+    pub symbol_bytes_theory: u64,
+    /// What Reed-Solomon would have received.
+    #[n(4)]
+    pub reed_solomon_bytes: u64,
+    /// Bytes of whole fragments, fetched where symbols did not do.
+    #[n(5)]
+    pub witness_bytes: u64,
+}
+
+impl RepairTotals {
+    /// Adds what one repair moved.
+    pub fn add(&mut self, repair: &RepairProgress) {
+        self.fragment_bytes += repair.fragment_bytes;
+        self.symbol_bytes += repair.symbol_bytes;
+        self.symbol_bytes_theory += repair.symbol_bytes_theory;
+        self.reed_solomon_bytes += repair.reed_solomon_bytes;
+        self.witness_bytes += repair.witness_bytes;
+    }
 }
 
 impl Response {

@@ -10,8 +10,9 @@ use kakera_engine::wire::{
     Audit, Authorisation, BlockForm, Degraded, DestructionReceipt, GroupRange, Inventory,
     InventoryPage, InventorySummary, ListedShare, NodeStatus, Operation, Orders, OrdersPage,
     PartReference, ProvenValue, Read, Receipt, RefreshPlace, RefreshStage, RefreshStep,
-    RefreshWord, Refusal, RefusalKind, RenewedShare, RepairProgress, Request, Response, Session,
-    Shred, ShredOrder, SignedPost, Store, SymbolStatement, Symbols, VouchedDescriptor, canonical,
+    RefreshWord, Refusal, RefusalKind, RenewedShare, RepairProgress, RepairTotals, Request,
+    Response, Session, Shred, ShredOrder, SignedPost, Store, SymbolStatement, Symbols,
+    VouchedDescriptor, canonical,
 };
 
 use super::{NOW, ledger, object, signing_key};
@@ -207,6 +208,7 @@ fn all_responses() -> Vec<Response> {
             quota: 3,
             height: 4,
             suspects: Some(vec![NodeId([7; 32])]),
+            repairs: Some(RepairTotals { running: 1, symbol_bytes: 7, ..RepairTotals::default() }),
         }),
         Response::Submitted { height: 1, index: 2 },
         Response::Head {

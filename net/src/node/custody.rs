@@ -40,9 +40,12 @@ impl Node {
         let mut custody = Custody::new(self.holder.id(), settings);
         let mut views = self.ledger.views();
         let mut work = JoinSet::new();
+        views.mark_changed();
         loop {
-            let view = Arc::clone(&views.borrow_and_update());
-            custody.handle_state(start.elapsed(), view.state());
+            if views.has_changed().unwrap_or(false) {
+                let view = Arc::clone(&views.borrow_and_update());
+                custody.handle_state(start.elapsed(), view.state());
+            }
             while let Some(action) = custody.poll_action(start.elapsed()) {
                 let node = Arc::clone(&self);
                 match action {

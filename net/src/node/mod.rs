@@ -1,6 +1,7 @@
 //! The storage node: holds parts, follows the ledger, repairs what it should hold.
 
 mod audit;
+mod budget;
 mod custody;
 mod disk;
 mod follower;
@@ -27,6 +28,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::info;
 
+use self::budget::RepairBudget;
 use self::custody::DAMAGE_WAITING_MAX;
 pub use self::follower::FollowedLedger;
 use self::observed::{ObservedNode, Tally};
@@ -44,6 +46,9 @@ use crate::store::parts::PartStore;
 /// The identity's file in the node's folder.
 pub const IDENTITY_FILE: &str = "identity.key";
 
+/// What a line sends unless its node is told otherwise, bytes a second: 100 Mbit/s.
+pub const UPLINK_DEFAULT: u64 = 12_500_000;
+
 /// What a storage node needs to run.
 pub struct NodeSettings {
     /// Its folder: identity, chain, parts. One process at a time.
@@ -60,6 +65,8 @@ pub struct NodeSettings {
     pub audit: AuditSettings,
     /// When key shares are refreshed.
     pub refresh: RefreshTimes,
+    /// Bytes a second that its line sends; repairs of others get what readers leave of it.
+    pub uplink: u64,
     /// Where it may be observed ([`observe`]).
     pub observe: Option<SocketAddr>,
 }
@@ -89,6 +96,8 @@ struct Node {
     ledger: Arc<FollowedLedger>,
     exchange: Exchange,
     repairs: Repairs,
+    /// What is sent for the repairs of others.
+    budget: RepairBudget,
     /// Slots of which something was found damaged.
     damage: mpsc::Sender<(GroupId, Slot)>,
     /// The number of this node's last entry, if it became final; held while one is on its way.
@@ -136,8 +145,17 @@ where
     A: Fn(Arc<Node>, Incoming) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
-    let NodeSettings { folder, listen, network, quota_bytes, custody, audit, refresh, observe } =
-        settings;
+    let NodeSettings {
+        folder,
+        listen,
+        network,
+        quota_bytes,
+        custody,
+        audit,
+        refresh,
+        uplink,
+        observe,
+    } = settings;
     let disk = OsDisk::open(&folder)?;
     let identity = Arc::new(Identity::load(&folder.join(IDENTITY_FILE))?);
     let network_id = network.network_id();
@@ -167,6 +185,7 @@ where
         ledger,
         exchange,
         repairs: Repairs::default(),
+        budget: RepairBudget::new(uplink),
         damage,
         told: tokio::sync::Mutex::default(),
         refresh_round: refresh.round,

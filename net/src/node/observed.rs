@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use kakera_engine::names::NodeId;
 use kakera_engine::policy::{LedgerView, VIEW_AGE_MAX_MS};
-use kakera_engine::wire::RepairProgress;
+use kakera_engine::wire::{RepairProgress, RepairTotals};
 
 use super::Node;
 use crate::clock::unix_milliseconds;
@@ -15,6 +15,8 @@ use crate::observe::{Figure, Observed, of_fabric, of_view};
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) parts_damaged: Counter,
+    /// Requests of others' repairs that were sent elsewhere, for the line is busy.
+    pub(super) repairs_put_off: Counter,
     objects_repaired: Counter,
     objects_failed: Counter,
     fragment_bytes: Counter,
@@ -25,6 +27,18 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// What repairs that have ended moved.
+    fn repairs(&self) -> RepairTotals {
+        RepairTotals {
+            running: 0,
+            fragment_bytes: self.fragment_bytes.value(),
+            symbol_bytes: self.symbol_bytes.value(),
+            symbol_bytes_theory: self.symbol_bytes_theory.value(),
+            reed_solomon_bytes: self.reed_solomon_bytes.value(),
+            witness_bytes: self.witness_bytes.value(),
+        }
+    }
+
     /// A repair has ended.
     pub(super) fn add_repair(&self, done: &RepairProgress) {
         self.objects_repaired.add(if done.fragment_bytes > 0 { done.objects_held } else { 0 });
@@ -36,12 +50,12 @@ impl Tally {
         self.witness_bytes.add(done.witness_bytes);
     }
 
-    fn figures(&self) -> [Figure; 4] {
+    fn figures(&self) -> [Figure; 5] {
         let bytes = [
             ("symbols", self.symbol_bytes.value()),
             ("symbols_in_theory", self.symbol_bytes_theory.value()),
             ("reed_solomon_in_theory", self.reed_solomon_bytes.value()),
-            ("whole_fragments_to_find_liars", self.witness_bytes.value()),
+            ("whole_fragments", self.witness_bytes.value()),
             ("fragments_rebuilt", self.fragment_bytes.value()),
         ];
         [
@@ -49,6 +63,11 @@ impl Tally {
                 "kakera_parts_damaged",
                 "Parts found damaged when they were read or scrubbed.",
                 self.parts_damaged.value(),
+            ),
+            Figure::counter(
+                "kakera_repairs_put_off",
+                "Questions of others' repairs that were sent to other holders, for the line is busy.",
+                self.repairs_put_off.value(),
             ),
             Figure::counter(
                 "kakera_objects_repaired",
@@ -63,7 +82,7 @@ impl Tally {
             Figure::counters(
                 "kakera_repair_bytes",
                 "Bytes of repairs: received symbols, what the code's theory and Reed-Solomon would \
-                 need, fragments fetched whole to find who lied, and what was rebuilt.",
+                 need, fragments fetched whole where symbols did not do, and what was rebuilt.",
                 "kind",
                 bytes,
             ),
@@ -99,7 +118,7 @@ impl Observed for ObservedNode {
             Figure::gauge(
                 "kakera_repairs_running",
                 "Slots that are being rebuilt here now.",
-                node.repairs_running() as f64,
+                f64::from(node.repair_totals().running),
             ),
             Figure::gauge(
                 "kakera_audit_suspects",
@@ -130,11 +149,16 @@ impl Node {
         self.suspects.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn repairs_running(&self) -> usize {
-        let repairs = self.repairs.lock().unwrap_or_else(PoisonError::into_inner);
-        let running = repairs
-            .values()
-            .filter(|progress| !progress.lock().unwrap_or_else(PoisonError::into_inner).finished);
-        running.count()
+    /// What all repairs have moved so far, and how many run.
+    pub(super) fn repair_totals(&self) -> RepairTotals {
+        let mut totals = self.tally.repairs();
+        for progress in self.repairs.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            let progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+            if !progress.finished {
+                totals.running += 1;
+                totals.add(&progress);
+            }
+        }
+        totals
     }
 }

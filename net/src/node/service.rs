@@ -9,10 +9,12 @@ use kakera_engine::names::NodeId;
 use kakera_engine::peer::{Answer, DiskError, DiskRequest, DiskResult, Step};
 use kakera_engine::policy::LedgerView;
 use kakera_engine::wire::{
-    NodeStatus, Operation, Refusal, RefusalKind, Request, Response, Session,
+    NodeStatus, Operation, REPAIR_TOTALS_VERSION_MIN, Refusal, RefusalKind, Request, Response,
+    Session, VerifiedRequest,
 };
 use tracing::warn;
 
+use super::budget::Purpose;
 use super::{Node, disk};
 use crate::clock::unix_milliseconds;
 use crate::fabric::Incoming;
@@ -31,6 +33,23 @@ impl Node {
             Ok(request) => request,
             Err(error) => return refused(RefusalKind::Invalid, error.to_string()),
         };
+        let purpose = Purpose::of(&request.operation);
+        if purpose == Purpose::Repair && !self.budget.admit().await {
+            self.tally.repairs_put_off.add(1);
+            return refused(RefusalKind::Unavailable, "it helps others; try another holder");
+        }
+        let answer = self.perform_request(now, request, body, peer).await;
+        self.budget.charge(purpose, answer.body.len());
+        answer
+    }
+
+    async fn perform_request(
+        self: &Arc<Self>,
+        now: u64,
+        request: VerifiedRequest,
+        body: Bytes,
+        peer: NodeId,
+    ) -> Answer {
         // Hashing, coding and the disk: off the threads that move packets.
         let node = Arc::clone(self);
         let step = tokio::task::spawn_blocking(move || node.run(now, request, body)).await;
@@ -78,7 +97,7 @@ impl Node {
         answer
     }
 
-    fn run(&self, now: u64, request: kakera_engine::wire::VerifiedRequest, body: Bytes) -> Step {
+    fn run(&self, now: u64, request: VerifiedRequest, body: Bytes) -> Step {
         let view = self.ledger.view();
         let mut step = self.holder.handle_request(&*view, now, request, body);
         while let Step::Disk(wanted, pending) = step {
@@ -149,6 +168,8 @@ impl Node {
             quota: usage.quota_bytes,
             height: self.ledger.height(),
             suspects: (!suspects.is_empty()).then_some(suspects),
+            repairs: (self.ledger.view().state().version() >= REPAIR_TOTALS_VERSION_MIN)
+                .then(|| self.repair_totals()),
         }
     }
 }

@@ -374,6 +374,7 @@ impl Service {
             quota: 0,
             height: self.durable_height(),
             suspects: None,
+            repairs: None,
         }
     }
 }

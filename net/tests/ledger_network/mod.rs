@@ -242,6 +242,7 @@ impl Network {
             custody: CustodySettings::default(),
             audit: AuditSettings::default(),
             refresh: Default::default(),
+            uplink: kakera_net::node::UPLINK_DEFAULT,
             observe: None,
         };
         let run = |stop: oneshot::Receiver<()>| {

@@ -212,6 +212,7 @@ impl Network {
             custody: self.care.custody,
             audit: self.care.audit,
             refresh: self.care.refresh,
+            uplink: kakera_net::node::UPLINK_DEFAULT,
             observe: None,
         };
         let (stop, stopped) = oneshot::channel();

@@ -102,6 +102,7 @@ pub(super) fn measure(chain: &Stored) -> Result<Joined> {
             custody: CustodySettings::default(),
             audit: AuditSettings::default(),
             refresh: Default::default(),
+            uplink: kakera_net::node::UPLINK_DEFAULT,
             observe: None,
         };
         let begin = Instant::now();

@@ -127,6 +127,7 @@ pub(crate) fn lie(options: &LyingOptions) -> Result<()> {
             pause: Duration::from_secs(11),
             ..usual
         },
+        uplink: kakera_net::node::UPLINK_DEFAULT,
         observe: None,
     };
     let falsify = move |operation: &Operation, answer: &mut Answer| {
