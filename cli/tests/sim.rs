@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use kakera_sim::validation::Effort;
 use tempfile::TempDir;
 
 const SCENARIO: &str = "\
@@ -236,6 +237,29 @@ fn every_published_number_has_a_page() {
         let page = fs::read_to_string(papers.join(row.folder).join("README.md")).unwrap();
         assert!(page.contains(&format!("kakera sim validate {}", row.id)), "{}", row.id);
         assert!(page.contains(row.source), "{}", row.id);
+    }
+}
+
+/// What is exact stands in the pages in its digits; what is estimated, where a short run of it may be.
+#[test]
+fn pages_say_what_is_computed() {
+    let papers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../papers");
+    for row in kakera_sim::validation::rows() {
+        let page = fs::read_to_string(papers.join(row.folder).join("README.md")).unwrap();
+        let lines: Vec<Vec<&str>> = page
+            .lines()
+            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+            .collect();
+        for check in row.checks(Effort::Short) {
+            let said = lines.iter().filter(|cells| cells.len() == 6 && cells[0] == check.what);
+            let said: Vec<f64> = said.map(|cells| cells[3].parse().unwrap()).collect();
+            let [low, high] = check.interval.unwrap_or_else(|| {
+                let slack = check.reproduced.abs() * 1e-5;
+                [check.reproduced - slack, check.reproduced + slack]
+            });
+            let right = said.iter().any(|said| (low..=high).contains(said));
+            assert!(right, "{}: {}: {said:?} of {low} to {high}", row.id, check.what);
+        }
     }
 }
 
