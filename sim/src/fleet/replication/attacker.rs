@@ -36,8 +36,9 @@ impl Run<'_> {
 
     /// Whether a machine refuses what it holds: its shares count for nothing, as if it were empty and
     /// silent.
+    #[inline]
     pub(super) fn withholds(&self, node: u32) -> bool {
-        self.fleet.attack.is_some_and(|attack| attack.withholds) && self.hostile[node as usize]
+        self.withholding && self.hostile[node as usize]
     }
 
     pub(super) fn withhold_at_start(&mut self) {

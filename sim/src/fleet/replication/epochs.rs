@@ -41,6 +41,12 @@ impl Epochs {
         self.filling.fill(0);
     }
 
+    /// Whether groups are refreshed one by one.
+    #[inline]
+    pub(super) fn are_single(&self) -> bool {
+        !self.since.is_empty()
+    }
+
     /// Of how many groups they are.
     pub(super) fn len(&self) -> usize {
         self.since.len()
@@ -54,7 +60,7 @@ fn times(fleet: &Fleet) -> Option<RefreshTimes> {
 impl Run<'_> {
     pub(super) fn expect_refreshes(&mut self) {
         let Some(times) = times(self.fleet) else { return };
-        if self.epochs.len() == 0 {
+        if !self.epochs.are_single() {
             let epoch = times.epoch.as_nanos() as Nanoseconds;
             return self.queue.schedule(self.refresh_entity(), class::REFRESH, epoch);
         }
@@ -71,9 +77,6 @@ impl Run<'_> {
 
     /// A machine is given up: its slots are drawn anew, and filled.
     pub(super) fn slots_change_hands(&mut self, node: u32) {
-        if self.epochs.len() == 0 {
-            return;
-        }
         for place in 0..self.placement.count(node) as usize {
             let group = self.placement.group(self.placement.shares(node)[place]);
             let (left, filling) = (&mut self.epochs.left, &mut self.epochs.filling);
@@ -85,9 +88,6 @@ impl Run<'_> {
 
     /// They are filled, or its former holder is back.
     pub(super) fn slots_are_filled(&mut self, node: u32) {
-        if self.epochs.len() == 0 {
-            return;
-        }
         for place in 0..self.placement.count(node) as usize {
             let group = self.placement.group(self.placement.shares(node)[place]) as usize;
             self.epochs.filling[group] = self.epochs.filling[group].saturating_sub(1);
@@ -96,9 +96,6 @@ impl Run<'_> {
 
     /// A machine answers again: whoever waited for it need not any more.
     pub(super) fn look_at_epochs(&mut self, node: u32) {
-        if self.epochs.len() == 0 {
-            return;
-        }
         for place in 0..self.placement.count(node) as usize {
             let group = self.placement.group(self.placement.shares(node)[place]);
             self.look_at_epoch(group);

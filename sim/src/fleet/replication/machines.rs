@@ -27,7 +27,9 @@ impl Run<'_> {
     }
 
     pub(super) fn enter(&mut self, node: u32, phase: Phase) {
-        self.helpers_change(node, phase);
+        if self.helped {
+            self.helpers_change(node, phase);
+        }
         self.phase[node as usize] = phase;
         self.since[node as usize] = self.now;
     }
@@ -88,7 +90,9 @@ impl Run<'_> {
             Phase::Queued => self.waiting.retain(|&waiting| waiting != node),
             Phase::Repairing => {
                 self.tally.false_repairs += 1;
-                self.slots_are_filled(node);
+                if self.epochs.are_single() {
+                    self.slots_are_filled(node);
+                }
                 self.free_repairer(node);
             }
             _ => {}
@@ -96,7 +100,9 @@ impl Run<'_> {
         self.go_online(node);
         self.end_silence(node);
         self.begin_session(node);
-        self.look_at_epochs(node);
+        if self.epochs.are_single() {
+            self.look_at_epochs(node);
+        }
     }
 
     pub(super) fn die(&mut self, node: u32) {
@@ -182,7 +188,9 @@ impl Run<'_> {
             self.tally.repair_waited += u128::from(self.now - self.since[node as usize]);
         }
         self.enter(node, Phase::Repairing);
-        self.slots_change_hands(node);
+        if self.epochs.are_single() {
+            self.slots_change_hands(node);
+        }
         let filled = match time {
             RepairTime::Law(law) => {
                 self.repairs[node as usize] += 1;
@@ -226,8 +234,10 @@ impl Run<'_> {
         self.succeed(node);
         self.fill_machine(node);
         self.end_silence(node);
-        self.slots_are_filled(node);
-        self.look_at_epochs(node);
+        if self.epochs.are_single() {
+            self.slots_are_filled(node);
+            self.look_at_epochs(node);
+        }
     }
 
     fn free_repairer(&mut self, node: u32) {

@@ -86,6 +86,10 @@ pub(crate) struct Run<'a> {
     repairs_together: bool,
     /// Whether shares go missing that their machines do not.
     shares_go_singly: bool,
+    /// Whether hostile machines withhold what they hold.
+    withholding: bool,
+    /// Whether helpers share their uplinks.
+    helped: bool,
 
     phase: Vec<Phase>,
     /// Since when it does so, and since when it lives.
@@ -180,6 +184,8 @@ impl<'a> Run<'a> {
             now: 0,
             repairs_together: together,
             shares_go_singly: singly,
+            withholding: fleet.attack.is_some_and(|attack| attack.withholds),
+            helped: transfers::are_helped(fleet),
             phase: vec![Phase::Up; nodes],
             since: vec![0; nodes],
             born: vec![0; nodes],

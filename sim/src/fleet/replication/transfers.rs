@@ -38,6 +38,11 @@ impl Transfers {
     }
 }
 
+/// Whether helpers share their uplinks among the repairs of a fleet.
+pub(super) fn are_helped(fleet: &Fleet) -> bool {
+    matches!(time_of_repairs(fleet), Some(RepairTime::Helped { .. }))
+}
+
 fn time_of_repairs(fleet: &Fleet) -> Option<&RepairTime> {
     match &fleet.repair {
         Repair::Each(time) | Repair::OneByOne(time) => Some(time),
@@ -67,7 +72,7 @@ impl Run<'_> {
 
     /// At the start, all machines are up.
     pub(super) fn count_helpers(&mut self) {
-        if !self.transfers.pools.is_empty() {
+        if self.helped {
             let helpers = (0..self.fleet.nodes).filter(|&node| !self.withholds(node));
             self.transfers.helping = helpers.count() as u32;
         }
@@ -75,8 +80,7 @@ impl Run<'_> {
 
     /// A machine that was up is not any more, or the other way round.
     pub(super) fn helpers_change(&mut self, node: u32, phase: Phase) {
-        let helped = matches!(time_of_repairs(self.fleet), Some(RepairTime::Helped { .. }));
-        if !helped || self.is_up(node) == (phase == Phase::Up) || self.withholds(node) {
+        if self.is_up(node) == (phase == Phase::Up) || self.withholds(node) {
             return;
         }
         self.reckon(node);
