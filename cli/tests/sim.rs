@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use kakera_sim::validation::Effort;
 use tempfile::TempDir;
 
 const SCENARIO: &str = "\
@@ -26,6 +27,7 @@ refresh = \"30d\"
 [run]
 horizon = \"1y\"
 replications = 200
+seed = 7
 ";
 
 fn sim(arguments: &[&str]) -> Output {
@@ -49,10 +51,50 @@ fn parts(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
+/// Full nodes, for some hours.
+const FULL_NODES: &str = "\
+[network]
+nodes = 10
+lifetime = { exponential = \"1d\" }
+[code]
+data = \"mbr(6,3,4)\"
+key = { k = 3, d = 4 }
+[objects]
+groups = 2
+bytes_per_group = \"64KiB\"
+[repair]
+patience = \"30min\"
+rate = \"1MB/s\"
+[attacker]
+hostile = \"20%\"
+[protocol]
+object = \"16KiB\"
+[run]
+horizon = \"2h\"
+replications = 18
+";
+
 #[test]
 fn threads_and_shards_change_no_byte() {
+    let counts = threads_and_shards_agree(SCENARIO);
+    assert!(!counts.contains("\"trace\""), "{counts}");
+}
+
+#[test]
+fn threads_and_shards_change_no_byte_of_full_nodes() {
+    let nodes = threads_and_shards_agree(FULL_NODES);
+    assert!(nodes.contains("\"trace\":\""), "{nodes}");
     let folder = TempDir::new().unwrap();
-    let scenario = scenario(folder.path(), SCENARIO);
+    let other = FULL_NODES.replacen("[run]", "[run]\nseed = 2", 1);
+    let other = answer(&["run", &scenario(folder.path(), &other), "--json"]);
+    let trace = |text: &str| text.split("\"trace\":").nth(1).unwrap()[..66].to_owned();
+    assert_ne!(trace(&nodes), trace(&other));
+}
+
+/// What one thread answers, and then all others.
+fn threads_and_shards_agree(text: &str) -> String {
+    let folder = TempDir::new().unwrap();
+    let scenario = scenario(folder.path(), text);
     let whole = answer(&["run", &scenario, "--threads", "1", "--json"]);
     for threads in ["2", "8"] {
         assert_eq!(answer(&["run", &scenario, "--threads", threads, "--json"]), whole);
@@ -64,6 +106,7 @@ fn threads_and_shards_change_no_byte() {
         }
         assert_eq!(answer(&["merge", &scenario, &kept, "--json"]), whole);
     }
+    whole
 }
 
 /// A rule ends a run early, at the same place for any threads and for shards that ran everything.
@@ -106,12 +149,21 @@ fn a_stopped_run_goes_on_where_it_was() {
     assert_eq!(broken.status.code(), Some(5));
 }
 
-/// Killed with -9 in the middle, then begun again: the bytes of a run that was left alone.
 #[test]
 fn a_killed_run_is_resumed() {
+    is_resumed(&SCENARIO.replacen("replications = 200", "replications = 20000", 1));
+}
+
+#[test]
+fn a_killed_run_of_full_nodes_is_resumed() {
+    is_resumed(FULL_NODES);
+}
+
+/// Killed with -9 in the middle, then begun again: the bytes of a run that was left alone.
+fn is_resumed(text: &str) {
     let folder = TempDir::new().unwrap();
-    let long = SCENARIO.replacen("replications = 200", "replications = 20000", 1);
-    let path = scenario(folder.path(), &long);
+    let path = scenario(folder.path(), text);
+    let blocks = kakera_sim::scenario::Scenario::parse(text).unwrap().campaign.blocks() as usize;
     let kept = folder.path().join("parts");
     let kept_name = kept.display().to_string();
     let arguments = ["sim", "run", &path, "--threads", "1", "--parts", &kept_name, "--json"];
@@ -130,7 +182,7 @@ fn a_killed_run_is_resumed() {
     child.kill().unwrap();
     child.wait().unwrap();
     let before = whole_parts();
-    assert!((3..64).contains(&before), "{before}");
+    assert!((3..blocks).contains(&before), "{before} of {blocks}");
     let resumed = answer(&arguments[1..]);
     assert_eq!(resumed, answer(&["run", &path, "--json"]));
 }
@@ -143,7 +195,18 @@ fn bad_scenarios_are_refused_in_one_line() {
         ("\"60d\"", "\"60\"", "network.lifetime.exponential: '60' has no unit"),
         ("\"5d\"", "\"-5d\"", "repair.time.exponential: '-5d' is below zero"),
         ("mbr(6,3,4)", "mbr(6,7,4)", "code.data: mbr(6,7,4): a code needs 1 <= k <= d < n"),
-        ("groups = 2", "groups = 1000000000000", "objects.groups: 1000000000000 is not between"),
+        (
+            "groups = 2",
+            "groups = 1000000000000",
+            "objects.groups: 1000000000000 groups need 70000 GB of memory a thread\ntry: groups = 178956970",
+        ),
+        (
+            "nodes = 12",
+            "nodes = 1000000000000",
+            "network.nodes: 1000000000000 machines need 86000 GB of memory a thread\ntry: nodes = ",
+        ),
+        ("seed = 7", "sed = 7", "run.sed: there is no such key\ntry: 'seed'"),
+        ("groups = 2", "group = 2", "objects.group: there is no such key\ntry: 'groups'"),
         ("[network]", "[network", "line 1:"),
         ("d = 4 }", "d = 7 }", "code.key.k: (n, k, d) = (6, 3, 7)"),
         ("{ exponential = \"60d\" }", "{ empirical = [] }", "there are no observations"),
@@ -174,6 +237,29 @@ fn every_published_number_has_a_page() {
         let page = fs::read_to_string(papers.join(row.folder).join("README.md")).unwrap();
         assert!(page.contains(&format!("kakera sim validate {}", row.id)), "{}", row.id);
         assert!(page.contains(row.source), "{}", row.id);
+    }
+}
+
+/// What is exact stands in the pages in its digits; what is estimated, where a short run of it may be.
+#[test]
+fn pages_say_what_is_computed() {
+    let papers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../papers");
+    for row in kakera_sim::validation::rows() {
+        let page = fs::read_to_string(papers.join(row.folder).join("README.md")).unwrap();
+        let lines: Vec<Vec<&str>> = page
+            .lines()
+            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+            .collect();
+        for check in row.checks(Effort::Short) {
+            let said = lines.iter().filter(|cells| cells.len() == 6 && cells[0] == check.what);
+            let said: Vec<f64> = said.map(|cells| cells[3].parse().unwrap()).collect();
+            let [low, high] = check.interval.unwrap_or_else(|| {
+                let slack = check.reproduced.abs() * 1e-5;
+                [check.reproduced - slack, check.reproduced + slack]
+            });
+            let right = said.iter().any(|said| (low..=high).contains(said));
+            assert!(right, "{}: {}: {said:?} of {low} to {high}", row.id, check.what);
+        }
     }
 }
 
@@ -234,6 +320,20 @@ fn designs_meet_their_targets_or_the_reason_is_said() {
     let text = String::from_utf8(refused.stderr).unwrap();
     assert!(text.starts_with("error: impossible, because storage factor of 1.01"), "{text}");
     assert!(text.lines().count() == 2 && text.contains("\ntry: storage = "), "{text}");
+}
+
+#[test]
+fn rules_that_stop_a_run_are_explained() {
+    let folder = TempDir::new().unwrap();
+    let explain = |rule: &str| {
+        let path = scenario(folder.path(), &format!("{SCENARIO}{rule}"));
+        answer(&["explain", &path])
+    };
+    assert!(!explain("").contains("it stops"));
+    let text = explain("stop = { half_width = \"5%\", seen = 100, events = 20000 }\n");
+    let expected = "early once every interval is within 5 % of its value, or 100 groups are lost, \
+                    and as many leaked, or 20000 events are handled; seen after every 8 blocks";
+    assert!(text.contains("it stops") && text.contains(expected), "{text}");
 }
 
 #[test]

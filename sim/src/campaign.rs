@@ -93,6 +93,11 @@ pub struct Summary {
     pub leak_of_a_group: Estimate,
     /// That the secret of any group does.
     pub leak_of_any: Estimate,
+    /// Refreshes of a group in a year, until it is lost or leaks.
+    pub refreshes_per_group_year: f64,
+    /// That the secret of a group leaks in an epoch; `None` where nothing is refreshed, or after too few
+    /// leaks.
+    pub leak_of_an_epoch: Option<Estimate>,
     /// Share of the time in which a group that is not lost cannot be read; `None` if that is too rare
     /// for an interval.
     pub unreadable: Option<Estimate>,
@@ -121,7 +126,8 @@ pub struct CurvePoint {
     pub years: f64,
     /// The estimate.
     pub value: f64,
-    /// Its interval; `None` after too few events.
+    /// Its interval; of a probability after too few events only its upper end says something, of a rate
+    /// there is none then.
     pub interval: Option<[f64; 2]>,
 }
 
@@ -192,6 +198,8 @@ impl Campaign {
             loss_of_any,
             leak_of_a_group: self.of_a_group(blocks, |tally| tally.groups_leaked, leak_of_any),
             leak_of_any,
+            refreshes_per_group_year: total.refreshes as f64 / self.group_years(&total),
+            leak_of_an_epoch: self.leak_of_an_epoch(blocks, &total, confidence),
             unreadable: unreadable(blocks, confidence),
             repair_bytes_per_node_year: Estimate::of_ratio(&bytes, confidence),
             deaths_per_node_year: total.deaths as f64 / node_years,
@@ -232,6 +240,24 @@ impl Campaign {
 
     fn group_runs(&self, tally: &Tally) -> f64 {
         (u128::from(tally.replications) * u128::from(self.fleet.groups)) as f64
+    }
+
+    fn group_years(&self, tally: &Tally) -> f64 {
+        self.group_runs(tally) * self.fleet.horizon as f64 / YEAR as f64
+    }
+
+    /// Every run begins an epoch of each group, and every refresh another.
+    fn leak_of_an_epoch(
+        &self,
+        blocks: &Blocks,
+        total: &Tally,
+        confidence: f64,
+    ) -> Option<Estimate> {
+        let epochs = |tally: &Tally| tally.refreshes as f64 + self.group_runs(tally);
+        let pairs: Vec<[f64; 2]> =
+            blocks.values().map(|tally| [tally.groups_leaked as f64, epochs(tally)]).collect();
+        let told = total.refreshes > 0 && total.groups_leaked >= EVENTS_MIN;
+        Estimate::of_ratio(&pairs, confidence).filter(|_| told)
     }
 
     fn node_years(&self, tally: &Tally) -> f64 {
@@ -276,13 +302,22 @@ impl Campaign {
         confidence: f64,
     ) -> Vec<CurvePoint> {
         let runs: f64 = blocks.values().map(|tally| self.group_runs(tally)).sum();
+        let replications = blocks.values().map(|tally| tally.replications).sum();
+        // After too few events: as many runs at most have one.
+        let at_most = |all: u64| {
+            let any = Estimate::of_probability(all.min(replications), replications, confidence);
+            [0.0, any.interval[1]]
+        };
         let point = |last: usize| {
             let hits = |tally: &Tally| counts(tally)[..=last].iter().sum::<u64>();
             let all: u64 = blocks.values().map(hits).sum();
             CurvePoint {
                 years: self.years(last),
                 value: all as f64 / runs,
-                interval: self.of_hits(blocks, hits, confidence).map(|estimate| estimate.interval),
+                interval: Some(match self.of_hits(blocks, hits, confidence) {
+                    Some(estimate) => estimate.interval,
+                    None => at_most(all),
+                }),
             }
         };
         (0..CURVE_POINTS).map(point).collect()
@@ -346,8 +381,10 @@ mod tests {
             attack: Some(Attack {
                 hostile: Hostile::Each(0.1),
                 k_key: 4,
+                d_key: 5,
                 epoch: Some(100 * HOUR),
                 growth: 0.0,
+                withholds: false,
             }),
             horizon: 1000 * HOUR,
         };
@@ -375,6 +412,12 @@ mod tests {
         let summary = campaign.summary(&campaign.run(), 0.95);
         assert!(summary.loss_of_a_group.value <= summary.loss_of_any.value);
         assert!(summary.loss_of_any.value <= 5.0 * summary.loss_of_a_group.value);
+        // Nine of ten epochs of 100 h end in a refresh, unless the group is lost or leaks before.
+        let refreshes = summary.refreshes_per_group_year;
+        assert!((1.0..87.6).contains(&refreshes), "{refreshes}");
+        let epochs = 2000.0 * (1.0 + refreshes * 1000.0 / 8760.0);
+        let leak = summary.leak_of_an_epoch.map_or(0.0, |leak| leak.value);
+        assert!((leak * epochs - summary.groups_leaked as f64).abs() < 1e-6, "{leak}");
         assert_eq!(summary.loss_curve.len(), CURVE_POINTS);
         let end = summary.loss_curve[63];
         assert!((end.value - summary.loss_of_a_group.value).abs() < 1e-12);
@@ -395,5 +438,6 @@ mod tests {
         assert_eq!((summary.groups_lost, summary.loss_of_a_group.value), (0, 0.0));
         assert_eq!(summary.loss_of_a_group.interval, [0.0, summary.loss_of_any.interval[1]]);
         assert_eq!(summary.unreadable, None);
+        assert_eq!(summary.loss_curve[63].interval, Some(summary.loss_of_a_group.interval));
     }
 }

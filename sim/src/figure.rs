@@ -95,8 +95,17 @@ impl Chart {
             escape(&self.title)
         );
         self.draw_axes(&mut svg, &x, &y);
+        let all = self.series.iter().flat_map(|series| &series.points);
+        let drawn = all.filter(|point| y.shows(point.y));
+        let marks: Vec<[f64; 2]> =
+            drawn.map(|point| [x.place(point.x), y.place(point.y)]).collect();
         for (series, style) in self.series.iter().zip(STYLES.iter().cycle()) {
             draw_series(&mut svg, series, style, &x, &y);
+            let noted = series.points.iter().filter(|point| !point.note.is_empty());
+            for point in noted.filter(|point| y.shows(point.y)) {
+                let at = [x.place(point.x), y.place(point.y)];
+                draw_note(&mut svg, &point.note, at, &marks);
+            }
         }
         self.draw_legend(&mut svg);
         svg.push_str("</svg>\n");
@@ -228,18 +237,32 @@ fn draw_series(svg: &mut String, series: &Series, style: &(&str, &str), x: &Scal
             );
         }
         let _ = writeln!(svg, "<circle cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"4\" fill=\"{colour}\"/>");
-        if !point.note.is_empty() {
-            // Away from the nearer edge.
-            let (anchor, side) = if px > 0.6 * WIDTH { ("end", -7.0) } else { ("start", 7.0) };
-            let _ = writeln!(
-                svg,
-                "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\" font-size=\"11.5\">{}</text>",
-                px + side,
-                py - 6.0,
-                escape(&point.note)
-            );
-        }
     }
+}
+
+/// Writes a note beside a point, on the side where it covers the fewest others.
+fn draw_note(svg: &mut String, note: &str, [px, py]: [f64; 2], marks: &[[f64; 2]]) {
+    let width = 6.2 * note.chars().count() as f64;
+    // Away from the nearer edge first.
+    let sides = if px > 0.6 * WIDTH { [-1.0, 1.0] } else { [1.0, -1.0] };
+    let places = [-7.0, 17.0].map(|down| sides.map(|side| (side, py + down)));
+    let covered = |&(side, base): &(f64, f64)| {
+        let (from, to) = (px.min(px + side * (width + 7.0)), px.max(px + side * (width + 7.0)));
+        let outside = from < LEFT || to > WIDTH || base > HEIGHT - BOTTOM;
+        let under = marks.iter().filter(|[x, y]| {
+            (from..to).contains(x) && (base - 14.0..base + 6.0).contains(y) && [*x, *y] != [px, py]
+        });
+        under.count() + if outside { marks.len() } else { 0 }
+    };
+    let best = places.as_flattened().iter().min_by_key(|place| covered(place));
+    let &(side, base) = best.unwrap_or(&(1.0, py));
+    let anchor = if side < 0.0 { "end" } else { "start" };
+    let _ = writeln!(
+        svg,
+        "<text x=\"{:.1}\" y=\"{base:.1}\" text-anchor=\"{anchor}\" font-size=\"11.5\">{}</text>",
+        px + 7.0 * side,
+        escape(note)
+    );
 }
 
 /// A range that begins at zero, unless that leaves much of it empty.

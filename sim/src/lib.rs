@@ -98,8 +98,8 @@
 //! takes, [`figure`] draws.
 //!
 //! # What is not modelled
-//! On counts: helpers' bandwidth, and hostile machines that withhold what they hold. In protocol mode:
-//! refreshes, and corruption or a lost quorum by a law.
+//! In protocol mode: corruption or a lost quorum by a law, hostile machines that withhold what they hold,
+//! and helpers' links.
 
 pub mod campaign;
 pub mod design;

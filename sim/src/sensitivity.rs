@@ -40,7 +40,7 @@ pub struct Influence {
 /// Changes one parameter by a factor; false if the fleet has no such parameter.
 type Change = fn(&mut Fleet, f64) -> bool;
 
-const PARAMETERS: [(&str, Change); 10] = [
+const PARAMETERS: [(&str, Change); 11] = [
     ("network.lifetime", |fleet, factor| {
         let of_kinds = fleet.kinds.iter_mut().map(|kind| &mut kind.lives);
         let lives = std::iter::once(&mut fleet.lives).chain(of_kinds).flatten();
@@ -68,8 +68,8 @@ const PARAMETERS: [(&str, Change); 10] = [
     ("repair.rate", |fleet, factor| match &mut fleet.repair {
         Repair::Each(RepairTime::BytesPerSecond(rate))
         | Repair::OneByOne(RepairTime::BytesPerSecond(rate))
-        | Repair::Each(RepairTime::Shared { rate, .. })
-        | Repair::OneByOne(RepairTime::Shared { rate, .. }) => {
+        | Repair::Each(RepairTime::Shared { rate, .. } | RepairTime::Helped { rate, .. })
+        | Repair::OneByOne(RepairTime::Shared { rate, .. } | RepairTime::Helped { rate, .. }) => {
             *rate *= factor;
             true
         }
@@ -78,6 +78,14 @@ const PARAMETERS: [(&str, Change); 10] = [
     ("repair.uplink", |fleet, factor| match &mut fleet.repair {
         Repair::Each(RepairTime::Shared { uplink, .. })
         | Repair::OneByOne(RepairTime::Shared { uplink, .. }) => {
+            *uplink *= factor;
+            true
+        }
+        _ => false,
+    }),
+    ("repair.helper_uplink", |fleet, factor| match &mut fleet.repair {
+        Repair::Each(RepairTime::Helped { uplink, .. })
+        | Repair::OneByOne(RepairTime::Helped { uplink, .. }) => {
             *uplink *= factor;
             true
         }

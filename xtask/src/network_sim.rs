@@ -4,7 +4,9 @@
 //!
 //! Each seed is one network. Objects that were stored must stay readable, what is rebuilt must be
 //! what was dealt, and few machines at a time may be given up; when the faults stop, every slot must
-//! become whole again. A second kind of run, the *nap*, has every node sleep for two minutes at
+//! become whole again. In every other network key shares are refreshed every two hours, and the liar
+//! offers the old ones: every secret must be given by the new shares, and none by any with an old
+//! one among them, nor may a share be rebuilt from one. A second kind of run, the *nap*, has every node sleep for two minutes at
 //! some time of an hour: nobody may be given up, and hardly more be moved than the machines that
 //! really die need. The same seed gives the same trace.
 
@@ -34,16 +36,20 @@ pub(crate) struct Options {
 
 /// Simulates every seed; the first that breaks a promise is named.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
-    let (count, plan) = match options.short {
-        true => (options.seeds.min(6), Plan::storm(Duration::from_secs(4 * 3600))),
-        false => (options.seeds, Plan::storm(Duration::from_secs(24 * 3600))),
+    let (count, hours) = match options.short {
+        true => (options.seeds.min(6), 4),
+        false => (options.seeds, 24),
+    };
+    let plan = |seed: u64| match seed.is_multiple_of(2) {
+        true => Plan::refreshing(Duration::from_secs(hours * 3600)),
+        false => Plan::storm(Duration::from_secs(hours * 3600)),
     };
     let start = Instant::now();
     let mut sum = Sum::default();
     for seed in options.first..options.first + count {
-        sum.add(seed, &storm::run(seed, plan))?;
+        sum.add(seed, &storm::run(seed, plan(seed)))?;
         if seed.is_multiple_of(20) || options.short && seed == options.first {
-            let again = storm::run(seed, plan);
+            let again = storm::run(seed, plan(seed));
             ensure!(again.trace == sum.last_trace, "seed {seed} gives two different traces");
             sum.repeated += 1;
         }
@@ -63,6 +69,9 @@ struct Sum {
     convicted: usize,
     readmitted: usize,
     slots_rebuilt: usize,
+    epochs: usize,
+    secrets_kept: usize,
+    old_shares_refused: usize,
     bytes_moved: u64,
     bytes_needed: u64,
     hours: f64,
@@ -81,6 +90,9 @@ impl Sum {
         self.convicted += outcome.convicted;
         self.readmitted += outcome.readmitted;
         self.slots_rebuilt += outcome.slots_rebuilt;
+        self.epochs += outcome.epochs;
+        self.secrets_kept += outcome.secrets_kept;
+        self.old_shares_refused += outcome.old_shares_refused;
         self.bytes_moved += outcome.bytes_moved;
         self.bytes_needed += outcome.bytes_needed;
         self.hours += outcome.virtual_time.as_secs_f64() / 3600.0;
@@ -98,6 +110,10 @@ impl Sum {
         report.count("liars_excluded", self.convicted).goal(Goal::AtLeast(1.0));
         report.count("machines_readmitted", self.readmitted).goal(Goal::AtLeast(1.0));
         report.count("slots_rebuilt", self.slots_rebuilt).goal(Goal::AtLeast(1.0));
+        report.count("epochs", self.epochs).goal(Goal::AtLeast(1.0));
+        report.count("secrets_kept_by_refreshes", self.secrets_kept).goal(Goal::AtLeast(1.0));
+        let refused = self.old_shares_refused;
+        report.count("old_epoch_shares_refused", refused).goal(Goal::AtLeast(1.0));
         report.add("repair_bytes", self.bytes_moved as f64);
         report.add("repair_bytes_to_theory", self.bytes_moved as f64 / self.bytes_needed as f64);
         for fault in Fault::ALL {

@@ -211,6 +211,9 @@ fn simulated_lines(summary: &Summary, lines: &mut Vec<Line>) {
     estimate("P(any group is lost)", summary.loss_of_any);
     estimate("P(a group leaks)", summary.leak_of_a_group);
     estimate("P(any group leaks)", summary.leak_of_any);
+    if let Some(leak) = summary.leak_of_an_epoch {
+        estimate("P(a group leaks in an epoch)", leak);
+    }
     if let Some(unreadable) = summary.unreadable {
         estimate("share of time unreadable", unreadable);
     }
@@ -222,6 +225,9 @@ fn simulated_lines(summary: &Summary, lines: &mut Vec<Line>) {
     }
     if let Some(hours) = summary.repair_lasts_hours {
         estimate("hours that a repair takes", hours);
+    }
+    if summary.refreshes_per_group_year > 0.0 {
+        add("refreshes a group and year", summary.refreshes_per_group_year, None);
     }
     add("deaths a machine and year", summary.deaths_per_node_year, None);
     add("false repairs a machine and year", summary.false_repairs_per_node_year, None);

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use kakera_sim::campaign::Stop;
 use kakera_sim::fleet::{Absence, Attack, Fleet, Hostile, Kind, Repair, RepairTime, Session};
 use kakera_sim::protocol::Network;
 use kakera_sim::random::Law;
@@ -84,12 +85,28 @@ fn lines(scenario: &Scenario) -> Vec<(&'static str, String)> {
             show_size(campaign.memory_bytes())
         ),
     ));
+    lines.extend(
+        scenario.stop.as_ref().map(|rule| ("it stops", stop(rule, fleet.attack.is_some()))),
+    );
     let exact = match scenario.exact() {
         Ok(_) => "yes: kakera sim calc".into(),
         Err(reason) => format!("no: {reason}"),
     };
     lines.push(("exact answer", exact));
     lines
+}
+
+fn stop(rule: &Stop, attacked: bool) -> String {
+    let both = if attacked { ", and as many leaked" } else { "" };
+    let [width, seen, events] = [
+        rule.half_width.map(|share| {
+            format!("every interval is within {} % of its value", show(100.0 * share, 4))
+        }),
+        rule.seen.map(|seen| format!("{seen} groups are lost{both}")),
+        rule.events.map(|events| format!("{events} events are handled")),
+    ];
+    let rules: Vec<String> = [width, seen, events].into_iter().flatten().collect();
+    format!("early once {}; seen after every {} blocks", rules.join(", or "), Stop::BATCH)
 }
 
 fn notice(fleet: &Fleet) -> String {
@@ -147,7 +164,8 @@ fn attacker(attack: Attack) -> String {
         0.0 => String::new(),
         growth => format!(", {} % more of newcomers every year", show(100.0 * growth, 4)),
     };
-    format!("{who}{growth} keep shares; {} of one epoch leak a group; {refresh}", attack.k_key)
+    let keep = if attack.withholds { "keep shares and withhold them" } else { "keep shares" };
+    format!("{who}{growth} {keep}; {} of one epoch leak a group; {refresh}", attack.k_key)
 }
 
 fn codes(scenario: &Scenario) -> String {
@@ -172,6 +190,11 @@ fn repair_time(time: &RepairTime) -> String {
         RepairTime::Law(time) => law(time),
         RepairTime::Shared { rate, uplink } => format!(
             "at {}/s, or less where the newcomers of a zone share {}/s",
+            show_size(*rate as u64),
+            show_size(*uplink as u64)
+        ),
+        RepairTime::Helped { rate, uplink } => format!(
+            "at {}/s, or less where helpers share their {}/s among many",
             show_size(*rate as u64),
             show_size(*uplink as u64)
         ),

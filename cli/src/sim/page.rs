@@ -76,6 +76,9 @@ impl Page {
     }
 }
 
+/// From so many bytes on, traffic is in gigabytes.
+const GIGABYTES_FROM: f64 = 5e9;
+
 /// Loss, leak and repair traffic over time, with intervals.
 pub(super) fn charts(summary: &Summary, confidence: f64) -> [Chart; 3] {
     let horizon_years = summary.loss_curve.last().map_or(1.0, |point| point.years);
@@ -100,6 +103,14 @@ pub(super) fn charts(summary: &Summary, confidence: f64) -> [Chart; 3] {
         series: vec![series],
     };
     let survival: Vec<CurvePoint> = summary.loss_curve.iter().map(complement).collect();
+    let most = summary.repair_curve.iter().map(|point| point.value).fold(0.0, f64::max);
+    let (traffic, bytes) = if most < GIGABYTES_FROM {
+        ("MB a machine and month", 1e6)
+    } else {
+        ("GB a machine and month", 1e9)
+    };
+    let repair: Vec<CurvePoint> =
+        summary.repair_curve.iter().map(|point| divided(point, bytes)).collect();
     [
         chart(
             format!("Survival of a group, with {percent} % intervals"),
@@ -115,9 +126,9 @@ pub(super) fn charts(summary: &Summary, confidence: f64) -> [Chart; 3] {
         ),
         chart(
             format!("Repair traffic, with {percent} % intervals"),
-            "MB a machine and month",
+            traffic,
             Range::FromZero,
-            curve("repair", &summary.repair_curve.iter().map(megabytes).collect::<Vec<_>>()),
+            curve("repair", &repair),
         ),
     ]
 }
@@ -130,10 +141,10 @@ fn complement(point: &CurvePoint) -> CurvePoint {
     }
 }
 
-fn megabytes(point: &CurvePoint) -> CurvePoint {
+fn divided(point: &CurvePoint, bytes: f64) -> CurvePoint {
     CurvePoint {
-        value: point.value / 1e6,
-        interval: point.interval.map(|ends| ends.map(|end| end / 1e6)),
+        value: point.value / bytes,
+        interval: point.interval.map(|ends| ends.map(|end| end / bytes)),
         ..*point
     }
 }

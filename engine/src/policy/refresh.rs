@@ -35,7 +35,12 @@ impl Default for RefreshTimes {
 /// `age` is that of the epoch. Groups of one age are spread over a quarter of the epoch by `group`,
 /// any number that names the group, so that they are not all due at once.
 pub fn is_due(times: &RefreshTimes, group: u32, k: u8, age: Duration, left: usize) -> bool {
-    left >= churn_budget(k) || age + spread(times, group) >= times.epoch
+    left >= churn_budget(k) || age >= lasts(times, group)
+}
+
+/// How long an epoch of a group lasts that nobody leaves.
+pub fn lasts(times: &RefreshTimes, group: u32) -> Duration {
+    times.epoch - spread(times, group)
 }
 
 /// Up to a quarter of an epoch.

@@ -25,6 +25,11 @@
 //! - **Exposure.** A share that a hostile machine holds or gets is exposed until the next refresh. A
 //!   group of which `k_key` shares are exposed in one epoch has leaked, once and for ever. At a
 //!   refresh, only shares that hostile machines hold then are exposed.
+//! - **Withholding.** With `withholds`, a share on a hostile machine is as good as none to readers, to
+//!   repairs and to the group that may be lost, but nobody misses it.
+//! - **Refresh.** All groups at the end of every `epoch` of the attacker. With `patience`, each by
+//!   itself as the engine's policy has it: sooner if too many holders left, and when all are there, or
+//!   all but few after a round of turns.
 //!
 //! What falls on the same nanosecond comes in this order: refreshes, ended repairs, returns and ends
 //! of sessions, outages, notices, deaths, decays, the mass loss; then by number.
@@ -37,6 +42,10 @@ pub use placement::Placement;
 pub(crate) use replication::Run;
 pub use replication::simulate;
 pub use tally::{CURVE_POINTS, Tally};
+
+use std::time::Duration;
+
+use kakera_engine::policy::refresh::RefreshTimes;
 
 use crate::random::{Law, Purpose, Source};
 use crate::time::{DAY, Nanoseconds, YEAR};
@@ -184,6 +193,14 @@ pub enum RepairTime {
         /// Bytes a second of a zone.
         uplink: f64,
     },
+    /// The same, but every machine that is up shares its uplink among the repairs that it helps, evenly
+    /// with all others: m newcomers get what all machines can send, each at most what d helpers can.
+    Helped {
+        /// Bytes a second of a newcomer.
+        rate: f64,
+        /// Bytes a second of a helper.
+        uplink: f64,
+    },
 }
 
 /// What the repair of one share moves, in bytes.
@@ -216,10 +233,23 @@ pub struct Attack {
     pub hostile: Hostile,
     /// Shares of one epoch that give the secret.
     pub k_key: u8,
+    /// Of which one can be rebuilt.
+    pub d_key: u8,
     /// From one refresh to the next; `None` for never.
     pub epoch: Option<Nanoseconds>,
     /// What is added to the share of hostile machines among newcomers in a year (Sybil growth).
     pub growth: f64,
+    /// Whether its machines refuse to readers and newcomers what they hold. They answer audits all the
+    /// same, so that nobody replaces them.
+    pub withholds: bool,
+}
+
+impl Attack {
+    /// When the network refreshes, if it does: epochs of this length, all else as in its nodes.
+    pub(crate) fn refresh_times(&self) -> Option<RefreshTimes> {
+        let epoch = Duration::from_nanos(self.epoch?);
+        Some(RefreshTimes { epoch, ..RefreshTimes::default() })
+    }
 }
 
 /// Which machines are hostile.
@@ -369,17 +399,27 @@ impl Fleet {
 
     /// Bytes of memory that one run takes, about.
     pub fn memory_bytes(&self) -> u64 {
-        let (nodes, groups) = (u64::from(self.nodes), u64::from(self.groups));
-        let shares = groups * u64::from(self.n);
+        self.memory_bytes_of(self.nodes.into(), self.groups.into())
+    }
+
+    /// The same if there were so many machines and groups, more than can be numbered perhaps.
+    pub(crate) fn memory_bytes_of(&self, nodes: u64, groups: u64) -> u64 {
+        let (nodes, groups) = (u128::from(nodes), u128::from(groups));
+        let shares = groups * u128::from(self.n);
         let together = matches!(self.repair, Repair::Together { .. });
         let events = nodes
             + if together { groups + shares } else { 0 }
             + if self.corruption.is_some() { nodes + shares } else { 0 };
         let singly = together || self.corruption.is_some();
-        let flags = u64::from(singly || self.attack.is_some());
+        let flags = u128::from(singly || self.attack.is_some());
         let of_share = 8 + flags + if singly { 12 } else { 0 };
-        let of_group = if together { 28 } else { 16 };
-        of_share * shares + of_group * groups + 66 * nodes + 4 * u64::from(self.zones) + 20 * events
+        // Epochs of their own, and what is pending of them.
+        let refreshed = self.attack.is_some_and(|attack| attack.epoch.is_some());
+        let epochs = if refreshed && self.patience.is_some() { 18 + 20 } else { 0 };
+        let of_group = if together { 28 } else { 16 } + epochs;
+        let of_machines = 66 * nodes + 4 * u128::from(self.zones) + 20 * events;
+        let bytes = of_share * shares + of_group * groups + of_machines;
+        u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 }
 
@@ -471,7 +511,14 @@ mod tests {
 
     #[test]
     fn leaks_are_those_of_the_closed_forms() {
-        let attack = |epoch| Attack { hostile: Hostile::Each(0.1), k_key: 4, epoch, growth: 0.0 };
+        let attack = |epoch| Attack {
+            hostile: Hostile::Each(0.1),
+            k_key: 4,
+            d_key: 5,
+            epoch,
+            growth: 0.0,
+            withholds: false,
+        };
         // Nothing is lost: machines are replaced at once.
         let fleet = |epoch| Fleet {
             repair: Repair::Each(RepairTime::Law(Law::Fixed(0.0))),
@@ -496,8 +543,10 @@ mod tests {
             attack: Some(Attack {
                 hostile: Hostile::Exactly(10),
                 k_key: 4,
+                d_key: 5,
                 epoch: None,
                 growth: 0.0,
+                withholds: false,
             }),
             ..small_fleet()
         };

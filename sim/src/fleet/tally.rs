@@ -22,6 +22,8 @@ pub struct Tally {
     pub groups_leaked: u64,
     /// Runs in which one did.
     pub replications_with_leak: u64,
+    /// Refreshes of groups that were neither lost nor had leaked.
+    pub refreshes: u64,
     /// Machines that died.
     pub deaths: u64,
     /// Replacements of machines that were not dead, and such that were called off.
@@ -75,6 +77,7 @@ impl Tally {
             replications_with_loss: 0,
             groups_leaked: 0,
             replications_with_leak: 0,
+            refreshes: 0,
             deaths: 0,
             false_repairs: 0,
             share_updates: 0,
@@ -101,6 +104,7 @@ impl Tally {
         self.replications_with_loss += other.replications_with_loss;
         self.groups_leaked += other.groups_leaked;
         self.replications_with_leak += other.replications_with_leak;
+        self.refreshes += other.refreshes;
         self.deaths += other.deaths;
         self.false_repairs += other.false_repairs;
         self.share_updates += other.share_updates;

@@ -12,7 +12,7 @@ use rand_core::Rng;
 use super::ledger::View;
 use super::node::{Reply, Seat, Wish, unix};
 use super::world::{Arrival, Asker, BLOCK_TIME, Change, Event, World};
-use super::{Fault, Kept};
+use super::{Fault, Kept, Lie};
 
 /// A lost question or answer is asked again no sooner.
 const UNREACHABLE_DELAYS: u32 = 20;
@@ -47,7 +47,7 @@ impl<E> World<E> {
     }
 
     /// A node that is not cut off follows the chain.
-    fn hear_of_ledger(&mut self, node: usize) {
+    pub(super) fn hear_of_ledger(&mut self, node: usize) {
         if !self.is_near(node) {
             return;
         }
@@ -78,9 +78,10 @@ impl<E> World<E> {
     fn go_on(&mut self, node: usize, seat: Seat) {
         let (truths, mut wrong) = (&self.truths, None);
         let check = |part: &PartReference, kept: &Kept| {
+            // A refreshed share is not what was dealt at first: it is looked at with others.
             let right = truths.get(&part.object).is_some_and(|truth| {
                 truth.fragments[part.slot.index()][..] == kept.fragment[..]
-                    && truth.shares[part.slot.index()] == kept.share
+                    && (kept.renewed.is_some() || truth.shares[part.slot.index()] == kept.share)
             });
             if !right {
                 wrong = Some(format!("slot {} of {} was rebuilt wrongly", part.slot, part.object));
@@ -93,6 +94,7 @@ impl<E> World<E> {
         for wish in wishes {
             match wish {
                 Wish::Ask(ask) => self.ask(Asker::Repair { node, seat }, ask),
+                Wish::Look(part) => self.check_rebuilt(node, &part),
                 Wish::Done { whole, progress, evidence } => {
                     self.show(node, evidence);
                     self.end_repair(node, seat, whole, progress);
@@ -127,7 +129,8 @@ impl<E> World<E> {
         });
         let (at, reply) = match reached {
             None => (self.now + self.delay() * UNREACHABLE_DELAYS, Err(AskFailure::Unreachable)),
-            Some(_) if self.loses() => {
+            // What a node asks itself does not get lost.
+            Some(helper) if asker.node() != Some(helper) && self.loses() => {
                 self.count(Fault::Loss);
                 (self.now + timeout, Err(AskFailure::TimedOut))
             }
@@ -146,12 +149,16 @@ impl<E> World<E> {
         self.at(at, Event::Answer(Box::new(Arrival { asker, id, reply })));
     }
 
-    fn serve(&mut self, helper: usize, author: NodeId, ask: Ask) -> Reply {
+    pub(super) fn serve(&mut self, helper: usize, author: NodeId, ask: Ask) -> Reply {
         self.hear_of_ledger(helper);
+        self.deal(helper, &ask.operation);
         let network = self.ledger.network();
-        let (reply, lied) = self.nodes[helper].serve(network, author, ask, self.now);
-        if lied {
-            self.count(Fault::Lie);
+        let node = &mut self.nodes[helper];
+        let (reply, lied) = node.serve(network, author, ask, self.now, &mut self.rng);
+        match (lied, self.nodes[helper].lie) {
+            (true, Some(Lie::OldShare)) => self.count(Fault::OldShare),
+            (true, _) => self.count(Fault::Lie),
+            (false, _) => {}
         }
         reply
     }
@@ -196,6 +203,7 @@ impl<E> World<E> {
                     self.wake_node(node, wake.max(self.now + Duration::from_millis(1)));
                 }
             }
+            Asker::Lead { number, .. } => self.lead_hears(number, id, answer),
             Asker::Put(put) => self.put_answered(put, id, answer),
         }
     }
@@ -215,7 +223,7 @@ impl Asker {
     /// The node, unless a client asked.
     fn node(self) -> Option<usize> {
         match self {
-            Self::Repair { node, .. } | Self::Audit(node) => Some(node),
+            Self::Repair { node, .. } | Self::Audit(node) | Self::Lead { node, .. } => Some(node),
             Self::Put(_) => None,
         }
     }

@@ -33,6 +33,8 @@ pub struct Disk {
     kept: RefCell<Vec<(RefreshPlace, RenewedBatch)>>,
     /// What owners had destroyed.
     pub orders: BTreeMap<(GroupId, ObjectId), ShredOrder>,
+    /// Shares that newer ones replaced. A node erases them; who lies has kept them.
+    pub replaced: BTreeMap<PartReference, StoredPart>,
     /// Stops between the tombstone and the erasure of the next order.
     pub stops_after_order: bool,
 }
@@ -106,7 +108,9 @@ impl Disk {
     /// Puts newer shares in the place of those that are kept.
     pub fn renew(&mut self, group: GroupId, slot: Slot, parts: Vec<RenewedPart>) {
         for RenewedPart { object, share, rows } in parts {
-            if let Some(kept) = self.parts.get_mut(&PartReference { group, slot, object }) {
+            let part = PartReference { group, slot, object };
+            if let Some(kept) = self.parts.get_mut(&part) {
+                self.replaced.insert(part, kept.stored());
                 (kept.share, kept.renewed) = (share, Some(rows));
             }
         }

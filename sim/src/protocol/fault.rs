@@ -15,6 +15,8 @@ pub enum Fault {
     Loss,
     /// A node answered a repair with a wrong symbol.
     Lie,
+    /// A node answered with a symbol of a share that a refresh had replaced.
+    OldShare,
     /// A disk changed a byte.
     Rot,
     /// A put missed a holder.
@@ -23,13 +25,14 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Death,
         Self::Nap,
         Self::LongSleep,
         Self::Partition,
         Self::Loss,
         Self::Lie,
+        Self::OldShare,
         Self::Rot,
         Self::MissedPut,
     ];
@@ -43,6 +46,7 @@ impl Fault {
             Self::Partition => "partition",
             Self::Loss => "loss",
             Self::Lie => "lie",
+            Self::OldShare => "old_share",
             Self::Rot => "rot",
             Self::MissedPut => "missed_put",
         }

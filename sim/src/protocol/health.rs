@@ -48,7 +48,8 @@ impl Health {
 
     /// Looks at the groups whose slots the newest block gave to others.
     pub(super) fn note_block<E>(&mut self, world: &World<E>, fleet: &Fleet, tally: &mut Tally) {
-        for (id, seats) in world.ledger.state().groups() {
+        // Of many machines the ledger makes groups more, in which nothing is.
+        for (id, seats) in world.ledger.state().groups().take(self.groups.len()) {
             let places = seats.holders.iter().filter_map(|holder| world.place(&holder.node));
             let holders: Vec<usize> = places.collect();
             let group = &mut self.groups[id.0 as usize];
@@ -57,6 +58,22 @@ impl Health {
                 self.look_at(world, fleet, id, tally);
             }
         }
+    }
+
+    /// The shares of a group are others from here on: only who holds them now has seen any.
+    pub(super) fn note_epoch<E>(
+        &mut self,
+        world: &World<E>,
+        fleet: &Fleet,
+        id: GroupId,
+        tally: &mut Tally,
+    ) {
+        let Some(group) = self.groups.get_mut(id.0 as usize) else { return };
+        if !group.lost && !group.leaked {
+            tally.refreshes += 1;
+        }
+        group.exposed.fill(false);
+        self.look_at(world, fleet, id, tally);
     }
 
     /// Looks at the groups of a node.

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use ed25519_dalek::SigningKey;
+use kakera_engine::code::{CodeKind, CodeParameters};
+use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::{
-    Body, Certificate, Chain, Entry, Genesis, Group, GroupCreate, NodeJoin, Proposer, Roles, State,
-    Suite, VerifiedEntry, Vote, VoteKind,
+    Body, Certificate, Chain, Entry, Genesis, Group, GroupCreate, NodeJoin, Proposer,
+    RULES_VERSION_MAX, Roles, State, Suite, VerifiedEntry, Vote, VoteKind,
 };
 use kakera_engine::names::{GroupId, NetworkId, NodeId, Slot};
 use kakera_engine::peer::Member;
@@ -40,16 +42,21 @@ impl Ledger {
         rng: &mut ChaCha8Rng,
     ) -> Self {
         let Network { code, key, groups, .. } = *network;
+        // The ledger makes groups of these codes by itself, as many as its machines can fill: none,
+        // up to 254 machines. The groups that count are asked for below.
+        let kind = CodeKind::Rs;
+        let wide = CodeParameters { kind, n: u8::MAX, k: 1, d: 1 };
+        let wide_key = KeyParameters::new(u8::MAX, 2, 2).expect("a key code that exists");
         let genesis = Genesis {
             suite: Suite,
             name: "simulated".into(),
             created: CREATED,
             validators: validators.iter().map(|key| (node_id(key), 1)).collect(),
             operators: [].into(),
-            code,
-            key,
+            code: wide,
+            key: wide_key,
             pointers_per_author_max: 1000,
-            version: Some(3),
+            version: Some(RULES_VERSION_MAX),
             anchors: BTreeMap::new(),
         };
         let chain = Chain::new(genesis).expect("a genesis that keeps the rules");

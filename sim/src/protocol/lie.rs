@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
-use kakera_engine::names::{NetworkId, ObjectId};
+use kakera_engine::keyshare::ProvenSymbol;
+use kakera_engine::names::{NetworkId, ObjectId, Slot};
 use kakera_engine::object::{Descriptor, GroupHashes};
-use kakera_engine::peer::Answer;
+use kakera_engine::peer::{Answer, StoredPart};
 use kakera_engine::signature::Signature;
 use kakera_engine::wire::{InventoryPage, Operation, Response, SymbolStatement, canonical};
 use minicbor::{Decode, Encode};
@@ -54,6 +55,8 @@ pub enum Lie {
     MissingIds,
     /// To a writer: a receipt for another epoch.
     Receipt,
+    /// To a newcomer: a symbol of the share that the last refresh replaced, signed for the new epoch.
+    OldShare,
     /// As a dealer in a refresh: other rows than were dealt.
     Rows,
 }
@@ -74,7 +77,7 @@ impl Lie {
                 self.tell_reader(disk, operation, answer)
             }
             Operation::Symbols(_) | Operation::RenewedSymbols(_) | Operation::PairSymbols(_) => {
-                self.tell_newcomer(network, liar, operation, answer)
+                self.tell_newcomer(network, liar, disk, operation, answer)
             }
             Operation::Degraded(_) => self == Self::DegradedPart && falsify_part(answer),
             Operation::Inventory(inventory) => self.list(inventory.after, answer),
@@ -126,6 +129,7 @@ impl Lie {
         self,
         network: &NetworkId,
         liar: &SigningKey,
+        disk: &Disk,
         operation: &Operation,
         answer: &mut Answer,
     ) -> bool {
@@ -146,6 +150,10 @@ impl Lie {
         };
         match self {
             Self::KeySymbol => drop(flip(key_symbol, Place::Value)),
+            Self::OldShare => match disk.replaced.get(&request.part) {
+                Some(old) => replace_symbol(key_symbol, old, request.lost),
+                None => return false,
+            },
             Self::FragmentSymbols => drop(flip_last(&mut answer.body)),
             Self::SymbolsLength => drop(shorten(&mut answer.body)),
             Self::Unsigned => {
@@ -200,6 +208,16 @@ impl Lie {
         }
         answer.body = canonical::encode(&page).into();
         true
+    }
+}
+
+/// What the share of an earlier epoch gives for the lost slot, as it was proved then.
+fn replace_symbol(said: &mut ProvenSymbol, old: &StoredPart, lost: Slot) {
+    let Ok(descriptor) = Descriptor::decode(&old.object.descriptor) else { return };
+    let (binding, _) = old.commitments(&descriptor);
+    let proven = old.share.prove_symbol(&binding, lost);
+    if let Some(symbol) = proven.or_else(|| old.share.unproven_symbol(descriptor.key, lost)) {
+        *said = symbol;
     }
 }
 

@@ -14,6 +14,8 @@
 //!   validators, and everyone who is not cut off has it at once (`cargo xtask ledger-sim` is for
 //!   agreement that is not).
 //! - **Disks** write at once, can rot, and are scrubbed every [`Network::scrub_every`].
+//! - **Refreshes** of key shares ([`Network::refresh`]) go through all their rounds, led by whose turn it
+//!   is and decided by the ledger. The rows of dealers are there at once, or lost.
 //! - **Probes** between validators and nodes are answered or not; their bytes are not made.
 //!
 //! # What happens
@@ -33,6 +35,7 @@
 mod care;
 mod churn;
 mod disk;
+mod epochs;
 mod fault;
 mod faults;
 mod health;
@@ -48,6 +51,7 @@ use std::time::Duration;
 
 use kakera_engine::code::CodeParameters;
 use kakera_engine::keyshare::KeyParameters;
+use kakera_engine::policy::refresh::RefreshTimes;
 
 pub use churn::simulate;
 pub use disk::{Disk, Kept};
@@ -77,6 +81,8 @@ pub struct Network {
     pub lost_after: Duration,
     /// How often a node checks all that it keeps.
     pub scrub_every: Duration,
+    /// When key shares are refreshed, if ever.
+    pub refresh: Option<RefreshTimes>,
     /// Messages lost, of a hundred.
     pub loss_percent: u64,
     /// What comes through a node's link; without it, any message at once.
@@ -94,11 +100,16 @@ impl Network {
 
     /// Bytes of memory that one run takes, about: parts on disks, and the machines.
     pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes_of(u64::from(self.groups) * u64::from(self.objects_per_group))
+    }
+
+    /// The same if there were so many objects in all groups.
+    pub(crate) fn memory_bytes_of(&self, objects: u64) -> u64 {
         let coded = u64::from(self.object_bytes);
         let fragment = self.code.build().map_or(coded, |code| code.layout(coded).fragment_len());
-        let parts =
-            u64::from(self.groups) * u64::from(self.objects_per_group) * u64::from(self.code.n);
-        parts * (fragment + PART_OVERHEAD) + u64::from(self.nodes) * NODE_BYTES
+        let parts = objects.saturating_mul(self.code.n.into());
+        let of_parts = parts.saturating_mul(fragment + PART_OVERHEAD);
+        of_parts.saturating_add(u64::from(self.nodes) * NODE_BYTES)
     }
 }
 

@@ -7,12 +7,16 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use kakera_engine::ledger::WrongSymbol;
 use kakera_engine::names::{GroupId, NetworkId, NodeId, Slot};
-use kakera_engine::peer::refresh::{Shares, stale};
+use kakera_engine::peer::refresh::{Seats, Shares, Turn, Turns, stale};
 use kakera_engine::peer::{
-    Answer, Ask, AskFailure, AuditSettings, Auditor, Custody, CustodySettings, Holder,
+    Answer, Ask, AskFailure, AuditSettings, Auditor, Custody, CustodySettings, Holder, Member,
     RepairAction, RepairSlot, Step,
 };
-use kakera_engine::wire::{PartReference, RepairProgress, Request, Session};
+use kakera_engine::policy::refresh::RefreshTimes;
+use kakera_engine::wire::{
+    PartReference, RefreshPlace, RepairProgress, Request, Response, Session, canonical,
+};
+use rand_chacha::ChaCha8Rng;
 
 use super::ledger::{CREATED, View};
 use super::{Disk, Kept, Lie};
@@ -28,8 +32,12 @@ pub(super) struct Node {
     pub(super) custody: Custody,
     pub(super) auditor: Auditor,
     repairs: BTreeMap<Seat, RepairSlot>,
+    seats: Seats,
+    /// Its turns to lead refreshes, and how many it leads.
+    turns: Option<Turns>,
+    pub(super) leading: usize,
     pub(super) disk: Disk,
-    view: View,
+    pub(super) view: View,
     /// The height of the view.
     seen: u64,
     pub(super) dead: bool,
@@ -52,6 +60,8 @@ pub(super) struct Node {
 /// What a repair wants of the world.
 pub(super) enum Wish {
     Ask(Ask),
+    /// A look at a refreshed share that was rebuilt.
+    Look(PartReference),
     /// The repair ended.
     Done {
         whole: bool,
@@ -64,10 +74,18 @@ pub(super) enum Wish {
 pub(super) type Reply = Result<(Vec<u8>, Bytes), AskFailure>;
 
 impl Node {
-    pub(super) fn new(network: NetworkId, key: SigningKey, view: View) -> Self {
+    pub(super) fn new(
+        network: NetworkId,
+        key: SigningKey,
+        view: View,
+        refresh: Option<RefreshTimes>,
+    ) -> Self {
         let holder = Holder::new(network, key.clone());
         let id = holder.id();
         Self {
+            seats: Seats::new(network, key.clone()),
+            turns: refresh.map(|times| Turns::new(id, times)),
+            leading: 0,
             key,
             id,
             holder,
@@ -104,6 +122,7 @@ impl Node {
             self.seen = height;
             self.custody.handle_state(now, &view.state);
             self.auditor.handle_state(&view.state, beacon);
+            self.disk.settle(&view.state);
             self.view = view;
         }
         self.attest(now);
@@ -111,6 +130,19 @@ impl Node {
 
     pub(super) fn has_seen(&self, height: u64) -> bool {
         self.seen == height
+    }
+
+    /// The refreshes that it should lead now: one after the other, but for those that come together.
+    pub(super) fn take_turns(&mut self, now: Duration) -> Vec<Turn> {
+        let Some(turns) = self.turns.as_mut().filter(|_| self.leading == 0) else {
+            return Vec::new();
+        };
+        turns.handle_state(now, unix(now), &self.view.state)
+    }
+
+    /// What it has to send to each other holder as a dealer.
+    pub(super) fn rows(&self, place: &RefreshPlace) -> Vec<(Member, Bytes)> {
+        self.seats.rows(place)
     }
 
     /// Begins the repair of a slot that this node holds.
@@ -141,10 +173,13 @@ impl Node {
                     let (object, share, renewed) = (part.object, part.share, part.renewed);
                     let kept = Kept { object, share, renewed, fragment: part.fragment };
                     check(&part.part, &kept);
+                    wishes.extend(kept.renewed.is_some().then_some(Wish::Look(part.part)));
                     self.disk.parts.insert(part.part, kept);
                 }
                 RepairAction::Renew(parts) => {
                     machine.handle_renewed(Ok(()));
+                    let part_of = |object| PartReference { group: seat.0, slot: seat.1, object };
+                    wishes.extend(parts.iter().map(|part| Wish::Look(part_of(part.object))));
                     self.disk.renew(seat.0, seat.1, parts);
                 }
             }
@@ -179,6 +214,7 @@ impl Node {
         author: NodeId,
         ask: Ask,
         now: Duration,
+        rng: &mut ChaCha8Rng,
     ) -> (Reply, bool) {
         let session = Session { network, author, receiver: self.id, exporter: [7; 32] };
         let moment = unix(now);
@@ -198,11 +234,33 @@ impl Node {
         for part in std::mem::take(&mut self.disk.set_aside) {
             self.custody.handle_damage(now, part.group, part.slot);
         }
-        let Step::Reply(mut answer) = step else { unreachable!("only parts are asked for here") };
+        let mut answer = self.refresh(step, rng);
         let tell =
             |lie: Lie| lie.tell(&network, &self.key, &self.disk, &ask.operation, &mut answer);
         let lied = self.lie.is_some_and(tell);
         (Ok((answer.response.to_header(), answer.body)), lied)
+    }
+
+    /// Does what a step of a refresh asks for; any other is answered by now.
+    fn refresh(&mut self, step: Step, rng: &mut ChaCha8Rng) -> Answer {
+        let outcome = match step {
+            Step::Reply(answer) => return answer,
+            Step::ListShares(group, slot) => {
+                let body = canonical::encode(&self.disk.list(group, slot)).into();
+                return Answer { response: Response::Shares, body };
+            }
+            Step::Deal(place, dealer, rows) => {
+                let taken = self.seats.handle_rows(&place, dealer, &rows);
+                taken.map(|()| Answer::bare(Response::RowsTaken))
+            }
+            Step::Refresh(step, body) => {
+                let state = &self.view.state;
+                let reply = self.seats.handle_step(state, &step, &body, &self.disk, rng);
+                reply.map(|body| Answer { response: Response::Refreshed, body })
+            }
+            _ => unreachable!("only parts and refreshes are asked for here"),
+        };
+        outcome.unwrap_or_else(|refusal| Answer::bare(Response::Refused(refusal)))
     }
 
     /// Sets aside what rotted, and has it repaired.

@@ -1,6 +1,7 @@
 //! A client that puts objects.
 
 use kakera_engine::code::Code;
+use kakera_engine::keyshare::{KeyParameters, ProvenPart, SECRET_LEN, read_robust};
 use kakera_engine::names::{Epoch, GroupId, ObjectId};
 use kakera_engine::object::{ObjectBuilder, Placement, SealedObject};
 use kakera_engine::peer::{Answer, AskFailure, PutObject};
@@ -28,6 +29,7 @@ impl<E> World<E> {
         let object = sealed.object_id;
         let truth = Truth {
             group,
+            secret: secret(&sealed, self.network.key),
             fragments: sealed.fragments.clone(),
             shares: sealed.shares.clone(),
             acknowledged: false,
@@ -89,4 +91,13 @@ impl<E> World<E> {
             self.poll_put(number);
         }
     }
+}
+
+/// What the shares of an object give together.
+fn secret(sealed: &SealedObject, key: KeyParameters) -> [u8; SECRET_LEN] {
+    let binding = sealed.descriptor.binding();
+    let proven = sealed.shares.iter().take(key.k().into());
+    let parts: Vec<ProvenPart> = proven.map(|share| share.prove_part(&binding)).collect();
+    let said: Vec<_> = parts.iter().map(|part| (part.slot(), part.part())).collect();
+    read_robust(key, &said).map_or([0; SECRET_LEN], |(secret, _)| *secret.expose())
 }

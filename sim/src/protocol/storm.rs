@@ -10,6 +10,7 @@ use kakera_engine::code::{Code, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::{Holder, State};
 use kakera_engine::names::{GroupId, NodeId, Slot};
+use kakera_engine::policy::refresh::RefreshTimes;
 use kakera_engine::policy::suspicion::exclusions_max;
 use kakera_engine::wire::{PartReference, RepairProgress};
 
@@ -23,6 +24,11 @@ const GROUPS: u32 = 3;
 const PUTS: u64 = 12;
 /// In which all must become whole again.
 const CALM: Duration = Duration::from_secs(3 * 3600);
+const REFRESH: RefreshTimes = RefreshTimes {
+    epoch: Duration::from_secs(2 * 3600),
+    round: MINUTE,
+    pause: Duration::from_secs(300),
+};
 const EVENTS_MAX: u64 = 5_000_000;
 
 /// What shall happen.
@@ -32,17 +38,24 @@ pub struct Plan {
     trouble: Duration,
     lost_after: Duration,
     napping: bool,
+    refreshing: bool,
 }
 
 impl Plan {
     /// Everything goes wrong, for so long.
     pub fn storm(trouble: Duration) -> Self {
-        Self { trouble, lost_after: 30 * MINUTE, napping: false }
+        Self { trouble, lost_after: 30 * MINUTE, napping: false, refreshing: false }
+    }
+
+    /// The same while key shares are refreshed every two hours, and the liar keeps those that it is to
+    /// erase.
+    pub fn refreshing(trouble: Duration) -> Self {
+        Self { refreshing: true, ..Self::storm(trouble) }
     }
 
     /// Every node sleeps for two minutes at some time of an hour, and one dies.
     pub fn nap() -> Self {
-        Self { trouble: 60 * MINUTE, lost_after: 30 * MINUTE, napping: true }
+        Self { trouble: 60 * MINUTE, lost_after: 30 * MINUTE, napping: true, refreshing: false }
     }
 }
 
@@ -63,6 +76,12 @@ pub struct Outcome {
     pub readmitted: usize,
     /// Slots rebuilt, at least in part.
     pub slots_rebuilt: usize,
+    /// Times that the ledger moved a group on to another epoch.
+    pub epochs: usize,
+    /// Secrets that were found after a refresh to be what they were.
+    pub secrets_kept: usize,
+    /// Shares of earlier epochs that gave no secret with those of a newer one.
+    pub old_shares_refused: usize,
     /// Bytes that repairs moved.
     pub bytes_moved: u64,
     /// Bytes that the code's theory says they take.
@@ -87,6 +106,7 @@ pub fn run(seed: u64, plan: Plan) -> Outcome {
         object_bytes: 0,
         lost_after: plan.lost_after,
         scrub_every: 30 * MINUTE,
+        refresh: plan.refreshing.then_some(REFRESH),
         loss_percent: u64::from(!plan.napping),
         bytes_per_second: None,
     };
@@ -157,6 +177,7 @@ impl Course for Storm {
             Change::Readmitted => self.outcome.readmitted += 1,
             Change::Block => self.look_at_losses(world),
             Change::Repaired { whole, progress, .. } => self.note_repair(whole, &progress),
+            Change::Epoch(_) => self.outcome.epochs += 1,
             Change::Reach(_) | Change::Put => {}
         }
     }
@@ -179,7 +200,8 @@ impl Storm {
 
     fn schedule_storm(&mut self, world: &mut World<Trouble>) {
         let liar = any_node(world);
-        world.nodes[liar].lie = Some(Lie::KeySymbol);
+        let lie = if self.plan.refreshing { Lie::OldShare } else { Lie::KeySymbol };
+        world.nodes[liar].lie = Some(lie);
         let hours = self.plan.trouble.as_secs() / 3600;
         for _ in 0..1 + hours / 2 {
             let at = self.moment(world);
@@ -324,6 +346,8 @@ impl Storm {
         }
         let acknowledged = world.truths.values().filter(|truth| truth.acknowledged);
         self.outcome.objects = acknowledged.count();
+        self.outcome.secrets_kept = world.secrets_kept;
+        self.outcome.old_shares_refused = world.old_shares_refused;
         self.outcome.virtual_time = world.now;
         self.outcome.trace = world.trace();
         self.outcome.faults = world.faults;
@@ -398,5 +422,13 @@ mod tests {
         }
         assert_eq!(run(1, plan).trace, outcomes[0].trace);
         assert_ne!(outcomes[0].trace, outcomes[1].trace);
+    }
+
+    #[test]
+    fn shares_of_earlier_epochs_are_good_for_nothing() {
+        let outcome = run(1, Plan::refreshing(Duration::from_secs(5 * 3600)));
+        assert!(outcome.broken.is_empty(), "{:?}", outcome.broken);
+        assert!(outcome.epochs > 3 && outcome.secrets_kept > 0 && outcome.old_shares_refused > 0);
+        assert!(outcome.faults.get(&Fault::OldShare).is_some_and(|told| *told > 0));
     }
 }

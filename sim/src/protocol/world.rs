@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
-use kakera_engine::keyshare::Share;
-use kakera_engine::ledger::{Body, SlotFilled};
-use kakera_engine::names::{GroupId, NodeId, ObjectId};
+use kakera_engine::keyshare::{SECRET_LEN, Share};
+use kakera_engine::ledger::{Body, Group, SlotFilled};
+use kakera_engine::names::{Epoch, GroupId, NodeId, ObjectId};
 use kakera_engine::peer::{Watch, WatchAction, WatchSettings};
 use kakera_engine::policy::suspicion::LadderTimes;
 use kakera_engine::seal::VaultRoot;
@@ -15,6 +15,7 @@ use kakera_engine::wire::RepairProgress;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
+use super::epochs::Leading;
 use super::ledger::{Ledger, View};
 use super::node::{Node, Reply, Seat, unix};
 use super::puts::Put;
@@ -57,6 +58,8 @@ pub(super) enum Change {
     Reach(usize),
     /// A put ended.
     Put,
+    /// The ledger moved a group on to another epoch.
+    Epoch(GroupId),
     /// The repair of a slot ended.
     Repaired { seat: Seat, whole: bool, progress: RepairProgress },
 }
@@ -69,6 +72,9 @@ pub(super) enum Event<E> {
     Answer(Box<Arrival>),
     PollPut(u64),
     Told { node: usize, filled: SlotFilled },
+    LookAtEpochs,
+    PollLead(u64),
+    Ended { number: u64, group: GroupId, epoch: Epoch },
     Block,
     Scrub(usize),
     Wake(usize),
@@ -88,6 +94,7 @@ pub(super) struct Arrival {
 pub(super) enum Asker {
     Repair { node: usize, seat: Seat },
     Audit(usize),
+    Lead { node: usize, number: u64 },
     Put(u64),
 }
 
@@ -96,6 +103,8 @@ pub(super) struct Truth {
     pub(super) group: GroupId,
     pub(super) fragments: Vec<Vec<u8>>,
     pub(super) shares: Vec<Share>,
+    /// What any k of them give.
+    pub(super) secret: [u8; SECRET_LEN],
     pub(super) acknowledged: bool,
 }
 
@@ -127,6 +136,15 @@ pub(super) struct World<E> {
     pub(super) root: VaultRoot,
     pub(super) puts: BTreeMap<u64, Put>,
     pub(super) puts_begun: u64,
+    /// Refreshes that nodes lead.
+    pub(super) leads: BTreeMap<u64, Leading>,
+    pub(super) leads_begun: u64,
+    /// As the newest block has them; not kept where nothing is refreshed.
+    pub(super) groups: BTreeMap<GroupId, Group>,
+    /// Secrets that were found to be what they were after a refresh, and old shares that gave none with
+    /// new ones.
+    pub(super) secrets_kept: usize,
+    pub(super) old_shares_refused: usize,
     pub(super) far: FarSide,
     block_due: bool,
     pub(super) truths: BTreeMap<ObjectId, Truth>,
@@ -167,6 +185,11 @@ impl<E> World<E> {
             root: VaultRoot::generate(&mut rng),
             puts: BTreeMap::new(),
             puts_begun: 0,
+            leads: BTreeMap::new(),
+            leads_begun: 0,
+            groups: BTreeMap::new(),
+            secrets_kept: 0,
+            old_shares_refused: 0,
             far: FarSide::default(),
             block_due: false,
             truths: BTreeMap::new(),
@@ -183,6 +206,8 @@ impl<E> World<E> {
             world.watchers[watcher].watch.handle_state(Duration::ZERO, state);
             world.wake_watch(watcher, Duration::ZERO);
         }
+        world.look_at_groups();
+        world.look_at_epochs();
         world
     }
 
@@ -240,6 +265,9 @@ impl<E> World<E> {
                 self.nodes[node].custody.handle_told(self.now, &filled, true);
                 self.poll_node(node);
             }
+            Event::LookAtEpochs => self.look_at_epochs(),
+            Event::PollLead(number) => self.poll_lead(number),
+            Event::Ended { number, group, epoch } => self.refresh_ended(number, group, epoch),
             Event::Block => self.make_block(),
             Event::Scrub(node) => self.scrub(node),
             Event::Wake(node) => self.wake(node),
@@ -260,7 +288,7 @@ impl<E> World<E> {
     fn install(&mut self, key: SigningKey) {
         let view = View::of(&self.ledger, unix(self.now));
         let node = self.nodes.len();
-        self.nodes.push(Node::new(self.ledger.network(), key, view));
+        self.nodes.push(Node::new(self.ledger.network(), key, view, self.network.refresh));
         self.places.insert(self.nodes[node].id, node);
         self.wake_node(node, self.now);
         // Not all at the same time.
@@ -337,6 +365,8 @@ impl<E> World<E> {
         for node in 0..self.nodes.len() {
             self.poll_node(node);
         }
+        self.look_at_groups();
+        self.poll_leads();
         self.want_block();
     }
 

@@ -55,6 +55,9 @@ pub enum NotExact {
     /// One repairer serves several groups.
     #[error("one repairer serves more machines than those of a group; try: kakera sim run")]
     SharedRepairer,
+    /// What is there and what answers differ.
+    #[error("hostile machines withhold; try: kakera sim run, or leave attacker.withholds out")]
+    Withheld,
     /// The length of a repair depends on what it moves.
     #[error("the time of a repair follows from a rate; try: kakera sim run, or repair.time")]
     Rate,
@@ -66,6 +69,9 @@ impl Scenario {
         let fleet = &self.campaign.fleet;
         if fleet.outages.is_some() || fleet.mass_loss.is_some() {
             return Err(NotExact::Together);
+        }
+        if fleet.attack.is_some_and(|attack| attack.withholds) {
+            return Err(NotExact::Withheld);
         }
         if fleet.quorum_losses.is_some() {
             return Err(NotExact::Quorum);
@@ -130,8 +136,8 @@ impl Scenario {
             law => rate(law, "repair.detection")?,
         };
         let repair_rate = |time: &RepairTime| match time {
-            RepairTime::BytesPerSecond(_) | RepairTime::Shared { .. } => Err(NotExact::Rate),
             RepairTime::Law(law) => rate(law, "repair.time"),
+            _ => Err(NotExact::Rate),
         };
         let repair = match &fleet.repair {
             Repair::Each(time) => RepairRates::Each { rate: repair_rate(time)?, detection_rate },

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use kakera_engine::code::CodeParameters;
 use kakera_engine::keyshare::KeyParameters;
+use kakera_engine::policy::refresh::{RefreshTimes, objects_max};
 
 use super::reader::{Reader, ScenarioError};
-use crate::fleet::{Fleet, Repair, RepairTime};
+use crate::fleet::{Attack, Fleet, Repair, RepairTime};
 use crate::protocol::Network;
 use crate::quantity::{parse_share, parse_size, parse_span};
 use crate::random::Law;
@@ -45,25 +46,31 @@ pub(super) fn read(
         ScenarioError::new("code.key", message, "key = { k = 10, d = 11 }")
     })?;
     let objects_per_group = (bytes_per_group as f64 / object).round().max(1.0) as u64;
-    let objects = objects_per_group.saturating_mul(fleet.groups.into());
-    if objects > OBJECTS_MAX {
-        let message = format!("makes {objects} objects, and {OBJECTS_MAX} can be in full nodes");
-        return Err(ScenarioError::new("objects.bytes_per_group", message, "\"1MiB\""));
-    }
-    Ok(Network {
+    let network = Network {
         nodes: fleet.nodes,
         zones: fleet.zones,
         validators: validators as u32,
         groups: fleet.groups,
         code,
         key,
-        objects_per_group: objects_per_group as u32,
+        objects_per_group: u32::try_from(objects_per_group).unwrap_or(u32::MAX),
         object_bytes: object as u32,
         lost_after: lost_after(fleet)?,
+        refresh: refresh(fleet)?,
         scrub_every: Duration::from_nanos(scrub as u64),
         loss_percent: (loss * 100.0).round() as u64,
         bytes_per_second: bytes_per_second(&fleet.repair)?,
-    })
+    };
+    let objects = objects_per_group.saturating_mul(fleet.groups.into());
+    if objects > OBJECTS_MAX {
+        let gigabytes = network.memory_bytes_of(objects) as f64 / 1e9;
+        let message = format!(
+            "makes {objects} objects, which need {gigabytes:.0} GB of memory a thread, and \
+             {OBJECTS_MAX} can be in full nodes"
+        );
+        return Err(ScenarioError::new("objects.bytes_per_group", message, "\"1MiB\""));
+    }
+    Ok(network)
 }
 
 /// What only counts can do.
@@ -80,11 +87,17 @@ fn check_fleet(fleet: &Fleet) -> Result<(), ScenarioError> {
         let message = "is of counts: with full nodes, validators pause or die";
         return Err(ScenarioError::new("quorum_losses", message, "leave [protocol] out"));
     }
-    if fleet.attack.is_some_and(|attack| attack.epoch.is_some()) {
-        let message = "is not simulated with full nodes yet";
-        return Err(ScenarioError::new("attacker.refresh", message, "refresh = \"never\""));
-    }
     Ok(())
+}
+
+/// When key shares are refreshed, which is the attacker's epoch.
+fn refresh(fleet: &Fleet) -> Result<Option<RefreshTimes>, ScenarioError> {
+    let times = fleet.attack.as_ref().and_then(Attack::refresh_times);
+    if times.is_some() && objects_max(fleet.n) == 0 {
+        let message = format!("is not possible: {} slots are too many signatures", fleet.n);
+        return Err(ScenarioError::new("attacker.refresh", message, "a group of at most 64 slots"));
+    }
+    Ok(times)
 }
 
 /// The silence after which validators give a machine up.
@@ -137,12 +150,13 @@ mod tests {
         let (before, after) = TEXT.split_once("[pauses]").unwrap();
         let base = format!("{before}{}", &after[after.find("[protocol]").unwrap()..]);
         let refreshed = "[attacker]\nhostile = \"5%\"\nrefresh = \"30d\"\n[run]";
+        let many = base.replacen("mbr(20,8,14)", "mbr(70,8,14)", 1).replacen("[run]", refreshed, 1);
+        assert_eq!(Scenario::parse(&many).unwrap_err().at, "attacker.refresh");
         for (from, to, at) in [
             ("patience = \"4h\"", "detection = { fixed = \"4h\" }", "repair.patience"),
             ("patience = \"4h\"", "patience = \"4s\"", "repair.patience"),
             ("rate = \"10MB/s\"", "time = { exponential = \"1h\" }", "repair"),
             ("rate =", "mode = \"one-by-one\"\nrate =", "repair"),
-            ("[run]", refreshed, "attacker.refresh"),
             ("nodes = 100", "nodes = 10000", "network.nodes"),
             ("\"1MiB\"", "\"1TiB\"", "objects.bytes_per_group"),
             ("validators = 4", "validators = 4\nobject = \"1GiB\"", "protocol.object"),

@@ -12,8 +12,8 @@ use crate::time::{DAY, Nanoseconds};
 
 /// Machines.
 pub(super) struct Network {
-    pub(super) nodes: u32,
-    pub(super) zones: u32,
+    pub(super) nodes: u64,
+    pub(super) zones: u64,
     pub(super) lives: Vec<Law>,
     pub(super) kinds: Vec<Kind>,
 }
@@ -24,9 +24,9 @@ pub(super) fn read_network(
     notice: &Notice,
     pauses: Option<&Absence>,
 ) -> Result<Network, ScenarioError> {
-    let nodes = reader.count("nodes", 2, 1 << 30)?;
-    let nodes = nodes.ok_or_else(|| reader.missing("nodes", "25"))? as u32;
-    let zones = reader.count("zones", 1, nodes.into())?.unwrap_or(nodes.into()) as u32;
+    let nodes = reader.count("nodes", 2, i64::MAX as u64)?;
+    let nodes = nodes.ok_or_else(|| reader.missing("nodes", "25"))?;
+    let zones = reader.count("zones", 1, nodes)?.unwrap_or(nodes);
     let lives = laws(&mut reader, "lifetime")?;
     let at = reader.at("kinds");
     let list = match reader.take("kinds") {
@@ -40,7 +40,7 @@ pub(super) fn read_network(
     let kinds = kinds.map(|(number, value)| others.kind(&format!("{at}[{number}]"), value, notice));
     let kinds = kinds.collect::<Result<Vec<Kind>, _>>()?;
     let of_kinds: u64 = kinds.iter().map(|kind| u64::from(kind.nodes)).sum();
-    if of_kinds > nodes.into() {
+    if of_kinds > nodes {
         let message =
             format!("have {of_kinds} machines, and network.nodes is {nodes} of all kinds");
         return Err(ScenarioError::new(at, message, format!("network.nodes = {of_kinds}")));
@@ -51,7 +51,7 @@ pub(super) fn read_network(
 /// What holds for a kind of machines that does not say otherwise.
 struct Others<'a> {
     /// Of all kinds.
-    nodes: u32,
+    nodes: u64,
     lives: &'a [Law],
     pauses: Option<&'a Absence>,
 }
@@ -59,11 +59,11 @@ struct Others<'a> {
 impl Others<'_> {
     fn kind(&self, at: &str, value: Value, notice: &Notice) -> Result<Kind, ScenarioError> {
         let mut reader = Reader::of(at, value, "{ nodes = 5, lifetime = \"never\" }")?;
-        let nodes = reader.count("nodes", 1, self.nodes.into())?;
+        let nodes = reader.count("nodes", 1, self.nodes)?;
         let share = reader.quantity("share", parse_share)?;
         let nodes = match (nodes, share) {
             (Some(nodes), None) => nodes as u32,
-            (None, Some(share)) => (share * f64::from(self.nodes)).round() as u32,
+            (None, Some(share)) => (share * self.nodes as f64).round() as u32,
             _ => {
                 let message = "needs either a number of machines or a share of all";
                 return Err(ScenarioError::new(at, message, "nodes = 5 or share = \"20%\""));

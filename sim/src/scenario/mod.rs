@@ -26,6 +26,7 @@
 //! # or patience = "4h"                      # silence after which validators give a machine up
 //! time = { exponential = "12h" }            # or rate = "10MB/s"
 //! # with rate: uplink = "100MB/s"           # that newcomers of a zone share evenly [endless]
+//! # or helper_uplink = "2MB/s"              # of each machine, shared by those that it helps [endless]
 //!
 //! [pauses]                                  # [machines never pause]
 //! session = { lognormal = { median = "9h", sigma = 1.0 } }   # or availability = "75%"
@@ -52,8 +53,9 @@
 //!
 //! [attacker]                                # [nobody]
 //! hostile = "10%"                           # of machines, or machines = 3
-//! refresh = "30d"                           # or "never" ["never"]
+//! refresh = "30d"                           # or "never" ["never"]; with patience, epochs of single groups
 //! growth = "5%"                             # more of all newcomers in every year [0%]
+//! withholds = true                          # answers audits, but no reader and no repair [false]
 //!
 //! [protocol]                                # run the engine's own machines [counts]
 //! validators = 1                            # that watch, 1 to 100 [1]
@@ -100,8 +102,8 @@ use laws::law;
 use machines::{read_corruption, read_mass_loss, read_network, read_outages, read_pauses};
 use reader::Reader;
 
-/// Entities that an event queue can number.
-const SHARES_MAX: u64 = 1 << 30;
+/// Machines, and shares, that an event queue can number.
+const ENTITIES_MAX: u64 = 1 << 30;
 /// Virtual time ends after 584 years.
 const HORIZON_MAX_YEARS: u64 = 500;
 
@@ -145,7 +147,7 @@ impl Scenario {
         let machines::Network { nodes, zones, lives, kinds } =
             read_network(network, &notice, absence.as_ref())?;
         let (code, key) = read_code(need(code, "code")?, nodes)?;
-        let (groups, bytes_per_group) = read_objects(objects, code.n)?;
+        let (groups, bytes_per_group) = read_objects(objects)?;
         let attack = attacker.map(|reader| read_attacker(reader, nodes, key)).transpose()?;
         let outages = outages.map(read_outages).transpose()?;
         let mass_loss = mass_loss.map(read_mass_loss).transpose()?;
@@ -153,10 +155,12 @@ impl Scenario {
         let quorum_losses = quorum.map(read_outages).transpose()?;
         let run = read_run(need(run, "run")?)?;
         root.finish()?;
+        // What cannot be numbered is refused below, with what it would take.
+        let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         let fleet = Fleet {
-            nodes,
-            zones,
-            groups,
+            nodes: number(nodes),
+            zones: number(zones),
+            groups: number(groups),
             n: code.n,
             k: key.map_or(code.k, |key| durability::read_threshold(&code, &key) as u8),
             lives,
@@ -173,6 +177,8 @@ impl Scenario {
             attack,
             horizon: run.horizon,
         };
+        check_size(&fleet, nodes, groups)?;
+        check_withholding(&fleet)?;
         let read = |reader| full_nodes::read(reader, &fleet, code, key, bytes_per_group);
         let protocol = protocol.map(read).transpose()?;
         let digest = hash("simulation/scenario", &[text.as_bytes()]);
@@ -227,9 +233,40 @@ fn traffic(code: &CodeParameters, key: Option<&KeyParameters>, bytes: u64) -> Tr
     }
 }
 
+/// Fleets of any size are described, but not run.
+fn check_size(fleet: &Fleet, nodes: u64, groups: u64) -> Result<(), ScenarioError> {
+    let groups_max = ENTITIES_MAX / u64::from(fleet.n);
+    let (at, what, advice) = if nodes > ENTITIES_MAX {
+        let advice = format!("nodes = {ENTITIES_MAX}, the most that can be numbered, or fewer");
+        ("network.nodes", format!("{nodes} machines"), advice)
+    } else if groups > groups_max {
+        let advice = format!(
+            "groups = {groups_max}, the most that can be numbered, or fewer; with a larger \
+             bytes_per_group they hold as many objects"
+        );
+        ("objects.groups", format!("{groups} groups"), advice)
+    } else {
+        return Ok(());
+    };
+    let gigabytes = fleet.memory_bytes_of(nodes, groups) as f64 / 1e9;
+    let message = format!("{what} need {gigabytes:.0} GB of memory a thread");
+    Err(ScenarioError::new(at, message, advice))
+}
+
+/// Where validators are patient, shares decay or groups are repaired whole, it matters who knows what of
+/// a share that is withheld.
+fn check_withholding(fleet: &Fleet) -> Result<(), ScenarioError> {
+    let singly = fleet.corruption.is_some() || matches!(fleet.repair, Repair::Together { .. });
+    if fleet.attack.is_some_and(|attack| attack.withholds) && (singly || fleet.patience.is_some()) {
+        let message = "is not simulated beside patience, corruption or repairs together";
+        return Err(ScenarioError::new("attacker.withholds", message, "repair.detection"));
+    }
+    Ok(())
+}
+
 fn read_code(
     mut reader: Reader,
-    nodes: u32,
+    nodes: u64,
 ) -> Result<(CodeParameters, Option<KeyParameters>), ScenarioError> {
     let at = reader.at("data");
     let example = "\"mbr(20,8,14)\"";
@@ -237,7 +274,7 @@ fn read_code(
     let of = |error: &dyn std::fmt::Display| ScenarioError::of(&at, error, "mbr(20,8,14)");
     let code: CodeParameters = text.parse().map_err(|error| of(&error))?;
     code.check().map_err(|error| of(&error))?;
-    if u32::from(code.n) > nodes {
+    if u64::from(code.n) > nodes {
         let message = format!("{code} needs {} machines, and network.nodes is {nodes}", code.n);
         return Err(ScenarioError::new(at, message, format!("network.nodes = {}", code.n)));
     }
@@ -257,12 +294,12 @@ fn read_code(
     Ok((code, key))
 }
 
-fn read_objects(reader: Option<Reader>, n: u8) -> Result<(u32, u64), ScenarioError> {
+fn read_objects(reader: Option<Reader>) -> Result<(u64, u64), ScenarioError> {
     let Some(mut reader) = reader else { return Ok((1, 1 << 30)) };
-    let groups = reader.count("groups", 1, SHARES_MAX / u64::from(n))?.unwrap_or(1);
+    let groups = reader.count("groups", 1, i64::MAX as u64)?.unwrap_or(1);
     let bytes = reader.quantity("bytes_per_group", parse_size)?;
     reader.finish()?;
-    Ok((groups as u32, bytes.map_or(1 << 30, |bytes| bytes as u64)))
+    Ok((groups, bytes.map_or(1 << 30, |bytes| bytes as u64)))
 }
 
 /// When a loss is known.
@@ -297,6 +334,8 @@ fn read_repair(mut reader: Reader) -> Result<(Notice, Repair), ScenarioError> {
     let rate = reader.quantity("rate", parse_rate)?;
     let uplink = reader.quantity("uplink", parse_rate)?;
     let uplink_at = reader.at("uplink");
+    let helper_uplink = reader.quantity("helper_uplink", parse_rate)?;
+    let helper_at = reader.at("helper_uplink");
     let threshold = reader.count("threshold", 1, 254)?;
     let (mode_at, time_at) = (reader.at("mode"), reader.at("time"));
     let threshold_at = reader.at("threshold");
@@ -304,10 +343,16 @@ fn read_repair(mut reader: Reader) -> Result<(Notice, Repair), ScenarioError> {
     let example = "time = { exponential = \"12h\" }";
     let repair_time = match (time.clone(), rate) {
         (Some(law), None) => RepairTime::Law(law),
-        (None, Some(rate)) if rate > 0.0 => match uplink {
-            None => RepairTime::BytesPerSecond(rate),
-            Some(uplink) if uplink > 0.0 => RepairTime::Shared { rate, uplink },
-            Some(_) => return Err(ScenarioError::new(uplink_at, "is zero", "\"100MB/s\"")),
+        (None, Some(rate)) if rate > 0.0 => match (uplink, helper_uplink) {
+            (None, None) => RepairTime::BytesPerSecond(rate),
+            (Some(uplink), None) if uplink > 0.0 => RepairTime::Shared { rate, uplink },
+            (None, Some(uplink)) if uplink > 0.0 => RepairTime::Helped { rate, uplink },
+            (Some(_), None) => return Err(ScenarioError::new(uplink_at, "is zero", "\"100MB/s\"")),
+            (None, Some(_)) => return Err(ScenarioError::new(helper_at, "is zero", "\"2MB/s\"")),
+            (Some(_), Some(_)) => {
+                let message = "is given beside an uplink of zones";
+                return Err(ScenarioError::new(helper_at, message, "one of the two"));
+            }
         },
         (None, Some(_)) => {
             return Err(ScenarioError::new("repair.rate", "is zero", "rate = \"10MB/s\""));
@@ -317,9 +362,10 @@ fn read_repair(mut reader: Reader) -> Result<(Notice, Repair), ScenarioError> {
             return Err(ScenarioError::new(time_at, "is given beside a rate", "one of the two"));
         }
     };
-    if uplink.is_some() && rate.is_none() {
+    if rate.is_none() && (uplink.is_some() || helper_uplink.is_some()) {
+        let at = if uplink.is_some() { uplink_at } else { helper_at };
         let message = "is of repairs at a rate, which is missing";
-        return Err(ScenarioError::new(uplink_at, message, "rate = \"10MB/s\""));
+        return Err(ScenarioError::new(at, message, "rate = \"10MB/s\""));
     }
     if mode != "together" && threshold.is_some() {
         let message = format!("belongs to mode \"together\", not \"{mode}\"");
@@ -348,12 +394,12 @@ fn read_repair(mut reader: Reader) -> Result<(Notice, Repair), ScenarioError> {
 
 fn read_attacker(
     mut reader: Reader,
-    nodes: u32,
+    nodes: u64,
     key: Option<KeyParameters>,
 ) -> Result<Attack, ScenarioError> {
     let at = reader.at("hostile");
     let share = reader.quantity("hostile", parse_share)?;
-    let machines = reader.count("machines", 0, nodes.into())?;
+    let machines = reader.count("machines", 0, nodes)?;
     let hostile = match (share, machines) {
         (Some(share), None) => Hostile::Each(share),
         (None, Some(machines)) => Hostile::Exactly(machines as u32),
@@ -363,6 +409,7 @@ fn read_attacker(
         }
     };
     let growth = reader.quantity("growth", parse_share)?.unwrap_or(0.0);
+    let withholds = reader.flag("withholds")?;
     let epoch = match reader.take("refresh") {
         None => None,
         Some(value) if value.as_str() == Some("never") => None,
@@ -380,7 +427,7 @@ fn read_attacker(
         let message = "there is no secret to leak: the key code is missing";
         return Err(ScenarioError::new("code.key", message, "key = { k = 10, d = 11 }"));
     };
-    Ok(Attack { hostile, k_key: key.k(), epoch, growth })
+    Ok(Attack { hostile, k_key: key.k(), d_key: key.d(), epoch, growth, withholds })
 }
 
 struct Run {
@@ -462,8 +509,14 @@ replications = 500
         // Ten key shares and eight fragments: ten slots; fourteen helpers.
         assert_eq!((fleet.n, fleet.k, fleet.traffic.d), (20, 10, 14));
         assert_eq!(fleet.detection, Law::Fixed(HOUR as f64));
-        let attack =
-            Attack { hostile: Hostile::Each(0.1), k_key: 10, epoch: Some(30 * DAY), growth: 0.0 };
+        let attack = Attack {
+            hostile: Hostile::Each(0.1),
+            k_key: 10,
+            d_key: 11,
+            epoch: Some(30 * DAY),
+            growth: 0.0,
+            withholds: false,
+        };
         assert_eq!(fleet.attack, Some(attack));
         // 2d / (k (2d-k+1)) of a gigabyte.
         assert_eq!(fleet.traffic.repair_bytes, 166_666_667);
@@ -520,11 +573,30 @@ replications = 500
             ),
             (
                 ("groups = 3", "groups = 1000000000000"),
-                "objects.groups: 1000000000000 is not between 1 and 53687091; try: 1",
+                "objects.groups: 1000000000000 groups need 196000 GB of memory a thread; try: groups = 53687091",
+            ),
+            (
+                ("groups = 3", "groups = 9223372036854775807"),
+                "objects.groups: 9223372036854775807 groups need ",
+            ),
+            (
+                ("nodes = 25", "nodes = 1000000000000"),
+                "network.nodes: 1000000000000 machines need 86000 GB of memory a thread; try: nodes = 1073741824",
+            ),
+            (
+                ("refresh = \"30d\"", "withholds = \"yes\""),
+                "attacker.withholds: 'yes' is neither true nor false; try: withholds = true",
+            ),
+            (
+                (
+                    "refresh = \"30d\"",
+                    "withholds = true\n[corruption]\nshare = \"9y\"\nfound = { fixed = \"1d\" }",
+                ),
+                "attacker.withholds: is not simulated beside patience, corruption or",
             ),
             (
                 ("groups = 3", "groups = -1"),
-                "objects.groups: -1 is not between 1 and 53687091; try: 1",
+                "objects.groups: -1 is not between 1 and 9223372036854775807; try: 1",
             ),
             (
                 ("\"10%\"", "\"110%\""),
@@ -603,8 +675,16 @@ replications = 500
             let message = parse(&more.replacen(from, to, 1)).unwrap_err().to_string();
             assert!(message.starts_with(expected), "{message}");
         }
-        let message = refusal(("[repair]", "[repair]\nuplink = \"1MB/s\""));
-        assert!(message.starts_with("repair.uplink: is of repairs at a rate"), "{message}");
+        for key in ["uplink", "helper_uplink"] {
+            let message = refusal(("[repair]", &format!("[repair]\n{key} = \"1MB/s\"")));
+            let expected = format!("repair.{key}: is of repairs at a rate");
+            assert!(message.starts_with(&expected), "{message}");
+        }
+        let helped = shared.replacen("uplink = \"4MB/s\"", "helper_uplink = \"2MB/s\"", 1);
+        let repair = Scenario::parse(&helped).unwrap().campaign.fleet.repair;
+        assert_eq!(repair, Repair::Each(RepairTime::Helped { rate: 1e6, uplink: 2e6 }));
+        let both = shared.replacen("uplink", "helper_uplink = \"2MB/s\"\nuplink", 1);
+        assert_eq!(Scenario::parse(&both).unwrap_err().at, "repair.helper_uplink");
     }
 
     /// The chain of shares that decay, and why there is none of those that die, too.

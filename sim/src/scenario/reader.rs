@@ -145,6 +145,18 @@ impl Reader {
         }
     }
 
+    /// Whether a key says true; false if it is not there.
+    pub(crate) fn flag(&mut self, key: &'static str) -> Result<bool, ScenarioError> {
+        match self.take(key) {
+            None => Ok(false),
+            Some(Value::Boolean(value)) => Ok(value),
+            Some(value) => {
+                let message = format!("{} is neither true nor false", show(&value));
+                Err(ScenarioError::new(self.at(key), message, format!("{key} = true")))
+            }
+        }
+    }
+
     /// A number, if it is there.
     pub(crate) fn optional_number(
         &mut self,

@@ -1,10 +1,11 @@
 //! Numbers that are formulas.
 
-use super::Method::ClosedForm;
+use super::Method::{Chain, ClosedForm};
 use super::Tolerance::{Absolute, Printed, Relative};
 use super::{Check, Effort, Tolerance};
 use crate::exact::{
-    Binomial, CountLaw, Hypergeometric, Poisson, mbr_repair_share, msr_repair_share,
+    Binomial, CountLaw, Hypergeometric, Poisson, Redundancy, RepairRates, mbr_repair_share,
+    msr_repair_share,
 };
 
 /// Adds one check.
@@ -56,6 +57,28 @@ pub(super) fn storj_repair(checks: &mut Vec<Check>, _: Effort) {
         let exact_months: f64 = (m as u32 + 1..=n as u32).map(|i| mttf_months / f64::from(i)).sum();
         let what = format!("the same, with the chain's time from {n} pieces to {m}");
         add(checks, what, reproduced, (1.0 + (n - m) / k) / exact_months, Relative(0.02));
+        // From m pieces on, the repair races k to m further losses; without it, all begins anew.
+        let rebuild_months = 12.0 * 12.0 / 8760.0;
+        let fatal: f64 = (k as u32..=m as u32)
+            .map(|i| f64::from(i) * rebuild_months / mttf_months)
+            .map(|losses| losses / (1.0 + losses))
+            .product();
+        let years = (exact_months + rebuild_months * (1.0 - fatal)) / fatal / 12.0;
+        let group = Redundancy {
+            n: n as u32,
+            k: k as u32,
+            failure_rate: mttf_months.recip(),
+            repair: RepairRates::Together {
+                rate: rebuild_months.recip(),
+                threshold: (n - m) as u32,
+                detection_rate: f64::INFINITY,
+            },
+        };
+        let chain = group.mean_time_to_loss().map_or(f64::NAN, |months| months / 12.0);
+        let what = format!(
+            "losses a year, MTTF {mttf_months} months, (k, n, m) = ({k}, {n}, {m}), rebuilt in 12 h"
+        );
+        checks.push(Check::exact(Chain, what, years.recip(), chain.recip(), Relative(1e-9)));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Charts for the pages in `papers/`.
 
 use super::chains::{self, ACCUMULATION, RECOVERIES};
-use super::{Effort, Row, simulated};
+use super::{Check, Effort, Row, Tolerance, closed_forms, simulated};
 use crate::campaign::CurvePoint;
 use crate::exact::{Binomial, CountLaw, mbr_repair_share, msr_repair_share};
 use crate::figure::{Chart, Point, Range, Series};
@@ -10,7 +10,8 @@ use crate::figure::{Chart, Point, Range, Series};
 type Figure = (&'static str, fn() -> Chart);
 
 /// Rows with a chart of more than their numbers.
-const FIGURES: [Figure; 5] = [
+const FIGURES: [Figure; 6] = [
+    ("P2", repair_ratios),
     ("P9", recovery),
     ("P11", regenerating_codes),
     ("P13", static_leak),
@@ -22,16 +23,25 @@ const FIGURES: [Figure; 5] = [
 pub(super) fn of_row(row: &Row) -> Chart {
     match FIGURES.iter().find(|(id, _)| *id == row.id) {
         Some((_, draw)) => draw(),
-        None => comparison(row),
+        None => {
+            comparison(row.id, &row.checks(Effort::Full), "row of the table below, from the top")
+        }
     }
 }
 
+/// Without the numbers of other units beside the published ones.
+fn repair_ratios() -> Chart {
+    let mut checks = Vec::new();
+    closed_forms::storj_repair(&mut checks, Effort::Full);
+    checks.retain(|check| matches!(check.tolerance, Tolerance::Printed(_)));
+    comparison("P2", &checks, "repair ratio of the table below, from the top")
+}
+
 /// Published numbers and ours. Of probabilities near one what is missing to one is shown.
-fn comparison(row: &Row) -> Chart {
-    let checks = row.checks(Effort::Full);
+fn comparison(id: &str, checks: &[Check], x_label: &str) -> Chart {
     let near_one = checks.iter().all(|check| (0.9..1.0).contains(&check.published));
     let shown = |value: f64| if near_one { 1.0 - value } else { value };
-    let numbered = || (1..).map(f64::from).zip(&checks);
+    let numbered = || (1..).map(f64::from).zip(checks);
     // Side by side, or one would hide the other.
     let published = numbered().map(|(x, check)| Point::new(x - 0.1, shown(check.published)));
     let here = numbered().map(|(x, check)| {
@@ -43,8 +53,8 @@ fn comparison(row: &Row) -> Chart {
     let (least, most) = (positive().fold(f64::INFINITY, f64::min), positive().fold(0.0, f64::max));
     let points = |name: &str, points| Series { name: name.into(), points, joined: false };
     Chart {
-        title: format!("{}: published and computed again", row.id),
-        x_label: "row of the table below, from the top".into(),
+        title: format!("{id}: published and computed again"),
+        x_label: x_label.into(),
         y_label: if near_one { "1 - the number" } else { "the number, in its unit" }.into(),
         y_range: if most > 20.0 * least { Range::PowersOfTen } else { Range::FromZero },
         series: vec![

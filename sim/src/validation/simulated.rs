@@ -102,7 +102,14 @@ pub(super) fn raid_double_failures(checks: &mut Vec<Check>, effort: Effort) {
 
 /// The closed forms of row P13, by drawing machines.
 pub(super) fn static_leak(checks: &mut Vec<Check>, effort: Effort) {
-    let attack = Attack { hostile: Hostile::Exactly(100), k_key: 8, epoch: None, growth: 0.0 };
+    let attack = Attack {
+        hostile: Hostile::Exactly(100),
+        k_key: 8,
+        d_key: 8,
+        epoch: None,
+        growth: 0.0,
+        withholds: false,
+    };
     let fleet = Fleet {
         nodes: 1000,
         groups: 10_000,
@@ -147,7 +154,14 @@ pub(super) fn eager_repair(checks: &mut Vec<Check>, effort: Effort) {
 fn accumulation(epoch: Option<Nanoseconds>) -> Fleet {
     let hostile = Hostile::Each(chains::ACCUMULATION.hostile);
     Fleet {
-        attack: Some(Attack { hostile, k_key: 10, epoch, growth: 0.0 }),
+        attack: Some(Attack {
+            hostile,
+            k_key: 10,
+            d_key: 11,
+            epoch,
+            growth: 0.0,
+            withholds: false,
+        }),
         ..one_group(20, 10, Law::Exponential { mean: 30.0 * DAYS })
     }
 }

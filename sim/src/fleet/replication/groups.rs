@@ -60,8 +60,15 @@ impl Run<'_> {
         }
     }
 
-    /// A machine's content is gone.
+    /// A machine's content is gone. What was withheld had counted for nothing.
     pub(super) fn empty_machine(&mut self, node: u32) {
+        if !self.withholds(node) {
+            self.stop_helping(node);
+        }
+    }
+
+    /// A machine's content counts no more.
+    pub(super) fn stop_helping(&mut self, node: u32) {
         if self.empty.join(node) {
             self.placement.index();
             while let Some(node) = self.empty.uncounted.pop() {
@@ -91,7 +98,7 @@ impl Run<'_> {
         let shares = u64::from(self.placement.count(node));
         self.tally.repair_bytes += u128::from(self.bytes_to_fill(node));
         let mut repaired = shares;
-        if self.empty.leave(node) {
+        if !self.withholds(node) && self.empty.leave(node) {
             self.tally.share_updates += shares;
             let divider = self.placement.divider();
             for &share in self.placement.shares(node) {
@@ -146,7 +153,13 @@ impl Run<'_> {
 
     /// A machine stops to answer.
     pub(super) fn go_offline(&mut self, node: u32) {
-        if !self.online.is_empty() && !self.is_out(node) && self.silent.join(node) {
+        if !self.is_out(node) && !self.withholds(node) {
+            self.stop_answering(node);
+        }
+    }
+
+    pub(super) fn stop_answering(&mut self, node: u32) {
+        if !self.online.is_empty() && self.silent.join(node) {
             self.placement.index();
             while let Some(node) = self.silent.uncounted.pop() {
                 self.count_offline(node);
@@ -175,7 +188,8 @@ impl Run<'_> {
 
     /// A machine answers again, or for the first time.
     pub(super) fn go_online(&mut self, node: u32) {
-        if self.online.is_empty() || self.is_out(node) || !self.silent.leave(node) {
+        let never = self.online.is_empty() || self.is_out(node) || self.withholds(node);
+        if never || !self.silent.leave(node) {
             return;
         }
         self.tally.share_updates += u64::from(self.placement.count(node));

@@ -27,6 +27,9 @@ impl Run<'_> {
     }
 
     pub(super) fn enter(&mut self, node: u32, phase: Phase) {
+        if self.helped {
+            self.helpers_change(node, phase);
+        }
         self.phase[node as usize] = phase;
         self.since[node as usize] = self.now;
     }
@@ -87,6 +90,9 @@ impl Run<'_> {
             Phase::Queued => self.waiting.retain(|&waiting| waiting != node),
             Phase::Repairing => {
                 self.tally.false_repairs += 1;
+                if self.epochs.are_single() {
+                    self.slots_are_filled(node);
+                }
                 self.free_repairer(node);
             }
             _ => {}
@@ -94,6 +100,9 @@ impl Run<'_> {
         self.go_online(node);
         self.end_silence(node);
         self.begin_session(node);
+        if self.epochs.are_single() {
+            self.look_at_epochs(node);
+        }
     }
 
     pub(super) fn die(&mut self, node: u32) {
@@ -179,6 +188,9 @@ impl Run<'_> {
             self.tally.repair_waited += u128::from(self.now - self.since[node as usize]);
         }
         self.enter(node, Phase::Repairing);
+        if self.epochs.are_single() {
+            self.slots_change_hands(node);
+        }
         let filled = match time {
             RepairTime::Law(law) => {
                 self.repairs[node as usize] += 1;
@@ -188,7 +200,9 @@ impl Run<'_> {
                 let seconds = self.bytes_to_fill(node) as f64 / rate;
                 self.now.saturating_add((seconds * SECOND as f64 + 0.5) as Nanoseconds)
             }
-            RepairTime::Shared { .. } => return self.begin_transfer(node),
+            RepairTime::Shared { .. } | RepairTime::Helped { .. } => {
+                return self.begin_transfer(node);
+            }
         };
         self.await_return(node, filled);
     }
@@ -220,6 +234,10 @@ impl Run<'_> {
         self.succeed(node);
         self.fill_machine(node);
         self.end_silence(node);
+        if self.epochs.are_single() {
+            self.slots_are_filled(node);
+            self.look_at_epochs(node);
+        }
     }
 
     fn free_repairer(&mut self, node: u32) {

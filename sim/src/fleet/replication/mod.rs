@@ -2,6 +2,7 @@
 
 mod attacker;
 mod corruption;
+mod epochs;
 mod future;
 mod groups;
 mod machines;
@@ -14,6 +15,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use epochs::Epochs;
 use groups::Absentees;
 use patience::replacing_max;
 use transfers::Transfers;
@@ -84,6 +86,10 @@ pub(crate) struct Run<'a> {
     repairs_together: bool,
     /// Whether shares go missing that their machines do not.
     shares_go_singly: bool,
+    /// Whether hostile machines withhold what they hold.
+    withholding: bool,
+    /// Whether helpers share their uplinks.
+    helped: bool,
 
     phase: Vec<Phase>,
     /// Since when it does so, and since when it lives.
@@ -135,6 +141,7 @@ pub(crate) struct Run<'a> {
     online: Vec<u8>,
     known: Vec<u8>,
     exposed: Vec<u8>,
+    epochs: Epochs,
     lost: Vec<bool>,
     leaked: Vec<bool>,
     unreadable_since: Vec<Nanoseconds>,
@@ -166,11 +173,19 @@ impl<'a> Run<'a> {
             tally: Tally::new(),
             placement: Placement::draw(fleet, &source),
             queue: Queue::new(
-                nodes + if_so(singly, shares) + if_so(together, groups) + 3 + zones + decaying,
+                nodes
+                    + if_so(singly, shares)
+                    + if_so(together, groups)
+                    + Epochs::new(fleet).len()
+                    + 3
+                    + zones
+                    + decaying,
             ),
             now: 0,
             repairs_together: together,
             shares_go_singly: singly,
+            withholding: fleet.attack.is_some_and(|attack| attack.withholds),
+            helped: transfers::are_helped(fleet),
             phase: vec![Phase::Up; nodes],
             since: vec![0; nodes],
             born: vec![0; nodes],
@@ -201,6 +216,7 @@ impl<'a> Run<'a> {
             online: vec![fleet.n; if_so(pausing, groups)],
             known: vec![0; if_so(together, groups)],
             exposed: vec![0; if_so(attacked, groups)],
+            epochs: Epochs::new(fleet),
             lost: vec![false; groups],
             leaked: vec![false; if_so(attacked, groups)],
             unreadable_since: vec![NEVER; if_so(pausing, groups)],
@@ -241,6 +257,7 @@ impl<'a> Run<'a> {
         self.online.fill(self.fleet.n);
         self.known.fill(0);
         self.exposed.fill(0);
+        self.epochs.clear();
         self.lost.fill(false);
         self.leaked.fill(false);
         self.unreadable_since.fill(NEVER);
@@ -278,13 +295,13 @@ impl<'a> Run<'a> {
             self.placement.index();
             self.hostile = attack.hostile.at_start(self.fleet.nodes, &self.source);
             self.expose_held(attack);
-            if let Some(epoch) = attack.epoch {
-                self.queue.schedule(self.refresh_entity(), class::REFRESH, epoch);
-            }
+            self.withhold_at_start();
+            self.expect_refreshes();
         }
         for node in 0..self.fleet.nodes {
             self.begin_life(node);
         }
+        self.count_helpers();
         self.expect_outages();
         self.expect_quorum_loss();
         self.expect_corruption();
@@ -300,8 +317,9 @@ impl<'a> Run<'a> {
         self.tally.end_run(self.losses, self.leaks);
     }
 
-    // Entities: machines, then, where shares go singly, shares, and for repairs together groups; then the refresh, the mass
-    // loss, the quorum and zones; then machines again, for their decaying shares.
+    // Entities: machines, then, where shares go singly, shares, and groups that are repaired together or
+    // refreshed by themselves; then the refresh of all, the mass loss, the quorum and zones; then
+    // machines again, for their decaying shares.
 
     fn share_entity(&self, share: u32) -> u32 {
         self.fleet.nodes + share
@@ -312,7 +330,8 @@ impl<'a> Run<'a> {
     }
 
     fn refresh_entity(&self) -> u32 {
-        (self.fleet.nodes as usize + self.notices.len() + self.known.len()) as u32
+        let groups = self.known.len() + self.epochs.len();
+        (self.fleet.nodes as usize + self.notices.len() + groups) as u32
     }
 
     fn mass_loss_entity(&self) -> u32 {
@@ -335,7 +354,8 @@ impl<'a> Run<'a> {
         let entity = event.entity;
         let shares_begin = self.fleet.nodes;
         match event.class {
-            class::REFRESH => self.refresh(),
+            class::REFRESH if entity == self.refresh_entity() => self.refresh(),
+            class::REFRESH => self.look_at_epoch(entity - self.group_entity(0)),
             class::DEATH => self.die(entity),
             class::PAUSE => self.pause_or_return(entity),
             class::OUTAGE if entity == self.quorum_entity() => self.lose_quorum(),

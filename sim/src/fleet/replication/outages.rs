@@ -119,7 +119,14 @@ mod tests {
     #[test]
     fn an_attacker_that_grows_leaks_as_the_closed_form() {
         let (hostile, growth) = (0.05, 2.0);
-        let attack = Attack { hostile: Hostile::Each(hostile), k_key: 4, epoch: None, growth };
+        let attack = Attack {
+            hostile: Hostile::Each(hostile),
+            k_key: 4,
+            d_key: 5,
+            epoch: None,
+            growth,
+            withholds: false,
+        };
         let repair = Repair::Each(RepairTime::Law(Law::Fixed(0.0)));
         let fleet = Fleet { attack: Some(attack), repair, horizon: 876 * HOUR, ..small_fleet() };
         let tally = simulate(&fleet, 1, 0..3000);

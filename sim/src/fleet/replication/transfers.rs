@@ -1,20 +1,22 @@
-//! Newcomers that share the uplink of their zone.
+//! Newcomers that share an uplink: that of their zone, or those of their helpers.
 
-use super::Run;
+use super::{Phase, Run};
 use crate::fleet::{Fleet, Repair, RepairTime};
 use crate::time::{Nanoseconds, SECOND};
 
 /// Transfers under way; empty where nothing is shared.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Transfers {
-    zones: Vec<Zone>,
+    pools: Vec<Pool>,
     /// Bytes that are still to come, by machine.
     left: Vec<f64>,
+    /// Machines that are up, and help.
+    helping: u32,
 }
 
-/// The newcomers of a zone, in the order in which they began.
+/// The newcomers that share, those of a zone or all, in the order in which they began.
 #[derive(Clone, Debug, Default)]
-struct Zone {
+struct Pool {
     newcomers: Vec<u32>,
     /// Up to when what has come is reckoned.
     reckoned: Nanoseconds,
@@ -22,24 +24,29 @@ struct Zone {
 
 impl Transfers {
     pub(super) fn new(fleet: &Fleet) -> Self {
-        if shared(fleet).is_none() {
-            return Self::default();
-        }
-        let zones = vec![Zone::default(); fleet.zones as usize];
-        Self { zones, left: vec![0.0; fleet.nodes as usize] }
+        let pools = match time_of_repairs(fleet) {
+            Some(RepairTime::Shared { .. }) => fleet.zones,
+            Some(RepairTime::Helped { .. }) => 1,
+            _ => return Self::default(),
+        };
+        let pools = vec![Pool::default(); pools as usize];
+        Self { pools, left: vec![0.0; fleet.nodes as usize], helping: 0 }
     }
 
     pub(super) fn clear(&mut self) {
-        self.zones.fill(Zone::default());
+        self.pools.fill(Pool::default());
     }
 }
 
-/// Bytes a second of a machine and of a zone.
-fn shared(fleet: &Fleet) -> Option<[f64; 2]> {
+/// Whether helpers share their uplinks among the repairs of a fleet.
+pub(super) fn are_helped(fleet: &Fleet) -> bool {
+    matches!(time_of_repairs(fleet), Some(RepairTime::Helped { .. }))
+}
+
+fn time_of_repairs(fleet: &Fleet) -> Option<&RepairTime> {
     match &fleet.repair {
-        Repair::Each(RepairTime::Shared { rate, uplink })
-        | Repair::OneByOne(RepairTime::Shared { rate, uplink }) => Some([*rate, *uplink]),
-        _ => None,
+        Repair::Each(time) | Repair::OneByOne(time) => Some(time),
+        Repair::Together { .. } => None,
     }
 }
 
@@ -47,51 +54,82 @@ impl Run<'_> {
     pub(super) fn begin_transfer(&mut self, node: u32) {
         self.reckon(node);
         self.transfers.left[node as usize] = self.bytes_to_fill(node) as f64;
-        let zone = self.zone(node);
-        self.transfers.zones[zone].newcomers.push(node);
-        self.expect_ends(zone);
+        let pool = self.pool(node);
+        self.transfers.pools[pool].newcomers.push(node);
+        self.expect_ends(pool);
     }
 
     /// It is filled, or its repair is called off.
     pub(super) fn end_transfer(&mut self, node: u32) {
-        if self.transfers.zones.is_empty() {
+        if self.transfers.pools.is_empty() {
             return;
         }
         self.reckon(node);
-        let zone = self.zone(node);
-        self.transfers.zones[zone].newcomers.retain(|&newcomer| newcomer != node);
-        self.expect_ends(zone);
+        let pool = self.pool(node);
+        self.transfers.pools[pool].newcomers.retain(|&newcomer| newcomer != node);
+        self.expect_ends(pool);
     }
 
-    fn zone(&self, node: u32) -> usize {
-        (node % self.fleet.zones) as usize
+    /// At the start, all machines are up.
+    pub(super) fn count_helpers(&mut self) {
+        if self.helped {
+            let helpers = (0..self.fleet.nodes).filter(|&node| !self.withholds(node));
+            self.transfers.helping = helpers.count() as u32;
+        }
     }
 
-    /// Bytes a nanosecond of each newcomer of a zone, as many as there are now.
-    fn speed(&self, zone: usize) -> f64 {
-        let [rate, uplink] = shared(self.fleet).unwrap_or([1.0, 1.0]);
-        let newcomers = self.transfers.zones[zone].newcomers.len().max(1);
-        rate.min(uplink / newcomers as f64) / SECOND as f64
+    /// A machine that was up is not any more, or the other way round.
+    pub(super) fn helpers_change(&mut self, node: u32, phase: Phase) {
+        if self.is_up(node) == (phase == Phase::Up) || self.withholds(node) {
+            return;
+        }
+        self.reckon(node);
+        match phase {
+            Phase::Up => self.transfers.helping += 1,
+            _ => self.transfers.helping -= 1,
+        }
+        self.expect_ends(self.pool(node));
     }
 
-    /// What has come to the newcomers of a machine's zone until now.
+    fn pool(&self, node: u32) -> usize {
+        match self.transfers.pools.len() {
+            1 => 0,
+            _ => (node % self.fleet.zones) as usize,
+        }
+    }
+
+    /// Bytes a nanosecond of each newcomer of a pool, as many as there are now.
+    fn speed(&self, pool: usize) -> f64 {
+        let newcomers = self.transfers.pools[pool].newcomers.len().max(1) as f64;
+        let speed = match time_of_repairs(self.fleet) {
+            Some(RepairTime::Shared { rate, uplink }) => rate.min(uplink / newcomers),
+            Some(RepairTime::Helped { rate, uplink }) => {
+                let helpers = f64::from(self.transfers.helping) / newcomers;
+                rate.min(uplink * helpers.min(self.fleet.traffic.d.into()))
+            }
+            _ => 1.0,
+        };
+        speed / SECOND as f64
+    }
+
+    /// What has come to the newcomers of a machine's pool until now.
     fn reckon(&mut self, node: u32) {
-        let zone = self.zone(node);
-        let speed = self.speed(zone);
-        let Transfers { zones, left } = &mut self.transfers;
-        let come = speed * (self.now - zones[zone].reckoned) as f64;
-        zones[zone].reckoned = self.now;
-        for &newcomer in &zones[zone].newcomers {
+        let pool = self.pool(node);
+        let speed = self.speed(pool);
+        let Transfers { pools, left, .. } = &mut self.transfers;
+        let come = speed * (self.now - pools[pool].reckoned) as f64;
+        pools[pool].reckoned = self.now;
+        for &newcomer in &pools[pool].newcomers {
             let left = &mut left[newcomer as usize];
             *left = (*left - come).max(0.0);
         }
     }
 
-    /// All end at other times when one more or one less shares.
-    fn expect_ends(&mut self, zone: usize) {
-        let speed = self.speed(zone);
-        for place in 0..self.transfers.zones[zone].newcomers.len() {
-            let node = self.transfers.zones[zone].newcomers[place];
+    /// All end at other times when one more or one less shares, or helps.
+    fn expect_ends(&mut self, pool: usize) {
+        let speed = self.speed(pool);
+        for place in 0..self.transfers.pools[pool].newcomers.len() {
+            let node = self.transfers.pools[pool].newcomers[place];
             let span = self.transfers.left[node as usize] / speed + 0.5;
             self.await_return(node, self.now.saturating_add(span as Nanoseconds));
         }
@@ -152,6 +190,53 @@ mod tests {
         let total: f64 = weights.iter().sum();
         let mean = weights.iter().enumerate().map(|(i, w)| i as f64 * w).sum::<f64>() / total;
         let expected = mean / ((12.0 - mean) / 200.0);
+        let tally = simulate(&fleet, 1, 0..100);
+        assert_eq!(tally.groups_lost, 0);
+        let measured = hours_of_a_repair(&tally);
+        assert!((measured / expected - 1.0).abs() < 0.03, "{measured} is not {expected}");
+    }
+
+    /// All that died at once are filled at once, by those that are left: each of d = 2 helpers sends a
+    /// byte a second, or less where there are more than half as many newcomers as helpers.
+    #[test]
+    fn helpers_share_their_uplinks() {
+        let loss = MassLoss { at: 50 * HOUR, share: 0.4 };
+        let helped = RepairTime::Helped { rate: 10.0, uplink: 1.0 };
+        let traffic = Traffic { d: 2, repair_bytes: 36_000, decode_bytes: 18_000 };
+        let repair = Repair::Each(helped);
+        let fleet = Fleet { lives: vec![], mass_loss: Some(loss), repair, traffic, ..sharing(1.0) };
+        let lost = Binomial { n: 6, p: 0.4 };
+        // One that is left alone sends half of what it is asked for as symbols, and then all.
+        let hours = |j: u32| match 6 - j {
+            1 => 36_000.0 / 3600.0 / (1.0 / 5.0),
+            left => 36_000.0 / 3600.0 / f64::from(left).min(2.0 * f64::from(j)) * f64::from(j),
+        };
+        let sum = |of: &dyn Fn(u32) -> f64| -> f64 {
+            (1..6).map(|j| of(j) * f64::from(j) * lost.probability(j.into())).sum()
+        };
+        let measured = hours_of_a_repair(&simulate(&fleet, 1, 0..40_000));
+        let expected = sum(&hours) / sum(&|_| 1.0);
+        assert!((measured / expected - 1.0).abs() < 0.02, "{measured} is not {expected}");
+    }
+
+    /// A service that customers share evenly, and whose speed depends on their number, has a stationary
+    /// law that depends on the mean of their work only (Kelly, as above).
+    #[test]
+    fn repairs_last_as_with_helpers_that_are_shared() {
+        let lives = vec![hours(60.0)];
+        let repair = Repair::Each(RepairTime::Helped { rate: 10.0, uplink: 1.0 });
+        let fleet =
+            Fleet { nodes: 12, n: 12, lives, repair, horizon: 4000 * HOUR, ..sharing(10.0) };
+        // With d = 1, m of 12 in repair are served by min(m, 12 - m) helpers: a repair in ten hours each.
+        let mut weights = vec![1.0];
+        for m in 1..=11 {
+            let up = 12.0 - f64::from(m);
+            let served = f64::from(m).min(up) / 10.0;
+            weights.push(weights[m as usize - 1] * (up + 1.0) / 60.0 / served);
+        }
+        let total: f64 = weights.iter().sum();
+        let mean = weights.iter().enumerate().map(|(m, w)| m as f64 * w).sum::<f64>() / total;
+        let expected = mean / ((12.0 - mean) / 60.0);
         let tally = simulate(&fleet, 1, 0..100);
         assert_eq!(tally.groups_lost, 0);
         let measured = hours_of_a_repair(&tally);
