@@ -72,13 +72,14 @@ where
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
+                biased;
+                Some(_) = connections.join_next() => {}
                 incoming = self.shared.endpoint.accept() => match incoming {
                     None => return,
                     Some(incoming) => if let Some((incoming, permit)) = self.screen(incoming) {
                         connections.spawn(self.clone().converse(incoming, permit));
                     },
                 },
-                Some(_) = connections.join_next() => {}
             }
         }
     }
@@ -124,6 +125,8 @@ where
         let mut streams = JoinSet::new();
         loop {
             tokio::select! {
+                biased;
+                Some(_) = streams.join_next() => {}
                 stream = connection.accept_bi() => match stream {
                     Ok((send, receive)) => {
                         let (listener, memory) = (self.clone(), memory.clone());
@@ -133,7 +136,6 @@ where
                     }
                     Err(_) => break,
                 },
-                Some(_) = streams.join_next() => {}
             }
         }
         self.see_off(peer, &connection);

@@ -36,6 +36,7 @@ use self::inbound::Listener;
 use self::outbound::{Dialer, Line};
 use self::statistics::Counters;
 use crate::id::Identity;
+use crate::random::random_salt;
 use crate::rpc::{Abort, Budget, Message, Outgoing, Receiver, Sender};
 use crate::sock::CountedSocket;
 use crate::tls;
@@ -235,7 +236,8 @@ fn endpoint_config(identity: &Identity, limits: &Limits) -> io::Result<EndpointC
     config
         .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)))
         .max_udp_payload_size(limits.mtu_max.clamp(1472, MTU_MAX))
-        .map_err(io::Error::other)?;
+        .map_err(io::Error::other)?
+        .rng_seed(Some(random_salt()));
     Ok(config)
 }
 

@@ -14,6 +14,7 @@ use kakera_engine::wire::{
 use tracing::warn;
 
 use super::{Node, disk};
+use crate::blocking::blocking;
 use crate::clock::unix_milliseconds;
 use crate::fabric::Incoming;
 
@@ -33,7 +34,7 @@ impl Node {
         };
         // Hashing, coding and the disk: off the threads that move packets.
         let node = Arc::clone(self);
-        let step = tokio::task::spawn_blocking(move || node.run(now, request, body)).await;
+        let step = tokio::spawn(blocking(move || node.run(now, request, body))).await;
         match step {
             Ok(Step::Reply(answer)) => answer,
             Ok(Step::Repair(group, slot)) => {
