@@ -95,7 +95,10 @@ fn course(seed: u64) -> ([u8; 32], Traffic) {
 #[test]
 fn a_simulated_network_repairs_itself_and_does_exactly_the_same_again() {
     let (trace, traffic) = course(1);
-    assert!(traffic.lost > 0 && traffic.overtaken > 0 && traffic.unheard > 0, "{traffic:?}");
+    assert!(
+        traffic.too_long > 0 && traffic.lost > 0 && traffic.overtaken > 0 && traffic.unheard > 0,
+        "{traffic:?}"
+    );
     assert_eq!(course(1), (trace, traffic));
     assert_ne!(course(2).0, trace);
 }

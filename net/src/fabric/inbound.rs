@@ -121,6 +121,8 @@ where
         let (Some(peer), Ok(exporter)) = (peer_of(&connection), exporter(&connection)) else {
             return self.shared.counters.handshake_failed.add(1);
         };
+        #[cfg(feature = "testkit")]
+        crate::testkit::count("connections", 1);
         let memory = self.welcome(peer, &connection);
         let mut streams = JoinSet::new();
         loop {

@@ -28,6 +28,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::info;
 
 use self::custody::DAMAGE_WAITING_MAX;
+#[cfg(feature = "testkit")]
+pub use self::disk::{KeptPart, kept_parts};
 pub use self::follower::FollowedLedger;
 use self::observed::{ObservedNode, Tally};
 use self::repairs::Repairs;
@@ -172,10 +174,11 @@ where
 
     let listen = listening::preferred(&disk, listen)?;
     let limits = listening::limits(listen, Limits::default());
-    let admitted = Arc::clone(&ledger);
+    // Connections that are being closed outlive the node, and shall not keep its folder.
+    let admitted = Arc::downgrade(&ledger);
     let admission = move |peer: &_| {
         use kakera_engine::policy::LedgerView;
-        admitted.view().is_enrolled(peer)
+        admitted.upgrade().is_some_and(|ledger| ledger.view().is_enrolled(peer))
     };
     let fabric = Fabric::bind(Arc::clone(&identity), listen, limits, admission)?;
     listening::announce(&disk, ADDRESS_FILE, fabric.local_address())?;

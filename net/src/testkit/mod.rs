@@ -10,6 +10,7 @@ pub mod network;
 mod wire;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use getrandom::SysRng;
 use quinn::AsyncUdpSocket;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng, TryCryptoRng, TryRng, UnwrapErr};
+use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 pub use self::wire::{Traffic, Weather, Wire};
@@ -35,9 +37,10 @@ struct World {
     start: Instant,
     random: ChaCha8Rng,
     wire: Wire,
+    counts: BTreeMap<&'static str, u64>,
 }
 
-/// Runs `main` and whatever it spawns on virtual time, in this thread: time passes only when nothing
+/// Runs `main` and whatever it spawns, locally too, on virtual time in this thread: time passes only when nothing
 /// is left to do now. Real sockets cannot be used meanwhile; files can.
 ///
 /// # Panics
@@ -50,9 +53,10 @@ pub fn simulate<T>(seed: u64, weather: Weather, main: impl AsyncFnOnce(Wire) -> 
         .start_paused(true)
         .build()
         .expect("a runtime without sockets needs nothing of the system");
-    runtime.block_on(async {
+    LocalSet::new().block_on(&runtime, async {
         let random = ChaCha8Rng::seed_from_u64(seed);
-        let world = World { start: Instant::now(), random, wire: wire.clone() };
+        let (start, counts) = (Instant::now(), BTreeMap::new());
+        let world = World { start, random, wire: wire.clone(), counts };
         let other = WORLD.with_borrow_mut(|entered| entered.replace(world));
         assert!(other.is_none(), "a simulation runs in this thread already");
         main(wire).await
@@ -66,6 +70,20 @@ impl Drop for Leave {
     fn drop(&mut self) {
         WORLD.set(None);
     }
+}
+
+/// What the machines of the simulation in this thread counted so far, all together.
+pub fn counts() -> BTreeMap<&'static str, u64> {
+    WORLD.with_borrow(|world| world.as_ref().map(|world| world.counts.clone()).unwrap_or_default())
+}
+
+/// Counts something that a machine of a simulation does.
+pub(crate) fn count(what: &'static str, amount: u64) {
+    WORLD.with_borrow_mut(|world| {
+        if let Some(world) = world {
+            *world.counts.entry(what).or_default() += amount;
+        }
+    });
 }
 
 /// Whether this thread simulates.

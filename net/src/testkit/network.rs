@@ -22,9 +22,11 @@ use zeroize::Zeroizing;
 use super::{BEGINNING, SystemRandom, Wire};
 use crate::client::{Client, ClientSettings};
 use crate::clock::system_clock;
+use crate::exchange::{AddressBook, Exchange};
+use crate::fabric::{Fabric, Limits};
 use crate::id::Identity;
 use crate::network_file::NetworkFile;
-use crate::node::{self, IDENTITY_FILE, NodeSettings};
+use crate::node::{self, FollowedLedger, IDENTITY_FILE, NodeSettings};
 use crate::store::disk::OsDisk;
 use crate::validator::{self, ValidatorSettings};
 
@@ -139,7 +141,7 @@ impl Machine {
 
     /// Waits until all that belonged to it is gone.
     async fn wait_for_folder(&self) {
-        for _ in 0..10_000 {
+        for _ in 0..60_000 {
             if OsDisk::open(&self.folder).is_ok() {
                 return;
             }
@@ -281,13 +283,33 @@ impl Network {
 
     /// A client of a new submitter.
     pub async fn client(&mut self) -> Client {
+        let identity = self.submitter().await;
+        self.client_of(&identity)
+    }
+
+    async fn submitter(&mut self) -> Arc<Identity> {
         let identity = Arc::new(new_identity());
         let roles = Roles { storage: false, submitter: true };
         let operator = self.clients % self.operators.len();
         self.clients += 1;
         let join = self.join(operator, identity.node_id(), roles, String::new());
         self.enrol(operator, vec![join]).await;
-        self.client_of(&identity)
+        identity
+    }
+
+    /// The ledger as a machine follows it that is no part of the network.
+    pub async fn observer(&mut self) -> Arc<FollowedLedger> {
+        let identity = self.submitter().await;
+        let disk = OsDisk::open(&self.folder.join("observer")).expect("a folder");
+        let ledger = FollowedLedger::open(&disk, self.file.clone()).expect("an empty chain");
+        let ledger = Arc::new(ledger);
+        let anywhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let fabric = Fabric::bind(Arc::clone(&identity), anywhere, Limits::client(), |_| false);
+        let book = Arc::clone(&ledger) as Arc<dyn AddressBook>;
+        let network = self.file.network_id();
+        let exchange = Exchange::new(fabric.expect("a port"), network, identity, book);
+        tokio::spawn(Arc::clone(&ledger).follow(exchange));
+        ledger
     }
 
     /// A client that may read the ledger and enrols machines.

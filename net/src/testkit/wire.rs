@@ -39,8 +39,8 @@ pub struct Weather {
     pub bytes_per_second: Range<u64>,
     /// Bytes that wait for an uplink; what comes more is dropped.
     pub queue_bytes: u64,
-    /// Longest UDP payload that arrives.
-    pub mtu: usize,
+    /// Longest UDP payload that a machine's line takes.
+    pub mtu: Range<u64>,
 }
 
 impl Default for Weather {
@@ -51,8 +51,8 @@ impl Default for Weather {
             jitter: Duration::from_millis(2),
             loss_ppm: 0..5000,
             bytes_per_second: 6_000_000..120_000_000,
-            queue_bytes: 1 << 20,
-            mtu: 1472,
+            queue_bytes: 32 << 10,
+            mtu: 1252..1473,
         }
     }
 }
@@ -104,6 +104,7 @@ struct Medium {
 
 struct Uplink {
     bytes_per_second: u64,
+    mtu: u64,
     busy_until: Instant,
 }
 
@@ -221,10 +222,6 @@ impl Medium {
     ) -> Option<Instant> {
         let sent = self.leave(from, length as u64, now)?;
         let traffic = &mut self.traffic;
-        if length > self.weather.mtu {
-            traffic.too_long += 1;
-            return None;
-        }
         if self.far_side.contains(&from) != self.far_side.contains(&to.ip()) {
             traffic.parted += 1;
             return None;
@@ -248,13 +245,18 @@ impl Medium {
         Some(arrival)
     }
 
-    /// When it has left its machine, if there is room for it.
+    /// When it has left its machine, if its line takes it and there is room for it.
     fn leave(&mut self, from: IpAddr, length: u64, now: Instant) -> Option<Instant> {
         let Self { uplinks, random, weather, .. } = self;
         let uplink = uplinks.entry(from).or_insert_with(|| Uplink {
             bytes_per_second: drawn_number(random, &weather.bytes_per_second).max(1),
+            mtu: drawn_number(random, &weather.mtu),
             busy_until: now,
         });
+        if length > uplink.mtu {
+            self.traffic.too_long += 1;
+            return None;
+        }
         let begin = uplink.busy_until.max(now);
         let takes = |bytes: u64| Duration::from_micros(bytes * MILLION / uplink.bytes_per_second);
         if begin.duration_since(now) > takes(weather.queue_bytes) {
