@@ -15,6 +15,7 @@ use kakera_net::testkit::network::{Network, Plan, eventually};
 use kakera_net::testkit::{Traffic, Weather, simulate};
 use kakera_net::vault::{NoProgress, Source, Vault};
 use tempfile::TempDir;
+use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 const NODES: usize = 8;
@@ -47,7 +48,8 @@ fn plan() -> Plan {
     }
 }
 
-/// Puts records, kills one of the machines that hold them, waits until all is whole again, reads.
+/// Puts a record, lets machines crash and cuts some off, takes a holder away for good, waits until all is
+/// whole again, and reads.
 fn course(seed: u64) -> ([u8; 32], Traffic) {
     let folder = TempDir::new().unwrap();
     simulate(seed, Weather::default(), async |wire| {
@@ -67,6 +69,17 @@ fn course(seed: u64) -> ([u8; 32], Traffic) {
         file.set_modified(std::time::UNIX_EPOCH).unwrap();
         let put = vault.put(vec![Source::new(name.clone(), source)], Arc::new(NoProgress)).await;
         put.unwrap();
+
+        let back = network.nodes().iter().position(|node| node.id == group.members[1].node);
+        network.crash_node(back.unwrap()).await;
+        network.crash_validator(0).await;
+        sleep(Duration::from_secs(3)).await;
+        network.start_node(back.unwrap());
+        network.start_validator(0);
+        sleep(Duration::from_secs(5)).await;
+        wire.part(network.nodes()[..2].iter().map(|node| node.address.ip()).collect());
+        sleep(Duration::from_secs(5)).await;
+        wire.heal();
 
         let gone =
             network.nodes().iter().position(|node| node.id == group.members[0].node).unwrap();

@@ -22,8 +22,10 @@ use zeroize::Zeroizing;
 
 use crate::report::{Goal, Report};
 
-/// So many that all groups come to hold something: each chooses from eight.
-const OWNERS: usize = 20;
+/// Nodes for each owner: so many owners that all groups come to hold something, since each chooses
+/// from eight.
+const NODES_PER_OWNER: usize = 10;
+const OWNERS_MIN: usize = 4;
 const FIRST_RECORDS: usize = 8;
 const RECORD_LEN_MAX: u64 = 20_000;
 /// Between two things that an owner does, at least and at most.
@@ -101,7 +103,8 @@ impl Load {
         let sources = tempfile::tempdir()?;
         let shared = Arc::new(Shared::default());
         let (mut owners, mut tasks) = (Vec::new(), Vec::new());
-        for number in 0..OWNERS {
+        let count = (network.nodes().len() / NODES_PER_OWNER).max(OWNERS_MIN);
+        for number in 0..count {
             let mut root = [number as u8; 32];
             root[..8].copy_from_slice(&seed.to_be_bytes());
             let owner = Owner {
@@ -119,7 +122,8 @@ impl Load {
 
     /// Waits until each owner has put its first records.
     pub(super) async fn wait_for_first_records(&self) {
-        let ready = async || (self.shared.ready.load(Ordering::Relaxed) == OWNERS).then_some(());
+        let count = self.owners.len();
+        let ready = async || (self.shared.ready.load(Ordering::Relaxed) == count).then_some(());
         eventually(ready).await;
     }
 
