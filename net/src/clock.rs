@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Unix milliseconds; zero if the clock stands before 1970.
-#[allow(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn unix_milliseconds() -> u64 {
     #[cfg(feature = "testkit")]
     if let Some(now) = crate::testkit::unix_milliseconds() {

@@ -39,7 +39,7 @@ impl CountedSocket {
 fn open(address: SocketAddr, buffer_len: usize) -> io::Result<Arc<dyn AsyncUdpSocket>> {
     #[cfg(feature = "testkit")]
     if let Some(port) = crate::testkit::bind(address) {
-        return Ok(port?);
+        return port;
     }
     let socket = UdpSocket::bind(address)?;
     set_socket_recv_buffer_size(&socket, buffer_len)?;

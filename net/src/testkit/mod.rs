@@ -106,7 +106,7 @@ pub(crate) fn bind(address: SocketAddr) -> Option<io::Result<Arc<dyn AsyncUdpSoc
 
 /// The operating system's generator; in a simulated network that of its seed.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct SystemRandom;
+pub(crate) struct SystemRandom(());
 
 impl TryRng for SystemRandom {
     type Error = Infallible;

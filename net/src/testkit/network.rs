@@ -379,6 +379,6 @@ async fn told(stopped: oneshot::Receiver<()>) {
 
 fn new_identity() -> Identity {
     let mut seed = Zeroizing::new([0; 32]);
-    SystemRandom.fill_bytes(seed.as_mut());
+    SystemRandom::default().fill_bytes(seed.as_mut());
     Identity::from_seed(&seed)
 }
