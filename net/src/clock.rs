@@ -5,6 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Unix milliseconds; zero if the clock stands before 1970.
 pub fn unix_milliseconds() -> u64 {
+    #[cfg(feature = "testkit")]
+    if let Some(now) = crate::testkit::unix_milliseconds() {
+        return now;
+    }
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
@@ -11,6 +11,7 @@ use kakera_engine::names::{NetworkId, NodeId};
 use kakera_engine::peer::{Answer, Ask, AskFailure};
 use kakera_engine::wire::{Operation, Request, Response, Session};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::clock::unix_milliseconds;
 use crate::fabric::{Fabric, Refusal as FabricRefusal, RequestError};

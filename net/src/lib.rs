@@ -22,7 +22,10 @@ pub mod rpc;
 mod sock;
 pub mod store;
 pub mod sync;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod tls;
 pub mod upkeep;
 pub mod validator;
 pub mod vault;
+pub mod watch;

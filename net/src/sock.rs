@@ -25,20 +25,26 @@ impl CountedSocket {
     /// Binds `address` and asks the kernel for buffers of `buffer_len` bytes each way; the kernel
     /// grants what its own limits allow.
     pub(crate) fn bind(address: SocketAddr, buffer_len: usize) -> io::Result<Self> {
-        let socket = UdpSocket::bind(address)?;
-        set_socket_recv_buffer_size(&socket, buffer_len)?;
-        set_socket_send_buffer_size(&socket, buffer_len)?;
-        Ok(Self {
-            inner: TokioRuntime.wrap_udp_socket(socket)?,
-            sent: AtomicU64::new(0),
-            received: AtomicU64::new(0),
-        })
+        let inner = open(address, buffer_len)?;
+        Ok(Self { inner, sent: AtomicU64::new(0), received: AtomicU64::new(0) })
     }
 
     /// UDP payload bytes sent and received so far.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed))
     }
+}
+
+/// A socket of the system, in a simulated network a port of its wire.
+fn open(address: SocketAddr, buffer_len: usize) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    #[cfg(feature = "testkit")]
+    if let Some(port) = crate::testkit::bind(address) {
+        return port;
+    }
+    let socket = UdpSocket::bind(address)?;
+    set_socket_recv_buffer_size(&socket, buffer_len)?;
+    set_socket_send_buffer_size(&socket, buffer_len)?;
+    TokioRuntime.wrap_udp_socket(socket)
 }
 
 impl AsyncUdpSocket for CountedSocket {

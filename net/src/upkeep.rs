@@ -1,17 +1,19 @@
 //! Checkpoints and retention of a stored chain, beside whatever makes it grow.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kakera_engine::ledger::Genesis;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::blocking::blocking;
 use crate::chain_store::{ChainStore, ChainStoreError, Occasion};
 use crate::chain_view::ChainView;
 use crate::store::disk::Disk;
+use crate::watch;
 
 /// After a failure, a full disk most often.
 const REST: Duration = Duration::from_secs(600);
@@ -51,8 +53,9 @@ async fn keep<D: Disk>(
     let mut occasion = Occasion::Running;
     while occasion == Occasion::Running {
         tokio::select! {
-            changed = view.changed() => if changed.is_err() { occasion = Occasion::Ending },
+            biased;
             _ = &mut ended => occasion = Occasion::Ending,
+            changed = view.changed() => if changed.is_err() { occasion = Occasion::Ending },
         }
         let newest = Arc::clone(&view.borrow_and_update());
         keeper = blocking(move || {

@@ -17,9 +17,9 @@ use kakera_net::chain_view::ChainView;
 use kakera_net::store::disk::Disk;
 use kakera_net::store::simulated::SimulatedDisk;
 use kakera_net::upkeep::Upkeep;
+use kakera_net::watch;
 use ledger_network::key;
 use ledger_validators::{Consortium, FOUR, genesis_of};
-use tokio::sync::watch;
 
 const LOG: &str = "chain.log";
 
@@ -49,7 +49,8 @@ impl Kept {
     fn store_newest(&self) {
         let block = CertifiedBlock::from_bytes(self.network.blocks.last().unwrap()).unwrap();
         self.store.append(&[block]).unwrap();
-        self.view.send_modify(|view| *view = Arc::new(view.at(&self.network.chain)));
+        let next = self.view.borrow().at(&self.network.chain);
+        self.view.send(Arc::new(next));
     }
 
     /// A block of about a hundred kilobytes.

@@ -35,6 +35,7 @@ mod sim_speed;
 mod soak;
 mod upgrade;
 mod versus_tahoe;
+mod wire_sim;
 
 use std::process::ExitCode;
 
@@ -101,6 +102,8 @@ enum Command {
     Upgrade(upgrade::Options),
     /// Side by side with a Tahoe-LAFS grid on this machine
     VersusTahoe(versus_tahoe::Options),
+    /// Networks of real nodes on virtual time over a simulated wire, in a storm; nothing may be lost
+    WireSim(wire_sim::Options),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -131,6 +134,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Soak(options) => soak::run(&options),
         Command::Upgrade(options) => upgrade::run(&options),
         Command::VersusTahoe(options) => versus_tahoe::run(&options),
+        Command::WireSim(options) => wire_sim::run(&options),
     }?;
     if json {
         println!("{}", report.to_json());

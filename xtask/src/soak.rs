@@ -18,7 +18,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 use serde_json::Value;
 
-use self::liar::{Deceit, replace_by_liar};
+pub(crate) use self::liar::Deceit;
+use self::liar::replace_by_liar;
 pub(crate) use self::liar::{LyingOptions, lie};
 use self::registry::Registry;
 use self::storm::Storm;

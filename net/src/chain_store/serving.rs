@@ -1,12 +1,13 @@
 //! What a machine gives others of the chain that it keeps.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use kakera_engine::ledger::{Prefix, Snapshot};
 use kakera_engine::peer::Answer;
 use kakera_engine::wire::{BlockForm, Operation, Refusal, RefusalKind, Response};
+use tokio::time::Instant;
 
 use super::follow::{FOLLOW_LEN_MAX, join};
 use super::{ChainStore, answer_follow};

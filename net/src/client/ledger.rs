@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use kakera_engine::ledger::{
@@ -15,6 +15,7 @@ use kakera_engine::peer::{Answer, Member};
 use kakera_engine::wire::{BODY_LEN_MAX, Operation, Response, canonical};
 use minicbor::{Decode, Encode};
 use rand_core::Rng;
+use tokio::time::Instant;
 
 use super::validators::{Consulted, verified_values};
 use super::{Client, ClientError, ErrorKind, GroupPlace};

@@ -14,7 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Instant;
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
@@ -26,6 +25,7 @@ use kakera_engine::names::{GroupId, NetworkId, NodeId, Slot};
 use kakera_engine::peer::Member;
 use kakera_engine::wire::{NodeStatus, Operation, RepairProgress, Response};
 use rand_core::Rng;
+use tokio::time::Instant;
 
 pub use error::{ClientError, ErrorKind};
 pub use identity::{NewPassphrase, OpenedIdentity};

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use kakera_engine::names::{NetworkId, NodeId};
@@ -14,6 +14,7 @@ use kakera_engine::peer::{
 use kakera_engine::policy::reading::LatencyBook;
 use kakera_engine::wire::Authorisation;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::exchange::{Asking, Exchange};

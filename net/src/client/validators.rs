@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -19,7 +19,7 @@ use kakera_engine::peer::Answer;
 use kakera_engine::wire::{BODY_LEN_MAX, Operation, ProvenValue, RefusalKind, Response, canonical};
 use rand_core::Rng;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::ledger::{Submitted, TIMEOUT};
 use super::{Client, ClientError, ErrorKind};

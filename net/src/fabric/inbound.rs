@@ -72,13 +72,14 @@ where
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
+                biased;
+                Some(_) = connections.join_next() => {}
                 incoming = self.shared.endpoint.accept() => match incoming {
                     None => return,
                     Some(incoming) => if let Some((incoming, permit)) = self.screen(incoming) {
                         connections.spawn(self.clone().converse(incoming, permit));
                     },
                 },
-                Some(_) = connections.join_next() => {}
             }
         }
     }
@@ -120,10 +121,14 @@ where
         let (Some(peer), Ok(exporter)) = (peer_of(&connection), exporter(&connection)) else {
             return self.shared.counters.handshake_failed.add(1);
         };
+        #[cfg(feature = "testkit")]
+        crate::testkit::count("connections", 1);
         let memory = self.welcome(peer, &connection);
         let mut streams = JoinSet::new();
         loop {
             tokio::select! {
+                biased;
+                Some(_) = streams.join_next() => {}
                 stream = connection.accept_bi() => match stream {
                     Ok((send, receive)) => {
                         let (listener, memory) = (self.clone(), memory.clone());
@@ -133,7 +138,6 @@ where
                     }
                     Err(_) => break,
                 },
-                Some(_) = streams.join_next() => {}
             }
         }
         self.see_off(peer, &connection);

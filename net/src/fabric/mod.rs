@@ -12,7 +12,7 @@ mod throttle;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::hmac;
 use kakera_engine::names::NodeId;
@@ -21,7 +21,7 @@ use quinn::{
     BloomTokenLog, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime,
     ValidationTokenConfig,
 };
-use quinn_proto::HashedConnectionIdGenerator;
+use quinn_proto::{HashedConnectionIdGenerator, TimeSource};
 use tokio::time::timeout;
 use tracing::trace;
 
@@ -35,7 +35,9 @@ use self::error::close_code;
 use self::inbound::Listener;
 use self::outbound::{Dialer, Line};
 use self::statistics::Counters;
+use crate::clock::unix_milliseconds;
 use crate::id::Identity;
+use crate::random::random_salt;
 use crate::rpc::{Abort, Budget, Message, Outgoing, Receiver, Sender};
 use crate::sock::CountedSocket;
 use crate::tls;
@@ -235,7 +237,8 @@ fn endpoint_config(identity: &Identity, limits: &Limits) -> io::Result<EndpointC
     config
         .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)))
         .max_udp_payload_size(limits.mtu_max.clamp(1472, MTU_MAX))
-        .map_err(io::Error::other)?;
+        .map_err(io::Error::other)?
+        .rng_seed(Some(random_salt()));
     Ok(config)
 }
 
@@ -254,10 +257,20 @@ fn server_config(
     config
         .transport_config(limits.inbound_transport())
         .validation_token_config(tokens)
+        .time_source(Arc::new(UnixTime))
         .max_incoming(limits.handshakes)
         .incoming_buffer_size(INCOMING_LEN_MAX)
         .incoming_buffer_size_total(INCOMING_LEN_MAX * limits.handshakes as u64);
     Ok(config)
+}
+
+/// By which tokens are dated: the clock that everything here goes by.
+struct UnixTime;
+
+impl TimeSource for UnixTime {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(unix_milliseconds())
+    }
 }
 
 /// Memory against reuse of validation tokens, bytes, and the reuses it is meant for.

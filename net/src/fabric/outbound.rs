@@ -8,12 +8,13 @@ use kakera_engine::names::NodeId;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, TokenMemoryCache};
 use quinn::{TokenStore, TransportConfig};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::{Exporter, Limits, Refusal, RequestError, exporter};
 use crate::id::Identity;
 use crate::tls;
+use crate::watch;
 
 /// Validation tokens kept for peers, so that a reconnection needs no Retry.
 const TOKENS_FOR_PEERS: u32 = 256;
@@ -109,7 +110,8 @@ impl Dialer {
         {
             return attempt.clone();
         }
-        let (outcome, attempt) = watch::channel(None);
+        let outcome = watch::Sender::new(None);
+        let attempt = outcome.subscribe();
         attempts.insert(peer, (address, attempt.clone()));
         // A task of its own: the request that started it may be cancelled, others wait for it.
         tokio::spawn(self.clone().keep_connected(peer, address, outcome));
@@ -125,12 +127,12 @@ impl Dialer {
     ) {
         let connected = self.connect(peer, address).await;
         let connection = connected.as_ref().ok().map(|link| link.connection.clone());
-        outcome.send_replace(Some(connected));
+        outcome.send(Some(connected));
         if let Some(connection) = connection {
             connection.closed().await;
         }
         let mut attempts = self.attempts();
-        if attempts.get(&peer).is_some_and(|(_, kept)| kept.same_channel(&outcome.subscribe())) {
+        if attempts.get(&peer).is_some_and(|(_, kept)| kept.is_of(&outcome)) {
             attempts.remove(&peer);
         }
     }
@@ -173,7 +175,7 @@ impl Dialer {
 /// Live connections are good wherever the peer is said to be; attempts only at the same address.
 fn is_usable(attempt: &Attempt, same_address: bool) -> bool {
     match &*attempt.borrow() {
-        None => same_address && attempt.has_changed().is_ok(),
+        None => same_address && attempt.is_open(),
         Some(Ok(link)) => link.connection.close_reason().is_none(),
         Some(Err(_)) => false,
     }

@@ -48,7 +48,7 @@ impl Node {
                         for proof in auditor.take_evidence() {
                             warn!(node = %proof.helper, "it signed a wrong symbol");
                             let node = Arc::clone(&self);
-                            tokio::spawn(async move { node.tell(Body::WrongSymbol(proof)).await });
+                            self.go(async move { node.tell(Body::WrongSymbol(proof)).await });
                         }
                     }
                 }

@@ -62,6 +62,7 @@ impl Node {
             let wake = custody.next_wake().map(|wake| wake.saturating_sub(start.elapsed()));
             let looked = Instant::now();
             tokio::select! {
+                biased;
                 Some(done) = work.join_next() => match done {
                     Ok(Done::Repaired { group, slot, whole }) => {
                         custody.handle_repaired(start.elapsed(), group, slot, whole);

@@ -63,6 +63,35 @@ pub(super) fn perform(store: &PartStore<OsDisk>, request: DiskRequest) -> DiskRe
     }
 }
 
+/// What is kept of one object in a slot.
+#[cfg(feature = "testkit")]
+pub struct KeptPart {
+    /// Its name.
+    pub part: PartReference,
+    /// Descriptor and key share.
+    pub stored: StoredPart,
+    /// The fragment.
+    pub fragment: Vec<u8>,
+}
+
+/// Everything that can be read in the folder of a node that does not run; for tests.
+#[cfg(feature = "testkit")]
+pub fn kept_parts(folder: &std::path::Path) -> Result<Vec<KeptPart>, super::NodeError> {
+    let (store, _) = PartStore::open(OsDisk::open(folder)?, u64::MAX)?;
+    let mut kept = Vec::new();
+    for (group, slot) in store.slots() {
+        for object in store.objects(group, slot, None, usize::MAX) {
+            let part = PartReference { group, slot, object };
+            let stored = describe(&store, &part).ok().flatten();
+            let fragment = store.whole_fragment(&part).ok().flatten();
+            if let (Some(stored), Some(fragment)) = (stored, fragment) {
+                kept.push(KeptPart { part, stored, fragment });
+            }
+        }
+    }
+    Ok(kept)
+}
+
 /// Whether a part is as `is_sound` wants it. One that was removed meanwhile is, and so is one that
 /// the disk cannot read now: that is no rot.
 pub(super) fn check(

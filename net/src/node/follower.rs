@@ -10,7 +10,6 @@ use std::time::Duration;
 use kakera_engine::ledger::{HeadError, Node};
 use kakera_engine::names::NodeId;
 use rand_core::Rng;
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
@@ -26,6 +25,7 @@ use crate::sync::{
     rank, take_blocks,
 };
 use crate::upkeep::Upkeep;
+use crate::watch;
 
 /// A tenth of the age at which a view proves nothing any more.
 const ATTESTATION_INTERVAL: Duration = Duration::from_secs(60);
@@ -236,6 +236,7 @@ impl FollowedLedger {
         };
         // Beside the polls: a validator that restarted attests nothing before they let it.
         tokio::select! {
+            biased;
             ended = polling => ended,
             ended = self.keep_attested(source, exchange), if alone => ended,
             ended = self.keep_course(exchange), if !alone => ended,

@@ -14,7 +14,7 @@ mod service;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kakera_engine::names::{GroupId, NetworkId, NodeId, Slot};
@@ -25,14 +25,17 @@ use kakera_engine::policy::refresh::RefreshTimes;
 use kakera_engine::wire::Operation;
 use thiserror::Error;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::info;
 
 use self::budget::RepairBudget;
 use self::custody::DAMAGE_WAITING_MAX;
+#[cfg(feature = "testkit")]
+pub use self::disk::{KeptPart, kept_parts};
 pub use self::follower::FollowedLedger;
 use self::observed::{ObservedNode, Tally};
 use self::repairs::Repairs;
+use crate::blocking::blocking;
 use crate::exchange::{AddressBook, Exchange};
 use crate::fabric::{Fabric, Incoming, Limits};
 use crate::id::{Identity, IdentityError};
@@ -109,10 +112,34 @@ struct Node {
     /// Machines that failed several audits of this node in a row.
     suspects: Mutex<Vec<NodeId>>,
     tally: Tally,
+    /// What goes on beside requests: entries on their way, repairs that somebody asked for.
+    errands: Mutex<JoinSet<()>>,
+}
+
+/// Ends the errands of a node that ends, however it does.
+struct EndErrands(Arc<Node>);
+
+impl Drop for EndErrands {
+    fn drop(&mut self) {
+        self.0.errands().abort_all();
+    }
+}
+
+impl Node {
+    /// Does something beside, until it is done or the node ends.
+    fn go<T>(&self, errand: impl Future<Output = T> + Send + 'static) {
+        let mut errands = self.errands();
+        while errands.try_join_next().is_some() {}
+        errands.spawn(async move { drop(errand.await) });
+    }
+
+    fn errands(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.errands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Runs a storage node until `shutdown` completes. The folder's `address` file tells where it
-/// listens once it does.
+/// listens once it does. Dropped, it ends at once, in the middle of whatever it does.
 pub async fn run(
     settings: NodeSettings,
     shutdown: impl Future<Output = ()>,
@@ -165,17 +192,19 @@ where
 
     let listen = listening::preferred(&disk, listen)?;
     let limits = listening::limits(listen, Limits::default());
-    let admitted = Arc::clone(&ledger);
+    // Connections that are being closed outlive the node, and shall not keep its folder.
+    let admitted = Arc::downgrade(&ledger);
     let admission = move |peer: &_| {
         use kakera_engine::policy::LedgerView;
-        admitted.view().is_enrolled(peer)
+        admitted.upgrade().is_some_and(|ledger| ledger.view().is_enrolled(peer))
     };
     let fabric = Fabric::bind(Arc::clone(&identity), listen, limits, admission)?;
     listening::announce(&disk, ADDRESS_FILE, fabric.local_address())?;
 
     let book = Arc::clone(&ledger) as Arc<dyn AddressBook>;
     let exchange = Exchange::new(fabric.clone(), network_id, Arc::clone(&identity), book);
-    let following = tokio::spawn(Arc::clone(&ledger).follow(exchange.clone()));
+    let mut care = JoinSet::new();
+    care.spawn(Arc::clone(&ledger).follow(exchange.clone()));
     let upkeep = ledger.start_upkeep();
     let (damage, damaged) = mpsc::channel(DAMAGE_WAITING_MAX);
     let node = Arc::new(Node {
@@ -192,16 +221,18 @@ where
         seats: Mutex::new(Seats::new(network_id, identity.signing_key().clone())),
         suspects: Mutex::default(),
         tally: Tally::default(),
+        errands: Mutex::default(),
     });
+    let _errands = EndErrands(Arc::clone(&node));
     let observed = ObservedNode { node: Arc::clone(&node), fabric: fabric.clone() };
     let showing = observe::show(&disk, observe, Arc::new(observed)).await?;
     info!(address = %fabric.local_address(), file = ADDRESS_FILE, "listening");
     let counted = Arc::downgrade(&node);
-    tokio::task::spawn_blocking(move || disk::attribute_all(&counted));
-    let keeping = tokio::spawn(Arc::clone(&node).keep_slots(custody, damaged));
-    let auditing = tokio::spawn(Arc::clone(&node).audit(audit));
-    let refreshing = tokio::spawn(Arc::clone(&node).keep_epochs(refresh));
-    let scrubbing = tokio::spawn(scrub::scrub(Arc::downgrade(&node), custody.scrub_pause));
+    care.spawn(blocking(move || disk::attribute_all(&counted)));
+    care.spawn(Arc::clone(&node).keep_slots(custody, damaged));
+    care.spawn(Arc::clone(&node).audit(audit));
+    care.spawn(Arc::clone(&node).keep_epochs(refresh));
+    care.spawn(scrub::scrub(Arc::downgrade(&node), custody.scrub_pause));
     listening::tell_ready();
     let serving = fabric.serve(move |incoming| {
         let answering = answer(Arc::clone(&node), incoming);
@@ -211,14 +242,11 @@ where
         }
     });
     tokio::select! {
-        () = serving => {}
+        biased;
         () = shutdown => {}
+        () = serving => {}
     }
-    following.abort();
-    keeping.abort();
-    auditing.abort();
-    refreshing.abort();
-    scrubbing.abort();
+    care.abort_all();
     showing.inspect(JoinHandle::abort);
     fabric.close().await;
     upkeep.end().await;

@@ -48,6 +48,15 @@ impl Tally {
         self.symbol_bytes_theory.add(done.symbol_bytes_theory);
         self.reed_solomon_bytes.add(done.reed_solomon_bytes);
         self.witness_bytes.add(done.witness_bytes);
+        #[cfg(feature = "testkit")]
+        for (what, amount) in [
+            ("repair_bytes", done.symbol_bytes),
+            ("witness_bytes", done.witness_bytes),
+            ("repair_bytes_in_theory", done.symbol_bytes_theory),
+            ("rebuilt_bytes", done.fragment_bytes),
+        ] {
+            crate::testkit::count(what, amount);
+        }
     }
 
     fn figures(&self) -> [Figure; 5] {

@@ -58,6 +58,7 @@ impl Node {
                 }
             }
             tokio::select! {
+                biased;
                 Some(ended) = leading.join_next() => if let Err(panic) = ended {
                     std::panic::resume_unwind(panic.into_panic());
                 },
@@ -166,6 +167,7 @@ impl Node {
             }
             let wake = lead.poll_timeout().saturating_sub(start.elapsed());
             tokio::select! {
+                biased;
                 Some(answered) = asked.join_next() => match answered {
                     Ok((id, answer)) => lead.handle_answer(start.elapsed(), id, answer),
                     Err(panic) => std::panic::resume_unwind(panic.into_panic()),

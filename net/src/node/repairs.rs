@@ -33,7 +33,7 @@ impl Node {
         let progress = Arc::new(Mutex::new(RepairProgress::default()));
         repairs.insert((group, slot), Arc::clone(&progress));
         let node = Arc::clone(self);
-        tokio::spawn(async move { node.run_repair(group, slot, &progress).await });
+        self.go(async move { node.run_repair(group, slot, &progress).await });
         RepairProgress::default()
     }
 
@@ -92,14 +92,12 @@ impl Node {
                     RepairAction::Ask(ask) => asking.send(ask),
                     RepairAction::Store(part) => {
                         let node = Arc::clone(self);
-                        let stored = tokio::task::spawn_blocking(move || {
-                            let result = disk::write_repaired(&node.store, &part);
-                            (part, result.map_err(|error| format!("{error:?}")))
-                        });
-                        match stored.await {
-                            Ok((part, result)) => machine.handle_stored(&part, result),
-                            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-                        }
+                        let (part, stored) = blocking(move || {
+                            let stored = disk::write_repaired(&node.store, &part);
+                            (part, stored.map_err(|error| format!("{error:?}")))
+                        })
+                        .await;
+                        machine.handle_stored(&part, stored);
                     }
                     RepairAction::Renew(parts) => {
                         let node = Arc::clone(self);
@@ -122,7 +120,7 @@ impl Node {
         }
         for proof in machine.evidence().iter().cloned() {
             let node = Arc::clone(self);
-            tokio::spawn(async move { node.tell(Body::WrongSymbol(proof)).await });
+            self.go(async move { node.tell(Body::WrongSymbol(proof)).await });
         }
         let done = machine.progress();
         self.tally.add_repair(&done);

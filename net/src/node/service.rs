@@ -16,6 +16,7 @@ use tracing::warn;
 
 use super::budget::Purpose;
 use super::{Node, disk};
+use crate::blocking::blocking;
 use crate::clock::unix_milliseconds;
 use crate::fabric::Incoming;
 
@@ -52,7 +53,7 @@ impl Node {
     ) -> Answer {
         // Hashing, coding and the disk: off the threads that move packets.
         let node = Arc::clone(self);
-        let step = tokio::task::spawn_blocking(move || node.run(now, request, body)).await;
+        let step = tokio::spawn(blocking(move || node.run(now, request, body))).await;
         match step {
             Ok(Step::Reply(answer)) => answer,
             Ok(Step::Repair(group, slot)) => {

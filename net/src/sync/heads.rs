@@ -1,7 +1,7 @@
 //! Who has how much of the chain, proved, and how far away they are.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use kakera_engine::ledger::{
@@ -11,7 +11,7 @@ use kakera_engine::names::NodeId;
 use kakera_engine::wire::{Operation, Response};
 use rand_core::Rng;
 use tokio::task::JoinSet;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use super::{Replica, SyncError};
@@ -94,7 +94,7 @@ where
             Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
         }
         if !answers.is_empty() {
-            until.get_or_insert_with(|| tokio::time::Instant::now() + GRACE);
+            until.get_or_insert_with(|| Instant::now() + GRACE);
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kakera_engine::ledger::{CertifiedBlock, Chain, LightClient, Seen, SentBlock, Snapshot};
-use tokio::sync::watch;
 use tracing::info;
 
 use super::SyncError;
@@ -13,6 +12,7 @@ use crate::chain_view::ChainView;
 use crate::clock::unix_milliseconds;
 use crate::network_file::NetworkFile;
 use crate::store::disk::OsDisk;
+use crate::watch;
 
 /// A chain that is verified block by block, kept on disk and shown. Readers get the newest
 /// [`ChainView`] and never wait for the disk.
@@ -130,7 +130,10 @@ impl Replica {
     }
 
     pub(crate) fn publish(&self, change: impl FnOnce(&ChainView) -> ChainView) {
-        self.view.send_modify(|view| *view = Arc::new(change(view)));
+        self.view.send_if_modified(|view| {
+            *view = Arc::new(change(view));
+            true
+        });
     }
 
     fn lock_chain(&self) -> MutexGuard<'_, Chain> {

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kakera_engine::ledger::Entry;
 use kakera_engine::peer::{Clock, Place, SubmitError, Validator};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 use crate::chain_view::ChainView;
 use crate::clock::unix_milliseconds;
+use crate::watch;
 
 /// What a submitter gets.
 pub(super) type Outcome = Result<Place, SubmitError>;

@@ -31,7 +31,6 @@ use kakera_engine::names::NodeId;
 use kakera_engine::peer::{Clock, SetupError, Validator, WatchSettings};
 use kakera_engine::policy::LedgerView;
 use thiserror::Error;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -54,6 +53,7 @@ use crate::node::IDENTITY_FILE;
 use crate::observe;
 use crate::store::disk::{Disk, OpenDiskError, OsDisk};
 use crate::upkeep::Upkeep;
+use crate::watch;
 
 /// What a validator needs to run.
 pub struct ValidatorSettings {
@@ -157,12 +157,13 @@ pub async fn run(
     listening::tell_ready();
     let serving = fabric.serve(move |incoming| Arc::clone(&service).serve(incoming));
     let ended = tokio::select! {
+        biased;
+        () = shutdown => Ok(()),
         () = serving => Ok(()),
         error = writing => Err(error),
         never = conversing => match never {},
         never = renewing => match never {},
         never = watching => match never {},
-        () = shutdown => Ok(()),
     };
     showing.inspect(JoinHandle::abort);
     fabric.close().await;

@@ -17,7 +17,7 @@ use kakera_engine::wire::{
     BODY_LEN_MAX, NodeStatus, Operation, ProvenValue, Refusal, RefusalKind, Remark, Request,
     Response, Session, VerifiedRequest, canonical,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tracing::error;
@@ -40,6 +40,7 @@ use crate::network_file::NetworkFile;
 use crate::random::system_random;
 use crate::rpc::Message;
 use crate::store::disk::OsDisk;
+use crate::watch;
 
 /// How long a `Follow` waits for a block at most.
 const FOLLOW_WAIT: Duration = Duration::from_secs(20);
@@ -139,9 +140,10 @@ impl Service {
             }
             let wake = self.next_wake(fetching.is_empty());
             tokio::select! {
+                biased;
+                Some(answer) = fetching.join_next() => fetched = answer.ok().flatten(),
                 () = self.desk.writer_notified() => {}
                 () = sleep_for(wake) => {}
-                Some(answer) = fetching.join_next() => fetched = answer.ok().flatten(),
             }
         }
     }

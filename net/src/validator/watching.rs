@@ -52,6 +52,7 @@ impl Service {
             }
             let wake = watch.next_wake().map_or(LOOK_EVERY, |w| w.saturating_sub(start.elapsed()));
             tokio::select! {
+                biased;
                 Some(heard) = questions.join_next() => match heard {
                     Ok(Heard::Sign { node, suspects }) => {
                         if let Some(suspects) = &suspects {

@@ -9,7 +9,6 @@ use kakera_engine::names::NodeId;
 use kakera_engine::peer::{Clock, Work};
 use kakera_engine::wire::Remark;
 use rand_core::CryptoRng;
-use tokio::sync::watch;
 use tracing::{error, warn};
 
 use super::ValidatorError;
@@ -17,6 +16,7 @@ use super::desk::Desk;
 use super::voting_log::VotingLog;
 use crate::chain_store::ChainStore;
 use crate::store::disk::Disk;
+use crate::watch;
 
 /// Writes the chain and the voting log of one validator.
 pub(super) struct Writer<D: Disk> {
@@ -117,7 +117,7 @@ impl<D: Disk> Writer<D> {
     fn store(&self, desk: &Desk, block: &CertifiedBlock) -> Result<(), ValidatorError> {
         self.store.append(std::slice::from_ref(block))?;
         desk.act(|machine| machine.handle_durable());
-        self.durable.send_replace(block.block.header.height);
+        self.durable.send(block.block.header.height);
         Ok(())
     }
 
@@ -161,7 +161,7 @@ impl<D: Disk> Writer<D> {
                 machine.handle_stored(block, checked, clock);
             }
         });
-        self.durable.send_replace(height);
+        self.durable.send(height);
         Ok(())
     }
 

@@ -203,7 +203,8 @@ impl Packer {
             .finish(&placement, &self.root, &mut self.random)
             .map_err(|error| ClientError::integrity(error.to_string()))?;
         self.objects.push(object.reference());
-        self.sender.blocking_send((object, permit)).map_err(|_| ClientError::cancelled())
+        // There is room for all who have a permit.
+        self.sender.try_send((object, permit)).map_err(|_| ClientError::cancelled())
     }
 
     fn push(
@@ -240,8 +241,13 @@ impl Packer {
     fn take_permit(&mut self) -> Result<(), ClientError> {
         if self.permit.is_none() {
             let permits = Arc::clone(&self.permits);
-            let permit = tokio::runtime::Handle::current().block_on(permits.acquire_owned());
-            self.permit = Some(permit.map_err(|_| ClientError::cancelled())?);
+            let permit = match Arc::clone(&permits).try_acquire_owned() {
+                Ok(permit) => permit,
+                Err(_) => tokio::runtime::Handle::current()
+                    .block_on(permits.acquire_owned())
+                    .map_err(|_| ClientError::cancelled())?,
+            };
+            self.permit = Some(permit);
         }
         Ok(())
     }

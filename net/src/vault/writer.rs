@@ -18,8 +18,9 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::edit::{Edit, Planner};
 use super::load::{State, tag_of};
-use super::packer::{Packed, Packer};
+use super::packer::{OBJECTS_AT_ONCE, Packed, Packer};
 use super::{Progress, PutSummary};
+use crate::blocking::blocking;
 use crate::client::{Client, ClientError, ErrorKind, GroupPlace};
 use crate::clock::unix_milliseconds;
 use crate::random::system_random;
@@ -129,7 +130,7 @@ impl<'a> Writer<'a> {
         progress: Arc<dyn Progress>,
     ) -> Result<Self, ClientError> {
         let groups = client.open_groups().await?;
-        let (sender, packed) = mpsc::channel(1);
+        let (sender, packed) = mpsc::channel(OBJECTS_AT_ONCE);
         let packer = Packer::new(Arc::clone(root), groups.clone(), sender, progress)?;
         Ok(Self { client, root, state, groups, packed, packer: Some(packer) })
     }
@@ -145,7 +146,7 @@ impl<'a> Writer<'a> {
         if groups.len() >= self.groups.len() {
             return Ok(false);
         }
-        let (sender, packed) = mpsc::channel(1);
+        let (sender, packed) = mpsc::channel(OBJECTS_AT_ONCE);
         let packer = Packer::new(Arc::clone(self.root), groups.clone(), sender, progress)?;
         (self.groups, self.packed, self.packer) = (groups, packed, Some(packer));
         Ok(true)
@@ -199,10 +200,11 @@ impl<'a> Writer<'a> {
     ) -> Result<T, ClientError> {
         let mut packer = self.packer.take().ok_or_else(ClientError::cancelled)?;
         let state = Arc::clone(self.state);
-        let mut packing = tokio::task::spawn_blocking(move || {
+        let packing = blocking(move || {
             let result = work(&mut packer, &state);
             (packer, result)
         });
+        tokio::pin!(packing);
         let mut sending = JoinSet::new();
         let (packer, result) = loop {
             tokio::select! {
@@ -217,7 +219,7 @@ impl<'a> Writer<'a> {
                     });
                 }
                 Some(sent) = sending.join_next() => joined(sent)?,
-                packed = &mut packing => break joined(packed),
+                packed = &mut packing => break packed,
             }
         };
         // What the thread sent last may still be in the channel.

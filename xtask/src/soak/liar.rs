@@ -50,7 +50,7 @@ pub(crate) struct LyingOptions {
 }
 
 impl Deceit {
-    pub(super) const ALL: [Self; 3] = [Self::Symbols, Self::Fragments, Self::Storage];
+    pub(crate) const ALL: [Self; 3] = [Self::Symbols, Self::Fragments, Self::Storage];
 
     fn word(self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl Deceit {
         }
     }
 
-    fn falsify(
+    pub(crate) fn falsify(
         self,
         network: &NetworkId,
         key: &SigningKey,

@@ -49,6 +49,7 @@ impl Service {
             tokio::pin!(pause);
             loop {
                 tokio::select! {
+                    biased;
                     () = &mut pause => break,
                     changed = views.changed() => {
                         // The sender is our own.
