@@ -352,6 +352,7 @@ impl Network {
             custody: self.plan.custody,
             audit: self.plan.audit,
             refresh: self.plan.refresh,
+            uplink: node::UPLINK_DEFAULT,
             observe: None,
         }
     }
