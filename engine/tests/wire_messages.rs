@@ -449,7 +449,7 @@ const OPERATIONS: [(&str, &str); 25] = [
     ("shred", "670d205654cf3a53"),
     ("orders", "d2b13cf30e7ec91e"),
 ];
-const RESPONSES: [(&str, &str); 25] = [
+const RESPONSES: [(&str, &str); 26] = [
     ("refused", "d7304560ef79fcbb"),
     ("stored", "a500c57e7cc0847b"),
     ("read", "889375ea49170e1c"),
@@ -458,6 +458,7 @@ const RESPONSES: [(&str, &str); 25] = [
     ("witness", "3ab9603e00f125b1"),
     ("repair", "6fa77b1a60da4200"),
     ("status", "2060958d24ffc2ff"),
+    ("status with repairs", "1ba58ba782681f42"),
     ("submitted", "06eed06e72db89af"),
     ("head", "351ad2ca04d63fe3"),
     ("proven", "e006a42127cd53f1"),
