@@ -1,6 +1,7 @@
 //! The UDP socket under the endpoint: large kernel buffers, and every byte counted.
 //!
-//! The only file that touches quinn's socket traits, which its next version changes.
+//! Beside the simulated wire of `testkit` the only file that touches quinn's socket traits, which its next
+//! version changes.
 
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};

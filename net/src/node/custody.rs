@@ -40,12 +40,14 @@ impl Node {
         let mut custody = Custody::new(self.holder.id(), settings);
         let mut views = self.ledger.views();
         let mut work = JoinSet::new();
-        let mut known = None;
+        let mut looked_at = None;
         loop {
             let view = Arc::clone(&views.borrow_and_update());
-            // It takes time in proportion to the groups of the network.
-            if known.replace(view.head().header.height) != Some(view.head().header.height) {
+            let height = view.head().header.height;
+            // Once a block: it takes time in proportion to the groups of the network.
+            if looked_at != Some(height) {
                 custody.handle_state(start.elapsed(), view.state());
+                looked_at = Some(height);
             }
             while let Some(action) = custody.poll_action(start.elapsed()) {
                 let node = Arc::clone(&self);

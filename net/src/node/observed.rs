@@ -1,6 +1,6 @@
 //! What a storage node shows of itself.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kakera_engine::names::NodeId;
 use kakera_engine::policy::{LedgerView, VIEW_AGE_MAX_MS};
@@ -19,35 +19,16 @@ pub(super) struct Tally {
     pub(super) repairs_put_off: Counter,
     objects_repaired: Counter,
     objects_failed: Counter,
-    fragment_bytes: Counter,
-    symbol_bytes: Counter,
-    symbol_bytes_theory: Counter,
-    reed_solomon_bytes: Counter,
-    witness_bytes: Counter,
+    /// What repairs that have ended moved.
+    moved: Mutex<RepairTotals>,
 }
 
 impl Tally {
-    /// What repairs that have ended moved.
-    fn repairs(&self) -> RepairTotals {
-        RepairTotals {
-            running: 0,
-            fragment_bytes: self.fragment_bytes.value(),
-            symbol_bytes: self.symbol_bytes.value(),
-            symbol_bytes_theory: self.symbol_bytes_theory.value(),
-            reed_solomon_bytes: self.reed_solomon_bytes.value(),
-            witness_bytes: self.witness_bytes.value(),
-        }
-    }
-
     /// A repair has ended.
     pub(super) fn add_repair(&self, done: &RepairProgress) {
         self.objects_repaired.add(if done.fragment_bytes > 0 { done.objects_held } else { 0 });
         self.objects_failed.add(done.objects_failed);
-        self.fragment_bytes.add(done.fragment_bytes);
-        self.symbol_bytes.add(done.symbol_bytes);
-        self.symbol_bytes_theory.add(done.symbol_bytes_theory);
-        self.reed_solomon_bytes.add(done.reed_solomon_bytes);
-        self.witness_bytes.add(done.witness_bytes);
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner).add(done);
         #[cfg(feature = "testkit")]
         for (what, amount) in [
             ("repair_bytes", done.symbol_bytes),
@@ -59,13 +40,18 @@ impl Tally {
         }
     }
 
+    fn moved(&self) -> RepairTotals {
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn figures(&self) -> [Figure; 5] {
+        let moved = self.moved();
         let bytes = [
-            ("symbols", self.symbol_bytes.value()),
-            ("symbols_in_theory", self.symbol_bytes_theory.value()),
-            ("reed_solomon_in_theory", self.reed_solomon_bytes.value()),
-            ("whole_fragments", self.witness_bytes.value()),
-            ("fragments_rebuilt", self.fragment_bytes.value()),
+            ("symbols", moved.symbol_bytes),
+            ("symbols_in_theory", moved.symbol_bytes_theory),
+            ("reed_solomon_in_theory", moved.reed_solomon_bytes),
+            ("whole_fragments", moved.witness_bytes),
+            ("fragments_rebuilt", moved.fragment_bytes),
         ];
         [
             Figure::counter(
@@ -160,7 +146,7 @@ impl Node {
 
     /// What all repairs have moved so far, and how many run.
     pub(super) fn repair_totals(&self) -> RepairTotals {
-        let mut totals = self.tally.repairs();
+        let mut totals = self.tally.moved();
         for progress in self.repairs.lock().unwrap_or_else(PoisonError::into_inner).values() {
             let progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
             if !progress.finished {

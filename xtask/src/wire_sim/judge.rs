@@ -36,7 +36,7 @@ pub(super) struct Judged {
     given_up: usize,
     given_up_wrongly: usize,
     given_up_at_once_max: usize,
-    /// By how much that stayed below the policy's bound, at least.
+    /// How many the policy allows, at most.
     cap: usize,
     readmitted: usize,
     slots_rebuilt: usize,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kakera_engine::policy::repair::repair_delay;
-use kakera_engine::policy::suspicion::exclusions_max;
+use kakera_engine::policy::suspicion::{LadderTimes, exclusions_max};
 
 use super::{Phase, Run};
 use crate::fleet::{Fleet, Repair};
@@ -61,11 +61,12 @@ impl Run<'_> {
     fn delay(&self, node: u32, patience: Nanoseconds) -> Nanoseconds {
         let (n, needed) = (self.fleet.n.into(), self.fleet.k.into());
         let patience = Duration::from_nanos(patience);
+        let times = LadderTimes { lost_after: patience, ..LadderTimes::default() };
         let of_group = |share: &u32| {
             let group = self.placement.group(*share) as usize;
             repair_delay(patience, n, self.online[group].into(), needed)
         };
         let delays = self.placement.shares(node).iter().map(of_group);
-        delays.min().unwrap_or(patience).as_nanos() as Nanoseconds
+        times.wait(delays.min().unwrap_or(patience)).as_nanos() as Nanoseconds
     }
 }
