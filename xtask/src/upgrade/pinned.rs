@@ -10,8 +10,8 @@ use crate::product::workspace;
 
 /// The last commit of the single validator: version 1 of the ledger's rules.
 pub(super) const SINGLE_VALIDATOR: &str = "ab77c0e22a9082b9602b37a14c312c7f6d6636cb";
-/// The last commit of version 5 of the rules: it knows handles, catalogues and several validators.
-pub(super) const WITH_HANDLES: &str = "ca2de765bc8bcd8eebff50a2dd0df6570c1838ab";
+/// The last commit of version 6 of the rules: it knows handles, catalogues and several validators.
+pub(super) const WITH_HANDLES: &str = "ee517f21f0222d513a8f3f0d2c0a16f715e75e0b";
 
 /// The release build of a commit's program. The checkout and what cargo made of it stay under
 /// `target/upgrade` for the next run.
