@@ -74,9 +74,9 @@ pub(crate) async fn run(session: &Session, command: &ValidatorCommand) -> Result
 fn settings(session: &Session, listen: SocketAddr) -> Result<ValidatorSettings, Failure> {
     let (folder, network) = (session.data().to_owned(), session.network()?);
     let watch = session.configuration.watch()?;
-    let observe = session.configuration.observe;
+    let (observe, mdns) = (session.configuration.observe, session.configuration.mdns);
     let tries_clock = system_clock();
-    Ok(ValidatorSettings { folder, listen, network, watch, tries_clock, observe })
+    Ok(ValidatorSettings { folder, listen, network, watch, tries_clock, observe, mdns })
 }
 
 /// A validator of a network that is founded.
@@ -210,7 +210,8 @@ async fn lose(session: &Session, id: &NodeId) -> Result<(), Failure> {
     };
     let mut votes = 0;
     if !node.retired {
-        let lost = NodeLost { node: *id, generation: node.join.generation };
+        let (generation, exclusions) = (node.join.generation, client.exclusions().await?);
+        let lost = NodeLost { node: *id, generation, exclusions };
         votes = cast(client, &own, Body::NodeLost(lost)).await?;
     }
     let in_force = operator::find(client, id).await?.is_some_and(|node| node.retired);

@@ -17,7 +17,7 @@ use kakera_engine::peer::{
 };
 use kakera_engine::policy::suspicion::{LadderTimes, Standing};
 use ledger_network::{create_group, join};
-use ledger_validators::{Consortium, FOUR, genesis_of, machine};
+use ledger_validators::{Consortium, FOUR, genesis_of, machine, upgrade};
 
 const GROUP: GroupId = GroupId(0);
 const FIRST: u8 = 10;
@@ -47,7 +47,8 @@ fn holder(network: &Consortium, slot: Slot) -> u8 {
 
 fn lose(network: &mut Consortium, number: u8) {
     let generation = state(network).node(&machine(number)).unwrap().join.generation;
-    let lost = Body::NodeLost(NodeLost { node: machine(number), generation });
+    let exclusions = state(network).exclusions();
+    let lost = Body::NodeLost(NodeLost { node: machine(number), generation, exclusions });
     network.vote(&FOUR[..3], &lost);
 }
 
@@ -186,7 +187,7 @@ fn a_watcher_gives_up_whom_nobody_hears_and_only_then() {
     assert_eq!(look(&mut watch, &mut now, 7200 * SECOND, &up, &all), []);
     assert_eq!(watch.standings(now)[&machine(gone)], Standing::Suspected);
     let wanted = look(&mut watch, &mut now, 12_000 * SECOND, &up, &up);
-    let lost = NodeLost { node: machine(gone), generation: 1 };
+    let lost = NodeLost { node: machine(gone), generation: 1, exclusions: None };
     assert_eq!(wanted, [WatchAction::GiveUp(lost)]);
 }
 
@@ -203,7 +204,7 @@ fn who_fails_the_audits_of_enough_others_is_given_up_though_it_answers() {
     assert_eq!(look(&mut watch, &mut now, 3600 * SECOND, &all, &all), []);
     watch.handle_suspects(machine(holder(&network, slot(3))), &suspects);
     let wanted = look(&mut watch, &mut now, 7200 * SECOND, &all, &all);
-    let lost = NodeLost { node: machine(cheat), generation: 1 };
+    let lost = NodeLost { node: machine(cheat), generation: 1, exclusions: None };
     assert_eq!(wanted, [WatchAction::GiveUp(lost)]);
 }
 
@@ -274,7 +275,9 @@ fn a_newcomer_that_is_gone_itself_is_given_up_too() {
     look(&mut watch, &mut now, 600 * SECOND, &up, &up);
     let first = holder(&network, slot(1));
     up.remove(&first);
-    let lost = |number| WatchAction::GiveUp(NodeLost { node: machine(number), generation: 1 });
+    let lost = |number| {
+        WatchAction::GiveUp(NodeLost { node: machine(number), generation: 1, exclusions: None })
+    };
     assert_eq!(look(&mut watch, &mut now, 2000 * SECOND, &up, &up), [lost(first)]);
     lose(&mut network, first);
     network.seal(Vec::new());
@@ -282,6 +285,35 @@ fn a_newcomer_that_is_gone_itself_is_given_up_too() {
     let newcomer = holder(&network, slot(1));
     up.remove(&newcomer);
     assert_eq!(look(&mut watch, &mut now, 4000 * SECOND, &up, &up), [lost(newcomer)]);
+}
+
+#[test]
+fn a_vote_is_cast_anew_once_another_machine_was_given_up() {
+    let mut network = network(8, 3);
+    network.vote(&FOUR[..3], &upgrade(8));
+    let (mut watch, mut now) = (Watch::new(settings()), Duration::ZERO);
+    watch.handle_state(now, state(&network).clone());
+    let mut up: BTreeSet<u8> = (10..18).collect();
+    look(&mut watch, &mut now, 600 * SECOND, &up, &up);
+    let [gone, other] = [1, 2].map(|point| holder(&network, slot(point)));
+    up.remove(&gone);
+    let vote = |exclusions| {
+        WatchAction::GiveUp(NodeLost { node: machine(gone), generation: 1, exclusions })
+    };
+    assert_eq!(look(&mut watch, &mut now, 2000 * SECOND, &up, &up), [vote(Some(0))]);
+
+    // The other validators chose another, whose slot is being filled: one at a time.
+    lose(&mut network, other);
+    network.seal(Vec::new());
+    watch.handle_state(now, state(&network).clone());
+    up.remove(&other);
+    assert_eq!(look(&mut watch, &mut now, 3000 * SECOND, &up, &up), []);
+    let newcomer = holder(&network, slot(2));
+    let since = state(&network).group(GROUP).unwrap().holder(slot(2)).unwrap().since;
+    let filled = SlotFilled { group: GROUP, slot: slot(2), since };
+    network.seal_body(newcomer, Body::SlotFilled(filled));
+    watch.handle_state(now, state(&network).clone());
+    assert_eq!(look(&mut watch, &mut now, 4000 * SECOND, &up, &up), [vote(Some(1))]);
 }
 
 #[test]

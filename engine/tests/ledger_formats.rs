@@ -116,7 +116,7 @@ fn bodies_of_version_2(id: &NetworkId) -> Vec<Body> {
         Body::Upgrade(Upgrade { version: 2 }),
         Body::ValidatorUpdate(ValidatorUpdate { address: "a".into(), anchor: Some(anchor) }),
         Body::RetentionFloor(RetentionFloor { height: 900 }),
-        Body::NodeLost(NodeLost { node: node_id(&key(10)), generation: 3 }),
+        Body::NodeLost(NodeLost { node: node_id(&key(10)), generation: 3, exclusions: None }),
         Body::Equivocation(Equivocation::Votes(vote(None), vote(Some([4; 32])))),
     ]
 }

@@ -5,8 +5,8 @@ mod ledger_network;
 mod ledger_validators;
 
 use kakera_engine::ledger::{
-    Body, CertifiedBlock, EntryError, Equivocation, NodeJoin, NodeLost, NodeUpdate, OPEN_VOTES_MAX,
-    PENDING_DRAWS_MAX, RetentionFloor, SignedProposal, StateKey, ValidatorChange,
+    Body, CertifiedBlock, EntryError, Equivocation, Genesis, NodeJoin, NodeLost, NodeUpdate,
+    OPEN_VOTES_MAX, PENDING_DRAWS_MAX, RetentionFloor, SignedProposal, StateKey, ValidatorChange,
     ValidatorSetError, ValidatorUpdate, Vote, VoteKind, verify_from_genesis,
 };
 use kakera_engine::names::{Epoch, GroupId, NetworkId};
@@ -18,7 +18,7 @@ fn floor(height: u64) -> Body {
 }
 
 fn lost(number: u8) -> Body {
-    Body::NodeLost(NodeLost { node: machine(number), generation: 1 })
+    Body::NodeLost(NodeLost { node: machine(number), generation: 1, exclusions: None })
 }
 
 fn votes(network: &NetworkId, number: u8, height: u64, values: [Option<[u8; 32]>; 2]) -> Body {
@@ -200,8 +200,37 @@ fn a_vote_for_a_loss_is_void_once_the_machine_came_back() {
     network.seal_body(10, Body::NodeUpdate(back));
     let stale = EntryError::Generation { least: 2, found: 1 };
     assert_eq!(network.refusal(FOUR[2], lost(10)), stale);
-    network.seal_body(FOUR[2], Body::NodeLost(NodeLost { node, generation: 2 }));
+    network.seal_body(FOUR[2], Body::NodeLost(NodeLost { node, generation: 2, exclusions: None }));
     assert!(!network.chain.state().node(&node).unwrap().retired);
+}
+
+#[test]
+fn of_two_losses_that_are_voted_on_at_once_only_one_takes_effect() {
+    let mut network = Consortium::of(Genesis { version: Some(8), ..genesis_of(&FOUR) });
+    let joins = (10..17).map(|number| network.say(FOUR[0], join(number, machine(number))));
+    let joins = joins.collect();
+    network.seal(joins);
+    let lost = |number, exclusions| {
+        Body::NodeLost(NodeLost { node: machine(number), generation: 1, exclusions })
+    };
+    let is_lost = |network: &Consortium, number| {
+        network.chain.state().node(&machine(number)).unwrap().lost.is_some()
+    };
+    for stale in [None, Some(1)] {
+        assert_eq!(network.refusal(FOUR[0], lost(10, stale)), EntryError::StaleVote);
+    }
+    network.vote(&FOUR[..2], &lost(10, Some(0)));
+    network.vote(&FOUR[..2], &lost(11, Some(0)));
+    network.seal_body(FOUR[2], lost(10, Some(0)));
+    assert!(is_lost(&network, 10));
+    assert_eq!(network.chain.state().exclusions(), Some(1));
+    assert_eq!(network.refusal(FOUR[3], lost(11, Some(0))), EntryError::StaleVote);
+
+    // What was voted before the first loss counts no more for the second.
+    network.seal_body(FOUR[3], lost(11, Some(1)));
+    assert!(!is_lost(&network, 11));
+    network.vote(&FOUR[..2], &lost(11, Some(1)));
+    assert!(is_lost(&network, 11));
 }
 
 #[test]

@@ -71,6 +71,11 @@ pub struct NodeLost {
     /// Its generation: once it came back with another, this vote is void.
     #[n(1)]
     pub generation: u64,
+    /// [`State::exclusions`](super::State::exclusions) as the voter knows it: once there are more,
+    /// this vote is void, so that no two machines are given up without those who decide on the second
+    /// knowing of the first. None before version 8 of the rules.
+    #[n(2)]
+    pub exclusions: Option<u64>,
 }
 
 /// What a validator, or one to be, says of itself. No vote: it takes effect at once.

@@ -90,6 +90,11 @@ pub enum EntryError {
     /// All draws that its groups bear are waiting, or it has no slots left.
     #[error("no further slot of {0} can be given away now; send it again after the next refresh")]
     NothingToDrain(NodeId),
+    /// The vote that a machine is lost knows nothing of the last one that was given up.
+    #[error(
+        "another machine was given up since this vote was made; vote again if it is lost still"
+    )]
+    StaleVote,
     /// The proof proves nothing.
     #[error("the symbol is right, or the machine named did not sign it")]
     NoConviction,

@@ -12,7 +12,7 @@ use super::evidence::{WRONG_SYMBOLS_MAX, WrongSymbol};
 use super::genesis::ValidatorSet;
 use super::registry::{LostNode, Node, PendingDraw, RegisteredAnchor, StateKey, Validator};
 use super::rules::allow;
-use super::state::{ABSENCE, CARE, PENDING_DRAWS_MAX, State};
+use super::state::{ABSENCE, CARE, EXCLUSIONS_VERSION_MIN, PENDING_DRAWS_MAX, State};
 use crate::names::{GroupId, NodeId, ObjectId};
 
 /// Most votes of one validator that wait for others; the oldest gives way to another.
@@ -108,13 +108,12 @@ impl State {
         if lost.generation != generation {
             return Err(EntryError::Generation { least: generation, found: lost.generation });
         }
+        if lost.exclusions != self.exclusions() {
+            return Err(EntryError::StaleVote);
+        }
         if self.vote(author, Ballot::new(14, &lost))? {
             let lost_at = (self.version() >= CARE).then_some(self.height);
-            self.retire_node(Node { lost: lost_at, ..node });
-            let mut waiting = self.lost_nodes();
-            waiting.push(LostNode { node: lost.node, next_group: GroupId(0) });
-            self.write(&StateKey::Lost, &waiting);
-            self.ask_for_lost_slots();
+            self.exclude(Node { lost: lost_at, ..node });
         }
         Ok(())
     }
@@ -145,11 +144,7 @@ impl State {
         if objects.len() >= WRONG_SYMBOLS_MAX {
             // Those it is enrolled with anew are counted anew.
             objects.clear();
-            self.retire_node(node);
-            let mut waiting = self.lost_nodes();
-            waiting.push(LostNode { node: proof.helper, next_group: GroupId(0) });
-            self.write(&StateKey::Lost, &waiting);
-            self.ask_for_lost_slots();
+            self.exclude(node);
         }
         self.write(&StateKey::WrongSymbols(proof.helper), &objects);
         Ok(())
@@ -200,6 +195,24 @@ impl State {
             let mut validator = self.validator(proposer);
             validator.reveal(self.height, *link);
             self.write(&StateKey::Validator(*proposer), &validator);
+        }
+    }
+
+    /// How many times a machine was voted lost or convicted since version 8 of the rules came into
+    /// force; none before.
+    pub fn exclusions(&self) -> Option<u64> {
+        let count = || self.read(&StateKey::Exclusions).unwrap_or(0);
+        (self.version() >= EXCLUSIONS_VERSION_MIN).then(count)
+    }
+
+    fn exclude(&mut self, node: Node) {
+        let mut waiting = self.lost_nodes();
+        waiting.push(LostNode { node: node.join.node, next_group: GroupId(0) });
+        self.retire_node(node);
+        self.write(&StateKey::Lost, &waiting);
+        self.ask_for_lost_slots();
+        if let Some(before) = self.exclusions() {
+            self.write(&StateKey::Exclusions, &(before + 1));
         }
     }
 

@@ -86,7 +86,9 @@ pub use snapshot::{
     BaseError, CHUNK_LEN_MAX, ChunkError, Prefix, RefusedChunk, Snapshot, SnapshotAssembly,
     SnapshotBase, StateChunk,
 };
-pub use state::{PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, State, VACATED_MAX};
+pub use state::{
+    EXCLUSIONS_VERSION_MIN, PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, State, VACATED_MAX,
+};
 pub use suite::Suite;
 pub use verified::VerifiedEntry;
 pub use vote::{SignedProposal, SignedVote, Vote, VoteKind};

@@ -70,6 +70,9 @@ pub enum StateKey {
     /// [`Invited`], by the invitation's key.
     #[n(17)]
     Invited(#[n(0)] NodeId),
+    /// How many times a machine was voted lost or convicted, a `u64`; from version 8 of the rules on.
+    #[n(18)]
+    Exclusions,
 }
 
 impl StateKey {

@@ -31,6 +31,8 @@ pub(super) const GROWTH: u32 = 5;
 /// The version of the rules by which a refresh may go on without some holders, and that convicts of
 /// wrong symbols of renewed shares.
 pub(super) const ABSENCE: u32 = 6;
+/// The version of the rules that counts exclusions, so that votes of a loss know of those before it.
+pub const EXCLUSIONS_VERSION_MIN: u32 = 8;
 /// Most holders of a group that may leave within one epoch.
 pub const VACATED_MAX: usize = 255;
 

@@ -78,6 +78,8 @@ pub struct Watch {
     actions: VecDeque<WatchAction>,
     /// Votes that have led to nothing yet, and when they were given.
     votes: BTreeMap<NodeId, Duration>,
+    /// [`State::exclusions`], for which those votes hold.
+    exclusions: Option<u64>,
     /// Who failed whose audits.
     accusations: BTreeMap<NodeId, BTreeSet<NodeId>>,
     /// Machines given up or newly drawn whose slots are not whole, and since when.
@@ -108,6 +110,7 @@ impl Watch {
             silent: BTreeSet::new(),
             actions: VecDeque::new(),
             votes: BTreeMap::new(),
+            exclusions: None,
             accusations: BTreeMap::new(),
             excluded: BTreeMap::new(),
             blind_since: None,
@@ -146,6 +149,10 @@ impl Watch {
         self.live = self.watched.values().filter(|watched| !watched.node.retired).count();
         self.silent.retain(|name| self.watched.contains_key(name));
         self.votes.retain(|name, _| self.watched.contains_key(name));
+        if state.exclusions() != self.exclusions {
+            self.exclusions = state.exclusions();
+            self.votes.clear();
+        }
         self.accusations.retain(|name, _| self.watched.contains_key(name));
         self.groups = state.groups().map(|(_, group)| group).collect();
         self.seats.clear();
@@ -327,7 +334,8 @@ impl Watch {
         self.votes.insert(lost, now);
         self.undecided = true;
         let generation = self.watched[&lost].node.join.generation;
-        Some(WatchAction::GiveUp(NodeLost { node: lost, generation }))
+        let exclusions = self.exclusions;
+        Some(WatchAction::GiveUp(NodeLost { node: lost, generation, exclusions }))
     }
 
     /// The delay is shorter where a group has lost others already.

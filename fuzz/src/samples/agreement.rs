@@ -136,7 +136,7 @@ pub(crate) fn entries() -> Vec<Vec<u8>> {
         Body::ValidatorUpdate(update),
         Body::ValidatorUpdate(anchored),
         Body::RetentionFloor(RetentionFloor { height: 1 << 40 }),
-        Body::NodeLost(NodeLost { node: node(VALIDATORS[0]), generation: 1 }),
+        Body::NodeLost(NodeLost { node: node(VALIDATORS[0]), generation: 1, exclusions: Some(2) }),
         Body::Equivocation(Equivocation::Votes(votes[0], votes[1])),
         Body::Equivocation(Equivocation::Proposals(proposal(None), proposal(Some(0)))),
     ];

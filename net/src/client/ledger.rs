@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kakera_engine::ledger::{
-    Ballot, Body, CertifiedBlock, Counts, Entry, Group, Node, Pointer, PostedPointer, SignedHeader,
-    StateKey, ValidatorSet, VerifiedHead,
+    Ballot, Body, CertifiedBlock, Counts, EXCLUSIONS_VERSION_MIN, Entry, Group, Node, Pointer,
+    PostedPointer, SignedHeader, StateKey, ValidatorSet, VerifiedHead,
 };
 use kakera_engine::names::{GroupId, NodeId, Slot, Tag};
 use kakera_engine::peer::{Answer, Member};
@@ -150,6 +150,14 @@ impl Client {
     pub async fn retention_floor(&self) -> Result<u64, ClientError> {
         let floor: Vec<Option<u64>> = self.values(vec![StateKey::RetentionFloor]).await?;
         Ok(floor.into_iter().flatten().next().unwrap_or(0))
+    }
+
+    /// How many times machines were excluded, as a vote that one is lost has to say; none before
+    /// version 8 of the rules.
+    pub async fn exclusions(&self) -> Result<Option<u64>, ClientError> {
+        let count: Vec<Option<u64>> = self.values(vec![StateKey::Exclusions]).await?;
+        let counted = self.rules_version().await? >= EXCLUSIONS_VERSION_MIN;
+        Ok(counted.then(|| count.into_iter().flatten().next().unwrap_or(0)))
     }
 
     /// The validators of the next block whose votes for the same as this entry's wait for others'.
