@@ -20,6 +20,7 @@ mod ledger;
 mod listing;
 mod local;
 mod machine;
+mod memory;
 mod operator;
 mod output;
 mod passphrase;
@@ -80,6 +81,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn runtime_for(command: &Command) -> Builder {
     match command {
         Command::Node(_) | Command::Validator(_) => {
+            memory::keep_little();
             let mut builder = Builder::new_current_thread();
             builder.max_blocking_threads(MACHINE_BLOCKING_THREADS);
             builder
