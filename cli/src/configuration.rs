@@ -17,13 +17,14 @@ use crate::quantity::{parse_size, parse_span};
 pub(crate) const CONFIG_FILE: &str = "config.toml";
 
 /// The keys, in the order of the documentation.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "network",
     "log",
     "gf",
     "passphrase_file",
     "listen",
     "observe",
+    "mdns",
     "quota",
     "uplink",
     "probe_every",
@@ -50,6 +51,9 @@ pub(crate) struct Configuration {
     pub(crate) listen: Option<SocketAddr>,
     /// Where a node or validator shows its figures over HTTP; nowhere if left out.
     pub(crate) observe: Option<SocketAddr>,
+    /// Whether machines announce themselves on the local network and look for each other there.
+    #[serde(default)]
+    pub(crate) mdns: bool,
     /// The most a node stores, in bytes or with a unit.
     #[serde(default, deserialize_with = "size")]
     pub(crate) quota: Option<u64>,
@@ -196,10 +200,11 @@ mod tests {
         let text = "network = 'n.toml'\nlog = 'info'\ngf = 'avx2'\npassphrase_file = 'p'\n\
                     listen = '127.0.0.1:7000'\nquota = '10GB'\nuplink = '1MB'\nprobe_every = '500ms'\n\
                     suspect_after = '2s'\nlost_after = '4s'\ncompare_every = '1m'\nscrub_pause = '1s'\n\
-                    audit_every = '2m'\nobserve = '127.0.0.1:9464'\nrefresh_every = '7d'";
+                    audit_every = '2m'\nobserve = '127.0.0.1:9464'\nrefresh_every = '7d'\nmdns = true";
         let configuration = parse(text).unwrap();
         assert_eq!(configuration.quota, Some(10_000_000_000));
         assert_eq!(configuration.uplink, Some(1_000_000));
+        assert!(configuration.mdns);
         assert_eq!(configuration.listen, "127.0.0.1:7000".parse().ok());
         let watch = configuration.watch().unwrap();
         assert_eq!(watch.probe_every, Duration::from_millis(500));

@@ -41,6 +41,7 @@ pub(crate) async fn run_node(session: &Session, command: &NodeCommand) -> Result
                 refresh: session.configuration.refresh(),
                 uplink: session.configuration.uplink.unwrap_or(node::UPLINK_DEFAULT),
                 observe: session.configuration.observe,
+                mdns: session.configuration.mdns,
             };
             let stopped = stopped()?;
             node::run(settings, stopped).await.map_err(stopped_working)

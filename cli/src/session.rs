@@ -11,6 +11,7 @@ use kakera_engine::names::{NetworkId, NodeId};
 use kakera_engine::wire::canonical;
 use kakera_net::client::{Client, ClientError, ClientSettings, ErrorKind};
 use kakera_net::id::{Identity, IdentityError};
+use kakera_net::neighbours::Neighbours;
 use kakera_net::network_file::NetworkFile;
 use kakera_net::vault::Vault;
 
@@ -108,11 +109,26 @@ impl Session {
 
     /// A connection to the network as someone else.
     pub(crate) fn connect_as(&self, identity: Arc<Identity>) -> Result<Connection, Failure> {
+        self.connect_through(identity, self.configuration.mdns)
+    }
+
+    /// The same; `mdns` says whether machines are looked for on the local network.
+    pub(crate) fn connect_through(
+        &self,
+        identity: Arc<Identity>,
+        mdns: bool,
+    ) -> Result<Connection, Failure> {
         let network = self.network()?;
-        let seen_path = self.data.join(seen_name(&network.network_id()));
+        let network_id = network.network_id();
+        let seen_path = self.data.join(seen_name(&network_id));
         let machine = identity.node_id();
         let settings = ClientSettings { network, identity, seen: load_seen(&seen_path) };
-        Ok(Connection { client: Arc::new(Client::new(settings)?), machine, seen_path })
+        let mut client = Client::new(settings)?;
+        if mdns {
+            let failed = |error| Failure::of(Kind::Failure, error, "mdns = false in config.toml");
+            client = client.with_neighbours(Neighbours::look(network_id).map_err(failed)?);
+        }
+        Ok(Connection { client: Arc::new(client), machine, seen_path })
     }
 
     /// The vault of this data folder, opened. From here on the connection is that of the machine

@@ -16,6 +16,8 @@ use tokio::time::Instant;
 use crate::clock::unix_milliseconds;
 use crate::fabric::{Fabric, Refusal as FabricRefusal, RequestError};
 use crate::id::Identity;
+use crate::neighbours::Neighbours;
+use crate::rpc::Message;
 
 /// Where a node listens, as far as the asker knows.
 pub trait AddressBook: Send + Sync {
@@ -37,6 +39,7 @@ pub struct Exchange {
     network: NetworkId,
     identity: Arc<Identity>,
     addresses: Arc<dyn AddressBook>,
+    neighbours: Option<Arc<Neighbours>>,
 }
 
 impl Exchange {
@@ -47,7 +50,12 @@ impl Exchange {
         identity: Arc<Identity>,
         addresses: Arc<dyn AddressBook>,
     ) -> Self {
-        Self { fabric, network, identity, addresses }
+        Self { fabric, network, identity, addresses, neighbours: None }
+    }
+
+    /// Asks machines on the same local network where they say that they are, first.
+    pub fn with_neighbours(self, neighbours: Option<Arc<Neighbours>>) -> Self {
+        Self { neighbours, ..self }
     }
 
     /// Who asks.
@@ -79,21 +87,52 @@ impl Exchange {
         timeout: Duration,
         capability: Option<&SigningKey>,
     ) -> Result<Answer, AskFailure> {
-        let address = self.addresses.address(&receiver).ok_or(AskFailure::Unreachable)?;
-        let deadline = unix_milliseconds() + timeout.as_millis() as u64;
-        let message = self
-            .fabric
-            .request(receiver, address, timeout, |exporter| {
+        let end = Instant::now() + timeout;
+        let ask_at = async |address| {
+            let timeout = end.saturating_duration_since(Instant::now());
+            let deadline = unix_milliseconds() + timeout.as_millis() as u64;
+            let write = |exporter: &_| {
                 let (network, author) = (self.network, self.identity.node_id());
                 let session = Session { network, author, receiver, exporter: *exporter };
-                (Request::encode(operation, &session, deadline, capability), body)
-            })
-            .await
-            .map_err(ask_failure)?;
-        let response = Response::from_header(&message.header)
-            .map_err(|error| AskFailure::Misbehaved(error.to_string()))?;
-        Ok(Answer { response, body: message.body })
+                (Request::encode(operation, &session, deadline, capability), body.clone())
+            };
+            self.fabric.request(receiver, address, timeout, write).await
+        };
+        if let Some(neighbours) = &self.neighbours
+            && let Some(address) = neighbours.address(&receiver)
+        {
+            let outcome = ask_at(address).await;
+            if outcome.as_ref().is_err_and(is_in_doubt) {
+                neighbours.doubt(&receiver, address);
+            }
+            // What was sent may have been done: it is not said again.
+            if !outcome.as_ref().is_err_and(was_unsaid) {
+                return answer(outcome);
+            }
+        }
+        let address = self.addresses.address(&receiver).ok_or(AskFailure::Unreachable)?;
+        answer(ask_at(address).await)
     }
+}
+
+fn answer(outcome: Result<Message, RequestError>) -> Result<Answer, AskFailure> {
+    let message = outcome.map_err(ask_failure)?;
+    let response = Response::from_header(&message.header)
+        .map_err(|error| AskFailure::Misbehaved(error.to_string()))?;
+    Ok(Answer { response, body: message.body })
+}
+
+/// Whether no connection to the peer came about, so that nothing was sent.
+fn was_unsaid(error: &RequestError) -> bool {
+    matches!(
+        error,
+        RequestError::Unreachable { .. } | RequestError::Refused(FabricRefusal::WrongKey { .. })
+    )
+}
+
+/// Whether the peer may be elsewhere.
+fn is_in_doubt(error: &RequestError) -> bool {
+    was_unsaid(error) || matches!(error, RequestError::Timeout(_))
 }
 
 fn ask_failure(error: RequestError) -> AskFailure {

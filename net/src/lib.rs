@@ -14,6 +14,7 @@ pub mod exchange;
 pub mod fabric;
 pub mod id;
 pub mod listening;
+pub mod neighbours;
 pub mod network_file;
 pub mod node;
 pub mod observe;

@@ -267,6 +267,7 @@ fn start_validators(
             watch: WatchSettings::default(),
             tries_clock: Arc::new(move || clock.load(Ordering::Relaxed)),
             observe: None,
+            mdns: false,
         };
         running.spawn(async move { Ok(validator::run(settings, std::future::pending()).await?) });
     }

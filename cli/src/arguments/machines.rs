@@ -128,6 +128,9 @@ pub(crate) struct JoinOptions {
     /// Where this machine will listen, as others reach it
     #[arg(long)]
     pub(crate) address: SocketAddr,
+    /// Look for the validators on the local network, too, where they run with `mdns = true`
+    #[arg(long)]
+    pub(crate) mdns: bool,
 }
 
 #[derive(Debug, Args)]

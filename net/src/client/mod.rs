@@ -36,6 +36,7 @@ use validators::Suspects;
 use crate::exchange::{AddressBook, Exchange};
 use crate::fabric::{Fabric, Limits};
 use crate::id::Identity;
+use crate::neighbours::Neighbours;
 use crate::network_file::NetworkFile;
 use crate::random::system_random;
 
@@ -140,6 +141,13 @@ impl Client {
             next_sequence: tokio::sync::Mutex::default(),
             transfers,
         })
+    }
+
+    /// Asks machines on the same local network where they say that they are, first.
+    pub fn with_neighbours(mut self, neighbours: Arc<Neighbours>) -> Self {
+        self.exchange = self.exchange.with_neighbours(Some(neighbours));
+        self.transfers = Arc::new(Transfers::new(self.exchange.clone(), self.network_id));
+        self
     }
 
     /// The network.

@@ -40,6 +40,7 @@ use crate::exchange::{AddressBook, Exchange};
 use crate::fabric::{Fabric, Incoming, Limits};
 use crate::id::{Identity, IdentityError};
 use crate::listening::{self, ADDRESS_FILE};
+use crate::neighbours::{Neighbours, NeighboursError};
 use crate::network_file::NetworkFile;
 use crate::observe;
 use crate::rpc::Message;
@@ -72,6 +73,8 @@ pub struct NodeSettings {
     pub uplink: u64,
     /// Where it may be observed ([`observe`]).
     pub observe: Option<SocketAddr>,
+    /// Whether it announces itself on the local network and looks for others there.
+    pub mdns: bool,
 }
 
 /// Why a node does not run.
@@ -86,6 +89,9 @@ pub enum NodeError {
     /// The chain kept here cannot be used.
     #[error("the chain in the node's folder: {0}")]
     Chain(#[from] crate::chain_store::ChainStoreError),
+    /// It cannot look for others on the local network.
+    #[error(transparent)]
+    Neighbours(#[from] NeighboursError),
     /// The disk or the socket failed.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -182,6 +188,7 @@ where
         refresh,
         uplink,
         observe,
+        mdns,
     } = settings;
     let disk = OsDisk::open(&folder)?;
     let identity = Arc::new(Identity::load(&folder.join(IDENTITY_FILE))?);
@@ -202,7 +209,9 @@ where
     listening::announce(&disk, ADDRESS_FILE, fabric.local_address())?;
 
     let book = Arc::clone(&ledger) as Arc<dyn AddressBook>;
-    let exchange = Exchange::new(fabric.clone(), network_id, Arc::clone(&identity), book);
+    let neighbours = Neighbours::meet(mdns, network_id, &fabric)?;
+    let exchange = Exchange::new(fabric.clone(), network_id, Arc::clone(&identity), book)
+        .with_neighbours(neighbours);
     let mut care = JoinSet::new();
     care.spawn(Arc::clone(&ledger).follow(exchange.clone()));
     let upkeep = ledger.start_upkeep();

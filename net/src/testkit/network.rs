@@ -263,6 +263,7 @@ impl Network {
             watch: self.plan.watch,
             tries_clock: system_clock(),
             observe: None,
+            mdns: false,
         };
         machine.run(|stopped| validator::run(settings, told(stopped)));
     }
@@ -354,6 +355,7 @@ impl Network {
             refresh: self.plan.refresh,
             uplink: node::UPLINK_DEFAULT,
             observe: None,
+            mdns: false,
         }
     }
 }

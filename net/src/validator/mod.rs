@@ -48,6 +48,7 @@ use crate::exchange::{AddressBook, Exchange};
 use crate::fabric::{Fabric, Limits};
 use crate::id::{Identity, IdentityError};
 use crate::listening::{self, ADDRESS_FILE};
+use crate::neighbours::{Neighbours, NeighboursError};
 use crate::network_file::NetworkFile;
 use crate::node::IDENTITY_FILE;
 use crate::observe;
@@ -69,6 +70,8 @@ pub struct ValidatorSettings {
     pub tries_clock: UnixClock,
     /// Where it may be observed ([`observe`]).
     pub observe: Option<SocketAddr>,
+    /// Whether it announces itself on the local network and looks for others there.
+    pub mdns: bool,
 }
 
 /// Why a validator does not run.
@@ -96,6 +99,9 @@ pub enum ValidatorError {
     /// The chain kept here cannot be used.
     #[error("the chain in the validator's folder: {0}")]
     Chain(#[from] ChainStoreError),
+    /// It cannot look for others on the local network.
+    #[error(transparent)]
+    Neighbours(#[from] NeighboursError),
     /// The disk or the socket failed.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -110,7 +116,7 @@ pub async fn run(
     settings: ValidatorSettings,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ValidatorError> {
-    let ValidatorSettings { folder, listen, network, watch, tries_clock, observe } = settings;
+    let ValidatorSettings { folder, listen, network, watch, tries_clock, observe, mdns } = settings;
     let disk = OsDisk::open(&folder)?;
     let identity = load_identity(&folder)?;
     let founder = network.genesis.validators.contains(&identity.node_id());
@@ -149,7 +155,9 @@ pub async fn run(
 
     let upkeep = Upkeep::start(store, genesis, service.desk.views());
     let book = Arc::new(CurrentAddresses(service.desk.views()));
-    let exchange = Exchange::new(fabric.clone(), network_id, identity, book);
+    let neighbours = Neighbours::meet(mdns, network_id, &fabric)?;
+    let exchange =
+        Exchange::new(fabric.clone(), network_id, identity, book).with_neighbours(neighbours);
     let writing = Arc::clone(&service).write(exchange.clone());
     let conversing = Arc::clone(&service).converse(exchange.clone());
     let renewing = Arc::clone(&service).renew_identities(exchange.clone());

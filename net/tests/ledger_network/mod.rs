@@ -194,6 +194,7 @@ impl Network {
             watch: WatchSettings::default(),
             tries_clock: Arc::clone(&self.tries_clock),
             observe: None,
+            mdns: false,
         }
     }
 
@@ -244,6 +245,7 @@ impl Network {
             refresh: Default::default(),
             uplink: kakera_net::node::UPLINK_DEFAULT,
             observe: None,
+            mdns: false,
         };
         let run = |stop: oneshot::Receiver<()>| {
             node::run(settings, async {

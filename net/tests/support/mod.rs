@@ -107,6 +107,7 @@ impl Network {
             watch: care.watch,
             tries_clock: system_clock(),
             observe: None,
+            mdns: false,
         };
         let task = tokio::spawn(async move {
             validator::run(settings, std::future::pending()).await.unwrap();
@@ -214,6 +215,7 @@ impl Network {
             refresh: self.care.refresh,
             uplink: kakera_net::node::UPLINK_DEFAULT,
             observe: None,
+            mdns: false,
         };
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {

@@ -74,8 +74,15 @@ pub(super) fn measure(chain: &Stored) -> Result<Joined> {
             validator::create_voting_log(&folder)?;
             let (listen, network) = (addresses[&identity(number).node_id()], network.clone());
             let (watch, tries_clock) = (WatchSettings::default(), system_clock());
-            let settings =
-                ValidatorSettings { folder, listen, network, watch, tries_clock, observe: None };
+            let settings = ValidatorSettings {
+                folder,
+                listen,
+                network,
+                watch,
+                tries_clock,
+                observe: None,
+                mdns: false,
+            };
             processes.spawn(async move {
                 let ended = validator::run(settings, std::future::pending()).await;
                 ended.map_err(anyhow::Error::from)
@@ -104,6 +111,7 @@ pub(super) fn measure(chain: &Stored) -> Result<Joined> {
             refresh: Default::default(),
             uplink: kakera_net::node::UPLINK_DEFAULT,
             observe: None,
+            mdns: false,
         };
         let begin = Instant::now();
         processes.spawn(async move {

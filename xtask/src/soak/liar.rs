@@ -129,6 +129,7 @@ pub(crate) fn lie(options: &LyingOptions) -> Result<()> {
         },
         uplink: kakera_net::node::UPLINK_DEFAULT,
         observe: None,
+        mdns: false,
     };
     let falsify = move |operation: &Operation, answer: &mut Answer| {
         deceit.falsify(&id, &key, operation, answer);
