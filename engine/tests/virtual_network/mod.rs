@@ -195,7 +195,7 @@ impl VirtualNetwork {
 
     /// The holders, in slot order.
     pub(crate) fn members(&self) -> Vec<Member> {
-        let holders = self.view.state.group(GROUP).unwrap().holders;
+        let holders = &self.view.state.group(GROUP).unwrap().holders;
         let seats = Slot::all(self.plan.code.n).zip(holders);
         seats.map(|(slot, holder)| Member { slot, node: holder.node }).collect()
     }
@@ -316,7 +316,7 @@ impl VirtualNetwork {
                 .in_epochs(group.epochs());
         machine.leave_out(shredded);
         let list = || self.at(point).disk.list(GROUP, slot(point));
-        machine.renew(stale(&group, slot(point), list));
+        machine.renew(stale(group, slot(point), list));
         let mut repair = Repair { machine, parts: Vec::new(), renewed: Vec::new() };
         self.drive(&asker, None, &mut repair);
         for part in &repair.parts {
