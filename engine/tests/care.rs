@@ -240,11 +240,11 @@ fn one_at_a_time_is_given_up_and_nobody_who_cannot_be_replaced() {
             given_up.push(number);
             watch.handle_state(now, state(&network).clone());
         }
-        let filling = state(&network).groups().flat_map(|(_, group)| group.holders);
+        let filling = state(&network).groups().flat_map(|(_, group)| group.holders.clone());
         assert!(filling.filter(|holder| holder.is_filling()).count() <= 1);
         // The newcomers fill their slots, but late.
         if now.as_secs() % 900 < 60 {
-            let group = state(&network).group(GROUP).unwrap();
+            let group = state(&network).group(GROUP).unwrap().clone();
             for (place, seat) in Slot::all(5).zip(&group.holders) {
                 if seat.is_filling() {
                     let filled = SlotFilled { group: GROUP, slot: place, since: seat.since };

@@ -41,7 +41,7 @@ fn network_of(version: u32, slots: u8) -> Consortium {
 }
 
 fn group(network: &Consortium) -> Group {
-    network.chain.state().group(GROUP).unwrap()
+    network.chain.state().group(GROUP).unwrap().clone()
 }
 
 /// The numbers of the holders, in slot order.

@@ -140,7 +140,7 @@ fn a_slot_goes_to_a_newcomer_and_its_history_stays_for_the_epoch() {
     let mut network = Network::with_machines(7);
     network.seal_body(OPERATOR, create_group(5, 3));
     network.seal(vec![]);
-    let before = network.chain.state().group(GroupId(0)).unwrap();
+    let before = network.chain.state().group(GroupId(0)).unwrap().clone();
     let lost = before.holders[1].node;
     network.seal_body(VALIDATOR, reassign(0, 2));
     // the draws of earlier blocks come first, so one slot is pending twice only within a block

@@ -29,7 +29,7 @@ fn network(seed: u64) -> VirtualNetwork {
 }
 
 fn group(network: &VirtualNetwork) -> Group {
-    network.view.state.group(GROUP).unwrap()
+    network.view.state.group(GROUP).unwrap().clone()
 }
 
 fn shares(network: &mut VirtualNetwork, object: ObjectId) -> BTreeMap<u8, Share> {

@@ -87,11 +87,16 @@ fn provider() -> CryptoProvider {
     if !has_aes_instructions() {
         cipher_suites.reverse();
     }
-    CryptoProvider {
+    let provider = CryptoProvider {
         cipher_suites,
         kx_groups: vec![aws_lc_rs::kx_group::X25519MLKEM768],
         ..aws_lc_rs::default_provider()
+    };
+    #[cfg(feature = "testkit")]
+    if crate::testkit::is_simulated() {
+        return crate::testkit::tls::repeatable(provider);
     }
+    provider
 }
 
 fn has_aes_instructions() -> bool {
@@ -276,6 +281,7 @@ mod tests {
     use zeroize::Zeroizing;
 
     use super::*;
+    use crate::testkit::{Weather, simulate};
 
     fn identity(byte: u8) -> Arc<Identity> {
         Arc::new(Identity::from_seed(&Zeroizing::new([byte; 32])))
@@ -290,13 +296,31 @@ mod tests {
         client: rustls::ClientConfig,
         server: rustls::ServerConfig,
     ) -> Result<(ClientConnection, ServerConnection), Error> {
+        handshake_heard(client, server, |_| {})
+    }
+
+    /// The same while somebody listens.
+    fn handshake_heard(
+        client: rustls::ClientConfig,
+        server: rustls::ServerConfig,
+        mut listen: impl FnMut(&[u8]),
+    ) -> Result<(ClientConnection, ServerConnection), Error> {
         let name = ServerName::try_from("kakera").unwrap();
         let mut client =
             ClientConnection::new(Arc::new(client), Version::V1, name, Vec::new()).unwrap();
         let mut server = ServerConnection::new(Arc::new(server), Version::V1, Vec::new()).unwrap();
         loop {
-            let moved = deliver(|bytes| client.write_hs(bytes), |bytes| server.read_hs(bytes))?
-                | deliver(|bytes| server.write_hs(bytes), |bytes| client.read_hs(bytes))?;
+            let mut hear = |said: &[u8], hear: &mut dyn FnMut(&[u8]) -> Result<(), Error>| {
+                listen(said);
+                hear(said)
+            };
+            let moved = deliver(
+                |bytes| client.write_hs(bytes),
+                |bytes| hear(bytes, &mut |bytes| server.read_hs(bytes)),
+            )? | deliver(
+                |bytes| server.write_hs(bytes),
+                |bytes| hear(bytes, &mut |bytes| client.read_hs(bytes)),
+            )?;
             if !moved {
                 return Ok((client, server));
             }
@@ -334,6 +358,22 @@ mod tests {
         let shown = node_id(&server.peer_certificates().unwrap()[0]);
         assert_eq!(shown, Some(identity(1).node_id()));
         assert_eq!(pin.found_instead(), None);
+    }
+
+    #[test]
+    fn a_simulated_handshake_takes_as_many_bytes_as_a_real_one_and_the_same_ones_again() {
+        let shake = || {
+            let (config, _) = client_config(&identity(1), identity(2).node_id()).unwrap();
+            let server = server_config(&identity(2), admit_all()).unwrap();
+            let mut said = Vec::new();
+            handshake_heard(config, server, |bytes| said.push(bytes.to_vec())).unwrap();
+            said
+        };
+        let simulated = |seed| simulate(seed, Weather::default(), async |_| shake());
+        let lengths = |said: Vec<Vec<u8>>| said.iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(simulated(1), simulated(1));
+        assert_ne!(simulated(1), simulated(2));
+        assert_eq!(lengths(simulated(1)), lengths(shake()));
     }
 
     #[test]

@@ -19,6 +19,10 @@ use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 const NODES: usize = 8;
+/// Of a validator, each before anybody can have connected to it: packets of every stage of a handshake
+/// come to a process that has no keys for them.
+const RESTARTS: usize = 20;
+const WITHIN_HANDSHAKES: Duration = Duration::from_millis(60);
 
 /// Seconds where a network in use has minutes and hours.
 fn plan() -> Plan {
@@ -48,7 +52,7 @@ fn plan() -> Plan {
     }
 }
 
-/// Puts a record, lets machines crash and cuts some off, takes a holder away for good, waits until all is
+/// Puts a record, lets machines crash, one of them over and over, and cuts some off, takes a holder away for good, waits until all is
 /// whole again, and reads.
 fn course(seed: u64) -> ([u8; 32], Traffic) {
     let folder = TempDir::new().unwrap();
@@ -76,6 +80,12 @@ fn course(seed: u64) -> ([u8; 32], Traffic) {
         sleep(Duration::from_secs(3)).await;
         network.start_node(back.unwrap());
         network.start_validator(0);
+        sleep(Duration::from_secs(5)).await;
+        for _ in 0..RESTARTS {
+            network.crash_validator(1).await;
+            network.start_validator(1);
+            sleep(WITHIN_HANDSHAKES).await;
+        }
         sleep(Duration::from_secs(5)).await;
         wire.part(network.nodes()[..2].iter().map(|node| node.address.ip()).collect());
         sleep(Duration::from_secs(5)).await;

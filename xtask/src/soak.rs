@@ -18,9 +18,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 use serde_json::Value;
 
-pub(crate) use self::liar::Deceit;
 use self::liar::replace_by_liar;
-pub(crate) use self::liar::{LyingOptions, lie};
+pub(crate) use self::liar::{Deceit, Liar, LyingOptions, lie};
 use self::registry::Registry;
 use self::storm::Storm;
 use crate::load::Load;
@@ -122,7 +121,7 @@ fn configure(machine: &Path, more: &str) -> Result<()> {
     Ok(fs::write(machine.join("config.toml"), format!("{TIMES}{more}"))?)
 }
 
-/// Makes one holder of slots a liar of each kind.
+/// Makes one holder of slots a liar of each kind that needs no past.
 fn plant_liars(network: &LocalNetwork) -> Result<Vec<Machine>> {
     let status = network.run(&["status"])?;
     let holds = |machine: &Machine| {
@@ -131,9 +130,9 @@ fn plant_liars(network: &LocalNetwork) -> Result<Vec<Machine>> {
     };
     let machines = network.running()?;
     let nodes = machines.into_iter().filter(|machine| !machine.is_validator() && holds(machine));
-    let liars: Vec<Machine> = nodes.take(Deceit::ALL.len()).collect();
-    ensure!(liars.len() == Deceit::ALL.len(), "too few nodes hold slots");
-    for (machine, deceit) in liars.iter().zip(Deceit::ALL) {
+    let liars: Vec<Machine> = nodes.take(Deceit::FROM_THE_START.len()).collect();
+    ensure!(liars.len() == Deceit::FROM_THE_START.len(), "too few nodes hold slots");
+    for (machine, deceit) in liars.iter().zip(Deceit::FROM_THE_START) {
         replace_by_liar(network, machine, deceit)?;
     }
     Ok(liars)

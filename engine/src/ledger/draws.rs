@@ -41,7 +41,7 @@ impl State {
         beacon: &Digest32,
         storage: &mut BTreeMap<NodeId, Node>,
     ) -> bool {
-        let Some(mut group) = self.group(pending.group) else { return false };
+        let Some(mut group) = self.group(pending.group).cloned() else { return false };
         let Some(drawn) = self.draw(pending, &group, beacon, storage) else { return false };
         group.operator_bound_kept = drawn.operator_bound_kept;
         let since = self.height;
@@ -63,7 +63,7 @@ impl State {
         for node in &drawn.nodes {
             self.count_slots(node, storage, |slots| slots + 1);
         }
-        self.write(&StateKey::Group(pending.group), &group);
+        self.write_group(pending.group, group);
         true
     }
 

@@ -146,7 +146,7 @@ impl State {
         let (transcript, beacon) = (None, None);
         refreshes.running = Some(RunningRefresh { attempt, objects, list, transcript, beacon });
         group.refreshes = Some(refreshes);
-        self.write(&StateKey::Group(begin.group), &group);
+        self.write_group(begin.group, group);
         Ok(())
     }
 
@@ -170,7 +170,7 @@ impl State {
         if !sealed.contains(&seal.group) {
             sealed.push(seal.group);
         }
-        self.write(&StateKey::Group(seal.group), &group);
+        self.write_group(seal.group, group);
         self.write(&StateKey::Sealed, &sealed);
         Ok(())
     }
@@ -231,7 +231,7 @@ impl State {
             group.vacated.clear();
         }
         group.refreshes = Some(refreshes);
-        self.write(&StateKey::Group(end.group), &group);
+        self.write_group(end.group, group);
         Ok(())
     }
 
@@ -254,14 +254,14 @@ impl State {
             return;
         }
         for id in sealed {
-            if let Some(mut group) = self.group(id)
+            if let Some(mut group) = self.group(id).cloned()
                 && let Some(refreshes) = &mut group.refreshes
                 && let Some(running) = &mut refreshes.running
                 && running.transcript.is_some()
                 && running.beacon.is_none()
             {
                 running.beacon = Some(*beacon);
-                self.write(&StateKey::Group(id), &group);
+                self.write_group(id, group);
             }
         }
         self.write(&StateKey::Sealed, &Vec::<GroupId>::new());
@@ -273,7 +273,7 @@ impl State {
 
     /// A group with holders whose next epoch is this one, and its refreshes.
     fn refreshed(&self, id: GroupId, epoch: Epoch) -> Result<(Group, Refreshes), EntryError> {
-        let group = self.group(id).ok_or(EntryError::UnknownGroup(id))?;
+        let group = self.group(id).cloned().ok_or(EntryError::UnknownGroup(id))?;
         let expected = Epoch(group.epoch.0 + 1);
         if epoch != expected {
             return Err(EntryError::Epoch { expected, found: epoch });

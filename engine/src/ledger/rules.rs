@@ -139,7 +139,7 @@ impl State {
             refreshes: None,
         };
         self.write(&StateKey::Counts, &counts);
-        self.write(&StateKey::Group(id), &group);
+        self.write_group(id, group);
         Ok(())
     }
 
@@ -189,7 +189,7 @@ impl State {
             return Ok(());
         }
         let SlotFilled { group: id, slot, since } = *filled;
-        let mut group = self.group(id).ok_or(EntryError::UnknownGroup(id))?;
+        let mut group = self.group(id).cloned().ok_or(EntryError::UnknownGroup(id))?;
         let holder = group.holders.get_mut(slot.index());
         let holder = holder.ok_or(EntryError::UnknownSlot { group: id, slot })?;
         allow(holder.node == *author, author)?;
@@ -197,7 +197,7 @@ impl State {
             return Err(EntryError::NotFilling { group: id, slot });
         }
         holder.filling = None;
-        self.write(&StateKey::Group(id), &group);
+        self.write_group(id, group);
         Ok(())
     }
 
@@ -208,7 +208,8 @@ impl State {
     ) -> Result<(), EntryError> {
         // From version 4 on the holders' word advances an epoch (`RefreshEnd`), nobody else's.
         allow(self.is_validator(author) && self.version() < REFRESH, author)?;
-        let mut group = self.group(advance.group).ok_or(EntryError::UnknownGroup(advance.group))?;
+        let group = self.group(advance.group).cloned();
+        let mut group = group.ok_or(EntryError::UnknownGroup(advance.group))?;
         let expected = Epoch(group.epoch.0 + 1);
         if advance.epoch != expected {
             return Err(EntryError::Epoch { expected, found: advance.epoch });
@@ -216,7 +217,7 @@ impl State {
         group.epoch = expected;
         group.root = advance.root;
         group.vacated.clear();
-        self.write(&StateKey::Group(advance.group), &group);
+        self.write_group(advance.group, group);
         Ok(())
     }
 

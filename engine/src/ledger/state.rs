@@ -1,7 +1,7 @@
 //! The state machine: what the entries of the chain add up to.
 //!
-//! The authenticated map is the whole state; nothing is kept beside it, so that the state root
-//! commits to everything a decision depends on. A copy of the state costs one pointer.
+//! The authenticated map is the whole state, so that the state root commits to everything a decision
+//! depends on; what is kept beside it is decoded from it. A copy of the state costs some pointers.
 
 use std::sync::Arc;
 
@@ -48,6 +48,8 @@ pub struct State {
     version: u32,
     /// What [`StateKey::Validators`] holds: every entry asks for it.
     pub(super) validators: Arc<ValidatorSet>,
+    /// What [`StateKey::Group`] holds, by number: every machine looks at all of them after every block.
+    groups: Arc<Vec<Arc<Group>>>,
     map: AuthenticatedMap,
 }
 
@@ -61,7 +63,11 @@ impl State {
     pub(super) fn after(genesis: Arc<Genesis>, height: u64, map: AuthenticatedMap) -> Self {
         let (network, version) = (genesis.network_id(), genesis.rules_version());
         let validators = Arc::new(genesis.validators.clone());
-        let mut state = Self { genesis, network, height, time: 0, version, validators, map };
+        let groups = Arc::default();
+        let mut state =
+            Self { genesis, network, height, time: 0, version, validators, groups, map };
+        let all = (0..state.counts().groups).map(GroupId).map(StateKey::Group);
+        state.groups = Arc::new(all.filter_map(|key| state.read(&key)).map(Arc::new).collect());
         state.version = state.next_version();
         if let Some(changed) = state.read(&StateKey::Validators) {
             state.validators = Arc::new(changed);
@@ -218,13 +224,13 @@ impl State {
     }
 
     /// A group.
-    pub fn group(&self, group: GroupId) -> Option<Group> {
-        self.read(&StateKey::Group(group))
+    pub fn group(&self, group: GroupId) -> Option<&Group> {
+        self.groups.get(group.0 as usize).map(|group| &**group)
     }
 
     /// All groups.
-    pub fn groups(&self) -> impl Iterator<Item = (GroupId, Group)> + '_ {
-        (0..self.counts().groups).map(GroupId).filter_map(|id| Some((id, self.group(id)?)))
+    pub fn groups(&self) -> impl Iterator<Item = (GroupId, &Arc<Group>)> + '_ {
+        (0..).map(GroupId).zip(&*self.groups)
     }
 
     /// What was posted under a tag, in ledger order.
@@ -288,5 +294,15 @@ impl State {
 
     pub(super) fn write<T: Encode<()>>(&mut self, key: &StateKey, value: &T) {
         self.map.write(&key.to_bytes(), &canonical::encode(value));
+    }
+
+    /// Writes a group, the next one if there is none of this number.
+    pub(super) fn write_group(&mut self, id: GroupId, group: Group) {
+        self.write(&StateKey::Group(id), &group);
+        let groups = Arc::make_mut(&mut self.groups);
+        match groups.get_mut(id.0 as usize) {
+            Some(place) => *place = Arc::new(group),
+            None => groups.push(Arc::new(group)),
+        }
     }
 }

@@ -13,6 +13,7 @@
 //! ([`Watch`](super::Watch)).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use super::{Answer, Ask, AskFailure, Member, StoredPart};
 use crate::code::{CodeKind, GROUP_LEN};
 use crate::hash::hash;
 use crate::keyshare::AuditAnswer;
-use crate::ledger::{State, WrongSymbol};
+use crate::ledger::{Group, State, WrongSymbol};
 use crate::names::{Epoch, GroupId, NetworkId, NodeId, ObjectId, Slot};
 use crate::object::{Descriptor, FragmentRoot, GroupHashes};
 use crate::policy::audit::sample;
@@ -166,7 +167,7 @@ impl Auditor {
     /// Takes the state of the newest block and its beacon.
     pub fn handle_state(&mut self, state: &State, beacon: [u8; 32]) {
         self.beacon = beacon;
-        let seat = |(group, seats): (GroupId, crate::ledger::Group)| {
+        let seat = |(group, seats): (GroupId, &Arc<Group>)| {
             let slot = seats
                 .slot_of(&self.own)
                 .filter(|slot| seats.holder(*slot).is_some_and(|holder| !holder.is_filling()))?;

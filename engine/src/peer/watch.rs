@@ -9,6 +9,7 @@
 //! enrolled again, and keeps the slots that were not drawn anew.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ledger::{Group, Node, NodeJoin, NodeLost, State};
@@ -66,7 +67,7 @@ pub enum WatchAction {
 /// Watches the storage nodes.
 pub struct Watch {
     settings: WatchSettings,
-    groups: Vec<Group>,
+    groups: Vec<Arc<Group>>,
     /// The groups of each machine, by their place in `groups`.
     seats: BTreeMap<NodeId, Vec<usize>>,
     watched: BTreeMap<NodeId, Watched>,
@@ -154,7 +155,7 @@ impl Watch {
             self.votes.clear();
         }
         self.accusations.retain(|name, _| self.watched.contains_key(name));
-        self.groups = state.groups().map(|(_, group)| group).collect();
+        self.groups = state.groups().map(|(_, group)| Arc::clone(group)).collect();
         self.seats.clear();
         for (place, group) in self.groups.iter().enumerate() {
             for holder in &group.holders {
@@ -375,6 +376,6 @@ impl Watch {
     }
 
     fn groups_of(&self, name: &NodeId) -> impl Iterator<Item = &Group> {
-        self.seats.get(name).into_iter().flatten().map(|place| &self.groups[*place])
+        self.seats.get(name).into_iter().flatten().map(|place| &*self.groups[*place])
     }
 }

@@ -25,8 +25,9 @@ pub trait LedgerView {
 
     /// Whether the machine holds the slot, or left it in this epoch with a share that is still good.
     fn knows_share(&self, group: GroupId, slot: Slot, node: &NodeId) -> bool {
-        let left =
-            |group: Group| group.vacated.iter().any(|left| (left.slot, &left.node) == (slot, node));
+        let left = |group: &Group| {
+            group.vacated.iter().any(|left| (left.slot, &left.node) == (slot, node))
+        };
         self.holder(group, slot) == Some(*node) || self.state().group(group).is_some_and(left)
     }
 

@@ -195,7 +195,7 @@ impl VirtualNetwork {
 
     /// The holders, in slot order.
     pub(crate) fn members(&self) -> Vec<Member> {
-        let holders = self.view.state.group(GROUP).unwrap().holders;
+        let holders = &self.view.state.group(GROUP).unwrap().holders;
         let seats = Slot::all(self.plan.code.n).zip(holders);
         seats.map(|(slot, holder)| Member { slot, node: holder.node }).collect()
     }
@@ -310,7 +310,7 @@ impl VirtualNetwork {
         let held = self.at(point).disk.objects(GROUP, slot(point));
         let shredded = self.at(point).disk.shredded(GROUP);
         let codes = (self.plan.code, self.plan.key);
-        let group = self.view.state.group(GROUP).unwrap();
+        let group = self.view.state.group(GROUP).unwrap().clone();
         let mut machine =
             RepairSlot::new(self.id(), GROUP, slot(point), codes, &self.members(), held)
                 .in_epochs(group.epochs());

@@ -78,7 +78,7 @@ impl VirtualNetwork {
         loop {
             self.view.attested_at = self.unix();
             let group = self.view.state.group(GROUP).unwrap();
-            lead.handle_state(self.now, &group);
+            lead.handle_state(self.now, group);
             if let Some(entry) = lead.poll_entry() {
                 let heard = self.tell(own, entry);
                 lead.handle_told(heard);

@@ -2,6 +2,7 @@
 //!
 //! Rules and numbers: `engine/spec/transport.md` §4–6.
 
+mod connection_ids;
 mod error;
 mod inbound;
 mod limits;
@@ -14,14 +15,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{hkdf, hmac};
 use kakera_engine::names::NodeId;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
     BloomTokenLog, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime,
     ValidationTokenConfig,
 };
-use quinn_proto::{HashedConnectionIdGenerator, TimeSource};
+use quinn_proto::TimeSource;
 use tokio::time::timeout;
 use tracing::trace;
 
@@ -31,6 +32,7 @@ pub use self::limits::{Limits, MTU_MAX};
 pub(crate) use self::statistics::Counter;
 pub use self::statistics::{Refusals, Statistics};
 
+use self::connection_ids::ConnectionIds;
 use self::error::close_code;
 use self::inbound::Listener;
 use self::outbound::{Dialer, Line};
@@ -229,13 +231,11 @@ impl Drop for Shared {
 /// their packets carry recognisable connection ids and are answered with a stateless reset.
 fn endpoint_config(identity: &Identity, limits: &Limits) -> io::Result<EndpointConfig> {
     let reset_key = identity.derive("transport stateless reset");
-    let mut id_key = [0; 8];
-    id_key.copy_from_slice(&identity.derive("transport connection id")[..8]);
-    let id_key = u64::from_le_bytes(id_key);
+    let connection_ids = ConnectionIds::new(&identity.derive("transport connection id"));
     let mut config =
         EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset_key.as_ref())));
     config
-        .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)))
+        .cid_generator(move || Box::new(connection_ids.clone()))
         .max_udp_payload_size(limits.mtu_max.clamp(1472, MTU_MAX))
         .map_err(io::Error::other)?
         .rng_seed(Some(random_salt()));
@@ -253,7 +253,8 @@ fn server_config(
         QuicServerConfig::with_initial(Arc::new(tls), initial).map_err(io::Error::other)?;
     let mut tokens = ValidationTokenConfig::default();
     tokens.log(Arc::new(BloomTokenLog::new_expected_items(TOKEN_LOG_LEN, TOKENS_EXPECTED)));
-    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+    let token_key = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&random_salt());
+    let mut config = ServerConfig::new(Arc::new(crypto), Arc::new(token_key));
     config
         .transport_config(limits.inbound_transport())
         .validation_token_config(tokens)

@@ -11,7 +11,7 @@ use quinn::{TokenStore, TransportConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::{Exporter, Limits, Refusal, RequestError, exporter};
+use super::{Exporter, Limits, Refusal, RequestError, connection_ids, exporter};
 use crate::id::Identity;
 use crate::tls;
 use crate::watch;
@@ -145,7 +145,10 @@ impl Dialer {
         let crypto = QuicClientConfig::with_initial(Arc::new(tls), initial)
             .map_err(|error| Refusal::Incompatible(error.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(crypto));
-        config.transport_config(self.transport.clone()).token_store(self.tokens.clone());
+        config
+            .transport_config(self.transport.clone())
+            .token_store(self.tokens.clone())
+            .initial_dst_cid_provider(Arc::new(connection_ids::random));
         let connecting = self
             .endpoint
             .connect_with(config, address, &token_name(peer))

@@ -151,7 +151,7 @@ impl Node {
         loop {
             let view = Arc::clone(&views.borrow_and_update());
             if let Some(group) = view.state().group(group) {
-                lead.handle_state(start.elapsed(), &group);
+                lead.handle_state(start.elapsed(), group);
             }
             if let Some(entry) = lead.poll_entry() {
                 let heard = self.tell(entry).await;
@@ -243,7 +243,7 @@ impl Node {
         let view = self.ledger.view();
         for (name, root) in self.store.undecided_shares() {
             let Some(group) = view.state().group(name.group) else { continue };
-            let decided = match Fate::of(&place_of(&name), &root, &group) {
+            let decided = match Fate::of(&place_of(&name), &root, group) {
                 Fate::Open => continue,
                 Fate::Used => self.store.use_shares(&name),
                 Fate::Void => self.store.drop_shares(&name),

@@ -80,7 +80,7 @@ impl Node {
         let held = self.held(group, slot);
         let mut machine = RepairSlot::new(self.network, group, slot, codes, &members, held);
         machine.leave_out(self.store.shredded(group));
-        if let Some(seats) = view.state().group(group) {
+        if let Some(seats) = view.state().group(group).cloned() {
             machine = machine.in_epochs(seats.epochs());
             let node = Arc::clone(self);
             machine.renew(blocking(move || node.stale_shares(&seats, group, slot)).await);

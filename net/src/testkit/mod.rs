@@ -2,11 +2,11 @@
 //!
 //! While [`simulate`] runs, everything of this crate that its thread does takes its time, its
 //! randomness and its sockets from here: `clock`, `random`, `sock` and `blocking` ask. The same seed
-//! gives the same course of events. TLS draws its own randomness, of which no length and no time
-//! depends: the bytes of packets differ from run to run, their lengths and times do not, and
-//! [`Wire::trace`] is a hash of those.
+//! gives the same course of events to the last byte of every packet; [`Wire::trace`] is a hash of it.
+//! TLS takes part in that with a key exchange that keeps nothing secret.
 
 pub mod network;
+pub(crate) mod tls;
 mod wire;
 
 use std::cell::RefCell;

@@ -98,6 +98,8 @@ struct Medium {
     far_side: BTreeSet<IpAddr>,
     traffic: Traffic,
     trace: blake3::Hasher,
+    /// What the trace was before the first datagram of each second in which there was one.
+    trace_by_second: Vec<(u64, [u8; 32])>,
     start: Option<Instant>,
     next_client: u16,
 }
@@ -129,6 +131,7 @@ impl Wire {
             far_side: BTreeSet::new(),
             traffic: Traffic::default(),
             trace: blake3::Hasher::new(),
+            trace_by_second: Vec::new(),
             start: None,
             next_client: 0,
         })))
@@ -164,10 +167,16 @@ impl Wire {
         self.lock().traffic
     }
 
-    /// A hash of when each datagram was sent, from where to where, how long it was and whether it
-    /// arrives.
+    /// A hash of each datagram: when it was sent, from where to where, its bytes, and when it arrives
+    /// if it does.
     pub fn trace(&self) -> [u8; 32] {
         *self.lock().trace.finalize().as_bytes()
+    }
+
+    /// The trace as it was when the first datagram of a second was sent, for each second that had one:
+    /// where two runs part ways, these do.
+    pub fn trace_by_second(&self) -> Vec<(u64, [u8; 32])> {
+        self.lock().trace_by_second.clone()
     }
 
     /// A socket; a free port for port 0, on a machine of its own for no address.
@@ -203,7 +212,7 @@ impl Medium {
         self.traffic.datagrams += 1;
         self.traffic.bytes += bytes.len() as u64;
         let arrival = self.arrival(from.ip(), to, bytes.len(), now);
-        self.note(now, from, to, bytes.len(), arrival);
+        self.note(now, from, to, bytes, arrival);
         if let Some(arrival) = arrival
             && let Some(port) = self.ports.get(&to)
         {
@@ -281,11 +290,15 @@ impl Medium {
         now: Instant,
         from: SocketAddr,
         to: SocketAddr,
-        length: usize,
+        bytes: &[u8],
         arrival: Option<Instant>,
     ) {
         let start = *self.start.get_or_insert(now);
         let time = |moment: Instant| moment.duration_since(start).as_micros() as u64;
+        let second = now.duration_since(start).as_secs();
+        if self.trace_by_second.last().is_none_or(|(last, _)| *last < second) {
+            self.trace_by_second.push((second, self.trace.finalize().into()));
+        }
         let mut line = [0; 64];
         let mut place = 0;
         let mut write = |bytes: &[u8]| {
@@ -294,14 +307,14 @@ impl Medium {
         };
         write(&time(now).to_be_bytes());
         write(&arrival.map_or(u64::MAX, time).to_be_bytes());
-        write(&(length as u64).to_be_bytes());
+        write(&(bytes.len() as u64).to_be_bytes());
         for end in [from, to] {
             if let IpAddr::V4(ip) = end.ip() {
                 write(&ip.octets());
             }
             write(&end.port().to_be_bytes());
         }
-        self.trace.update(&line);
+        self.trace.update(&line).update(bytes);
     }
 }
 

@@ -91,7 +91,7 @@ impl Disk {
         self.undecided.extend(self.kept.get_mut().drain(..));
         for (place, batch) in std::mem::take(&mut self.undecided) {
             let Some(group) = state.group(place.group) else { continue };
-            match Fate::of(&place, &batch.root, &group) {
+            match Fate::of(&place, &batch.root, group) {
                 Fate::Open => drop(self.undecided.insert(place, batch)),
                 Fate::Void => {}
                 Fate::Used => {

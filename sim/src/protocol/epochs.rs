@@ -94,7 +94,7 @@ impl<E> World<E> {
         self.hear_of_ledger(node);
         loop {
             if let Some(group) = self.nodes[node].view.state.group(leading.group) {
-                leading.lead.handle_state(self.now, &group);
+                leading.lead.handle_state(self.now, group);
             }
             let Some(entry) = leading.lead.poll_entry() else { break };
             if !self.write(node, number, entry) {
@@ -180,7 +180,9 @@ impl<E> World<E> {
         if self.network.refresh.is_none() {
             return;
         }
-        let now: BTreeMap<GroupId, Group> = self.ledger.state().groups().collect();
+        let state = self.ledger.state();
+        let groups = state.groups().map(|(id, group)| (id, Group::clone(group)));
+        let now: BTreeMap<GroupId, Group> = groups.collect();
         let before = std::mem::replace(&mut self.groups, now);
         for (id, before) in before {
             let moved = self.groups.get(&id).filter(|group| group.epoch > before.epoch).cloned();
@@ -222,7 +224,7 @@ impl<E> World<E> {
     /// A share that a node has rebuilt is of the newest epoch, and with others it gives the secret.
     pub(super) fn check_rebuilt(&mut self, node: usize, part: &PartReference) {
         let PartReference { group: id, slot, object } = *part;
-        let Some(group) = self.ledger.state().group(id) else { return };
+        let Some(group) = self.ledger.state().group(id).cloned() else { return };
         let rebuilt = self.nodes[node].disk.parts.get(part).map(Kept::stored);
         let Some((part, epoch)) = rebuilt.and_then(|stored| part_of(&stored)) else { return };
         let others = self.parts_of(id, &group, &object, epoch).0;

@@ -162,7 +162,7 @@ impl View {
     }
 
     pub(super) fn members(&self, group: GroupId) -> Vec<Member> {
-        self.state.group(group).map_or_else(Vec::new, |group| members(&group))
+        self.state.group(group).map_or_else(Vec::new, members)
     }
 }
 

@@ -152,7 +152,7 @@ impl Node {
         let codes = (seats.code, seats.key);
         let mut machine =
             RepairSlot::new(network, group, slot, codes, &members, held).in_epochs(seats.epochs());
-        machine.renew(stale(&seats, slot, || self.disk.list(group, slot)));
+        machine.renew(stale(seats, slot, || self.disk.list(group, slot)));
         self.repairs.insert((group, slot), machine);
     }
 

@@ -22,7 +22,7 @@ pub(super) struct Put {
 impl<E> World<E> {
     /// Begins to put an object of a record of so many random bytes.
     pub(super) fn put(&mut self, code: &Code, group: GroupId, record_len: usize) {
-        let Some(seats) = self.ledger.state().group(group) else { return };
+        let Some(seats) = self.ledger.state().group(group).cloned() else { return };
         let sealed = self.seal(code, group, seats.epoch, record_len);
         let network = self.ledger.network();
         let authorisation = Authorisation::sign(&network, &sealed.object_id, &self.submitter);

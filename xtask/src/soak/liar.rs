@@ -5,19 +5,20 @@ use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
-use kakera_engine::names::NetworkId;
+use kakera_engine::names::{GroupId, NetworkId, Slot};
 use kakera_engine::peer::{Answer, AuditSettings, CustodySettings};
 use kakera_engine::policy::refresh::RefreshTimes;
 use kakera_engine::wire::{Operation, Refusal, RefusalKind, Response};
 use kakera_net::id::Identity;
 use kakera_net::network_file::NetworkFile;
-use kakera_net::node::{self, IDENTITY_FILE, NodeSettings};
+use kakera_net::node::{self, IDENTITY_FILE, NodeSettings, kept_parts};
 use kakera_sim::protocol::{Disk, Lie};
 
 use crate::product::{LocalNetwork, Machine};
@@ -34,6 +35,8 @@ pub(crate) enum Deceit {
     Fragments,
     /// It acknowledges parts and does not have them.
     Storage,
+    /// It keeps the key shares that it has when it begins to lie, and helps with them after a refresh.
+    OldShares,
 }
 
 #[derive(clap::Args)]
@@ -50,35 +53,70 @@ pub(crate) struct LyingOptions {
 }
 
 impl Deceit {
-    pub(crate) const ALL: [Self; 3] = [Self::Symbols, Self::Fragments, Self::Storage];
+    /// Those that a node can begin with.
+    pub(crate) const FROM_THE_START: [Self; 3] = [Self::Symbols, Self::Fragments, Self::Storage];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Symbols, Self::Fragments, Self::Storage, Self::OldShares];
 
     fn word(self) -> &'static str {
         match self {
             Self::Symbols => "symbols",
             Self::Fragments => "fragments",
             Self::Storage => "storage",
+            Self::OldShares => "old-shares",
         }
     }
+}
 
-    pub(crate) fn falsify(
-        self,
-        network: &NetworkId,
-        key: &SigningKey,
-        operation: &Operation,
-        answer: &mut Answer,
-    ) {
-        let disk = Disk::default();
-        let mut tell = |lie: Lie| lie.tell(network, key, &disk, operation, answer);
-        match self {
-            Self::Symbols => drop(tell(Lie::KeySymbol)),
-            Self::Fragments => {
+/// A node that lies, as far as its answers go.
+pub(crate) struct Liar {
+    deceit: Deceit,
+    network: NetworkId,
+    key: SigningKey,
+    /// What it should have erased.
+    disk: Mutex<Disk>,
+}
+
+impl Liar {
+    /// One over a node's folder, in which no node runs.
+    pub(crate) fn new(deceit: Deceit, network: NetworkId, folder: &Path) -> Result<Self> {
+        let key = Identity::load(&folder.join(IDENTITY_FILE))?.signing_key().clone();
+        let mut disk = Disk::default();
+        if deceit == Deceit::OldShares {
+            let kept = kept_parts(folder)?.into_iter();
+            disk.replaced = kept.map(|kept| (kept.part, kept.stored)).collect();
+        }
+        Ok(Self { deceit, network, key, disk: Mutex::new(disk) })
+    }
+
+    /// Whether it may lie about a slot: of old shares it has only those that it kept.
+    pub(crate) fn lies_about(&self, group: GroupId, slot: Slot) -> bool {
+        let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = disk.replaced.keys();
+        self.deceit != Deceit::OldShares
+            || kept.any(|part| (part.group, part.slot) == (group, slot))
+    }
+
+    /// What it lies about.
+    pub(crate) fn deceit(&self) -> Deceit {
+        self.deceit
+    }
+
+    /// Makes an answer what the liar says instead.
+    pub(crate) fn falsify(&self, operation: &Operation, answer: &mut Answer) {
+        let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tell = |lie: Lie| lie.tell(&self.network, &self.key, &disk, operation, answer);
+        match self.deceit {
+            Deceit::Symbols => drop(tell(Lie::KeySymbol)),
+            Deceit::OldShares => drop(tell(Lie::OldShare)),
+            Deceit::Fragments => {
                 tell(Lie::Fragment);
                 tell(Lie::FragmentSymbols);
                 if matches!(operation, Operation::Audit(_) | Operation::Witness { .. }) {
                     answer.body = changed(&answer.body);
                 }
             }
-            Self::Storage => {
+            Deceit::Storage => {
                 if matches!(
                     operation,
                     Operation::Read(_)
@@ -109,8 +147,7 @@ fn changed(body: &Bytes) -> Bytes {
 pub(crate) fn lie(options: &LyingOptions) -> Result<()> {
     let LyingOptions { data, network, deceit } = options;
     let network = NetworkFile::parse(&fs::read_to_string(network)?)?;
-    let (id, identity) = (network.network_id(), Identity::load(&data.join(IDENTITY_FILE))?);
-    let (deceit, key) = (*deceit, identity.signing_key().clone());
+    let liar = Liar::new(*deceit, network.network_id(), data)?;
     let usual = RefreshTimes::default();
     let settings = NodeSettings {
         folder: data.clone(),
@@ -131,9 +168,7 @@ pub(crate) fn lie(options: &LyingOptions) -> Result<()> {
         observe: None,
         mdns: false,
     };
-    let falsify = move |operation: &Operation, answer: &mut Answer| {
-        deceit.falsify(&id, &key, operation, answer);
-    };
+    let falsify = move |operation: &Operation, answer: &mut Answer| liar.falsify(operation, answer);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     Ok(runtime.block_on(node::run_lying(settings, falsify, std::future::pending()))?)
 }

@@ -74,18 +74,27 @@ async fn weather(
     nodes: usize,
     trouble: Duration,
 ) -> Result<Outcome> {
+    let begun = (Instant::now(), std::time::Instant::now());
+    let tell = |what: &str| {
+        let (at, took) = (begun.0.elapsed().as_secs(), begun.1.elapsed().as_secs());
+        eprintln!("wire-sim: seed {seed}: virtual second {at}, {took} s: {what}");
+    };
     network.add_nodes(nodes).await;
+    tell("all nodes run");
     let ledger = network.observer().await;
     wait_until(WHOLE_TIME_MAX, || are_drawn(ledger.view().state(), nodes)).await;
     let mut load = Load::start(seed, network).await?;
     load.wait_for_first_records().await;
+    tell("the first records are put, the storm begins");
 
     let mut storm = Storm::new(seed, wire.clone(), Arc::clone(&ledger));
-    storm.plant_liars(network).await;
+    storm.plant_liars(network).await?;
     storm.rage(network, trouble).await;
     load.stop().await;
     wire.clear_up();
+    tell("the storm is over");
     let whole = wait_until(WHOLE_TIME_MAX, || storm.is_whole(network)).await;
+    tell("every slot is whole, or patience is at an end");
     // What is in no place yet is found by a comparison, and tried again once.
     sleep(COMPARE_EVERY * 2).await;
 
@@ -93,13 +102,24 @@ async fn weather(
     if !whole {
         broken.extend(storm.gaps(network));
     }
-    let trace = wire.trace();
+    tell("all records are read");
+    let (trace, trace_by_second) = (wire.trace(), wire.trace_by_second());
     let (traffic, counts) = (wire.traffic(), counts());
     network.stop().await;
     let judged = judge::judge(network, &storm, &load.objects(), &mut broken)?;
     let (faults, load) = (storm.faults().clone(), load.outcome());
     let virtual_time = Duration::ZERO;
-    Ok(Outcome { broken, trace, virtual_time, traffic, counts, faults, load, judged })
+    Ok(Outcome {
+        broken,
+        trace,
+        trace_by_second,
+        virtual_time,
+        traffic,
+        counts,
+        faults,
+        load,
+        judged,
+    })
 }
 
 /// Whether all groups that are due have members (`engine/spec/ledger.md` §5).

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use kakera_engine::code::Code;
+use kakera_engine::keyshare::{KeyParameters, read_robust};
 use kakera_engine::ledger::{Body, Chain, State};
 use kakera_engine::names::{GroupId, NodeId, ObjectId, Slot};
 use kakera_engine::object::Descriptor;
@@ -18,6 +19,7 @@ use kakera_net::testkit::network::Network;
 use super::course::LOST_AFTER;
 use super::storm::Storm;
 use crate::report::{Goal, Report};
+use crate::soak::Deceit;
 
 /// From the end of a silence to the block that has the last vote that it led to, at most.
 const VOTING_MS: u64 = 60_000;
@@ -32,6 +34,8 @@ pub(super) struct Judged {
     liars: usize,
     /// Answers that they falsified.
     lies: usize,
+    /// Those of them that came from key shares that had been replaced.
+    old_shares_offered: usize,
     liars_given_up: usize,
     given_up: usize,
     given_up_wrongly: usize,
@@ -46,6 +50,8 @@ pub(super) struct Judged {
     parts_lacking: usize,
     parts_not_as_encoded: usize,
     shares_of_old_epochs: usize,
+    /// Shares that do not give the secret which those of the other slots give.
+    shares_wrong: usize,
 }
 
 impl Judged {
@@ -53,6 +59,7 @@ impl Judged {
         self.blocks += other.blocks;
         self.liars += other.liars;
         self.lies += other.lies;
+        self.old_shares_offered += other.old_shares_offered;
         self.liars_given_up += other.liars_given_up;
         self.given_up += other.given_up;
         self.given_up_wrongly += other.given_up_wrongly;
@@ -66,12 +73,14 @@ impl Judged {
         self.parts_lacking += other.parts_lacking;
         self.parts_not_as_encoded += other.parts_not_as_encoded;
         self.shares_of_old_epochs += other.shares_of_old_epochs;
+        self.shares_wrong += other.shares_wrong;
     }
 
     pub(super) fn add_to(&self, report: &mut Report) {
         report.count("blocks", self.blocks);
-        report.count("liars", self.liars).goal(Goal::AtLeast(3.0));
+        report.count("liars", self.liars).goal(Goal::AtLeast(Deceit::ALL.len() as f64));
         report.count("lies_told", self.lies).goal(Goal::AtLeast(1.0));
+        report.count("old_shares_offered", self.old_shares_offered).goal(Goal::AtLeast(1.0));
         report.count("liars_given_up", self.liars_given_up).goal(Goal::AtLeast(self.liars as f64));
         report.count("machines_given_up", self.given_up).goal(Goal::AtLeast(1.0));
         report.count("given_up_wrongly", self.given_up_wrongly).goal(Goal::AtMost(0.0));
@@ -86,6 +95,7 @@ impl Judged {
         report.count("parts_lacking", self.parts_lacking).goal(Goal::AtMost(0.0));
         report.count("parts_not_as_encoded", self.parts_not_as_encoded).goal(Goal::AtMost(0.0));
         report.count("shares_of_old_epochs", self.shares_of_old_epochs).goal(Goal::AtMost(0.0));
+        report.count("shares_not_of_the_secret", self.shares_wrong).goal(Goal::AtMost(0.0));
     }
 }
 
@@ -124,9 +134,11 @@ struct Open {
 
 impl Judge<'_> {
     fn read_chain(&mut self, network: &Network) -> Result<State> {
-        let liars: BTreeSet<NodeId> = self.storm.liars().map(|(id, _)| *id).collect();
+        let liars: BTreeSet<NodeId> = self.storm.liars().map(|(id, ..)| *id).collect();
         self.judged.liars = liars.len();
-        self.judged.lies = self.storm.liars().map(|(_, told)| told).sum();
+        self.judged.lies = self.storm.liars().map(|(.., told)| told).sum();
+        let with_old_shares = self.storm.liars().filter(|liar| liar.1 == Deceit::OldShares);
+        self.judged.old_shares_offered = with_old_shares.map(|(.., told)| told).sum();
         let store = ChainStore::open(&OsDisk::open(&network.validators()[0].folder)?, CHAIN_FILE)?;
         let mut chain = Chain::new(network.file().genesis.clone())?;
         let (mut gone, mut ever_gone) = (BTreeSet::new(), BTreeSet::new());
@@ -224,17 +236,18 @@ impl Judge<'_> {
         for place in objects {
             let group = state.group(place.0).context("an object of no group")?;
             let parts = kept.remove(place).unwrap_or_default();
-            self.read_object(place, &group.code.build()?, parts);
+            self.read_object(place, &group.code.build()?, &parts);
+            self.read_shares(place, group.key, &parts);
         }
         Ok(())
     }
 
-    /// Every slot has what encoding gives, and a true key share of the newest epoch.
+    /// Every slot has what encoding gives, and a key share of the newest epoch.
     fn read_object(
         &mut self,
         (group, object): &(GroupId, ObjectId),
         code: &Code,
-        parts: BTreeMap<Slot, KeptPart>,
+        parts: &BTreeMap<Slot, KeptPart>,
     ) {
         let n = code.parameters().n;
         for slot in Slot::all(n).filter(|slot| !parts.contains_key(slot)) {
@@ -261,7 +274,7 @@ impl Judge<'_> {
             .unwrap_or_default();
         let epochs = parts.values().map(|part| part.stored.epoch(&descriptor));
         let newest = epochs.max();
-        for (slot, part) in &parts {
+        for (slot, part) in parts {
             self.judged.parts_checked += 1;
             if !sound(&part) || encoded.get(slot.index()) != Some(&part.fragment) {
                 self.judged.parts_not_as_encoded += 1;
@@ -273,6 +286,29 @@ impl Judge<'_> {
                 self.broken
                     .push(format!("slot {slot} of group {group}: {object} has an old share"));
             }
+        }
+    }
+
+    /// All key shares give one secret: one that was rebuilt from an old share does not, and nothing else
+    /// tells it from a good one where its slot missed the refresh.
+    fn read_shares(
+        &mut self,
+        (group, object): &(GroupId, ObjectId),
+        key: KeyParameters,
+        parts: &BTreeMap<Slot, KeptPart>,
+    ) {
+        let said = parts.iter().filter_map(|(slot, KeptPart { stored, .. })| {
+            let descriptor = Descriptor::decode(&stored.object.descriptor).ok()?;
+            Some((*slot, stored.share.prove_part(&descriptor.binding()).part().clone()))
+        });
+        let said: Vec<_> = said.collect();
+        let said: Vec<_> = said.iter().map(|(slot, part)| (*slot, part)).collect();
+        let wrong = read_robust(key, &said).map(|(_, wrong)| wrong.len()).unwrap_or(said.len());
+        self.judged.shares_wrong += wrong;
+        if wrong > 0 {
+            self.broken.push(format!(
+                "{wrong} key shares of object {object} in group {group} do not fit the others"
+            ));
         }
     }
 }

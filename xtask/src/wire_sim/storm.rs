@@ -5,23 +5,24 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use anyhow::Result;
 use kakera_engine::ledger::{Group, Holder};
-use kakera_engine::names::NodeId;
+use kakera_engine::names::{NodeId, Slot};
 use kakera_engine::peer::Answer;
 use kakera_engine::wire::Operation;
 use kakera_net::clock::unix_milliseconds;
-use kakera_net::id::Identity;
-use kakera_net::node::{FollowedLedger, IDENTITY_FILE};
+use kakera_net::node::FollowedLedger;
 use kakera_net::testkit::Wire;
-use kakera_net::testkit::network::{Machine, Network};
+use kakera_net::testkit::network::{Lie, Machine, Network};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use tokio::time::{Instant, sleep};
 
 use super::course::LOST_AFTER;
-use crate::soak::Deceit;
+use crate::soak::{Deceit, Liar};
 
 /// From one blow to the next.
 const EVERY: Duration = Duration::from_secs(5);
@@ -53,10 +54,12 @@ pub(super) enum Fault {
     LieAboutFragments,
     /// It acknowledges parts and does not have them.
     LieAboutStorage,
+    /// It helps with key shares that a refresh has replaced.
+    LieWithOldShares,
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Crash,
         Self::Absence,
         Self::Death,
@@ -67,6 +70,7 @@ impl Fault {
         Self::LieAboutSymbols,
         Self::LieAboutFragments,
         Self::LieAboutStorage,
+        Self::LieWithOldShares,
     ];
     /// Those that strike again and again.
     const BLOWS: [Self; 7] = [
@@ -91,6 +95,7 @@ impl Fault {
             Self::LieAboutSymbols => "lie_about_symbols",
             Self::LieAboutFragments => "lie_about_fragments",
             Self::LieAboutStorage => "lie_about_storage",
+            Self::LieWithOldShares => "lie_with_old_shares",
         }
     }
 
@@ -99,6 +104,7 @@ impl Fault {
             Deceit::Symbols => Self::LieAboutSymbols,
             Deceit::Fragments => Self::LieAboutFragments,
             Deceit::Storage => Self::LieAboutStorage,
+            Deceit::OldShares => Self::LieWithOldShares,
         }
     }
 }
@@ -120,13 +126,13 @@ pub(super) struct Storm {
     reliefs: BTreeSet<(Instant, Relief)>,
     far_side: BTreeSet<NodeId>,
     dead: BTreeSet<NodeId>,
-    liars: BTreeMap<NodeId, Arc<Told>>,
+    liars: BTreeMap<NodeId, (Arc<Liar>, Arc<Told>)>,
     /// When nodes could not be reached, from and until, Unix milliseconds.
     absences: BTreeMap<NodeId, Vec<[u64; 2]>>,
 }
 
 /// How often a liar's answer was another than the true one.
-type Told = std::sync::atomic::AtomicUsize;
+type Told = AtomicUsize;
 
 impl Storm {
     pub(super) fn new(seed: u64, wire: Wire, ledger: Arc<FollowedLedger>) -> Self {
@@ -144,19 +150,19 @@ impl Storm {
     }
 
     /// Makes some holders of slots lie: one of each kind, and one more for each hundred nodes.
-    pub(super) async fn plant_liars(&mut self, network: &mut Network) {
+    pub(super) async fn plant_liars(&mut self, network: &mut Network) -> Result<()> {
         let count = Deceit::ALL.len() * (1 + network.nodes().len() / 100);
         for deceit in Deceit::ALL.into_iter().cycle().take(count) {
             let Some(victim) = self.draw_node(network) else { continue };
-            let machine = &network.nodes()[victim];
-            let id = machine.id;
-            let told = Arc::new(Told::new(0));
-            let lie = liar(deceit, network, machine, Arc::clone(&told));
-            self.liars.insert(id, told);
             network.crash_node(victim).await;
-            network.start_lying(victim, lie);
+            let Machine { id, folder, .. } = &network.nodes()[victim];
+            let liar = Arc::new(Liar::new(deceit, network.file().network_id(), folder)?);
+            let told = Arc::new(Told::new(0));
+            self.liars.insert(*id, (Arc::clone(&liar), Arc::clone(&told)));
+            network.start_lying(victim, lie_of(liar, told));
             *self.faults.entry(Fault::of(deceit)).or_default() += 1;
         }
+        Ok(())
     }
 
     /// Strikes for so long; in the end all machines run that are not gone for good.
@@ -190,9 +196,9 @@ impl Storm {
     }
 
     /// Who lies, and how often it did.
-    pub(super) fn liars(&self) -> impl Iterator<Item = (&NodeId, usize)> {
-        let told = |told: &Told| told.load(std::sync::atomic::Ordering::Relaxed);
-        self.liars.iter().map(move |(id, count)| (id, told(count)))
+    pub(super) fn liars(&self) -> impl Iterator<Item = (&NodeId, Deceit, usize)> {
+        let told = |told: &Told| told.load(Ordering::Relaxed);
+        self.liars.iter().map(move |(id, (liar, count))| (id, liar.deceit(), told(count)))
     }
 
     /// For how long a node could not be reached at most, in a stretch that touches this span of Unix
@@ -204,7 +210,7 @@ impl Storm {
         Duration::from_millis(longest.unwrap_or(0))
     }
 
-    /// Whether every slot is whole, at a machine that runs and does not lie.
+    /// Whether every slot is whole, at a machine that runs and does not lie about it.
     pub(super) fn is_whole(&self, network: &Network) -> bool {
         self.gaps(network).is_empty()
     }
@@ -213,13 +219,15 @@ impl Storm {
     pub(super) fn gaps(&self, network: &Network) -> Vec<String> {
         let view = self.ledger.view();
         let running = running(network);
-        let bad = |holder: &Holder| {
+        let bad = |group, (slot, holder): &(Slot, &Holder)| {
+            let liar = self.liars.get(&holder.node);
             holder.is_filling()
                 || !running.contains(&holder.node)
-                || self.liars.contains_key(&holder.node)
+                || liar.is_some_and(|(liar, _)| liar.lies_about(group, *slot))
         };
-        let of_group = |(id, group): (_, Group)| {
-            let bad = group.holders.iter().filter(|holder| bad(holder)).count();
+        let of_group = |(id, group): (_, &Arc<Group>)| {
+            let slots = Slot::all(group.code.n).zip(&group.holders);
+            let bad = slots.filter(|slot| bad(id, slot)).count();
             (bad > 0).then(|| format!("{bad} slots of group {id} did not become whole"))
         };
         view.state().groups().filter_map(of_group).collect()
@@ -256,9 +264,10 @@ impl Storm {
             Fault::Partition => return self.part(network, 10, LOST_AFTER * 2 / 5),
             Fault::LongPartition => return self.part(network, 4, LOST_AFTER * 2),
             Fault::Rot => return self.rot(network),
-            Fault::LieAboutSymbols | Fault::LieAboutFragments | Fault::LieAboutStorage => {
-                return false;
-            }
+            Fault::LieAboutSymbols
+            | Fault::LieAboutFragments
+            | Fault::LieAboutStorage
+            | Fault::LieWithOldShares => return false,
         }
         true
     }
@@ -379,19 +388,12 @@ fn running(network: &Network) -> BTreeSet<NodeId> {
     network.nodes().iter().filter(|node| node.is_running()).map(|node| node.id).collect()
 }
 
-fn liar(
-    deceit: Deceit,
-    network: &Network,
-    machine: &Machine,
-    told: Arc<Told>,
-) -> kakera_net::testkit::network::Lie {
-    let id = network.file().network_id();
-    let identity = Identity::load(&machine.folder.join(IDENTITY_FILE)).expect("a node's key");
+fn lie_of(liar: Arc<Liar>, told: Arc<Told>) -> Lie {
     Arc::new(move |operation: &Operation, answer: &mut Answer| {
         let before = (answer.response.to_header(), answer.body.clone());
-        deceit.falsify(&id, identity.signing_key(), operation, answer);
+        liar.falsify(operation, answer);
         let lied = before != (answer.response.to_header(), answer.body.clone());
-        told.fetch_add(lied.into(), std::sync::atomic::Ordering::Relaxed);
+        told.fetch_add(lied.into(), Ordering::Relaxed);
     })
 }
 

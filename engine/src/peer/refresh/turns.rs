@@ -54,7 +54,7 @@ impl Turns {
         let mut turns = Vec::new();
         for (id, group) in state.groups() {
             let Some(slot) = group.slot_of(&self.own) else { continue };
-            if state.version() < VERSION_MIN || !self.is_due(id, &group, unix) {
+            if state.version() < VERSION_MIN || !self.is_due(id, group, unix) {
                 continue;
             }
             let epoch = Epoch(group.epoch.0 + 1);
@@ -79,7 +79,7 @@ impl Turns {
                     true if state.version() >= ABSENCE_VERSION_MIN => absent_max(group.key),
                     _ => 0,
                 };
-                turns.push(Turn { place, group, absent_max });
+                turns.push(Turn { place, group: Group::clone(group), absent_max });
             }
             self.waits.insert(id, wait);
         }
