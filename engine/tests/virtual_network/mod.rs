@@ -310,13 +310,13 @@ impl VirtualNetwork {
         let held = self.at(point).disk.objects(GROUP, slot(point));
         let shredded = self.at(point).disk.shredded(GROUP);
         let codes = (self.plan.code, self.plan.key);
-        let group = self.view.state.group(GROUP).unwrap();
+        let group = self.view.state.group(GROUP).unwrap().clone();
         let mut machine =
             RepairSlot::new(self.id(), GROUP, slot(point), codes, &self.members(), held)
                 .in_epochs(group.epochs());
         machine.leave_out(shredded);
         let list = || self.at(point).disk.list(GROUP, slot(point));
-        machine.renew(stale(group, slot(point), list));
+        machine.renew(stale(&group, slot(point), list));
         let mut repair = Repair { machine, parts: Vec::new(), renewed: Vec::new() };
         self.drive(&asker, None, &mut repair);
         for part in &repair.parts {

@@ -79,12 +79,12 @@ impl Seats {
         });
         let known = self.seats.get(&place.group).is_some_and(|seat| seat.place() == place);
         if stage == RefreshStage::Begin && !known {
-            let seat = self.begin(place, &group, body, shares, rng)?;
+            let seat = self.begin(place, group, body, shares, rng)?;
             self.seats.insert(place.group, seat);
         }
         let key = self.key.clone();
         let seat = self.seat(&place)?;
-        match seat.handle_step(stage, body, &group, &key)? {
+        match seat.handle_step(stage, body, group, &key)? {
             SeatStep::Reply(reply) => Ok(reply),
             SeatStep::Keep(batch) => {
                 shares.keep(&place, &batch).map_err(|error| invalid(&error))?;
