@@ -52,8 +52,8 @@ fn plan() -> Plan {
     }
 }
 
-/// Puts a record, lets machines crash, one of them over and over, and cuts some off, takes a holder away for good, waits until all is
-/// whole again, and reads.
+/// Puts a record, lets machines crash, one of them over and over, and cuts some off, takes a holder away for
+/// good, waits until all is whole again, and reads.
 fn course(seed: u64) -> ([u8; 32], Traffic) {
     let folder = TempDir::new().unwrap();
     simulate(seed, Weather::default(), async |wire| {

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kakera_engine::ledger::{CertifiedBlock, Chain, LightClient, Seen, SentBlock, Snapshot};
+use kakera_engine::ledger::{
+    BlockError, CertifiedBlock, Chain, LightClient, Seen, SentBlock, Snapshot,
+};
 use tracing::info;
 
 use super::SyncError;
@@ -76,7 +78,7 @@ impl Replica {
         for block in blocks {
             let height = chain.head().header.height + 1;
             let forks = forks(&block, &chain);
-            match block.append_to(&mut chain, now) {
+            match append_to(&mut chain, block, now) {
                 Ok(block) => good.push(block),
                 Err(_) if forks => refused = Some(SyncError::Fork(height - 1)),
                 Err(error) => refused = Some(SyncError::Block { height, error }),
@@ -139,6 +141,18 @@ impl Replica {
     fn lock_chain(&self) -> MutexGuard<'_, Chain> {
         self.chain.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn append_to(
+    chain: &mut Chain,
+    block: SentBlock,
+    now: Option<u64>,
+) -> Result<CertifiedBlock, BlockError> {
+    #[cfg(feature = "testkit")]
+    if crate::testkit::is_simulated() {
+        return crate::testkit::append(block, chain, now);
+    }
+    block.append_to(chain, now)
 }
 
 /// Whether the validators certified the block after another one than our head. A compact block

@@ -5,6 +5,7 @@
 //! gives the same course of events to the last byte of every packet; [`Wire::trace`] is a hash of it.
 //! TLS takes part in that with a key exchange that keeps nothing secret.
 
+mod checks;
 pub mod network;
 pub(crate) mod tls;
 mod wire;
@@ -23,6 +24,8 @@ use rand_core::{Rng, SeedableRng, TryCryptoRng, TryRng, UnwrapErr};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
+use self::checks::Checks;
+pub(crate) use self::checks::append;
 pub use self::wire::{Traffic, Weather, Wire};
 
 /// When simulated networks begin, Unix milliseconds.
@@ -38,6 +41,7 @@ struct World {
     random: ChaCha8Rng,
     wire: Wire,
     counts: BTreeMap<&'static str, u64>,
+    checks: Checks,
 }
 
 /// Runs `main` and whatever it spawns, locally too, on virtual time in this thread: time passes only when nothing
@@ -56,7 +60,8 @@ pub fn simulate<T>(seed: u64, weather: Weather, main: impl AsyncFnOnce(Wire) -> 
     LocalSet::new().block_on(&runtime, async {
         let random = ChaCha8Rng::seed_from_u64(seed);
         let (start, counts) = (Instant::now(), BTreeMap::new());
-        let world = World { start, random, wire: wire.clone(), counts };
+        let checks = Checks::new();
+        let world = World { start, random, wire: wire.clone(), counts, checks };
         let other = WORLD.with_borrow_mut(|entered| entered.replace(world));
         assert!(other.is_none(), "a simulation runs in this thread already");
         main(wire).await
