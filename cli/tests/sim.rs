@@ -387,20 +387,23 @@ fn reports_stand_alone() {
     assert!(!html.contains("http://") || html.matches("http://").count() == 3, "only SVG's name");
 }
 
-/// Losses that counting does not see are estimated by splitting, and that is said.
+/// Losses that counting does not see are estimated in another way, and that is said.
 #[test]
-fn rare_losses_are_split() {
+fn rare_losses_are_not_only_counted() {
     let folder = TempDir::new().unwrap();
     let rare = SCENARIO.replacen("groups = 2", "groups = 1", 1).replacen(
         "exponential = \"5d\"",
         "fixed = \"8h\"",
         1,
     );
-    let path = scenario(folder.path(), &rare);
-    let output = sim(&["run", &path]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("estimating their loss by splitting"), "{said}");
-    assert!(String::from_utf8(output.stdout).unwrap().contains("splitting"));
+    let serial = rare.replacen("[repair]", "[repair]\nmode = \"one-by-one\"", 1);
+    for (rare, method) in [(rare, "crossings"), (serial, "splitting")] {
+        let path = scenario(folder.path(), &rare);
+        let output = sim(&["run", &path]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(&format!("estimating their loss by {method}")), "{said}");
+        assert!(String::from_utf8(output.stdout).unwrap().contains(method));
+    }
 }
 
 #[test]

@@ -10,8 +10,12 @@
 //! 2. **Counting** ([`fleet`] and [`campaign`], `kakera sim run`): any law, pauses, shared machines,
 //!    an attacker. Good for what happens more than some ten times in all runs.
 //! 3. **Importance sampling** ([`rare::ImportanceSampling`]): rare losses of chains, cycle by cycle.
-//! 4. **Splitting** ([`rare::split_loss_probability`]): rare losses of one group under any law.
-//!    `kakera sim run` takes it by itself where counting saw hardly a loss and no chain answers.
+//! 4. **Crossings** ([`rare::CrossingSampling`]): rare losses of one group under any law, where every
+//!    machine is repaired by itself.
+//! 5. **Splitting** ([`rare::split_loss_probability`]): the same where repairs wait for each other.
+//!
+//! Where counting saw hardly a loss and no chain answers, `kakera sim run` takes the last two by itself,
+//! crossings where it can.
 //!
 //! Counting knows no protocol. Beside it stands **protocol mode** ([`protocol`]): the engine's own
 //! machines, objects and ledger on virtual time, with the same lives of the same machines, counted in

@@ -8,7 +8,7 @@ use kakera_sim::campaign::Campaign;
 use kakera_sim::exact::{Redundancy, RepairRates};
 use kakera_sim::fleet::{Fleet, Repair, RepairTime, Traffic};
 use kakera_sim::random::Law;
-use kakera_sim::rare::{ImportanceSampling, split_loss_probability};
+use kakera_sim::rare::{CrossingSampling, ImportanceSampling, split_loss_probability};
 use kakera_sim::time::HOUR;
 
 use crate::report::{Goal, Report};
@@ -31,7 +31,8 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     let common = group(6, 3, 0.01, 0.1);
     let fleet = fleet(6, 3, 100.0, 10.0);
     let lost = common.loss_probability(100.0);
-    let mut covered = [0u64; 4];
+    let crossings = CrossingSampling::new(&fleet)?;
+    let mut covered = [0u64; 5];
     for seed in 0..options.repetitions {
         let time = sampling.mean_time_to_loss(seed, 4000, CONFIDENCE).context("no loss")?;
         covered[0] += u64::from(time.estimate.holds(mean));
@@ -39,18 +40,20 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
         covered[1] += u64::from(loss.estimate.holds(within));
         let split = split_loss_probability(&fleet, seed, 100, CONFIDENCE)?;
         covered[2] += u64::from(split.estimate.holds(lost));
+        let crossed = crossings.loss_probability(seed, 1000, CONFIDENCE);
+        covered[3] += u64::from(crossed.estimate.holds(lost));
         let campaign = Campaign { fleet: fleet.clone(), protocol: None, seed, replications: 2000 };
         let counted = campaign.summary(&campaign.run(), CONFIDENCE).loss_of_any;
-        covered[3] += u64::from(counted.holds(lost));
+        covered[4] += u64::from(counted.holds(lost));
     }
     let share = |covered: u64| covered as f64 / options.repetitions as f64;
-    let names = ["importance_mean_time", "importance_probability", "splitting"];
+    let names = ["importance_mean_time", "importance_probability", "splitting", "crossings"];
     for (name, covered) in names.into_iter().zip(covered) {
         report.add(name, share(covered)).goal(Goal::AtLeast(0.93));
         report.add(format!("{name}_not_too_wide"), share(covered)).goal(Goal::AtMost(0.97));
     }
     // Clopper and Pearson's interval is never too narrow, and a little too wide.
-    report.add("counting", share(covered[3])).goal(Goal::AtLeast(0.93));
+    report.add("counting", share(covered[4])).goal(Goal::AtLeast(0.93));
     Ok(report)
 }
 

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use kakera_sim::campaign::{Blocks, Campaign, Summary};
 use kakera_sim::estimate::Estimate;
-use kakera_sim::rare::{Splitting, split_loss_probability};
+use kakera_sim::fleet::Fleet;
+use kakera_sim::rare::{CrossingSampling, Crossings, Splitting, split_loss_probability};
 use kakera_sim::scenario::{ExactAnswer, Leak, Scenario};
 use serde::Serialize;
 
@@ -34,9 +35,12 @@ pub(super) fn simulated(
     let summary = scenario.campaign.summary(blocks, scenario.confidence);
     let exact = scenario.exact().ok();
     let by_counts = scenario.campaign.protocol.is_none();
-    let rare = summary.groups_lost < COUNTED_LOSSES_MIN && exact.is_none() && by_counts;
-    let splitting = if rare { split(output, scenario, summary.groups_lost) } else { None };
-    let answer = Answer { splitting, ..Answer::new(scenario, exact, Some(summary)) };
+    let lost = summary.groups_lost;
+    let rare = lost < COUNTED_LOSSES_MIN && exact.is_none() && by_counts;
+    let mut answer = Answer::new(scenario, exact, Some(summary));
+    if rare {
+        answer.estimate_rare_loss(output, scenario, lost);
+    }
     if let Some(path) = &form.html {
         answer.write_page(path, file)?;
     }
@@ -50,18 +54,18 @@ pub(super) fn simulated(
 
 /// With fewer losses counting says little of their probability.
 const COUNTED_LOSSES_MIN: u64 = 10;
+/// Crossings that are drawn: 5 % of error and less.
+const CROSSINGS: u64 = 4000;
 /// Runs of a batch of splitting, more until the interval's half width is this share.
 const SPLITTING_RUNS: [u64; 3] = [25, 100, 400];
 const SPLITTING_HALF_WIDTH: f64 = 0.2;
 
-/// The probability of a loss that counting hardly sees, of one group on its own.
-fn split(output: Output, scenario: &Scenario, lost: u64) -> Option<Splitting> {
-    let Campaign { fleet, seed, .. } = &scenario.campaign;
-    let fleet = fleet.one_group()?;
-    output.narrate(&format!("only {lost} groups were lost: estimating their loss by splitting"));
+/// The probability of a loss that counting hardly sees.
+fn split(output: Output, fleet: &Fleet, scenario: &Scenario) -> Option<Splitting> {
     let mut last = None;
     for runs in SPLITTING_RUNS {
-        let split = split_loss_probability(&fleet, *seed, runs, scenario.confidence);
+        let split =
+            split_loss_probability(fleet, scenario.campaign.seed, runs, scenario.confidence);
         let narrow = split
             .as_ref()
             .is_ok_and(|split| split.estimate.relative_half_width() <= SPLITTING_HALF_WIDTH);
@@ -91,6 +95,8 @@ struct Answer<'a> {
     exact: Option<ExactAnswer>,
     simulated: Option<Summary>,
     /// The loss of the group, where counting saw too few.
+    crossings: Option<Crossings>,
+    /// The same where machines are not independent.
     splitting: Option<Splitting>,
 }
 
@@ -113,7 +119,26 @@ impl<'a> Answer<'a> {
             horizon_years: horizon as f64 / kakera_sim::time::YEAR as f64,
             exact,
             simulated,
+            crossings: None,
             splitting: None,
+        }
+    }
+
+    /// Of one group on its own.
+    fn estimate_rare_loss(&mut self, output: Output, scenario: &Scenario, lost: u64) {
+        let Campaign { fleet, seed, .. } = &scenario.campaign;
+        let Some(fleet) = fleet.one_group() else { return };
+        let narrate = |method| {
+            let text = format!("only {lost} groups were lost: estimating their loss by {method}");
+            output.narrate(&text);
+        };
+        if let Ok(sampling) = CrossingSampling::new(&fleet) {
+            narrate("crossings");
+            let crossings = sampling.loss_probability(*seed, CROSSINGS, scenario.confidence);
+            self.crossings = Some(crossings);
+        } else {
+            narrate("splitting");
+            self.splitting = split(output, &fleet, scenario);
         }
     }
 
@@ -125,9 +150,15 @@ impl<'a> Answer<'a> {
         if let Some(summary) = &self.simulated {
             simulated_lines(summary, &mut lines);
         }
-        if let Some(Splitting { estimate, .. }) = &self.splitting {
-            let (quantity, interval) = ("P(a group is lost)", Some(estimate.interval));
-            lines.push(Line { quantity, value: estimate.value, interval, method: "splitting" });
+        let mut add_loss = |Estimate { value, interval, .. }: Estimate, method| {
+            let (quantity, interval) = ("P(a group is lost)", Some(interval));
+            lines.push(Line { quantity, value, interval, method });
+        };
+        if let Some(crossings) = &self.crossings {
+            add_loss(crossings.estimate, "crossings");
+        }
+        if let Some(splitting) = &self.splitting {
+            add_loss(splitting.estimate, "splitting");
         }
         lines
     }

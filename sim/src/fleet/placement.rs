@@ -1,5 +1,7 @@
 //! Which machine holds which share.
 
+use std::ops::{Add, AddAssign};
+
 use super::Fleet;
 use crate::random::{LANES, Purpose, Source, Stream};
 
@@ -67,7 +69,10 @@ impl Placement {
         if u32::from(fleet.n) > fleet.zones {
             self.draw_shared_zones(fleet, &mut stream);
         } else if fleet.n <= RANKED_SLOTS_MAX && fleet.nodes.is_multiple_of(fleet.zones) {
-            self.draw_ranks(fleet, &mut stream);
+            match fleet.zones {
+                0..=256 => self.draw_ranks::<u8>(fleet, &mut stream),
+                _ => self.draw_ranks::<u32>(fleet, &mut stream),
+            }
         } else {
             self.draw_distinct_zones(fleet, &mut stream);
         }
@@ -75,7 +80,7 @@ impl Placement {
 
     /// Of zones that are all as large, the slots of several groups at once: of the zones that have no
     /// slot of the group yet, one by its rank, and then a machine of it.
-    fn draw_ranks(&mut self, fleet: &Fleet, stream: &mut Stream) {
+    fn draw_ranks<Z: Zone>(&mut self, fleet: &Fleet, stream: &mut Stream) {
         let n = usize::from(fleet.n);
         let machines = fleet.nodes / fleet.zones;
         let choices: Vec<u32> = (0..fleet.n).map(|slot| fleet.zones - u32::from(slot)).collect();
@@ -83,8 +88,10 @@ impl Placement {
         let shares = fleet.groups as usize * n;
         self.holders.resize(shares.next_multiple_of(LANES * n), 0);
         // Of each group the zones that have a slot, in ascending order.
-        let mut taken = [[0u32; LANES]; RANKED_SLOTS_MAX as usize];
-        let [mut fractions, mut zones, mut places] = [[0; LANES]; 3];
+        let mut taken = [[Z::from(false); LANES]; RANKED_SLOTS_MAX as usize];
+        let mut zones = [Z::from(false); LANES];
+        let [mut fractions, mut places] = [[0; LANES]; 2];
+        let mut left = shares;
         for groups in self.holders.chunks_exact_mut(LANES * n) {
             for slot in 0..n {
                 if let Some(outcomes) = words[slot] {
@@ -92,18 +99,18 @@ impl Placement {
                 }
                 take_digits(&mut fractions, choices[slot], &mut zones);
                 take_digits(&mut fractions, machines, &mut places);
-                taken[..slot].iter().for_each(|taken| pass_over(taken, &mut zones));
-                for (group, (zone, place)) in
+                take_zones(&mut taken[..=slot], &mut zones);
+                for (group, (&zone, place)) in
                     groups.chunks_exact_mut(n).zip(zones.iter().zip(&places))
                 {
-                    group[slot] = zone + place * fleet.zones;
+                    group[slot] = zone.into() + place * fleet.zones;
                 }
-                taken[..slot].iter_mut().for_each(|taken| keep_smaller(taken, &mut zones));
-                taken[slot] = zones;
             }
+            let held = &groups[..left.min(LANES * n)];
+            left -= held.len();
+            held.iter().for_each(|&node| self.counts[node as usize] += 1);
         }
         self.holders.truncate(shares);
-        self.holders.iter().for_each(|&node| self.counts[node as usize] += 1);
     }
 
     /// Machines are drawn until one is in a zone that has no slot of the group yet.
@@ -230,29 +237,53 @@ fn words_of_slots(choices: &[u32], machines: u32) -> Vec<Option<u32>> {
     words
 }
 
+/// The number of a zone: a byte where that is enough, so that more lanes are in a vector register.
+trait Zone: Copy + Ord + Add<Output = Self> + AddAssign + From<bool> + Into<u32> {
+    /// Of a number that is small enough.
+    fn of(number: u32) -> Self;
+}
+
+impl Zone for u8 {
+    #[inline]
+    fn of(number: u32) -> Self {
+        number as Self
+    }
+}
+
+impl Zone for u32 {
+    #[inline]
+    fn of(number: u32) -> Self {
+        number
+    }
+}
+
 // Loops over so many lanes, and each on its own, become vector instructions.
 
 /// Of every fraction of 2^32 its first digit to a base; leaves what comes after it.
 #[inline(never)]
-fn take_digits(fractions: &mut [u32; LANES], base: u32, digits: &mut [u32; LANES]) {
+fn take_digits<Z: Zone>(fractions: &mut [u32; LANES], base: u32, digits: &mut [Z; LANES]) {
     for (fraction, digit) in fractions.iter_mut().zip(digits) {
         let product = u64::from(*fraction) * u64::from(base);
-        (*fraction, *digit) = (product as u32, (product >> 32) as u32);
+        (*fraction, *digit) = (product as u32, Z::of((product >> 32) as u32));
     }
 }
 
+/// From ranks among the zones that are not taken to these zones, which then are taken too: they are
+/// sorted in, the last row being free.
 #[inline(never)]
-fn pass_over(taken: &[u32; LANES], zones: &mut [u32; LANES]) {
-    for (zone, taken) in zones.iter_mut().zip(taken) {
-        *zone += u32::from(*zone >= *taken);
+fn take_zones<Z: Zone>(taken: &mut [[Z; LANES]], zones: &mut [Z; LANES]) {
+    let Some((last, taken)) = taken.split_last_mut() else { return };
+    // The zone, and from where it is sorted in on, what it has shifted: that passes over nothing.
+    let mut carried = *zones;
+    for taken in taken {
+        for lane in 0..LANES {
+            let passes = Z::from(carried[lane] >= taken[lane]);
+            zones[lane] += passes;
+            let zone = carried[lane] + passes;
+            (taken[lane], carried[lane]) = (taken[lane].min(zone), taken[lane].max(zone));
+        }
     }
-}
-
-#[inline(never)]
-fn keep_smaller(taken: &mut [u32; LANES], zones: &mut [u32; LANES]) {
-    for (taken, zone) in taken.iter_mut().zip(zones) {
-        (*taken, *zone) = ((*taken).min(*zone), (*taken).max(*zone));
-    }
+    *last = carried;
 }
 
 /// Zones with more than so many machines.

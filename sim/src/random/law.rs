@@ -109,6 +109,24 @@ impl Law {
         (span + 0.5) as Nanoseconds
     }
 
+    /// P(T > time), `time` in nanoseconds and not below zero.
+    pub fn survival(&self, time: f64) -> f64 {
+        match self {
+            Self::Never => 1.0,
+            Self::Fixed(span) => f64::from(u8::from(*span > time)),
+            Self::Exponential { mean } => (-time / mean).exp(),
+            Self::Uniform { longest } => (1.0 - time / longest).max(0.0),
+            Self::Weibull { shape, scale, location } => {
+                (-power((time - location).max(0.0) / scale, *shape)).exp()
+            }
+            Self::LogNormal { median, sigma } => normal_survival((time / median).ln() / sigma),
+            Self::Empirical(spans) => {
+                let longer = spans.len() - spans.partition_point(|&span| span <= time);
+                longer as f64 / spans.len() as f64
+            }
+        }
+    }
+
     /// The law of spans so many times as long.
     pub fn scaled(&self, factor: f64) -> Self {
         match self.clone() {
@@ -290,6 +308,27 @@ mod tests {
             }
         }
         assert_eq!(Law::Fixed(5.0).residual(3, 0.5), 2);
+    }
+
+    /// The uniform number that gives a span is the probability of a longer one.
+    #[test]
+    fn survival_is_what_spans_are_drawn_by() {
+        let hour = crate::time::HOUR as f64;
+        for law in [
+            Law::Exponential { mean: 5.0 * hour },
+            Law::Uniform { longest: 5.0 * hour },
+            Law::Weibull { shape: 0.7, scale: 3.0 * hour, location: hour },
+            Law::LogNormal { median: 2.0 * hour, sigma: 1.65 },
+        ] {
+            for uniform in [0.001, 0.2, 0.5, 0.9] {
+                let survival = law.survival(law.span(uniform) as f64);
+                assert!((survival / uniform - 1.0).abs() < 1e-9, "{law:?} {uniform} {survival}");
+            }
+        }
+        let observed = Law::Empirical(vec![1.0, 5.0, 9.0, 9.0]);
+        assert_eq!([0.0, 1.0, 6.0, 9.0].map(|time| observed.survival(time)), [1.0, 0.75, 0.5, 0.0]);
+        assert_eq!([4.0, 5.0].map(|time| Law::Fixed(5.0).survival(time)), [1.0, 0.0]);
+        assert_eq!(Law::Never.survival(1e300), 1.0);
     }
 
     #[test]
