@@ -173,7 +173,7 @@ fn configuration_mistakes_are_named() {
         2,
         "usage",
         "DATA/config.toml: there is no key 'quotas'",
-        "the key 'quota'; all keys are network, log, gf, passphrase_file, listen, observe, quota, \
+        "the key 'quota'; all keys are network, log, gf, passphrase_file, listen, observe, mdns, quota, \
          uplink, probe_every, suspect_after, lost_after, compare_every, scrub_pause, audit_every, \
          refresh_every",
     );
