@@ -83,26 +83,7 @@ fn cpu_seconds<T>(work: impl FnOnce() -> T) -> (f64, T) {
 
 /// One group on its own machines, nothing moved.
 fn one_group(n: u8, k: u8, life: Law, repair: Repair) -> Fleet {
-    Fleet {
-        nodes: n.into(),
-        zones: n.into(),
-        groups: 1,
-        n,
-        k,
-        lives: vec![life],
-        absence: None,
-        outages: None,
-        mass_loss: None,
-        kinds: vec![],
-        corruption: None,
-        quorum_losses: None,
-        patience: None,
-        detection: Law::Fixed(0.0),
-        repair,
-        traffic: Traffic { d: k, repair_bytes: 0, decode_bytes: 0 },
-        attack: None,
-        horizon: YEAR,
-    }
+    Fleet { zones: n.into(), ..Fleet::of_one_group(n, k, life, repair, YEAR) }
 }
 
 /// The default configuration of SimEDC: 32 racks of 32 nodes, RS(9,6) over distinct racks, chunks of

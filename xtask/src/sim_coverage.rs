@@ -6,7 +6,7 @@
 use anyhow::{Context, Result};
 use kakera_sim::campaign::Campaign;
 use kakera_sim::exact::{Redundancy, RepairRates};
-use kakera_sim::fleet::{Fleet, Repair, RepairTime, Traffic};
+use kakera_sim::fleet::{Fleet, Repair, RepairTime};
 use kakera_sim::random::Law;
 use kakera_sim::rare::{CrossingSampling, ImportanceSampling, split_loss_probability};
 use kakera_sim::time::HOUR;
@@ -65,24 +65,6 @@ fn group(n: u32, k: u32, failure_rate: f64, rate: f64) -> Redundancy {
 /// The group as a fleet, its mean life and repair in hours, for 100 h.
 fn fleet(n: u8, k: u8, life: f64, repair: f64) -> Fleet {
     let hours = |mean: f64| Law::Exponential { mean: mean * HOUR as f64 };
-    Fleet {
-        nodes: n.into(),
-        zones: 1,
-        groups: 1,
-        n,
-        k,
-        lives: vec![hours(life)],
-        absence: None,
-        outages: None,
-        mass_loss: None,
-        kinds: vec![],
-        corruption: None,
-        quorum_losses: None,
-        patience: None,
-        detection: Law::Fixed(0.0),
-        repair: Repair::Each(RepairTime::Law(hours(repair))),
-        traffic: Traffic { d: k, repair_bytes: 0, decode_bytes: 0 },
-        attack: None,
-        horizon: 100 * HOUR,
-    }
+    let repair = Repair::Each(RepairTime::Law(hours(repair)));
+    Fleet::of_one_group(n, k, hours(life), repair, 100 * HOUR)
 }

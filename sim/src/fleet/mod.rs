@@ -315,6 +315,31 @@ impl Session {
 }
 
 impl Fleet {
+    /// One group on `n` machines of its own, of which nothing else is known: no pauses, no outages, no
+    /// attacker, nothing moved, deaths seen at once.
+    pub fn of_one_group(n: u8, k: u8, life: Law, repair: Repair, horizon: Nanoseconds) -> Self {
+        Self {
+            nodes: n.into(),
+            zones: 1,
+            groups: 1,
+            n,
+            k,
+            lives: vec![life],
+            absence: None,
+            outages: None,
+            mass_loss: None,
+            kinds: vec![],
+            corruption: None,
+            quorum_losses: None,
+            patience: None,
+            detection: Law::Fixed(0.0),
+            repair,
+            traffic: Traffic { d: k, repair_bytes: 0, decode_bytes: 0 },
+            attack: None,
+            horizon,
+        }
+    }
+
     /// One group of the fleet on machines of its own: what befalls it has the same law, as long as
     /// its repairs do not wait for those of others.
     pub fn one_group(&self) -> Option<Self> {
@@ -437,25 +462,10 @@ mod tests {
 
     /// One group of (6, 3) on six machines that live 100 h and are repaired in 10 h.
     pub(super) fn small_fleet() -> Fleet {
+        let repair = Repair::Each(RepairTime::Law(hours(10.0)));
         Fleet {
-            nodes: 6,
-            zones: 1,
-            groups: 1,
-            n: 6,
-            k: 3,
-            lives: vec![hours(100.0)],
-            absence: None,
-            outages: None,
-            mass_loss: None,
-            kinds: vec![],
-            corruption: None,
-            quorum_losses: None,
-            patience: None,
-            detection: Law::Fixed(0.0),
-            repair: Repair::Each(RepairTime::Law(hours(10.0))),
             traffic: Traffic { d: 4, repair_bytes: 10, decode_bytes: 30 },
-            attack: None,
-            horizon: 2000 * HOUR,
+            ..Fleet::of_one_group(6, 3, hours(100.0), repair, 2000 * HOUR)
         }
     }
 

@@ -303,7 +303,6 @@ pub(super) mod tests {
     use super::*;
     use crate::campaign::Campaign;
     use crate::exact::{Redundancy, RepairRates};
-    use crate::fleet::Traffic;
     use crate::rare::split_loss_probability;
     use crate::time::HOUR;
 
@@ -315,26 +314,8 @@ pub(super) mod tests {
 
     /// One group for 100 h.
     pub(in crate::rare) fn one_group(n: u8, k: u8, life: Law, repair: Law) -> Fleet {
-        Fleet {
-            nodes: n.into(),
-            zones: 1,
-            groups: 1,
-            n,
-            k,
-            lives: vec![life],
-            absence: None,
-            outages: None,
-            mass_loss: None,
-            kinds: vec![],
-            corruption: None,
-            quorum_losses: None,
-            patience: None,
-            detection: Law::Fixed(0.0),
-            repair: Repair::Each(RepairTime::Law(repair)),
-            traffic: Traffic { d: k, repair_bytes: 0, decode_bytes: 0 },
-            attack: None,
-            horizon: 100 * HOUR,
-        }
+        let repair = Repair::Each(RepairTime::Law(repair));
+        Fleet::of_one_group(n, k, life, repair, 100 * HOUR)
     }
 
     fn crossings(fleet: &Fleet, drawn: u64) -> Crossings {

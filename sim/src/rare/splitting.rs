@@ -203,7 +203,7 @@ fn reach(mut run: Run<'_>, level: u8) -> Option<Run<'_>> {
 mod tests {
     use super::*;
     use crate::exact::{Redundancy, RepairRates};
-    use crate::fleet::{Repair, RepairTime, Traffic};
+    use crate::fleet::{Repair, RepairTime};
     use crate::random::Law;
     use crate::time::HOUR;
 
@@ -213,26 +213,7 @@ mod tests {
 
     /// One group on machines that live 100 h.
     fn fleet(n: u8, k: u8, repair: Repair, detection: Law) -> Fleet {
-        Fleet {
-            nodes: n.into(),
-            zones: 1,
-            groups: 1,
-            n,
-            k,
-            lives: vec![hours(100.0)],
-            absence: None,
-            outages: None,
-            mass_loss: None,
-            kinds: vec![],
-            corruption: None,
-            quorum_losses: None,
-            patience: None,
-            detection,
-            repair,
-            traffic: Traffic { d: k, repair_bytes: 0, decode_bytes: 0 },
-            attack: None,
-            horizon: 100 * HOUR,
-        }
+        Fleet { detection, ..Fleet::of_one_group(n, k, hours(100.0), repair, 100 * HOUR) }
     }
 
     #[test]

@@ -36,26 +36,8 @@ fn add(
 
 /// One group on `n` machines that are replaced at once; nothing moves and nobody attacks.
 fn one_group(n: u8, k: u8, life: Law) -> Fleet {
-    Fleet {
-        nodes: n.into(),
-        zones: 1,
-        groups: 1,
-        n,
-        k,
-        lives: vec![life],
-        absence: None,
-        outages: None,
-        mass_loss: None,
-        kinds: vec![],
-        corruption: None,
-        quorum_losses: None,
-        patience: None,
-        detection: Law::Fixed(0.0),
-        repair: Repair::Each(RepairTime::Law(Law::Fixed(0.0))),
-        traffic: Traffic { d: k, repair_bytes: 0, decode_bytes: 0 },
-        attack: None,
-        horizon: YEAR,
-    }
+    let at_once = Repair::Each(RepairTime::Law(Law::Fixed(0.0)));
+    Fleet::of_one_group(n, k, life, at_once, YEAR)
 }
 
 /// 8 racks of 4 nodes; 500 stripes RS(3,2), each in three racks. A disk dies of its own (Weibull)
