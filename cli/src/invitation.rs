@@ -109,7 +109,8 @@ pub(crate) async fn join(session: &Session, options: &JoinOptions) -> Result<(),
     let (invitation, network_id) = (invited.node_id(), network.network_id());
     let address = options.address.to_string();
     let join = InvitedJoin::sign(&network_id, &invitation, address, machine.signing_key());
-    let connection = session.connect_through(invited, options.mdns)?;
+    let mdns = options.mdns || session.configuration.mdns;
+    let connection = session.connect_through(invited, mdns)?;
     connection.client.submit(Body::InvitedJoin(join)).await?;
     connection.close().await?;
     session.output.report(&JoinReport {

@@ -125,8 +125,9 @@ impl Session {
         let settings = ClientSettings { network, identity, seen: load_seen(&seen_path) };
         let mut client = Client::new(settings)?;
         if mdns {
-            let failed = |error| Failure::of(Kind::Failure, error, "mdns = false in config.toml");
-            client = client.with_neighbours(Neighbours::look(network_id).map_err(failed)?);
+            let neighbours = Neighbours::look(network_id)
+                .map_err(|error| Failure::of(Kind::Failure, error, "without mdns"))?;
+            client = client.with_neighbours(neighbours);
         }
         Ok(Connection { client: Arc::new(client), machine, seen_path })
     }

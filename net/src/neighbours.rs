@@ -35,7 +35,7 @@ const DOUBT: Duration = Duration::from_secs(30);
 
 /// Why nobody can be found or announced.
 #[derive(Debug, Error)]
-#[error("multicast DNS: {0}; try: mdns = false in config.toml")]
+#[error("multicast DNS: {0}; try: without mdns, in config.toml or as an option")]
 pub struct NeighboursError(#[from] mdns_sd::Error);
 
 /// Which machines of a network announce themselves here, and where. Memory grows with their number,

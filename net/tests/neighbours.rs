@@ -64,18 +64,23 @@ fn multicast_port() -> u16 {
     UdpSocket::bind(anywhere()).unwrap().local_addr().unwrap().port()
 }
 
+/// One who says that `node` listens at `address`, and one who has heard it.
+async fn announce(node: &NodeId, address: SocketAddr) -> [Arc<Neighbours>; 2] {
+    let port = multicast_port();
+    let announcer = Neighbours::look_on_loopback(NETWORK, port).unwrap();
+    announcer.announce(node, address).unwrap();
+    let seeker = Neighbours::look_on_loopback(NETWORK, port).unwrap();
+    assert_eq!(eventually(async || seeker.address(node)).await, address);
+    [announcer, seeker]
+}
+
 #[tokio::test]
 async fn a_machine_that_moved_is_found_where_it_announces_itself() {
     let (machine, silent) = (machine(2), UdpSocket::bind(anywhere()).unwrap());
     let (node, registered) = (machine.local_id(), silent.local_addr().unwrap());
     assert_eq!(ask(None, node, registered).await.unwrap_err(), AskFailure::Unreachable);
 
-    let port = multicast_port();
-    let own = Neighbours::look_on_loopback(NETWORK, port).unwrap();
-    own.announce(&node, machine.local_address()).unwrap();
-    let seeker = Neighbours::look_on_loopback(NETWORK, port).unwrap();
-    let found = eventually(async || seeker.address(&node)).await;
-    assert_eq!(found, machine.local_address());
+    let [own, seeker] = announce(&node, machine.local_address()).await;
     ask(Some(&seeker), node, registered).await.unwrap();
 
     // It says goodbye when it ends.
@@ -88,13 +93,7 @@ async fn a_machine_that_moved_is_found_where_it_announces_itself() {
 async fn a_false_announcement_leads_astray_once_only() {
     let (machine, other) = (machine(2), machine(3));
     let node = machine.local_id();
-    let port = multicast_port();
-    let liar = Neighbours::look_on_loopback(NETWORK, port).unwrap();
-    liar.announce(&node, other.local_address()).unwrap();
-    let seeker = Neighbours::look_on_loopback(NETWORK, port).unwrap();
-    let found = eventually(async || seeker.address(&node)).await;
-    assert_eq!(found, other.local_address());
-
+    let [_liar, seeker] = announce(&node, other.local_address()).await;
     ask(Some(&seeker), node, machine.local_address()).await.unwrap();
     assert_eq!(other.statistics().requests_served, 0);
     assert_eq!(seeker.address(&node), None);
