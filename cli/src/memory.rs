@@ -1,11 +1,17 @@
 //! What the allocator keeps of memory that is free.
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+use std::{thread, time::Duration};
+
 /// Heaps of the allocator, among which its threads share: each keeps what it once had.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const ARENAS_MAX: i32 = 2;
 /// Bytes from which on a buffer is given back to the system as soon as it is free.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const OWN_MAPPING_MIN: i32 = 128 << 10;
+/// Between two times that the pages of all heaps that nothing uses are given back.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const TRIM_EVERY: Duration = Duration::from_secs(60);
 
 /// Has a machine that runs for months hold little more memory than it uses. glibc's defaults are one
 /// heap a thread, up to eight a core, and a bound above which buffers are given back that grows with
@@ -20,4 +26,15 @@ pub(crate) fn keep_little() {
         // A value that it refuses leaves its default.
         unsafe { libc::mallopt(parameter, value) };
     }
+    // Free pages between used ones stay with a heap until somebody asks for them. A machine that cannot
+    // start a thread more is no worse off than without.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    let _ = thread::Builder::new().name("trim".into()).spawn(|| {
+        loop {
+            thread::sleep(TRIM_EVERY);
+            // SAFETY: malloc_trim takes a number, locks each heap while it works on it (malloc_trim(3):
+            // MT-Safe) and touches no memory in use.
+            unsafe { libc::malloc_trim(0) };
+        }
+    });
 }
