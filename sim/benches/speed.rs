@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, reason = "a measurement may fail by panicking")]
 
 use std::hint::black_box;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
@@ -24,6 +25,8 @@ use kakera_sim::scenario::Scenario;
 use kakera_sim::time::{DAY, HOUR, NEVER, SECOND, YEAR};
 use rustix::time::{ClockId, clock_gettime};
 
+/// As a process beside another: prints the CPU seconds of one campaign on one thread.
+const ALONE: &str = "--alone";
 const MEBIBYTE: u64 = 1 << 20;
 const HOURS: f64 = HOUR as f64;
 const DAYS: f64 = DAY as f64;
@@ -34,6 +37,11 @@ fn main() {
     let only = arguments.iter().position(|argument| argument == "--only");
     let only = only.and_then(|at| arguments.get(at + 1)).cloned().unwrap_or_default();
     let mut figures = Figures { short, only, figures: Vec::new() };
+    if arguments.iter().any(|argument| argument == ALONE) {
+        let campaign = parallel_campaign(&figures);
+        println!("{}", cpu_seconds(|| run_on_threads(&campaign, 1)).0);
+        return;
+    }
     data_centre(&mut figures);
     small_data_centre(&mut figures);
     churn(&mut figures);
@@ -277,18 +285,35 @@ fn weibull_loss(figures: &mut Figures) {
     );
 }
 
-/// One campaign on one thread and on two.
+/// One campaign on one thread and on two; beside it what the machine allows: the same on two
+/// processes, which share nothing but its cores and caches.
 fn parallel(figures: &mut Figures) {
     if !figures.wants("v6") {
         return;
     }
-    let fleet = simedc(8, 4, 500, (3, 2), MEBIBYTE as f64);
-    let campaign =
-        Campaign { fleet, protocol: None, seed: 1, replications: figures.pick(60_000, 640) };
+    let campaign = parallel_campaign(figures);
     let (one, blocks) = cpu_seconds(|| run_on_threads(&campaign, 1));
     let (two, others) = cpu_seconds(|| run_on_threads(&campaign, 2));
     assert!(blocks == others, "two threads give other numbers than one");
     figures.add("v6_cpu_seconds_on_one_thread_over_those_on_two", one / two);
+    let program = std::env::current_exe().unwrap();
+    let start = || {
+        let mut process = Command::new(&program);
+        process.arg(ALONE).args(figures.short.then_some("--short"));
+        process.stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let processes = [start(), start()].map(|process| {
+        let output = process.wait_with_output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().parse::<f64>().unwrap()
+    });
+    // Each has run the whole campaign.
+    let apart = processes.iter().sum::<f64>() / 2.0;
+    figures.add("v6_cpu_seconds_on_one_thread_over_those_of_two_processes", one / apart);
+}
+
+fn parallel_campaign(figures: &Figures) -> Campaign {
+    let fleet = simedc(8, 4, 500, (3, 2), MEBIBYTE as f64);
+    Campaign { fleet, protocol: None, seed: 1, replications: figures.pick(60_000, 640) }
 }
 
 fn run_on_threads(campaign: &Campaign, threads: usize) -> Blocks {

@@ -32,13 +32,22 @@ pub(crate) struct Figures {
     thread: JoinHandle<Seen>,
 }
 
+/// The memory of a process, in MiB.
+struct Memory {
+    /// Since the start.
+    hours: f64,
+    /// Pages of its program, which all processes share and the system can drop, among them.
+    resident: f64,
+    /// Without these.
+    own: f64,
+}
+
 /// What was seen of every process of a node.
 #[derive(Default)]
 pub(crate) struct Seen {
     /// The newest counters by their names.
     counters: BTreeMap<u32, BTreeMap<String, f64>>,
-    /// Hours since the start, MiB.
-    memory: BTreeMap<u32, Vec<(f64, f64)>>,
+    memory: BTreeMap<u32, Vec<Memory>>,
     hours: f64,
 }
 
@@ -71,9 +80,7 @@ impl Seen {
             let folder = entry.path();
             let Some(id) = process_of_node(&folder) else { continue };
             self.counters.entry(id).or_default().extend(counters(&folder));
-            if let Some(bytes) = Process::from_id(id).resident_bytes() {
-                self.memory.entry(id).or_default().push((self.hours, bytes as f64 / MIB));
-            }
+            self.memory.entry(id).or_default().extend(memory(Process::from_id(id), self.hours));
         }
     }
 
@@ -100,9 +107,43 @@ impl Seen {
 
     /// How the memory of a node grows, over the last half of the time.
     pub(crate) fn add_memory_to(&self, is_long: bool, report: &mut Report) {
-        let half = self.hours / 2.0;
-        let late = self.memory.values().map(|samples| {
-            samples.iter().copied().filter(|(hours, _)| *hours >= half).collect::<Vec<_>>()
+        let growth = Growth::of(&self.memory, self.hours, |memory| memory.resident);
+        let figure = report.add("node_mib_per_hour", growth.mean);
+        if is_long {
+            figure.goal(Goal::AtMost(GROWTH_MAX));
+        }
+        report.add("node_mib_per_hour_plus_minus", growth.plus_minus);
+        let own = Growth::of(&self.memory, self.hours, |memory| memory.own);
+        report.add("node_own_mib_per_hour", own.mean);
+        report.add("node_own_mib_per_hour_plus_minus", own.plus_minus);
+        report.count("nodes_that_ran_the_last_half", growth.nodes);
+        let last = || self.memory.values().filter_map(|samples| samples.last());
+        let most = |of: fn(&Memory) -> f64| last().map(of).fold(0.0, f64::max);
+        report.add("node_mib_at_most", most(|memory| memory.resident));
+        report.add("node_own_mib_at_most", most(|memory| memory.own));
+    }
+}
+
+fn memory(process: Process, hours: f64) -> Option<Memory> {
+    let mib = |bytes: u64| bytes as f64 / MIB;
+    let resident = mib(process.resident_bytes()?);
+    Some(Memory { hours, resident, own: mib(process.own_bytes()?) })
+}
+
+/// MiB an hour, over the processes that were seen for most of the last half of the time.
+struct Growth {
+    mean: f64,
+    /// Half of the interval that holds the mean of all such processes with 95 %.
+    plus_minus: f64,
+    nodes: usize,
+}
+
+impl Growth {
+    fn of(seen: &BTreeMap<u32, Vec<Memory>>, hours: f64, size: fn(&Memory) -> f64) -> Self {
+        let half = hours / 2.0;
+        let late = seen.values().map(|samples| {
+            let late = samples.iter().filter(|memory| memory.hours >= half);
+            late.map(|memory| (memory.hours, size(memory))).collect::<Vec<_>>()
         });
         let slopes: Vec<f64> =
             late.filter_map(|samples| slope(&samples, half * SEEN_MIN)).collect();
@@ -110,14 +151,7 @@ impl Seen {
         let mean = slopes.iter().sum::<f64>() / count;
         let variance =
             slopes.iter().map(|slope| (slope - mean).powi(2)).sum::<f64>() / (count - 1.0);
-        let figure = report.add("node_mib_per_hour", mean);
-        if is_long {
-            figure.goal(Goal::AtMost(GROWTH_MAX));
-        }
-        report.add("node_mib_per_hour_plus_minus", DEVIATIONS * (variance / count).sqrt());
-        report.count("nodes_that_ran_the_last_half", slopes.len());
-        let last = self.memory.values().filter_map(|samples| samples.last()).map(|(_, mib)| *mib);
-        report.add("node_mib_at_most", last.fold(0.0, f64::max));
+        Self { mean, plus_minus: DEVIATIONS * (variance / count).sqrt(), nodes: slopes.len() }
     }
 }
 

@@ -108,6 +108,11 @@ impl Process {
         self.status_kib("VmRSS:").map(|kib| kib * 1024)
     }
 
+    /// Resident memory now without pages of files, in bytes.
+    pub(crate) fn own_bytes(self) -> Option<u64> {
+        self.status_kib("RssAnon:").map(|kib| kib * 1024)
+    }
+
     /// The most memory that was resident since the start or [`Self::reset_peak`], in bytes.
     pub(crate) fn peak_bytes(self) -> Option<u64> {
         self.status_kib("VmHWM:").map(|kib| kib * 1024)
