@@ -1,0 +1,40 @@
+//! The engine as its users see it. All tests are one program, which is linked once.
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod agreement;
+mod care;
+mod catalogue;
+mod code_objects;
+mod code_refusals;
+mod hpke_vectors;
+mod identity;
+mod keyshare_degraded;
+mod keyshare_format;
+mod keyshare_read;
+mod keyshare_repair;
+mod ledger_agreement;
+mod ledger_chain;
+mod ledger_compact;
+mod ledger_formats;
+mod ledger_governance;
+mod ledger_invitation;
+mod ledger_light;
+mod ledger_network;
+mod ledger_proof;
+mod ledger_refresh;
+mod ledger_rules;
+mod ledger_snapshot;
+mod ledger_validators;
+mod object_formats;
+mod object_pack;
+mod seal_wycheproof;
+mod validator_machine;
+mod validator_outlines;
+mod virtual_network;
+mod virtual_network_access;
+mod virtual_network_audit;
+mod virtual_network_put_get;
+mod virtual_network_refresh;
+mod virtual_network_repair;
+mod virtual_network_shred;
+mod wire_messages;
