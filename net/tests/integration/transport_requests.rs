@@ -242,16 +242,19 @@ async fn a_killed_peer_costs_one_deadline_and_its_successor_is_found() {
     let (runtime, server, mut arrivals) = doomed_server();
     let client = fabric(1, Limits::default());
     let (peer, address) = (server.local_id(), server.local_address());
+    // Connected, so that the deadline is that of the answer alone.
+    ask(&client, &server, Bytes::new()).await.unwrap();
+    arrivals.recv().await.unwrap();
+    let deadline = Duration::from_secs(2);
     let request = {
         let client = client.clone();
         let make = |_: &_| (vec![], Bytes::from_static(b"never answer"));
-        let deadline = Duration::from_millis(400);
         tokio::spawn(async move { client.request(peer, address, deadline, make).await })
     };
     arrivals.recv().await.unwrap();
     runtime.shutdown_background();
     drop(server);
-    assert_eq!(request.await.unwrap(), Err(RequestError::Timeout(Duration::from_millis(400))));
+    assert_eq!(request.await.unwrap(), Err(RequestError::Timeout(deadline)));
     // The successor has the keys of the dead, so it can tell at once that the connection is gone.
     let successor = rebind(2, address).await;
     let serving = successor.clone();
