@@ -203,7 +203,7 @@ fn bad_scenarios_are_refused_in_one_line() {
         (
             "nodes = 12",
             "nodes = 1000000000000",
-            "network.nodes: 1000000000000 machines need 86000 GB of memory a thread\ntry: nodes = ",
+            "network.nodes: 1000000000000 machines need 102000 GB of memory a thread\ntry: nodes = ",
         ),
         ("seed = 7", "sed = 7", "run.sed: there is no such key\ntry: 'seed'"),
         ("groups = 2", "group = 2", "objects.group: there is no such key\ntry: 'groups'"),

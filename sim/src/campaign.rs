@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::estimate::Estimate;
-use crate::fleet::{CURVE_POINTS, Fleet, Tally, simulate};
+use crate::fleet::{CURVE_POINTS, Fleet, MONTH, Spread, Tally, simulate};
 use crate::protocol::{self, Network};
 use crate::time::{HOUR, YEAR};
 
@@ -101,8 +101,14 @@ pub struct Summary {
     /// Share of the time in which a group that is not lost cannot be read; `None` if that is too rare
     /// for an interval.
     pub unreadable: Option<Estimate>,
+    /// How long a group that is not lost cannot be read at a time; `None` if that never happens.
+    pub unreadable_hours: Option<UnreadableHours>,
     /// Bytes that repairs move, a machine and year.
     pub repair_bytes_per_node_year: Option<Estimate>,
+    /// How these spread over machines and months: bytes that a machine gets in a month.
+    pub repair_bytes_per_node_month: RepairMonths,
+    /// Shares that were rebuilt, a machine and year.
+    pub shares_repaired_per_node_year: f64,
     /// Machines that died, a machine and year.
     pub deaths_per_node_year: f64,
     /// Replacements of machines that were alive or came back, a machine and year.
@@ -117,6 +123,31 @@ pub struct Summary {
     pub leak_curve: Vec<CurvePoint>,
     /// Bytes that repairs move in each of these parts, a machine and month (a twelfth of a year).
     pub repair_curve: Vec<CurvePoint>,
+}
+
+/// Of all machines and months of all runs. The largest of many depends on how many there are: it is no
+/// estimate, but what a link has to stand.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct RepairMonths {
+    /// How many there are: of each place, every month that has begun.
+    pub months: u64,
+    /// What 99 of 100 do not exceed; at most a sixteenth too large.
+    pub p99: u64,
+    /// The most.
+    pub peak: u64,
+}
+
+/// Of all times at which any group could not be read; those at the end of a run are cut off there.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct UnreadableHours {
+    /// How often.
+    pub times: u64,
+    /// What half of them do not exceed; at most a sixteenth too large.
+    pub median: f64,
+    /// What 99 of 100 do not exceed.
+    pub p99: f64,
+    /// The longest.
+    pub longest: f64,
 }
 
 /// A quantity at a time: a probability that something has happened by then, or a rate until then.
@@ -201,7 +232,10 @@ impl Campaign {
             refreshes_per_group_year: total.refreshes as f64 / self.group_years(&total),
             leak_of_an_epoch: self.leak_of_an_epoch(blocks, &total, confidence),
             unreadable: unreadable(blocks, confidence),
+            unreadable_hours: unreadable_hours(&total.unreadable_spells),
             repair_bytes_per_node_year: Estimate::of_ratio(&bytes, confidence),
+            repair_bytes_per_node_month: self.repair_months(&total),
+            shares_repaired_per_node_year: total.shares_repaired as f64 / node_years,
             deaths_per_node_year: total.deaths as f64 / node_years,
             false_repairs_per_node_year: total.false_repairs as f64 / node_years,
             repair_waits_hours: hours_of_repair(blocks, |tally| tally.repair_waited, confidence),
@@ -230,6 +264,14 @@ impl Campaign {
             }
         };
         (0..CURVE_POINTS).map(point).collect()
+    }
+
+    fn repair_months(&self, total: &Tally) -> RepairMonths {
+        let months_a_run = self.fleet.horizon.div_ceil(MONTH);
+        let months = total.replications * u64::from(self.fleet.nodes) * months_a_run;
+        let spread = &total.received;
+        let without = months.saturating_sub(spread.numbers());
+        RepairMonths { months, p99: spread.quantile(0.99, without), peak: spread.largest() }
     }
 
     /// The end of a part of the horizon.
@@ -336,6 +378,17 @@ fn unreadable(blocks: &Blocks, confidence: f64) -> Option<Estimate> {
     let pairs: Vec<[f64; 2]> =
         blocks.values().map(|tally| [tally.unreadable as f64, tally.survived as f64]).collect();
     Estimate::of_ratio(&pairs, confidence)
+}
+
+fn unreadable_hours(spells: &Spread) -> Option<UnreadableHours> {
+    let hours = |nanoseconds: u64| nanoseconds as f64 / HOUR as f64;
+    let times = spells.numbers();
+    (times > 0).then(|| UnreadableHours {
+        times,
+        median: hours(spells.quantile(0.5, 0)),
+        p99: hours(spells.quantile(0.99, 0)),
+        longest: hours(spells.largest()),
+    })
 }
 
 /// Of a replacement, in the mean.

@@ -87,6 +87,10 @@
 //!   is known: at least zero, and at most the upper end of the probability for any group.
 //! - *Repair bytes* are those that helpers send, of all objects of a group, key shares left out: they
 //!   are some hundred bytes an object.
+//! - *In a month* is what the machine of one place gets in a twelfth of a year, over all places, months
+//!   and runs; the 99th percentile is at most a sixteenth too large, the most is what was seen.
+//! - *Unreadable at a time* is from a group's having fewer than k shares that answer to its having them
+//!   again, for groups that are not lost.
 //!
 //! # The same numbers for everyone
 //! Time is whole nanoseconds. A random number is a function of seed, replication, machine, purpose and

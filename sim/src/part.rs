@@ -8,7 +8,7 @@ use crate::fleet::Tally;
 use crate::scenario::Scenario;
 
 /// What a part says it is; a change of its form changes this.
-const FORMAT: &str = "kakera-sim-part/4";
+const FORMAT: &str = "kakera-sim-part/5";
 
 /// One block with all that tells whose it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use kakera_sim::campaign::{Blocks, Campaign, Summary};
+use kakera_sim::campaign::{Blocks, Campaign, RepairMonths, Summary, UnreadableHours};
 use kakera_sim::estimate::Estimate;
 use kakera_sim::fleet::Fleet;
 use kakera_sim::rare::{CrossingSampling, Crossings, Splitting, split_loss_probability};
@@ -52,6 +52,9 @@ pub(super) fn simulated(
     written.map_err(|error| Failure::standard_output(&error))
 }
 
+/// What its nines are shown of, too.
+const LOSS: &str = "P(a group is lost)";
+
 /// With fewer losses counting says little of their probability.
 const COUNTED_LOSSES_MIN: u64 = 10;
 /// Crossings that are drawn: 5 % of error and less.
@@ -92,6 +95,8 @@ struct Answer<'a> {
     seed: u64,
     confidence: f64,
     horizon_years: f64,
+    /// Bytes that all machines keep for a byte of objects.
+    storage_factor: f64,
     exact: Option<ExactAnswer>,
     simulated: Option<Summary>,
     /// The loss of the group, where counting saw too few.
@@ -117,6 +122,7 @@ impl<'a> Answer<'a> {
             seed: scenario.campaign.seed,
             confidence: scenario.confidence,
             horizon_years: horizon as f64 / kakera_sim::time::YEAR as f64,
+            storage_factor: scenario.storage_factor(),
             exact,
             simulated,
             crossings: None,
@@ -151,7 +157,7 @@ impl<'a> Answer<'a> {
             simulated_lines(summary, &mut lines);
         }
         let mut add_loss = |Estimate { value, interval, .. }: Estimate, method| {
-            let (quantity, interval) = ("P(a group is lost)", Some(interval));
+            let (quantity, interval) = (LOSS, Some(interval));
             lines.push(Line { quantity, value, interval, method });
         };
         if let Some(crossings) = &self.crossings {
@@ -160,6 +166,13 @@ impl<'a> Answer<'a> {
         if let Some(splitting) = &self.splitting {
             add_loss(splitting.estimate, "splitting");
         }
+        lines.extend(lines.iter().filter_map(Line::nines).collect::<Vec<_>>());
+        lines.push(Line {
+            quantity: "bytes stored a byte of objects",
+            value: self.storage_factor,
+            interval: None,
+            method: "exact",
+        });
         lines
     }
 
@@ -207,6 +220,18 @@ impl<'a> Answer<'a> {
 }
 
 impl Line {
+    /// Of the probability of a loss that is not zero, its nines: their number is the other way round.
+    fn nines(&self) -> Option<Self> {
+        let nines = |probability: f64| -probability.log10();
+        let interval = self.interval.map(|[low, high]| [nines(high), nines(low)]);
+        (self.quantity == LOSS && self.value > 0.0).then(|| Self {
+            quantity: "nines of a group",
+            value: nines(self.value),
+            interval,
+            method: self.method,
+        })
+    }
+
     fn cells(self) -> [String; 4] {
         let Self { quantity, value, interval, method } = self;
         let ends = interval
@@ -220,7 +245,7 @@ fn exact_lines(exact: &ExactAnswer, lines: &mut Vec<Line>) {
     let mut add = |quantity, value, method| {
         lines.push(Line { quantity, value, interval: None, method });
     };
-    add("P(a group is lost)", exact.loss_probability, "exact");
+    add(LOSS, exact.loss_probability, "exact");
     if let Some(years) = exact.mean_years_to_loss {
         add("mean years to a loss", years, "exact");
     }
@@ -232,36 +257,43 @@ fn exact_lines(exact: &ExactAnswer, lines: &mut Vec<Line>) {
 }
 
 fn simulated_lines(summary: &Summary, lines: &mut Vec<Line>) {
-    let mut add = |quantity, value, interval| {
+    let mut add = |quantity, (value, interval)| {
         lines.push(Line { quantity, value, interval, method: "simulated" });
     };
-    let mut estimate = |quantity, Estimate { value, interval, .. }: Estimate| {
-        add(quantity, value, Some(interval));
-    };
-    estimate("P(a group is lost)", summary.loss_of_a_group);
-    estimate("P(any group is lost)", summary.loss_of_any);
-    estimate("P(a group leaks)", summary.leak_of_a_group);
-    estimate("P(any group leaks)", summary.leak_of_any);
+    let estimate = |estimate: Estimate| (estimate.value, Some(estimate.interval));
+    let count = |value: f64| (value, None);
+    add(LOSS, estimate(summary.loss_of_a_group));
+    add("P(any group is lost)", estimate(summary.loss_of_any));
+    add("P(a group leaks)", estimate(summary.leak_of_a_group));
+    add("P(any group leaks)", estimate(summary.leak_of_any));
     if let Some(leak) = summary.leak_of_an_epoch {
-        estimate("P(a group leaks in an epoch)", leak);
+        add("P(a group leaks in an epoch)", estimate(leak));
     }
     if let Some(unreadable) = summary.unreadable {
-        estimate("share of time unreadable", unreadable);
+        add("share of time unreadable", estimate(unreadable));
+    }
+    if let Some(UnreadableHours { median, p99, longest, .. }) = summary.unreadable_hours {
+        add("hours unreadable at a time, median", count(median));
+        add("hours unreadable at a time, 99th percentile", count(p99));
+        add("hours unreadable at a time, longest", count(longest));
     }
     if let Some(bytes) = summary.repair_bytes_per_node_year {
-        estimate("repair bytes a machine and year", bytes);
+        add("repair bytes a machine and year", estimate(bytes));
     }
+    let RepairMonths { p99, peak, .. } = summary.repair_bytes_per_node_month;
+    add("repair bytes a machine gets in a month, 99th percentile", count(p99 as f64));
+    add("repair bytes a machine gets in a month, most", count(peak as f64));
     if let Some(hours) = summary.repair_waits_hours {
-        estimate("hours that a repair waits", hours);
+        add("hours that a repair waits", estimate(hours));
     }
     if let Some(hours) = summary.repair_lasts_hours {
-        estimate("hours that a repair takes", hours);
+        add("hours that a repair takes", estimate(hours));
     }
     if summary.refreshes_per_group_year > 0.0 {
-        add("refreshes a group and year", summary.refreshes_per_group_year, None);
+        add("refreshes a group and year", count(summary.refreshes_per_group_year));
     }
-    add("deaths a machine and year", summary.deaths_per_node_year, None);
-    add("false repairs a machine and year", summary.false_repairs_per_node_year, None);
+    add("deaths a machine and year", count(summary.deaths_per_node_year));
+    add("false repairs a machine and year", count(summary.false_repairs_per_node_year));
 }
 
 impl Report for Answer<'_> {

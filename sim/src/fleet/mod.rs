@@ -36,12 +36,15 @@
 
 mod placement;
 mod replication;
+mod spread;
 mod tally;
 
 pub use placement::Placement;
 pub(crate) use replication::Run;
 pub use replication::simulate;
-pub use tally::{CURVE_POINTS, Tally};
+pub use spread::Spread;
+pub(crate) use tally::Received;
+pub use tally::{CURVE_POINTS, MONTH, Tally};
 
 use std::time::Duration;
 
@@ -442,7 +445,7 @@ impl Fleet {
         let refreshed = self.attack.is_some_and(|attack| attack.epoch.is_some());
         let epochs = if refreshed && self.patience.is_some() { 18 + 20 } else { 0 };
         let of_group = if together { 28 } else { 16 } + epochs;
-        let of_machines = 66 * nodes + 4 * u128::from(self.zones) + 20 * events;
+        let of_machines = 82 * nodes + 4 * u128::from(self.zones) + 20 * events;
         let bytes = of_share * shares + of_group * groups + of_machines;
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
@@ -581,6 +584,13 @@ mod tests {
         let expected = Binomial { n: 6, p: 0.8 }.at_most(2);
         assert!((share / expected - 1.0).abs() < 0.1, "{share} is not {expected}");
         assert_eq!((tally.deaths, tally.false_repairs, tally.groups_lost), (0, 0, 0));
+        // From j machines to the next: 1 / ((6 - j) / 2), and back down first with j / 8 against it.
+        let up = |j: f64, before: f64| (1.0 + j / 8.0 * before) / ((6.0 - j) / 2.0);
+        let expected = up(2.0, up(1.0, up(0.0, 0.0)));
+        let spells = &tally.unreadable_spells;
+        let mean = tally.unreadable as f64 / spells.numbers() as f64 / HOUR as f64;
+        assert!((mean / expected - 1.0).abs() < 0.1, "{mean} h is not {expected} h");
+        assert!(spells.quantile(0.99, 0) < spells.largest());
     }
 
     #[test]
@@ -702,6 +712,27 @@ mod tests {
         let slow = self::tally(&slow, 20);
         assert!(slow.repair_bytes > 10 * u128::from(slow.shares_repaired));
         assert!(slow.repair_bytes < 30 * u128::from(slow.shares_repaired));
+    }
+
+    /// With repairs at once, the machines of a place die as a Poisson process does.
+    #[test]
+    fn repairs_of_a_month_spread_as_deaths_do() {
+        for repair in [
+            Repair::Each(RepairTime::Law(Law::Fixed(0.0))),
+            Repair::Together { time: Law::Fixed(0.0), threshold: 1 },
+        ] {
+            let fleet = Fleet { repair, horizon: 2 * MONTH, ..small_fleet() };
+            let tally = tally(&fleet, 500);
+            let months = 500 * 6 * 2;
+            let without = months - tally.received.numbers();
+            // 7.3 deaths a month: at most 7 with .554 (6 with .404), at most 14 with .992 (13 with .983),
+            // none with e^-7.3.
+            assert!(without < months / 500, "{without}");
+            let [median, p99] = [0.5, 0.99].map(|share| tally.received.quantile(share, without));
+            assert!((70..=74).contains(&median) && (140..=149).contains(&p99), "{median}, {p99}");
+            let peak = tally.received.largest();
+            assert!(peak > p99 && peak.is_multiple_of(10), "{peak}");
+        }
     }
 
     #[test]

@@ -2,10 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::time::Nanoseconds;
+use super::Spread;
+use crate::time::{Nanoseconds, YEAR};
 
 /// Points of a curve over the horizon.
 pub const CURVE_POINTS: usize = 64;
+
+/// A twelfth of a year.
+pub const MONTH: Nanoseconds = YEAR / 12;
 
 /// Counts of some replications of a fleet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,9 +50,13 @@ pub struct Tally {
     /// Bytes that repairs moved.
     #[serde(with = "decimal")]
     pub repair_bytes: u128,
+    /// Of these, what the machine of one place got in one month, of every place and month with any.
+    pub received: Spread,
     /// Nanoseconds in which a group that is not lost cannot be read, over all groups.
     #[serde(with = "decimal")]
     pub unreadable: u128,
+    /// How long these times last, each for one group.
+    pub unreadable_spells: Spread,
     /// Nanoseconds from the start to the loss or to the horizon, over all groups.
     #[serde(with = "decimal")]
     pub survived: u128,
@@ -87,7 +95,9 @@ impl Tally {
             repair_lasted: 0,
             shares_repaired: 0,
             repair_bytes: 0,
+            received: Spread::default(),
             unreadable: 0,
+            unreadable_spells: Spread::default(),
             survived: 0,
             losses: vec![0; CURVE_POINTS],
             leaks: vec![0; CURVE_POINTS],
@@ -114,7 +124,9 @@ impl Tally {
         self.repair_lasted += other.repair_lasted;
         self.shares_repaired += other.shares_repaired;
         self.repair_bytes += other.repair_bytes;
+        self.received.add(&other.received);
         self.unreadable += other.unreadable;
+        self.unreadable_spells.add(&other.unreadable_spells);
         self.survived += other.survived;
         let add_curve = |curve: &mut Vec<u64>, other: &Vec<u64>| {
             curve.iter_mut().zip(other).for_each(|(count, other)| *count += other);
@@ -147,9 +159,47 @@ impl Tally {
         self.repairs[curve_point(now, horizon)] += shares;
     }
 
+    /// A group can be read again, or never will be, or the run is over.
+    #[inline]
+    pub(crate) fn count_unreadable(&mut self, spell: Nanoseconds) {
+        if spell > 0 {
+            self.unreadable += u128::from(spell);
+            self.unreadable_spells.count(spell);
+        }
+    }
+
     pub(crate) fn enter_trace(&mut self, trace: &[u8; 32]) {
         let words = trace.as_chunks::<8>().0.iter().map(|word| u64::from_be_bytes(*word));
         self.trace.iter_mut().zip(words).for_each(|(word, other)| *word ^= other);
+    }
+}
+
+/// What the machine of a place got of repairs in the month of the last one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Received {
+    month: u64,
+    bytes: u64,
+}
+
+impl Received {
+    /// It gets so many bytes now.
+    #[inline]
+    pub(crate) fn add(&mut self, bytes: u64, now: Nanoseconds, tally: &mut Tally) {
+        tally.repair_bytes += u128::from(bytes);
+        let month = now / MONTH;
+        if month != self.month {
+            self.end(tally);
+            self.month = month;
+        }
+        self.bytes += bytes;
+    }
+
+    /// The month is over, or the run.
+    pub(crate) fn end(&mut self, tally: &mut Tally) {
+        if self.bytes > 0 {
+            tally.received.count(self.bytes);
+        }
+        *self = Self::default();
     }
 }
 

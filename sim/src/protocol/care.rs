@@ -115,7 +115,7 @@ impl<E> World<E> {
     }
 
     fn end_repair(&mut self, node: usize, seat: Seat, whole: bool, progress: RepairProgress) {
-        self.changes.push(Change::Repaired { seat, whole, progress });
+        self.changes.push(Change::Repaired { node, seat, whole, progress });
         self.nodes[node].custody.handle_repaired(self.now, seat.0, seat.1, whole);
         self.wake_node(node, self.now);
     }

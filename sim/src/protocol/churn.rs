@@ -9,7 +9,7 @@ use kakera_engine::names::GroupId;
 use super::Network;
 use super::health::Health;
 use super::world::{Change, Course, Event, World};
-use crate::fleet::{Fleet, Tally};
+use crate::fleet::{Fleet, Received, Tally};
 use crate::random::{Purpose, Source};
 use crate::time::{NEVER, Nanoseconds};
 
@@ -36,6 +36,7 @@ pub fn simulate(fleet: &Fleet, network: &Network, seed: u64, replications: Range
         world.run(&mut churn, Duration::from_nanos(fleet.horizon));
         // What is rebuilt wrongly would be a fault of the engine, and no number worth giving.
         assert!(world.broken.is_empty(), "replication {replication}: {:?}", world.broken);
+        churn.received.iter_mut().for_each(|received| received.end(&mut churn.tally));
         churn.health.finish(fleet, &mut churn.tally);
         churn.tally.events += world.events;
         churn.tally.enter_trace(&world.trace());
@@ -52,6 +53,8 @@ struct Churn<'a> {
     incarnation: Vec<u32>,
     /// How often their machines paused.
     pauses: Vec<u32>,
+    /// What their machines got of repairs.
+    received: Vec<Received>,
     /// Of zones: how many outages they had, and until when the last lasts.
     outages: Vec<u32>,
     out_until: Vec<Nanoseconds>,
@@ -110,7 +113,7 @@ impl Course for Churn<'_> {
     }
 
     fn note(&mut self, world: &mut World<Life>, change: Change) {
-        let Self { fleet, health, tally, .. } = self;
+        let Self { fleet, health, tally, place, received, .. } = self;
         match change {
             Change::Put => {
                 self.puts_left -= 1;
@@ -118,13 +121,14 @@ impl Course for Churn<'_> {
                     health.note_block(world, fleet, tally);
                 }
             }
-            Change::Repaired { seat, progress, .. } => {
+            Change::Repaired { node, seat, progress, .. } => {
                 if health.is_lost(seat.0) {
                     return;
                 }
-                tally.repair_bytes += u128::from(progress.symbol_bytes + progress.witness_bytes);
+                let now = world.now.as_nanos() as Nanoseconds;
+                let bytes = progress.symbol_bytes + progress.witness_bytes;
+                received[place[node] as usize].add(bytes, now, tally);
                 if progress.fragment_bytes > 0 {
-                    let now = world.now.as_nanos() as Nanoseconds;
                     let restored = health.look_at(world, fleet, seat.0, tally);
                     tally.count_repairs(now, fleet.horizon, restored);
                 }
@@ -153,6 +157,7 @@ impl<'a> Churn<'a> {
             code: network.code.build().expect("a code that was checked"),
             incarnation: vec![0; places],
             pauses: vec![0; places],
+            received: vec![Received::default(); places],
             outages: vec![0; zones],
             out_until: vec![0; zones],
             place: Vec::new(),

@@ -122,7 +122,7 @@ impl Health {
         }
         let now = world.now.as_nanos() as Nanoseconds;
         if answering >= fleet.k || existing < fleet.k {
-            tally.unreadable += readable_again(group, world.now);
+            tally.count_unreadable(readable_again(group, world.now));
         } else {
             group.unreadable_since.get_or_insert(world.now);
         }
@@ -147,7 +147,7 @@ impl Health {
     pub(super) fn finish(&mut self, fleet: &Fleet, tally: &mut Tally) {
         let end = Duration::from_nanos(fleet.horizon);
         for group in self.groups.iter_mut().filter(|group| !group.lost) {
-            tally.unreadable += readable_again(group, end);
+            tally.count_unreadable(readable_again(group, end));
         }
         tally.survived += u128::from(self.left) * u128::from(fleet.horizon);
         tally.end_run(self.losses, self.leaks);
@@ -155,6 +155,6 @@ impl Health {
 }
 
 /// Nanoseconds for which the group could not be read until now.
-fn readable_again(group: &mut Group, now: Duration) -> u128 {
-    group.unreadable_since.take().map_or(0, |since| (now - since).as_nanos())
+fn readable_again(group: &mut Group, now: Duration) -> Nanoseconds {
+    group.unreadable_since.take().map_or(0, |since| (now - since).as_nanos() as Nanoseconds)
 }

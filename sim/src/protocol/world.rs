@@ -60,8 +60,8 @@ pub(super) enum Change {
     Put,
     /// The ledger moved a group on to another epoch.
     Epoch(GroupId),
-    /// The repair of a slot ended.
-    Repaired { seat: Seat, whole: bool, progress: RepairProgress },
+    /// A node's repair of a slot ended.
+    Repaired { node: usize, seat: Seat, whole: bool, progress: RepairProgress },
 }
 
 pub(super) enum Event<E> {

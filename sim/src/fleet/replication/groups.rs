@@ -96,7 +96,7 @@ impl Run<'_> {
     /// A newcomer has the content.
     pub(super) fn fill_machine(&mut self, node: u32) {
         let shares = u64::from(self.placement.count(node));
-        self.tally.repair_bytes += u128::from(self.bytes_to_fill(node));
+        self.receive(node, self.bytes_to_fill(node));
         let mut repaired = shares;
         if !self.withholds(node) && self.empty.leave(node) {
             self.tally.share_updates += shares;
@@ -116,6 +116,11 @@ impl Run<'_> {
                 self.expose(self.placement.shares(node)[place], attack);
             }
         }
+    }
+
+    /// The machine of a place gets bytes of a repair.
+    pub(super) fn receive(&mut self, node: u32, bytes: u64) {
+        self.received[node as usize].add(bytes, self.now, &mut self.tally);
     }
 
     pub(super) fn count_repairs(&mut self, shares: u64) {
@@ -199,7 +204,7 @@ impl Run<'_> {
             let group = divider.divide(share) as usize;
             online[group] += 1;
             if online[group] == k {
-                tally.unreadable += unreadable(&mut unreadable_since[group], *now);
+                tally.count_unreadable(unreadable(&mut unreadable_since[group], *now));
             }
         };
         let shares = placement.shares(node).iter().copied();
@@ -232,13 +237,13 @@ impl Run<'_> {
 
     fn end_unreadable(&mut self, group: usize) {
         if let Some(since) = self.unreadable_since.get_mut(group) {
-            self.tally.unreadable += unreadable(since, self.now);
+            self.tally.count_unreadable(unreadable(since, self.now));
         }
     }
 }
 
 /// How long a group could not be read until now; forgets it.
-fn unreadable(since: &mut Nanoseconds, now: Nanoseconds) -> u128 {
+fn unreadable(since: &mut Nanoseconds, now: Nanoseconds) -> Nanoseconds {
     let since = std::mem::replace(since, NEVER);
-    u128::from(now - since.min(now))
+    now - since.min(now)
 }

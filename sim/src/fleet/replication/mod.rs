@@ -20,7 +20,7 @@ use groups::Absentees;
 use patience::replacing_max;
 use transfers::Transfers;
 
-use super::{Fleet, Placement, Repair, Tally};
+use super::{Fleet, Placement, Received, Repair, Tally};
 use crate::event::{Event, Queue};
 use crate::random::{Law, Purpose, Source, TabledLaw};
 use crate::time::{NEVER, Nanoseconds};
@@ -107,6 +107,8 @@ pub(crate) struct Run<'a> {
     incarnation: Vec<u32>,
     pauses: Vec<u32>,
     repairs: Vec<u32>,
+    /// What they got of repairs.
+    received: Vec<Received>,
     waiting: VecDeque<u32>,
     /// Machines that are replaced now, and the most at a time.
     replacing: usize,
@@ -196,6 +198,7 @@ impl<'a> Run<'a> {
             incarnation: vec![0; nodes],
             pauses: vec![0; nodes],
             repairs: vec![0; nodes],
+            received: vec![Received::default(); nodes],
             waiting: VecDeque::new(),
             replacing: 0,
             replacing_max: replacing_max(fleet),
@@ -241,6 +244,7 @@ impl<'a> Run<'a> {
         {
             numbers.fill(0);
         }
+        self.received.fill(Received::default());
         self.out.fill(false);
         self.back.fill(NEVER);
         self.waiting.clear();
@@ -312,7 +316,10 @@ impl<'a> Run<'a> {
         self.tally.survived += u128::from(self.groups_left) * u128::from(horizon);
         let pausing = self.lost.iter().zip(&self.unreadable_since);
         for (_, &since) in pausing.filter(|&(&lost, &since)| !lost && since < horizon) {
-            self.tally.unreadable += u128::from(horizon - since);
+            self.tally.count_unreadable(horizon - since);
+        }
+        for received in &mut self.received {
+            received.end(&mut self.tally);
         }
         self.tally.end_run(self.losses, self.leaks);
     }

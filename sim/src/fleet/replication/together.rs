@@ -80,7 +80,7 @@ impl Run<'_> {
 
     fn restore_share(&mut self, share: u32) {
         let group = self.placement.group(share) as usize;
-        self.tally.repair_bytes += u128::from(self.repair_bytes(group));
+        self.receive(self.placement.holder(share), self.repair_bytes(group));
         self.count_repairs(u64::from(!self.lost[group]));
         self.share[share as usize] &= !(MISSING | KNOWN);
         self.intact[group] += 1;
