@@ -581,7 +581,7 @@ replications = 500
             ),
             (
                 ("nodes = 25", "nodes = 1000000000000"),
-                "network.nodes: 1000000000000 machines need 86000 GB of memory a thread; try: nodes = 1073741824",
+                "network.nodes: 1000000000000 machines need 102000 GB of memory a thread; try: nodes = 1073741824",
             ),
             (
                 ("refresh = \"30d\"", "withholds = \"yes\""),
