@@ -2,36 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use crate::key_shares::{binding, dealt, slot, slots};
 use kakera_engine::keyshare::{
     AuditAnswer, Binding, Dealt, DegradedHelp, DegradedRepairError, DegradedSetupError,
-    KeyParameters, PeerFault, Secret, deal, repair_degraded,
+    KeyParameters, PeerFault, repair_degraded,
 };
 use kakera_engine::names::{Epoch, Slot};
 use kakera_engine::wire::canonical::{decode, encode};
 use proptest::prelude::*;
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::SeedableRng;
-
-const SALT: [u8; 32] = [9; 32];
-
-fn binding(n: u8, k: u8, d: u8) -> Binding<'static> {
-    let parameters = KeyParameters::new(n, k, d).unwrap();
-    Binding { parameters, salt: &SALT, epoch: Epoch(3), coverage: None }
-}
-
-fn dealt(binding: &Binding<'_>, seed: u8) -> Dealt {
-    let mut rng = ChaCha20Rng::from_seed([seed; 32]);
-    let secret = Secret::random(&mut rng);
-    deal(binding, &secret, &mut rng)
-}
-
-fn slot(point: u8) -> Slot {
-    Slot::new(point).unwrap()
-}
-
-fn slots(points: &[u8]) -> BTreeSet<Slot> {
-    points.iter().copied().map(slot).collect()
-}
 
 fn helps(
     binding: &Binding<'_>,
@@ -148,7 +126,7 @@ fn degraded_repairs_that_cannot_be_are_refused() {
         DegradedRepairError::Mismatch { rows: 9, n: 10 }
     );
     let minimal = Binding { parameters: KeyParameters::new(10, 3, 3).unwrap(), ..binding };
-    let share = &self::dealt(&minimal, 3).shares[0];
+    let share = &crate::key_shares::dealt(&minimal, 3).shares[0];
     assert_eq!(
         share.help_degraded(&minimal, slot(9), &helpers).unwrap_err(),
         DegradedSetupError::Unneeded

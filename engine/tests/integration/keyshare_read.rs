@@ -2,38 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use crate::key_shares::{binding, dealt_secret, group, slot};
 use blahaj::Sharks;
 use kakera_engine::keyshare::{
-    Binding, Dealt, KeyParameters, PeerFault, ProvenPart, ReadError, RobustReadError, Secret,
-    Symbol, deal, read, read_robust,
+    Binding, Dealt, KeyParameters, PeerFault, ProvenPart, ReadError, RobustReadError, Symbol, read,
+    read_robust,
 };
 use kakera_engine::names::{Epoch, Slot};
 use kakera_engine::wire::canonical::{decode, encode};
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
-
-const SALT: [u8; 32] = [9; 32];
-
-fn binding(n: u8, k: u8, d: u8) -> Binding<'static> {
-    Binding {
-        parameters: KeyParameters::new(n, k, d).unwrap(),
-        salt: &SALT,
-        epoch: Epoch(3),
-        coverage: None,
-    }
-}
-
-fn dealt(binding: &Binding<'_>, seed: u8) -> (Secret, Dealt) {
-    let mut rng = ChaCha20Rng::from_seed([seed; 32]);
-    let secret = Secret::random(&mut rng);
-    let dealt = deal(binding, &secret, &mut rng);
-    (secret, dealt)
-}
-
-fn slot(point: u8) -> Slot {
-    Slot::new(point).unwrap()
-}
 
 fn parts(binding: &Binding<'_>, dealt: &Dealt, points: &[u8]) -> Vec<ProvenPart> {
     points.iter().map(|&point| dealt.shares[slot(point).index()].prove_part(binding)).collect()
@@ -43,25 +22,13 @@ fn unproven(parts: &[ProvenPart]) -> Vec<(Slot, &Symbol)> {
     parts.iter().map(|part| (part.slot(), part.part())).collect()
 }
 
-/// k, d and the slots in a random order.
-fn group() -> impl Strategy<Value = (u8, u8, Vec<u8>)> {
-    let choices = |n: u8| {
-        let slots: Vec<u8> = (1..=n).collect();
-        (2..n, any::<bool>(), Just(slots).prop_shuffle())
-    };
-    (3u8..24).prop_flat_map(choices).prop_map(|(k, spare, order)| {
-        let spare = spare && usize::from(k) + 1 < order.len();
-        (k, k + u8::from(spare), order)
-    })
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn any_k_or_more_parts_give_the_secret((k, d, order) in group(), seed: u8) {
         let binding = binding(order.len() as u8, k, d);
-        let (secret, dealt) = dealt(&binding, seed);
+        let (secret, dealt) = dealt_secret(&binding, seed);
         for count in usize::from(k)..=order.len() {
             let parts = parts(&binding, &dealt, &order[..count]);
             let (found, liars) = read(&binding, &dealt.rows, &parts).unwrap();
@@ -78,7 +45,7 @@ proptest! {
     #[test]
     fn blahaj_recovers_the_secret_from_our_parts((k, d, order) in group(), seed: u8) {
         let binding = binding(order.len() as u8, k, d);
-        let (secret, dealt) = dealt(&binding, seed);
+        let (secret, dealt) = dealt_secret(&binding, seed);
         let shares: Vec<blahaj::Share> = parts(&binding, &dealt, &order[..usize::from(k)])
             .iter()
             .map(|part| [&[part.slot().point()], part.part().expose().as_slice()].concat())
@@ -112,7 +79,7 @@ proptest! {
         excess in 0usize..2,
     ) {
         let binding = binding(order.len() as u8, k, d);
-        let (secret, dealt) = dealt(&binding, 1);
+        let (secret, dealt) = dealt_secret(&binding, 1);
         let mut parts: Vec<(Slot, Symbol)> = parts(&binding, &dealt, &order)
             .iter()
             .map(|part| (part.slot(), part.part().clone()))
@@ -145,7 +112,7 @@ proptest! {
 #[test]
 fn one_part_above_k_notices_an_error_without_finding_it() {
     let binding = binding(10, 5, 6);
-    let (_, dealt) = dealt(&binding, 2);
+    let (_, dealt) = dealt_secret(&binding, 2);
     let parts = parts(&binding, &dealt, &[1, 3, 5, 7, 8, 9]);
     for place in 0..32 {
         let mut parts = unproven(&parts);
@@ -163,7 +130,7 @@ fn one_part_above_k_notices_an_error_without_finding_it() {
 #[test]
 fn robust_reading_refuses_duplicates_strangers_and_too_few() {
     let binding = binding(5, 3, 4);
-    let (_, dealt) = dealt(&binding, 3);
+    let (_, dealt) = dealt_secret(&binding, 3);
     let parts = parts(&binding, &dealt, &[1, 2, 2, 4]);
     let parts = unproven(&parts);
     let robust = |parts: &[(Slot, &Symbol)]| read_robust(binding.parameters, parts).unwrap_err();
@@ -178,7 +145,7 @@ fn robust_reading_refuses_duplicates_strangers_and_too_few() {
 fn every_flipped_bit_is_refused_and_the_slot_named() {
     for (n, k, d) in [(5, 3, 4), (6, 3, 3)] {
         let binding = binding(n, k, d);
-        let (_, dealt) = dealt(&binding, 4);
+        let (_, dealt) = dealt_secret(&binding, 4);
         let parts = parts(&binding, &dealt, &[1, 2, 3]);
         let bytes = encode(&parts[1]);
         let mut tried = 0;
@@ -201,7 +168,7 @@ fn every_flipped_bit_is_refused_and_the_slot_named() {
 #[test]
 fn a_part_is_bound_to_slot_object_and_epoch() {
     let binding = binding(5, 3, 4);
-    let (_, dealt) = dealt(&binding, 5);
+    let (_, dealt) = dealt_secret(&binding, 5);
     let part = dealt.shares[0].prove_part(&binding);
     let row = &dealt.rows[0];
     let refused = Err(PeerFault { slot: slot(1) });
@@ -214,8 +181,8 @@ fn a_part_is_bound_to_slot_object_and_epoch() {
 #[test]
 fn liars_are_named_and_do_not_matter_if_enough_tell_the_truth() {
     let binding = binding(5, 3, 4);
-    let (secret, dealt) = dealt(&binding, 6);
-    let other = self::dealt(&binding, 7).1;
+    let (secret, dealt) = dealt_secret(&binding, 6);
+    let other = crate::key_shares::dealt(&binding, 7);
     let mut parts = parts(&binding, &dealt, &[1, 2, 3, 4, 4]);
     parts[1] = other.shares[1].prove_part(&binding);
     let (found, liars) = read(&binding, &dealt.rows, &parts).unwrap();
@@ -226,7 +193,7 @@ fn liars_are_named_and_do_not_matter_if_enough_tell_the_truth() {
 #[test]
 fn a_repeated_part_counts_once() {
     let binding = binding(5, 3, 4);
-    let (_, dealt) = dealt(&binding, 8);
+    let (_, dealt) = dealt_secret(&binding, 8);
     assert_eq!(
         read(&binding, &dealt.rows, &parts(&binding, &dealt, &[1, 2, 2])).unwrap_err(),
         ReadError::Missing { missing: 1, liars: BTreeSet::new() }
@@ -240,7 +207,7 @@ fn a_repeated_part_counts_once() {
 #[test]
 fn an_ill_formed_sharing_is_the_writers_fault() {
     let binding = binding(5, 3, 4);
-    let (honest, other) = (dealt(&binding, 9).1, dealt(&binding, 10).1);
+    let (honest, other) = (dealt_secret(&binding, 9).1, dealt_secret(&binding, 10).1);
     let mut parts = parts(&binding, &honest, &[1, 2, 3, 4]);
     let mut rows = honest.rows;
     rows[3] = other.rows[3];

@@ -2,40 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use crate::key_shares::{binding, dealt, group, slot, slots};
 use kakera_engine::keyshare::{
-    Binding, Dealt, KeyParameters, PeerFault, ProvenSymbol, RepairError, RowHash, Secret, Share,
-    deal, repair, root,
+    Binding, Dealt, KeyParameters, PeerFault, ProvenSymbol, RepairError, RowHash, Share, repair,
+    root,
 };
-use kakera_engine::names::{Epoch, Slot};
+use kakera_engine::names::Epoch;
 use kakera_engine::wire::canonical::{decode, encode};
 use proptest::prelude::*;
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::SeedableRng;
-
-const SALT: [u8; 32] = [9; 32];
-
-fn binding(n: u8, k: u8, d: u8) -> Binding<'static> {
-    Binding {
-        parameters: KeyParameters::new(n, k, d).unwrap(),
-        salt: &SALT,
-        epoch: Epoch(3),
-        coverage: None,
-    }
-}
-
-fn dealt(binding: &Binding<'_>, seed: u8) -> Dealt {
-    let mut rng = ChaCha20Rng::from_seed([seed; 32]);
-    let secret = Secret::random(&mut rng);
-    deal(binding, &secret, &mut rng)
-}
-
-fn slot(point: u8) -> Slot {
-    Slot::new(point).unwrap()
-}
-
-fn slots(points: &[u8]) -> BTreeSet<Slot> {
-    points.iter().copied().map(slot).collect()
-}
 
 fn symbols(binding: &Binding<'_>, dealt: &Dealt, failed: u8, helpers: &[u8]) -> Vec<ProvenSymbol> {
     let share = |point: &u8| &dealt.shares[usize::from(*point) - 1];
@@ -52,18 +26,6 @@ where
         let mut bytes = bytes.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
         decode(&bytes, bytes.len()).ok()
-    })
-}
-
-/// k, d and the slots in a random order.
-fn group() -> impl Strategy<Value = (u8, u8, Vec<u8>)> {
-    let choices = |n: u8| {
-        let slots: Vec<u8> = (1..=n).collect();
-        (2..n, any::<bool>(), Just(slots).prop_shuffle())
-    };
-    (3u8..24).prop_flat_map(choices).prop_map(|(k, spare, order)| {
-        let spare = spare && usize::from(k) + 1 < order.len();
-        (k, k + u8::from(spare), order)
     })
 }
 

@@ -8,6 +8,7 @@ mod code_objects;
 mod code_refusals;
 mod hpke_vectors;
 mod identity;
+mod key_shares;
 mod keyshare_degraded;
 mod keyshare_format;
 mod keyshare_read;

@@ -12,6 +12,7 @@ mod ledger_validators;
 mod chain_sources;
 mod chain_store;
 mod chain_upkeep;
+mod fabrics;
 mod identity;
 mod ledger_agreement;
 mod ledger_client;

@@ -1,10 +1,9 @@
 //! Key shares dealt anew by nodes over real QUIC, on real folders.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::{Care, Network, eventually};
+use crate::support::{Care, Network, eventually, open, put};
 use kakera_engine::catalogue::RecordName;
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::{KeyParameters, Share, read_robust};
@@ -13,11 +12,9 @@ use kakera_engine::names::Slot;
 use kakera_engine::object::Descriptor;
 use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
 use kakera_engine::policy::refresh::RefreshTimes;
-use kakera_engine::seal::VaultRoot;
 use kakera_engine::wire::{RenewedShare, VouchedDescriptor, canonical};
-use kakera_net::client::{Client, GroupPlace};
-use kakera_net::vault::{NoProgress, Source, Vault};
-use zeroize::Zeroizing;
+use kakera_net::client::GroupPlace;
+use kakera_net::vault::{NoProgress, Vault};
 
 /// Epochs of seconds where a network in use has months.
 fn care() -> Care {
@@ -40,22 +37,6 @@ fn care() -> Care {
 fn codes() -> (CodeParameters, KeyParameters) {
     let code = CodeParameters { kind: CodeKind::Mbr, n: 5, k: 2, d: 3 };
     (code, KeyParameters::new(5, 2, 3).unwrap())
-}
-
-async fn open(client: Client) -> Vault {
-    let root = VaultRoot::from_bytes(Zeroizing::new([7; 32]));
-    Vault::open(Arc::new(client), root).await.unwrap()
-}
-
-/// Puts a record; a node may not have heard of the client yet.
-async fn put(network: &Network, vault: &tokio::sync::Mutex<Vault>, name: &str, content: &[u8]) {
-    let path = network.folder.path().join("source");
-    std::fs::write(&path, content).unwrap();
-    eventually(async || {
-        let source = Source::new(RecordName::new(name).unwrap(), path.clone());
-        vault.lock().await.put(vec![source], Arc::new(NoProgress)).await.ok()
-    })
-    .await;
 }
 
 async fn read(vault: &Vault, name: &str) -> Vec<u8> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::{Care, Network, eventually};
+use crate::support::{Care, Network, eventually, open, put};
 use kakera_engine::catalogue::RecordName;
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
@@ -11,10 +11,8 @@ use kakera_engine::names::NodeId;
 use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
 use kakera_engine::policy::refresh::RefreshTimes;
 use kakera_engine::policy::suspicion::LadderTimes;
-use kakera_engine::seal::VaultRoot;
-use kakera_net::client::{Client, GroupPlace};
+use kakera_net::client::GroupPlace;
 use kakera_net::vault::{NoProgress, Source, Vault};
-use zeroize::Zeroizing;
 
 fn codes() -> (CodeParameters, KeyParameters) {
     let code = CodeParameters { kind: CodeKind::Mbr, n: 5, k: 2, d: 3 };
@@ -35,22 +33,6 @@ fn hasty() -> Care {
         refresh: RefreshTimes::default(),
         version: Some(3),
     }
-}
-
-async fn open(client: Client) -> Vault {
-    let root = VaultRoot::from_bytes(Zeroizing::new([7; 32]));
-    Vault::open(Arc::new(client), root).await.unwrap()
-}
-
-/// Puts a record; a node may not have heard of the client yet.
-async fn put(network: &Network, vault: &tokio::sync::Mutex<Vault>, name: &str, content: &[u8]) {
-    let path = network.folder.path().join("source");
-    std::fs::write(&path, content).unwrap();
-    eventually(async || {
-        let source = Source::new(record_name(name), path.clone());
-        vault.lock().await.put(vec![source], Arc::new(NoProgress)).await.ok()
-    })
-    .await;
 }
 
 fn record_name(name: &str) -> RecordName {

@@ -4,43 +4,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::fabrics::{DEADLINE, anywhere, echo_server, fabric, identity};
 use bytes::Bytes;
-use kakera_net::fabric::{Fabric, Incoming, Limits, Refusal, Refusals, RequestError};
-use kakera_net::id::Identity;
-use kakera_net::rpc::{Abort, BODY_LEN_MAX, HEADER_LEN_MAX, Message};
+use kakera_net::fabric::{Fabric, Limits, Refusal, Refusals, RequestError};
+use kakera_net::rpc::{Abort, BODY_LEN_MAX, HEADER_LEN_MAX};
 use kakera_net::tls;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{Connection, ConnectionError, Endpoint, ReadError, ReadToEndError, VarInt};
 use tokio::sync::{Semaphore, mpsc};
-use zeroize::Zeroizing;
 
-const DEADLINE: Duration = Duration::from_secs(20);
 const MALFORMED: VarInt = VarInt::from_u32(1);
 const TOO_SLOW: VarInt = VarInt::from_u32(2);
 const BUSY: VarInt = VarInt::from_u32(3);
-
-fn identity(byte: u8) -> Arc<Identity> {
-    Arc::new(Identity::from_seed(&Zeroizing::new([byte; 32])))
-}
-
-fn anywhere() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 0))
-}
-
-fn fabric(byte: u8, limits: Limits) -> Fabric {
-    Fabric::bind(identity(byte), anywhere(), limits, |_| true).unwrap()
-}
-
-async fn echo(request: Incoming) -> Message {
-    Message { header: request.header, body: request.body }
-}
-
-fn echo_server(limits: Limits) -> Fabric {
-    let server = fabric(2, limits);
-    let serving = server.clone();
-    tokio::spawn(async move { serving.serve(echo).await });
-    server
-}
 
 /// A server whose handlers hold their requests until the gate lets them go.
 fn gated_server(limits: Limits) -> (Fabric, Arc<Semaphore>, mpsc::Receiver<u8>) {

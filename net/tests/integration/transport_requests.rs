@@ -5,39 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::fabrics::{DEADLINE, anywhere, echo, echo_server, fabric, identity};
 use bytes::Bytes;
 use kakera_engine::names::NodeId;
-use kakera_net::fabric::{Fabric, Incoming, Limits, Refusal, RequestError};
-use kakera_net::id::Identity;
+use kakera_net::fabric::{Fabric, Limits, Refusal, RequestError};
 use kakera_net::rpc::{Abort, BODY_LEN_MAX, HEADER_LEN_MAX, Message};
 use tokio::sync::mpsc;
-use zeroize::Zeroizing;
-
-const DEADLINE: Duration = Duration::from_secs(20);
-
-fn identity(byte: u8) -> Arc<Identity> {
-    Arc::new(Identity::from_seed(&Zeroizing::new([byte; 32])))
-}
-
-fn anywhere() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 0))
-}
-
-fn fabric(byte: u8, limits: Limits) -> Fabric {
-    Fabric::bind(identity(byte), anywhere(), limits, |_| true).unwrap()
-}
-
-async fn echo(request: Incoming) -> Message {
-    Message { header: request.header, body: request.body }
-}
-
-/// Node 2, answering every request with itself.
-fn echo_server(limits: Limits) -> Fabric {
-    let server = fabric(2, limits);
-    let serving = server.clone();
-    tokio::spawn(async move { serving.serve(echo).await });
-    server
-}
 
 async fn ask(client: &Fabric, server: &Fabric, body: Bytes) -> Result<Message, RequestError> {
     let make = |_: &_| (b"header".to_vec(), body);

@@ -48,8 +48,6 @@ const FIRST_MACHINE: u8 = 10;
 /// What the seed decided; printed when a test fails.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    #[allow(dead_code, reason = "only printed")]
-    seed: u64,
     code: CodeParameters,
     key: KeyParameters,
     delay: Range<u64>,
@@ -76,6 +74,7 @@ pub(crate) struct View {
 }
 
 pub(crate) struct VirtualNetwork {
+    seed: u64,
     pub(crate) plan: Plan,
     ledger: crate::ledger_network::Network,
     pub(crate) view: View,
@@ -141,7 +140,7 @@ impl VirtualNetwork {
         let delay_min = 1 + rng.next_u64() % 20;
         let delay = delay_min..delay_min + 1 + rng.next_u64() % 100;
         let (code, key_code) = codes;
-        let plan = Plan { seed, code, key: key_code, delay, loss_percent: 0 };
+        let plan = Plan { code, key: key_code, delay, loss_percent: 0 };
         let mut ledger = crate::ledger_network::Network::with_machines(code.n + 1);
         ledger.seal_body(
             crate::ledger_network::VALIDATOR,
@@ -163,6 +162,7 @@ impl VirtualNetwork {
             view: View { state: ledger.chain.state().clone(), attested_at: START },
             nodes: nodes.collect(),
             ledger,
+            seed,
             plan,
             now: Duration::ZERO,
             fired: BTreeMap::new(),
@@ -477,8 +477,8 @@ impl VirtualNetwork {
 impl Drop for VirtualNetwork {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let Self { plan, fired, now, .. } = self;
-            eprintln!("{plan:?}\nfaults: {fired:?}, virtual time: {now:?}");
+            let Self { seed, plan, fired, now, .. } = self;
+            eprintln!("seed {seed}: {plan:?}\nfaults: {fired:?}, virtual time: {now:?}");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kakera_engine::catalogue::RecordName;
 use kakera_engine::code::CodeParameters;
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::{
@@ -14,6 +15,7 @@ use kakera_engine::ledger::{
 use kakera_engine::names::{GroupId, NodeId, Slot};
 use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
 use kakera_engine::policy::refresh::RefreshTimes;
+use kakera_engine::seal::VaultRoot;
 use kakera_net::client::{Client, ClientSettings, GroupPlace};
 use kakera_net::clock::system_clock;
 use kakera_net::id::Identity;
@@ -21,9 +23,11 @@ use kakera_net::network_file::NetworkFile;
 use kakera_net::node::{self, NodeSettings};
 use kakera_net::store::disk::OsDisk;
 use kakera_net::validator::{self, ValidatorSettings};
+use kakera_net::vault::{NoProgress, Source, Vault};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
 
 const QUOTA: u64 = 1 << 30;
 
@@ -268,4 +272,26 @@ pub(crate) async fn eventually<T>(ask: impl AsyncFn() -> Option<T>) -> T {
         }
     });
     patience.await.expect("it did not happen within a minute")
+}
+
+/// The vault of the tests, as this client sees it.
+pub(crate) async fn open(client: Client) -> Vault {
+    let root = VaultRoot::from_bytes(Zeroizing::new([7; 32]));
+    Vault::open(Arc::new(client), root).await.unwrap()
+}
+
+/// Puts a record; a node may not have heard of the client yet.
+pub(crate) async fn put(
+    network: &Network,
+    vault: &tokio::sync::Mutex<Vault>,
+    name: &str,
+    content: &[u8],
+) {
+    let path = network.folder.path().join("source");
+    std::fs::write(&path, content).unwrap();
+    eventually(async || {
+        let source = Source::new(RecordName::new(name).unwrap(), path.clone());
+        vault.lock().await.put(vec![source], Arc::new(NoProgress)).await.ok()
+    })
+    .await;
 }
