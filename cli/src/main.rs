@@ -20,6 +20,7 @@ mod ledger;
 mod listing;
 mod local;
 mod machine;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod memory;
 mod operator;
 mod output;
@@ -81,6 +82,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn runtime_for(command: &Command) -> Builder {
     match command {
         Command::Node(_) | Command::Validator(_) => {
+            #[cfg(all(target_os = "linux", target_env = "gnu"))]
             memory::keep_little();
             let mut builder = Builder::new_current_thread();
             builder.max_blocking_threads(MACHINE_BLOCKING_THREADS);

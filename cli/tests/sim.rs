@@ -129,6 +129,7 @@ fn a_stopped_run_goes_on_where_it_was() {
     let folder = TempDir::new().unwrap();
     let scenario = scenario(folder.path(), SCENARIO);
     let whole = answer(&["run", &scenario, "--csv"]);
+    assert!(whole.lines().all(|line| line.split(',').count() == 8), "{whole}");
     let kept = folder.path().join("parts");
     let kept_name = kept.display().to_string();
     answer(&["run", &scenario, "--parts", &kept_name]);

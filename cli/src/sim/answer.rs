@@ -107,6 +107,7 @@ struct Answer<'a> {
 
 /// A line of the table.
 struct Line {
+    /// Without commas, which part the fields of CSV.
     quantity: &'static str,
     value: f64,
     interval: Option<[f64; 2]>,
@@ -273,16 +274,16 @@ fn simulated_lines(summary: &Summary, lines: &mut Vec<Line>) {
         add("share of time unreadable", estimate(unreadable));
     }
     if let Some(UnreadableHours { median, p99, longest, .. }) = summary.unreadable_hours {
-        add("hours unreadable at a time, median", count(median));
-        add("hours unreadable at a time, 99th percentile", count(p99));
-        add("hours unreadable at a time, longest", count(longest));
+        add("median of hours unreadable at a time", count(median));
+        add("99th percentile of hours unreadable at a time", count(p99));
+        add("most hours unreadable at a time", count(longest));
     }
     if let Some(bytes) = summary.repair_bytes_per_node_year {
         add("repair bytes a machine and year", estimate(bytes));
     }
     let RepairMonths { p99, peak, .. } = summary.repair_bytes_per_node_month;
-    add("repair bytes a machine gets in a month, 99th percentile", count(p99 as f64));
-    add("repair bytes a machine gets in a month, most", count(peak as f64));
+    add("99th percentile of repair bytes a machine gets in a month", count(p99 as f64));
+    add("most repair bytes a machine gets in a month", count(peak as f64));
     if let Some(hours) = summary.repair_waits_hours {
         add("hours that a repair waits", estimate(hours));
     }
