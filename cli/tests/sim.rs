@@ -78,6 +78,9 @@ replications = 18
 fn threads_and_shards_change_no_byte() {
     let counts = threads_and_shards_agree(SCENARIO);
     assert!(!counts.contains("\"trace\""), "{counts}");
+    let coding = counts.split("\"kernel\":\"portable\",\"seconds\":").nth(1).unwrap();
+    let seconds: f64 = coding.split('}').next().unwrap().parse().unwrap();
+    assert!(seconds > 0.0 && counts.matches("\"kernel\"").count() == 4, "{counts}");
 }
 
 #[test]

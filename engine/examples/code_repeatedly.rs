@@ -1,6 +1,8 @@
-//! Does one operation of a code again and again, for `cargo xtask instructions` to count.
+//! Does one operation of a code again and again, for `cargo xtask instructions` to count and
+//! `cargo xtask coding-rates` to time.
 //!
-//! Arguments: a kernel, a code, `encode`, `decode` or `repair`, and how many times.
+//! Arguments: a kernel, a code, `encode`, `decode`, `repair` (what the newcomer does) or `help` (what
+//! all helpers of a repair do), and how many times.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a driver, not the engine")]
 
@@ -49,6 +51,16 @@ fn repeat(code: &Code, operation: &str, times: usize) -> usize {
                 code.decode_groups_into(&layout, groups, &parts, black_box(&mut buffer)).unwrap();
             }
             data.len()
+        }
+        "help" => {
+            let slots: Vec<Slot> = Slot::all(n).take(1 + usize::from(d)).collect();
+            for _ in 0..times {
+                for slot in &slots[1..] {
+                    let fragment = &fragments[slot.index()];
+                    black_box(code.helper_symbols(&layout, slots[0], fragment).unwrap());
+                }
+            }
+            fragments[0].len()
         }
         "repair" => {
             let slots: Vec<Slot> = Slot::all(n).collect();

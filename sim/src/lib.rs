@@ -91,6 +91,8 @@
 //!   and runs; the 99th percentile is at most a sixteenth too large, the most is what was seen.
 //! - *Unreadable at a time* is from a group's having fewer than k shares that answer to its having them
 //!   again, for groups that are not lost.
+//! - *Seconds of coding* are what newcomers and helpers calculate in the field, on one core, with d
+//!   helpers for each share ([`coding`]).
 //!
 //! # The same numbers for everyone
 //! Time is whole nanoseconds. A random number is a function of seed, replication, machine, purpose and
@@ -110,6 +112,7 @@
 //! and helpers' links.
 
 pub mod campaign;
+pub mod coding;
 pub mod design;
 pub mod estimate;
 pub mod event;

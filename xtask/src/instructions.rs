@@ -48,7 +48,7 @@ pub(crate) fn run(_: &Options) -> Result<Report> {
     Ok(report)
 }
 
-fn build() -> Result<PathBuf> {
+pub(crate) fn build() -> Result<PathBuf> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no workspace")?;
     let folder = workspace.join("target");
     let status = Command::new(env!("CARGO"))
@@ -72,9 +72,13 @@ fn count(program: &Path, series: [&str; 3], times: usize) -> Result<(f64, f64)> 
         .context("valgrind does not start; install the package valgrind")?;
     let log = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{} {} {}:\n{log}", series[0], series[1], series[2]);
-    let bytes = String::from_utf8_lossy(&output.stdout);
-    let bytes = bytes.split_whitespace().next().and_then(|bytes| bytes.parse().ok());
-    Ok((collected(&log).context(log.into_owned())?, bytes.context("no count of bytes")?))
+    let bytes = bytes_a_time(&output.stdout).context("no count of bytes")?;
+    Ok((collected(&log).context(log.into_owned())?, bytes))
+}
+
+/// The bytes that the program says that it codes each time.
+pub(crate) fn bytes_a_time(output: &[u8]) -> Option<f64> {
+    String::from_utf8_lossy(output).split_whitespace().next()?.parse().ok()
 }
 
 /// The instructions that callgrind tells at its end.

@@ -42,6 +42,8 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     let mut report = Report::new("leaf");
     let time = Duration::from_secs(options.seconds);
     many_slots(options.groups, time, &mut report)?;
+    // The other half takes as long, and may fail.
+    eprintln!("leaf: {report}");
     many_nodes(options.nodes, time, &mut report)?;
     Ok(report)
 }

@@ -4,6 +4,7 @@
 //! `--json`, as one JSON object of the same figures. A missed goal is a failure.
 
 mod chain;
+mod coding_rates;
 mod compare;
 mod constant_time;
 mod crash;
@@ -54,6 +55,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Products that the coding kernels do in a second, against those that the simulator reckons with
+    CodingRates(coding_rates::Options),
     /// Codes, key sharing and sealing beside their rivals, in one run on one thread
     Compare(compare::Options),
     /// Time operations on fixed and random secrets; no difference may show
@@ -116,6 +119,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Footprint(options) => footprint::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Import(options) => import::run(&options),
+        Command::CodingRates(options) => coding_rates::run(&options),
         Command::Instructions(options) => instructions::run(&options),
         Command::Leaf(options) => leaf::run(&options),
         Command::LedgerCrash(options) => ledger_crash::run(&options),

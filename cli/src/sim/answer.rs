@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use kakera_sim::campaign::{Blocks, Campaign, RepairMonths, Summary, UnreadableHours};
+use kakera_sim::coding::CodingSeconds;
 use kakera_sim::estimate::Estimate;
 use kakera_sim::fleet::Fleet;
 use kakera_sim::rare::{CrossingSampling, Crossings, Splitting, split_loss_probability};
@@ -99,6 +100,8 @@ struct Answer<'a> {
     storage_factor: f64,
     exact: Option<ExactAnswer>,
     simulated: Option<Summary>,
+    /// Seconds of one core that a machine codes in a year for repairs, by kernel.
+    coding_seconds_per_node_year: Vec<CodingSeconds>,
     /// The loss of the group, where counting saw too few.
     crossings: Option<Crossings>,
     /// The same where machines are not independent.
@@ -117,6 +120,8 @@ struct Line {
 impl<'a> Answer<'a> {
     fn new(scenario: &'a Scenario, exact: Option<ExactAnswer>, simulated: Option<Summary>) -> Self {
         let horizon = scenario.campaign.fleet.horizon;
+        let coding = |summary: &Summary| scenario.coding_seconds_per_node_year(summary);
+        let coding_seconds_per_node_year = simulated.as_ref().map(coding).unwrap_or_default();
         Self {
             version: env!("CARGO_PKG_VERSION"),
             scenario: &scenario.hash,
@@ -126,6 +131,7 @@ impl<'a> Answer<'a> {
             storage_factor: scenario.storage_factor(),
             exact,
             simulated,
+            coding_seconds_per_node_year,
             crossings: None,
             splitting: None,
         }
@@ -156,6 +162,15 @@ impl<'a> Answer<'a> {
         }
         if let Some(summary) = &self.simulated {
             simulated_lines(summary, &mut lines);
+        }
+        // The slowest and a common one; JSON has all.
+        for CodingSeconds { kernel, seconds } in &self.coding_seconds_per_node_year {
+            let quantity = match *kernel {
+                "portable" => "seconds of coding a machine and year without SIMD",
+                "avx2" => "seconds of coding a machine and year with AVX2",
+                _ => continue,
+            };
+            lines.push(Line { quantity, value: *seconds, interval: None, method: "by rates" });
         }
         let mut add_loss = |Estimate { value, interval, .. }: Estimate, method| {
             let (quantity, interval) = (LOSS, Some(interval));

@@ -30,7 +30,7 @@ pub use error::CodeError;
 pub use layout::{GROUP_LEN, Layout};
 pub use parameters::{CodeKind, CodeParameters, ParametersError};
 pub use repair_plan::{HelperAnswer, RepairPlan};
-pub use survey::{CodeCosts, survey};
+pub use survey::{CodeCosts, repair_products, survey};
 
 use construction::{Construction, GroupMap};
 use layout::Region;

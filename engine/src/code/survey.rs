@@ -63,13 +63,10 @@ impl CodeCosts {
         let CodeParameters { n, k, d, .. } = code.parameters;
         let construction = &code.construction;
         let slots: Vec<Slot> = Slot::all(n).collect();
-        let (failed, helpers) = (slots[0], &slots[usize::from(n - d)..]);
         let [message, alpha] = [code.message_len(), code.alpha()].map(|symbols| symbols as f64);
         let products = |map: Box<dyn super::GroupMap>| map.products() as f64;
         let encode = products(construction.encoder(&slots));
         let decode = products(construction.decoder(&slots[usize::from(n - k)..]));
-        let help = products(construction.helper(failed));
-        let newcomer = products(construction.repairer(failed, helpers));
         Self {
             alpha: code.alpha(),
             stored: f64::from(n) * alpha / message,
@@ -77,9 +74,20 @@ impl CodeCosts {
             moved: f64::from(d) * code.beta() as f64 / message,
             encode_products: encode / message,
             decode_products: decode / message,
-            repair_products: (f64::from(d) * help + newcomer) / alpha,
+            repair_products: repair_products(code),
         }
     }
+}
+
+/// Products of a repair, of all helpers and the newcomer, per byte of the fragment. The maps of a repair
+/// are small where that of an encoding is not: d rows of d at most, but for `clay`.
+pub fn repair_products(code: &Code) -> f64 {
+    let CodeParameters { n, d, .. } = code.parameters;
+    let slots: Vec<Slot> = Slot::all(n).collect();
+    let (failed, helpers) = (slots[0], &slots[usize::from(n - d)..]);
+    let help = code.construction.helper(failed).products() as f64;
+    let newcomer = code.construction.repairer(failed, helpers).products() as f64;
+    (f64::from(d) * help + newcomer) / code.alpha() as f64
 }
 
 #[cfg(test)]

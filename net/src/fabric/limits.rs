@@ -83,10 +83,10 @@ impl Limits {
         Self { stream_window: 1 << 20, send_window: 4 << 20, ..Self::default() }
     }
 
-    /// Larger packets, for nodes on one machine. They need no discovery: its probes, about 120 KB
-    /// a connection, are more than many connections ever carry.
+    /// Packets of the largest size from the first on, for nodes on one machine. They need no discovery,
+    /// whose probes are more than many connections ever carry.
     pub fn on_loopback(self) -> Self {
-        Self { mtu_initial: MTU_MAX, mtu_max: MTU_MAX, ..self }
+        Self { mtu_initial: self.mtu_max, ..self }
     }
 
     /// How long a body of `length` bytes may take.

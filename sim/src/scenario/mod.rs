@@ -92,7 +92,8 @@ use kakera_engine::hash::hash;
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::policy::durability;
 
-use crate::campaign::{Campaign, Stop};
+use crate::campaign::{Campaign, Stop, Summary};
+use crate::coding::{CodingSeconds, coding_seconds};
 use crate::exact::{mbr_repair_share, msr_repair_share};
 use crate::fleet::{Attack, Fleet, Hostile, Repair, RepairTime, Traffic};
 use crate::quantity::{parse_rate, parse_share, parse_size, parse_span};
@@ -191,6 +192,14 @@ impl Scenario {
             stop: run.stop,
             hash: digest[..16].iter().map(|byte| format!("{byte:02x}")).collect(),
         })
+    }
+
+    /// What the coding of repairs costs a machine in a year ([`coding_seconds`]).
+    pub fn coding_seconds_per_node_year(&self, summary: &Summary) -> Vec<CodingSeconds> {
+        let fragment = code_costs(&self.code).stored * self.bytes_per_group as f64;
+        let bytes = summary.shares_repaired_per_node_year * fragment;
+        // The code was checked when it was read.
+        self.code.build().map_or_else(|_| Vec::new(), |code| coding_seconds(&code, bytes))
     }
 
     /// Bytes on all slots, per byte of the objects.
