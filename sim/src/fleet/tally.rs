@@ -159,8 +159,10 @@ impl Tally {
         self.repairs[curve_point(now, horizon)] += shares;
     }
 
-    /// A group can be read again, or never will be, or the run is over.
-    #[inline]
+    /// A group can be read again, or never will be, or the run is over. Rare among the updates of shares,
+    /// whose loop it must not make longer.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn count_unreadable(&mut self, spell: Nanoseconds) {
         if spell > 0 {
             self.unreadable += u128::from(spell);
