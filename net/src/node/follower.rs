@@ -29,6 +29,9 @@ use crate::watch;
 
 /// A tenth of the age at which a view proves nothing any more.
 const ATTESTATION_INTERVAL: Duration = Duration::from_secs(60);
+/// A follower of several validators asks no more often than this for what came since: a busy network
+/// makes many blocks a second, and each of its machines would ask for every one of them.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// How often a follower of several validators looks whether others have more than its source sends.
 const COURSE_INTERVAL: Duration = Duration::from_secs(20);
 /// How long an attested head may take to arrive.
@@ -228,9 +231,15 @@ impl FollowedLedger {
         let alone = sole.is_some();
         let polling = async {
             while self.sole_validator() == sole {
-                take_blocks(&self.replica, source, exchange, sole == Some(source)).await?;
+                let asked = Instant::now();
+                let head =
+                    take_blocks(&self.replica, source, exchange, sole == Some(source)).await?;
                 course.pause = PAUSE_MIN;
                 *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                // One that decides alone waits for its followers, and who is behind waits for nothing.
+                if !alone && self.height() >= head {
+                    tokio::time::sleep_until(asked + POLL_INTERVAL).await;
+                }
             }
             Ok(())
         };
