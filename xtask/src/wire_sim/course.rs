@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use kakera_engine::keyshare::KeyParameters;
-use kakera_engine::ledger::{RULES_VERSION_MAX, State};
+use kakera_engine::ledger::{Group, RULES_VERSION_MAX, State};
 use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
 use kakera_engine::policy::refresh::RefreshTimes;
 use kakera_engine::policy::suspicion::LadderTimes;
@@ -108,13 +108,14 @@ async fn weather(
     // What is in no place yet is found by a comparison, and tried again once.
     tokio::time::sleep_until(over + COMPARE_EVERY * 2).await;
     // Who is stopped before it hears that an epoch began has the key shares of the last one.
-    let mut newest = (Instant::now(), epochs(ledger.view().state()));
+    let mut changed = (Instant::now(), 0);
     let is_settled = || {
-        let epochs = epochs(ledger.view().state());
-        if epochs != newest.1 {
-            newest = (Instant::now(), epochs);
+        let view = ledger.view();
+        let (epochs, running) = refreshes(view.state());
+        if epochs != changed.1 {
+            changed = (Instant::now(), epochs);
         }
-        newest.0.elapsed() > HEARD_AFTER && storm.is_whole(network)
+        running == 0 && changed.0.elapsed() > HEARD_AFTER && storm.is_whole(network)
     };
     wait_until(WHOLE_TIME_MAX, is_settled).await;
     broken.extend(storm.gaps(network));
@@ -122,6 +123,7 @@ async fn weather(
     let (trace, trace_by_second) = (wire.trace(), wire.trace_by_second());
     let (traffic, counts) = (wire.traffic(), counts());
     network.stop().await;
+    tell("all have stopped");
     let judged = judge::judge(network, &storm, &load.objects(), &mut broken)?;
     let (faults, load) = (storm.faults().clone(), load.outcome());
     let virtual_time = Duration::ZERO;
@@ -144,9 +146,11 @@ fn are_drawn(state: &State, nodes: usize) -> bool {
     state.groups().filter(|(_, group)| !group.holders.is_empty()).count() >= due
 }
 
-/// How many epochs of key shares began so far.
-fn epochs(state: &State) -> u64 {
-    state.groups().map(|(_, group)| group.epoch.0).sum()
+/// How many epochs of key shares began so far, and how many are under way.
+fn refreshes(state: &State) -> (u64, usize) {
+    let begun = state.groups().map(|(_, group)| group.epoch.0).sum();
+    let running = |group: &Group| group.refreshes.as_ref().is_some_and(|of| of.running.is_some());
+    (begun, state.groups().filter(|(_, group)| running(group)).count())
 }
 
 /// Waits until it is so, or patience is at an end.
