@@ -35,7 +35,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 200)]
     nodes: usize,
     /// Virtual minutes of trouble
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 1)]
     minutes: u64,
     /// One network of 24 nodes, and two minutes
     #[arg(long, conflicts_with_all = ["seeds", "nodes", "minutes"])]

@@ -336,8 +336,9 @@ impl Chain {
         Ok(())
     }
 
-    /// Appends a block that was checked against this head and is known to be certified.
-    pub(crate) fn append_certified(&mut self, checked: CheckedBlock, certificate: Certificate) {
+    /// Appends a block that was checked against this head and is known to be certified: as
+    /// [`Chain::check_certified`] or [`SentBlock::check`](super::SentBlock::check) found it.
+    pub fn append_certified(&mut self, checked: CheckedBlock, certificate: Certificate) {
         debug_assert_eq!(self.check_link(&checked.header), Ok(()));
         let CheckedBlock { header, state, leaves } = checked;
         leaves.into_iter().for_each(|leaf| self.log.append(leaf));

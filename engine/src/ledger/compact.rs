@@ -64,7 +64,7 @@ impl SentBlock {
     }
 
     /// Checks all of the block after the head of `chain`: as it is to be stored, and for
-    /// [`Chain::commit`].
+    /// [`Chain::append_certified`].
     pub fn check(
         self,
         chain: &Chain,

@@ -9,6 +9,10 @@ use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 /// must fit one datagram of 65,507 bytes: with larger packets whole batches vanish silently.
 pub const MTU_MAX: u16 = 6550;
 
+/// The discovery of a path's MTU ends where it could gain fewer bytes than this: on most connections
+/// little is ever sent, and every size that the path does not take costs three probes.
+const MTU_GAIN_MIN: u16 = 64;
+
 /// Bounds on what peers may cost and on what is in flight. `default()` is for a small node.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -121,7 +125,7 @@ impl Limits {
 
     fn transport(&self) -> TransportConfig {
         let mut discovery = MtuDiscoveryConfig::default();
-        discovery.upper_bound(self.mtu_max.min(MTU_MAX));
+        discovery.upper_bound(self.mtu_max.min(MTU_MAX)).minimum_change(MTU_GAIN_MIN);
         let idle_timeout = IdleTimeout::try_from(self.idle_timeout).ok();
         let mut transport = TransportConfig::default();
         transport

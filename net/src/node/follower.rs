@@ -21,14 +21,17 @@ use crate::network_file::NetworkFile;
 use crate::random::system_random;
 use crate::store::disk::OsDisk;
 use crate::sync::{
-    GATHER_BLOCKS_MIN, Gathering, Heads, Replica, SyncError, ask_heads, attested_head, gather,
-    rank, take_blocks,
+    GATHER_BLOCKS_MIN, Gathering, Heads, Replica, Source, SyncError, ask_heads, attested_head,
+    gather, rank, take_blocks,
 };
 use crate::upkeep::Upkeep;
 use crate::watch;
 
 /// A tenth of the age at which a view proves nothing any more.
 const ATTESTATION_INTERVAL: Duration = Duration::from_secs(60);
+/// A follower of several validators asks no more often than this for what came since: a busy network
+/// makes many blocks a second, and each of its machines would ask for every one of them.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// How often a follower of several validators looks whether others have more than its source sends.
 const COURSE_INTERVAL: Duration = Duration::from_secs(20);
 /// How long an attested head may take to arrive.
@@ -148,12 +151,21 @@ impl FollowedLedger {
         } else {
             let heads = ask_heads(&candidates, exchange).await;
             let ranked = rank(&self.replica, heads.asked, exchange).await;
-            ranked.iter().map(|source| source.node).collect()
+            let (own, ours) = (exchange.id(), self.height());
+            let may_follow =
+                |source: &&Source| source.height > ours || self.leads(source.node, own);
+            ranked.iter().filter(may_follow).map(|source| source.node).collect()
         };
         let now = Instant::now();
         let forgiven = |node: &&NodeId| course.shunned.get(node).is_none_or(|until| *until <= now);
         let first = ranked.iter().find(forgiven);
         first.or_else(|| ranked.iter().min_by_key(|node| course.shunned.get(node))).copied()
+    }
+
+    /// Whether one may follow the other without being ahead of it: a validator, or a storage node with
+    /// the smaller id, so that no circle of followers comes about, in which all wait for each other.
+    fn leads(&self, source: NodeId, follower: NodeId) -> bool {
+        self.view().state().validators().0.contains_key(&source) || source < follower
     }
 
     /// The validator that decides alone on the next block, or did on the newest: then it waits for
@@ -228,9 +240,18 @@ impl FollowedLedger {
         let alone = sole.is_some();
         let polling = async {
             while self.sole_validator() == sole {
-                take_blocks(&self.replica, source, exchange, sole == Some(source)).await?;
+                let asked = Instant::now();
+                let head =
+                    take_blocks(&self.replica, source, exchange, sole == Some(source)).await?;
                 course.pause = PAUSE_MIN;
                 *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                // One that decides alone waits for its followers, and who is behind waits for nothing.
+                if !alone && self.height() >= head {
+                    if !self.leads(source, exchange.id()) {
+                        return Ok(());
+                    }
+                    tokio::time::sleep_until(asked + POLL_INTERVAL).await;
+                }
             }
             Ok(())
         };

@@ -1,5 +1,6 @@
 //! Who has how much of the chain, proved, and how far away they are.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -141,13 +142,22 @@ pub(crate) async fn rank(
 ) -> Vec<Source> {
     let Ok(light) = replica.light_client() else { return Vec::new() };
     let (ours, mut sources) = (replica.height(), Vec::new());
+    // Most have the same head, and each certificate is several signatures.
+    let mut certified = BTreeSet::from([replica.view().head().header.hash()]);
     for Asked { node, latency, head, .. } in asked {
-        let height = head.header.height;
-        match verify_head(light.clone(), node, &head, ours, exchange).await {
-            Ok(()) if height < ours => debug!(%node, height, "has less than we have"),
-            Ok(()) => sources.push(Source { node, height, latency }),
-            Err(error) => debug!(%node, %error, "no source"),
+        let (height, hash) = (head.header.height, head.header.hash());
+        if height < ours {
+            debug!(%node, height, "has less than we have");
+            continue;
         }
+        if !certified.contains(&hash) {
+            if let Err(error) = verify_head(light.clone(), node, &head, ours, exchange).await {
+                debug!(%node, %error, "no source");
+                continue;
+            }
+            certified.insert(hash);
+        }
+        sources.push(Source { node, height, latency });
     }
     in_order(sources)
 }

@@ -40,6 +40,6 @@ pub(crate) fn append(
             checked
         }
     };
-    chain.commit(checked, block.certificate.clone())?;
+    chain.append_certified(checked, block.certificate.clone());
     Ok(block)
 }

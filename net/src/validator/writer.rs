@@ -140,12 +140,11 @@ impl<D: Disk> Writer<D> {
             if height <= chain.head().header.height {
                 continue;
             }
-            let checked = block.check(&chain, None).and_then(|(block, checked)| {
-                chain.commit(checked.clone(), block.certificate.clone())?;
-                Ok((block, checked))
-            });
-            match checked {
-                Ok(checked) => good.push(checked),
+            match block.check(&chain, None) {
+                Ok((block, checked)) => {
+                    chain.append_certified(checked.clone(), block.certificate.clone());
+                    good.push((block, checked));
+                }
                 Err(error) => {
                     warn!(height, %error, "another validator sent a wrong block");
                     break;

@@ -124,3 +124,29 @@ fn a_simulated_network_repairs_itself_and_does_exactly_the_same_again() {
     assert_eq!(course(1), (trace, traffic));
     assert_ne!(course(2).0, trace);
 }
+
+/// Machines whose chains are level follow each other as gladly as validators: none may wait in a circle
+/// while the chain grows.
+#[test]
+fn everybody_hears_of_a_block_soon_whoever_stops() {
+    const HEARD_WITHIN: Duration = Duration::from_secs(6);
+    let folder = TempDir::new().unwrap();
+    simulate(3, Weather::default(), async |wire| {
+        let mut network = Network::found(&wire, folder.path(), plan());
+        network.add_nodes(NODES).await;
+        for round in 0..3 * NODES {
+            network.crash_node(round % NODES).await;
+            network.start_node(round % NODES);
+            // Another submitter, whom an entry enrols.
+            let client = network.client().await;
+            let height = client.head().await.unwrap().header().height;
+            sleep(HEARD_WITHIN).await;
+            for node in network.nodes() {
+                let heard = client.node_status(node.id).await.unwrap().height;
+                assert!(heard >= height, "round {round}: {} has {heard} of {height}", node.id);
+            }
+            client.close().await;
+        }
+        network.stop().await;
+    });
+}

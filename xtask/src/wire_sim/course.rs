@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use kakera_engine::keyshare::KeyParameters;
-use kakera_engine::ledger::{RULES_VERSION_MAX, State};
+use kakera_engine::ledger::{Group, RULES_VERSION_MAX, State};
 use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
 use kakera_engine::policy::refresh::RefreshTimes;
 use kakera_engine::policy::suspicion::LadderTimes;
@@ -25,6 +25,8 @@ const WHOLE_TIME_MAX: Duration = Duration::from_secs(900);
 pub(super) const LOST_AFTER: Duration = Duration::from_secs(20);
 /// How often a slot is compared with its helpers.
 const COMPARE_EVERY: Duration = Duration::from_secs(60);
+/// Every machine has heard of a block after so long.
+const HEARD_AFTER: Duration = Duration::from_secs(3);
 
 /// Seconds and minutes where a network in use has hours and months.
 fn plan(nodes: usize) -> Plan {
@@ -42,9 +44,10 @@ fn plan(nodes: usize) -> Plan {
             compare_every: COMPARE_EVERY,
             scrub_pause: Duration::from_secs(1),
         },
-        audit: AuditSettings { every: Duration::from_secs(2), ..AuditSettings::default() },
+        // A liar is given up when a third of dozens of neighbours drew it three times each.
+        audit: AuditSettings { every: Duration::from_millis(500), ..AuditSettings::default() },
         refresh: RefreshTimes {
-            epoch: Duration::from_secs(180),
+            epoch: Duration::from_secs(120),
             round: Duration::from_secs(10),
             pause: Duration::from_secs(11),
         },
@@ -77,7 +80,10 @@ async fn weather(
     let begun = (Instant::now(), std::time::Instant::now());
     let tell = |what: &str| {
         let (at, took) = (begun.0.elapsed().as_secs(), begun.1.elapsed().as_secs());
-        eprintln!("wire-sim: seed {seed}: virtual second {at}, {took} s: {what}");
+        let datagrams = wire.traffic().datagrams;
+        eprintln!(
+            "wire-sim: seed {seed}: virtual second {at}, {took} s, {datagrams} datagrams: {what}"
+        );
     };
     network.add_nodes(nodes).await;
     tell("all nodes run");
@@ -87,25 +93,37 @@ async fn weather(
     load.wait_for_first_records().await;
     tell("the first records are put, the storm begins");
 
-    let mut storm = Storm::new(seed, wire.clone(), Arc::clone(&ledger));
+    let used = load.groups(network).await;
+    let mut storm = Storm::new(seed, wire.clone(), Arc::clone(&ledger), used);
     storm.plant_liars(network).await?;
     storm.rage(network, trouble).await;
     load.stop().await;
     wire.clear_up();
+    let over = Instant::now();
     tell("the storm is over");
-    let whole = wait_until(WHOLE_TIME_MAX, || storm.is_whole(network)).await;
+    wait_until(WHOLE_TIME_MAX, || storm.is_whole(network)).await;
     tell("every slot is whole, or patience is at an end");
-    // What is in no place yet is found by a comparison, and tried again once.
-    sleep(COMPARE_EVERY * 2).await;
-
     let mut broken = load.check_records(network).await;
-    if !whole {
-        broken.extend(storm.gaps(network));
-    }
     tell("all records are read");
+    // What is in no place yet is found by a comparison, and tried again once.
+    tokio::time::sleep_until(over + COMPARE_EVERY * 2).await;
+    // Who is stopped before it hears that an epoch began has the key shares of the last one.
+    let mut changed = (Instant::now(), 0);
+    let is_settled = || {
+        let view = ledger.view();
+        let (epochs, running) = refreshes(view.state());
+        if epochs != changed.1 {
+            changed = (Instant::now(), epochs);
+        }
+        running == 0 && changed.0.elapsed() > HEARD_AFTER && storm.is_whole(network)
+    };
+    wait_until(WHOLE_TIME_MAX, is_settled).await;
+    broken.extend(storm.gaps(network));
+    tell("all is settled, or patience is at an end");
     let (trace, trace_by_second) = (wire.trace(), wire.trace_by_second());
     let (traffic, counts) = (wire.traffic(), counts());
     network.stop().await;
+    tell("all have stopped");
     let judged = judge::judge(network, &storm, &load.objects(), &mut broken)?;
     let (faults, load) = (storm.faults().clone(), load.outcome());
     let virtual_time = Duration::ZERO;
@@ -128,14 +146,17 @@ fn are_drawn(state: &State, nodes: usize) -> bool {
     state.groups().filter(|(_, group)| !group.holders.is_empty()).count() >= due
 }
 
-/// Whether it came true in time.
-async fn wait_until(patience: Duration, is_so: impl Fn() -> bool) -> bool {
+/// How many epochs of key shares began so far, and how many are under way.
+fn refreshes(state: &State) -> (u64, usize) {
+    let begun = state.groups().map(|(_, group)| group.epoch.0).sum();
+    let running = |group: &Group| group.refreshes.as_ref().is_some_and(|of| of.running.is_some());
+    (begun, state.groups().filter(|(_, group)| running(group)).count())
+}
+
+/// Waits until it is so, or patience is at an end.
+async fn wait_until(patience: Duration, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
-    while begun.elapsed() < patience {
-        if is_so() {
-            return true;
-        }
+    while !is_so() && begun.elapsed() < patience {
         sleep(Duration::from_secs(1)).await;
     }
-    is_so()
 }

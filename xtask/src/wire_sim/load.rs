@@ -137,17 +137,21 @@ impl Load {
         }
     }
 
+    /// The groups that hold acknowledged records.
+    pub(super) async fn groups(&mut self, network: &mut Network) -> BTreeSet<GroupId> {
+        for owner in &self.owners {
+            let (client, vault) = owner.open_anew(network).await;
+            self.objects.extend(objects(&vault));
+            client.close().await;
+        }
+        self.objects.iter().map(|(group, _)| *group).collect()
+    }
+
     /// Opens every vault anew and reads all that was acknowledged; what is not as it should be.
     pub(super) async fn check_records(&mut self, network: &mut Network) -> Vec<String> {
         let mut broken = Vec::new();
         for owner in &self.owners {
-            let client = Arc::new(network.client().await);
-            let vault = eventually(async || {
-                // A node may not have heard of the client yet.
-                client.forget_groups();
-                Vault::open(Arc::clone(&client), owner.vault_root()).await.ok()
-            })
-            .await;
+            let (client, vault) = owner.open_anew(network).await;
             for number in owner.numbers() {
                 let mut read = read(&vault, number).await;
                 for _ in 0..3 {
@@ -170,10 +174,7 @@ impl Load {
                     }
                 }
             }
-            for record in vault.catalogue().records() {
-                let objects = record.versions().iter().flat_map(|version| version.objects());
-                self.objects.extend(objects.map(|object| (object.group, object.object_id)));
-            }
+            self.objects.extend(objects(&vault));
             client.close().await;
         }
         broken
@@ -242,6 +243,18 @@ impl Owner {
         put.is_ok()
     }
 
+    /// Its vault on a machine that has nothing of it.
+    async fn open_anew(&self, network: &mut Network) -> (Arc<Client>, Vault) {
+        let client = Arc::new(network.client().await);
+        let vault = eventually(async || {
+            // A node may not have heard of the client yet.
+            client.forget_groups();
+            Vault::open(Arc::clone(&client), self.vault_root()).await.ok()
+        })
+        .await;
+        (client, vault)
+    }
+
     fn numbers(&self) -> Vec<u64> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -249,6 +262,14 @@ impl Owner {
     fn vault_root(&self) -> VaultRoot {
         VaultRoot::from_bytes(Zeroizing::new(self.root))
     }
+}
+
+/// The objects that its records lie in.
+fn objects(vault: &Vault) -> BTreeSet<(GroupId, ObjectId)> {
+    let records = vault.catalogue().records();
+    let versions = records.flat_map(|record| record.versions());
+    let objects = versions.flat_map(|version| version.objects());
+    objects.map(|object| (object.group, object.object_id)).collect()
 }
 
 async fn read(vault: &Vault, number: u64) -> Result<Vec<u8>> {

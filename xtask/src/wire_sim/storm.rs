@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use kakera_engine::ledger::{Group, Holder};
-use kakera_engine::names::{NodeId, Slot};
+use kakera_engine::names::{GroupId, NodeId, Slot};
 use kakera_engine::peer::Answer;
 use kakera_engine::wire::Operation;
 use kakera_net::clock::unix_milliseconds;
@@ -121,6 +121,8 @@ enum Relief {
 pub(super) struct Storm {
     wire: Wire,
     ledger: Arc<FollowedLedger>,
+    /// Groups that hold something: nobody can lie in the others, nor be found out.
+    used: BTreeSet<GroupId>,
     random: ChaCha8Rng,
     faults: BTreeMap<Fault, usize>,
     reliefs: BTreeSet<(Instant, Relief)>,
@@ -135,10 +137,16 @@ pub(super) struct Storm {
 type Told = AtomicUsize;
 
 impl Storm {
-    pub(super) fn new(seed: u64, wire: Wire, ledger: Arc<FollowedLedger>) -> Self {
+    pub(super) fn new(
+        seed: u64,
+        wire: Wire,
+        ledger: Arc<FollowedLedger>,
+        used: BTreeSet<GroupId>,
+    ) -> Self {
         Self {
             wire,
             ledger,
+            used,
             random: ChaCha8Rng::seed_from_u64(seed ^ 0x5707),
             faults: BTreeMap::new(),
             reliefs: BTreeSet::new(),
@@ -149,11 +157,12 @@ impl Storm {
         }
     }
 
-    /// Makes some holders of slots lie: one of each kind, and one more for each hundred nodes.
+    /// Makes some holders of slots lie, all of whose groups are used: one of each kind, and one more
+    /// for each hundred nodes.
     pub(super) async fn plant_liars(&mut self, network: &mut Network) -> Result<()> {
         let count = Deceit::ALL.len() * (1 + network.nodes().len() / 100);
         for deceit in Deceit::ALL.into_iter().cycle().take(count) {
-            let Some(victim) = self.draw_node(network) else { continue };
+            let Some(victim) = self.draw_witnessed(network) else { continue };
             network.crash_node(victim).await;
             let Machine { id, folder, .. } = &network.nodes()[victim];
             let liar = Arc::new(Liar::new(deceit, network.file().network_id(), folder)?);
@@ -215,22 +224,31 @@ impl Storm {
         self.gaps(network).is_empty()
     }
 
-    /// The slots of which that is not so.
+    /// The slots of which that is not so, and why.
     pub(super) fn gaps(&self, network: &Network) -> Vec<String> {
         let view = self.ledger.view();
         let running = running(network);
-        let bad = |group, (slot, holder): &(Slot, &Holder)| {
-            let liar = self.liars.get(&holder.node);
-            holder.is_filling()
-                || !running.contains(&holder.node)
-                || liar.is_some_and(|(liar, _)| liar.lies_about(group, *slot))
+        let why = |group, slot, holder: &Holder| {
+            let liar = self.liars.get(&holder.node).map(|(liar, _)| liar);
+            if !running.contains(&holder.node) {
+                Some("does not run".to_owned())
+            } else if holder.is_filling() {
+                Some("has not rebuilt it".to_owned())
+            } else {
+                let lying =
+                    liar.filter(|liar| self.used.contains(&group) && liar.lies_about(group, slot));
+                lying.map(|liar| format!("lies about {:?}", liar.deceit()))
+            }
         };
-        let of_group = |(id, group): (_, &Arc<Group>)| {
+        let of_group = |(id, group): (GroupId, &Arc<Group>)| {
             let slots = Slot::all(group.code.n).zip(&group.holders);
-            let bad = slots.filter(|slot| bad(id, slot)).count();
-            (bad > 0).then(|| format!("{bad} slots of group {id} did not become whole"))
+            let gap = |(slot, holder): (Slot, &Holder)| {
+                let (why, node) = (why(id, slot, holder)?, holder.node);
+                Some(format!("slot {slot} of group {id} did not become whole: {node} {why}"))
+            };
+            slots.filter_map(gap).collect::<Vec<_>>()
         };
-        view.state().groups().filter_map(of_group).collect()
+        view.state().groups().flat_map(of_group).collect()
     }
 
     async fn strike(&mut self, network: &mut Network, blow: Fault) -> bool {
@@ -342,6 +360,22 @@ impl Storm {
 
     /// A node that runs, does not lie, and whose groups bear that it is missing.
     fn draw_node(&mut self, network: &Network) -> Option<usize> {
+        let eligible = self.eligible(network);
+        (!eligible.is_empty()).then(|| eligible[self.below(eligible.len())])
+    }
+
+    /// One of those, with nothing but slots of groups that are used.
+    fn draw_witnessed(&mut self, network: &Network) -> Option<usize> {
+        let view = self.ledger.view();
+        let unused = view.state().groups().filter(|(id, _)| !self.used.contains(id));
+        let unwitnessed: BTreeSet<NodeId> =
+            unused.flat_map(|(_, group)| group.holders.iter().map(|holder| holder.node)).collect();
+        let mut eligible = self.eligible(network);
+        eligible.retain(|number| !unwitnessed.contains(&network.nodes()[*number].id));
+        (!eligible.is_empty()).then(|| eligible[self.below(eligible.len())])
+    }
+
+    fn eligible(&self, network: &Network) -> Vec<usize> {
         let view = self.ledger.view();
         let reachable = self.reachable(network);
         let missing = |holder: &&Holder| {
@@ -358,10 +392,8 @@ impl Storm {
                 endangered.extend(holders);
             }
         }
-        let eligible: Vec<usize> = network
-            .nodes()
-            .iter()
-            .enumerate()
+        let numbered = network.nodes().iter().enumerate();
+        numbered
             .filter(|(_, node)| {
                 reachable.contains(&node.id)
                     && holding.contains(&node.id)
@@ -369,8 +401,7 @@ impl Storm {
                     && !self.liars.contains_key(&node.id)
             })
             .map(|(number, _)| number)
-            .collect();
-        (!eligible.is_empty()).then(|| eligible[self.below(eligible.len())])
+            .collect()
     }
 
     fn reachable(&self, network: &Network) -> BTreeSet<NodeId> {
