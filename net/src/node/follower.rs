@@ -21,8 +21,8 @@ use crate::network_file::NetworkFile;
 use crate::random::system_random;
 use crate::store::disk::OsDisk;
 use crate::sync::{
-    GATHER_BLOCKS_MIN, Gathering, Heads, Replica, Source, SyncError, ask_heads, attested_head,
-    gather, rank, take_blocks,
+    GATHER_BLOCKS_MIN, Gathering, Heads, Replica, SyncError, ask_heads, attested_head, gather,
+    rank, take_blocks, without_circles,
 };
 use crate::upkeep::Upkeep;
 use crate::watch;
@@ -151,10 +151,9 @@ impl FollowedLedger {
         } else {
             let heads = ask_heads(&candidates, exchange).await;
             let ranked = rank(&self.replica, heads.asked, exchange).await;
-            let (own, ours) = (exchange.id(), self.height());
-            let may_follow =
-                |source: &&Source| source.height > ours || self.leads(source.node, own);
-            ranked.iter().filter(may_follow).map(|source| source.node).collect()
+            let leads = |source| self.leads(source, exchange.id());
+            let ranked = without_circles(ranked, self.height(), leads);
+            ranked.iter().map(|source| source.node).collect()
         };
         let now = Instant::now();
         let forgiven = |node: &&NodeId| course.shunned.get(node).is_none_or(|until| *until <= now);

@@ -211,28 +211,63 @@ pub(crate) async fn ask_set_changes(
 }
 
 fn in_order(mut sources: Vec<Source>) -> Vec<Source> {
-    let best = sources.iter().map(|source| source.height).max().unwrap_or(0);
-    let lag = |source: &Source| match best - source.height {
-        ..=HEIGHT_TOLERANCE => 0,
-        behind => behind,
-    };
-    sources.sort_by_key(|source| (lag(source), source.latency));
+    let best = best(&sources);
+    sources.sort_by_key(|source| (source.lag(best), source.latency));
     sources
+}
+
+/// Of sources in order those whom one at height `ours` may follow: who leads, and who is ahead. One that
+/// does not lead has to be left once it is level, so it comes last among equals.
+pub(crate) fn without_circles(
+    mut sources: Vec<Source>,
+    ours: u64,
+    leads: impl Fn(NodeId) -> bool,
+) -> Vec<Source> {
+    sources.retain(|source| source.height > ours || leads(source.node));
+    let best = best(&sources);
+    sources.sort_by_key(|source| (source.lag(best), !leads(source.node)));
+    sources
+}
+
+fn best(sources: &[Source]) -> u64 {
+    sources.iter().map(|source| source.height).max().unwrap_or(0)
+}
+
+impl Source {
+    /// Blocks that it lacks of so many, if it is more than a few.
+    fn lag(&self, best: u64) -> u64 {
+        match best - self.height {
+            ..=HEIGHT_TOLERANCE => 0,
+            behind => behind,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn source(number: u8, height: u64, millis: u64) -> Source {
+        Source { node: NodeId([number; 32]), height, latency: Duration::from_millis(millis) }
+    }
+
     #[test]
     fn the_best_head_comes_first_and_among_equals_the_nearest() {
-        let source = |number: u8, height, millis| Source {
-            node: NodeId([number; 32]),
-            height,
-            latency: Duration::from_millis(millis),
-        };
         let sources = vec![source(1, 90, 1), source(2, 100, 9), source(3, 98, 5), source(4, 97, 2)];
         let order: Vec<u8> = in_order(sources).iter().map(|source| source.node.0[0]).collect();
         assert_eq!(order, [3, 2, 4, 1]);
+    }
+
+    #[test]
+    fn who_does_not_lead_is_followed_while_it_is_ahead_and_nobody_else_has_as_much() {
+        let order = |ours, leading: u8| -> Vec<u8> {
+            let sources =
+                vec![source(7, 100, 1), source(2, 99, 5), source(8, 90, 1), source(1, 90, 9)];
+            let allowed = without_circles(sources, ours, |node| node.0[0] < leading);
+            allowed.iter().map(|source| source.node.0[0]).collect()
+        };
+        assert_eq!(order(90, 5), [2, 7, 1]);
+        assert_eq!(order(90, 2), [7, 2, 1]);
+        assert_eq!(order(100, 1), []);
     }
 }

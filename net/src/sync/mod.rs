@@ -19,7 +19,9 @@ use tracing::warn;
 pub(crate) use self::delta::take_blocks;
 pub use self::error::SyncError;
 pub use self::gather::{Gathering, gather};
-pub(crate) use self::heads::{Heads, Source, ask_heads, ask_set_changes, attested_head, rank};
+pub(crate) use self::heads::{
+    Heads, Source, ask_heads, ask_set_changes, attested_head, rank, without_circles,
+};
 pub use self::replica::Replica;
 use crate::exchange::Exchange;
 
