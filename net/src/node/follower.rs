@@ -177,29 +177,38 @@ impl FollowedLedger {
         alone.0.keys().next().copied()
     }
 
-    /// Who may have blocks: one that decides alone, the validators of the next block, those of the
-    /// network file and, where several decide, some storage nodes.
+    /// Who may have blocks: the deciders and, where several decide, some storage nodes.
     fn candidates(&self, exchange: &Exchange) -> Vec<NodeId> {
-        let (view, sole) = (self.view(), self.sole_validator());
-        let mut candidates = Vec::from_iter(sole);
-        let add = |candidates: &mut Vec<NodeId>, more: Vec<NodeId>| {
-            let new = more.into_iter().filter(|node| !candidates.contains(node));
-            let new: Vec<NodeId> = new.collect();
-            candidates.extend(new);
-        };
-        add(&mut candidates, view.state().validators().0.keys().copied().collect());
-        add(&mut candidates, self.replica.network().addresses.keys().copied().collect());
-        if sole.is_none() {
-            let storage = view.state().nodes().filter(Node::takes_slots);
+        let mut candidates = self.deciders(exchange);
+        if self.sole_validator().is_none() {
+            let view = self.view();
+            let may_be_asked = |node: &Node| {
+                let id = &node.join.node;
+                node.takes_slots() && *id != exchange.id() && !candidates.contains(id)
+            };
+            let storage = view.state().nodes().filter(may_be_asked);
             let mut storage: Vec<NodeId> = storage.map(|node| node.join.node).collect();
             while storage.len() > STORAGE_NODES_MAX {
                 let place = system_random().next_u32() as usize % storage.len();
                 storage.swap_remove(place);
             }
-            add(&mut candidates, storage);
+            candidates.extend(storage);
         }
-        candidates.retain(|node| *node != exchange.id() && view.address(node).is_some());
         candidates
+    }
+
+    /// One that decides alone, the validators of the next block, and those of the network file.
+    fn deciders(&self, exchange: &Exchange) -> Vec<NodeId> {
+        let view = self.view();
+        let mut deciders = Vec::from_iter(self.sole_validator());
+        let of_state = view.state().validators().0.keys();
+        for decider in of_state.chain(self.replica.network().addresses.keys()) {
+            if !deciders.contains(decider) {
+                deciders.push(*decider);
+            }
+        }
+        deciders.retain(|node| *node != exchange.id() && view.address(node).is_some());
+        deciders
     }
 
     /// Gathers a snapshot and goes on from it, if there is no chain here, or blocks are missing that
@@ -277,11 +286,15 @@ impl FollowedLedger {
     }
 
     /// Lets the validators attest their head from time to time, until somebody proved to have more
-    /// than the source sends.
+    /// than the source sends. Storage nodes are asked where no validator answers: connections to ever
+    /// others would be most of what an idle node sends.
     async fn keep_course(&self, exchange: &Exchange) -> Result<(), SyncError> {
         let (mut height, mut proved) = (0, 0);
         loop {
-            let heads = ask_heads(&self.candidates(exchange), exchange).await;
+            let mut heads = ask_heads(&self.deciders(exchange), exchange).await;
+            if heads.asked.is_empty() {
+                heads = ask_heads(&self.candidates(exchange), exchange).await;
+            }
             self.attest(&heads).await?;
             if self.height() < proved && self.height() == height {
                 return Err(SyncError::Withheld(proved));
