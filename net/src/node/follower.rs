@@ -248,7 +248,7 @@ impl FollowedLedger {
         let alone = sole.is_some();
         let polling = async {
             while self.sole_validator() == sole {
-                let asked = Instant::now();
+                let (asked, ours) = (Instant::now(), self.height());
                 let head =
                     take_blocks(&self.replica, source, exchange, sole == Some(source)).await?;
                 course.pause = PAUSE_MIN;
@@ -256,7 +256,9 @@ impl FollowedLedger {
                 // One that decides alone waits for its followers, and who is behind waits for nothing.
                 if !alone && self.height() >= head {
                     if !self.leads(source, exchange.id()) {
-                        return Ok(());
+                        // It was chosen because it proved to have more.
+                        let has_sent = self.height() > ours;
+                        return has_sent.then_some(()).ok_or(SyncError::Withheld(head));
                     }
                     tokio::time::sleep_until(asked + POLL_INTERVAL).await;
                 }

@@ -11,7 +11,7 @@ use kakera_engine::policy::refresh::RefreshTimes;
 use kakera_engine::policy::suspicion::LadderTimes;
 use kakera_net::testkit::network::{Network, Plan};
 use kakera_net::testkit::{Weather, Wire, counts, simulate};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::load::Load;
 use super::storm::Storm;
@@ -106,7 +106,7 @@ async fn weather(
     let mut broken = load.check_records(network).await;
     tell("all records are read");
     // What is in no place yet is found by a comparison, and tried again once.
-    tokio::time::sleep_until(over + COMPARE_EVERY * 2).await;
+    sleep_until(over + COMPARE_EVERY * 2).await;
     // Who is stopped before it hears that an epoch began has the key shares of the last one.
     let mut changed = (Instant::now(), 0);
     let is_settled = || {

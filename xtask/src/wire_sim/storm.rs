@@ -361,7 +361,7 @@ impl Storm {
     /// A node that runs, does not lie, and whose groups bear that it is missing.
     fn draw_node(&mut self, network: &Network) -> Option<usize> {
         let eligible = self.eligible(network);
-        (!eligible.is_empty()).then(|| eligible[self.below(eligible.len())])
+        self.draw(&eligible)
     }
 
     /// One of those, with nothing but slots of groups that are used.
@@ -372,6 +372,10 @@ impl Storm {
             unused.flat_map(|(_, group)| group.holders.iter().map(|holder| holder.node)).collect();
         let mut eligible = self.eligible(network);
         eligible.retain(|number| !unwitnessed.contains(&network.nodes()[*number].id));
+        self.draw(&eligible)
+    }
+
+    fn draw(&mut self, eligible: &[usize]) -> Option<usize> {
         (!eligible.is_empty()).then(|| eligible[self.below(eligible.len())])
     }
 
