@@ -3,9 +3,10 @@
 //!
 //! The ledger says which slots it holds. A slot that it took from another is rebuilt at once, and
 //! the ledger is told when that is done; every slot is compared with its helpers when the node
-//! starts, after damage, and from time to time. Few slots are worked on at a time; what is not
-//! complete is tried again, later each time. Slots that were whole are compared at a pace that does
-//! not grow with their number: with more of them each comes later.
+//! starts and after damage, and with one of them, each in its turn, from time to time: what is
+//! missing somewhere spreads as in an epidemic (anti-entropy; Demers et al., PODC 1987). Few slots are
+//! worked on at a time; what is not complete is tried again, later each time. Slots that were whole
+//! are compared at a pace that does not grow with their number: with more of them each comes later.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,14 +15,14 @@ use crate::ledger::{SlotFilled, State};
 use crate::names::{GroupId, NodeId, Slot};
 use crate::policy::repair::{SLOTS_AT_ONCE, repair_pause};
 
-/// Most slots that are compared with their helpers, as nothing urges it, within one
-/// [`CustodySettings::compare_every`]: one costs two short questions to every other holder.
+/// Most slots that are compared, as nothing urges it, within one
+/// [`CustodySettings::compare_every`]: one costs two short questions to another holder.
 pub const COMPARISONS_MAX: u32 = 150;
 
 /// How a node looks after its slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CustodySettings {
-    /// How often a slot is compared with its helpers; with more than
+    /// How often a slot is compared with one of its helpers; with more than
     /// [`COMPARISONS_MAX`] slots, so many of them in that time.
     pub compare_every: Duration,
     /// Between two parts that a scrub reads and checks.
@@ -29,8 +30,8 @@ pub struct CustodySettings {
 }
 
 impl Default for CustodySettings {
-    /// Ten minutes: what a put could not place is repaired within that. A part every two seconds: a
-    /// million parts in 23 days.
+    /// Ten minutes: what a put could not place is repaired within that, if the helper has it whose turn
+    /// it is. A part every two seconds: a million parts in 23 days.
     fn default() -> Self {
         let (compare_every, scrub_pause) = (Duration::from_secs(600), Duration::from_secs(2));
         Self { compare_every, scrub_pause }
@@ -42,6 +43,9 @@ impl Default for CustodySettings {
 pub enum CustodyAction {
     /// Repair a slot, then call [`Custody::handle_repaired`].
     Repair(GroupId, Slot),
+    /// Compare a slot with the helper whose turn it is ([`RepairSlot::level_with`](super::RepairSlot::level_with))
+    /// and repair it if there is a difference, then call [`Custody::handle_repaired`].
+    Compare(GroupId, Slot, u32),
     /// Put this on the ledger, then call [`Custody::handle_told`].
     Tell(SlotFilled),
 }
@@ -70,6 +74,8 @@ struct Duty {
     due: Duration,
     /// It was whole the last time and nothing urges to look again.
     routine: bool,
+    /// Whose turn it is to be compared with.
+    turn: u32,
     tell_at: Duration,
 }
 
@@ -110,6 +116,8 @@ impl Custody {
                     attempts: 0,
                     due: now,
                     routine: false,
+                    // Another one for each holder of the group.
+                    turn: slot.point().into(),
                     tell_at: now,
                 },
             };
@@ -177,11 +185,13 @@ impl Custody {
         let first =
             due.min_by_key(|(_, duty)| (!duty.filling || duty.whole, duty.routine, duty.due));
         let (&(group, slot), duty) = first?;
-        if duty.routine {
-            self.routine_at = now + self.settings.compare_every / COMPARISONS_MAX;
-        }
         duty.working = true;
-        Some(CustodyAction::Repair(group, slot))
+        if !duty.routine {
+            return Some(CustodyAction::Repair(group, slot));
+        }
+        self.routine_at = now + self.settings.compare_every / COMPARISONS_MAX;
+        duty.turn = duty.turn.wrapping_add(1);
+        Some(CustodyAction::Compare(group, slot, duty.turn))
     }
 
     /// When to poll again, if nothing happens before.

@@ -2,7 +2,7 @@
 //!
 //! An order proves itself, so that one honest holder that was there is enough for whoever was away,
 //! is new to the group, or restored its disk from a copy. It is run before every comparison of a
-//! slot, so that no repair brings back what was destroyed.
+//! slot, with the same helpers, so that no repair brings back what was destroyed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -68,6 +68,15 @@ impl GatherOrders {
         let own = InventorySummary::of(&known);
         let helpers = others.map(helper).collect();
         Self { network, group, slot, now, own, known, helpers, found: Vec::new() }
+    }
+
+    /// From one helper only, whose `turn` it is, as in
+    /// [`RepairSlot::level_with`](super::RepairSlot::level_with).
+    pub fn level_with(mut self, turn: u32) -> Self {
+        let place = (turn as usize).checked_rem(self.helpers.len()).unwrap_or(0);
+        let chosen = self.helpers.keys().nth(place).copied();
+        self.helpers.retain(|slot, _| Some(*slot) == chosen);
+        self
     }
 
     /// The next question: a page of every helper at once.

@@ -2,8 +2,10 @@
 //!
 //! Every helper's inventory is read, because any single one may be incomplete or lie; an object that
 //! nobody has is ignored, names the helper that listed it and ends its inventory, so that nobody can
-//! keep a newcomer busy by listing for ever. A few objects are rebuilt at once. Memory: 32 bytes an
-//! object of the slot, a page of every inventory, and d times the symbols of a fragment an object under way.
+//! keep a newcomer busy by listing for ever. Who was whole a while ago looks at one helper first, and
+//! is done if it has the same ([`RepairSlot::level_with`]). A few objects are rebuilt at once. Memory: 32
+//! bytes an object of the slot, a page of every inventory, and d times the symbols of a fragment an
+//! object under way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -73,6 +75,8 @@ pub struct RepairSlot {
     storing: usize,
     /// Helpers whose inventories were read to the end.
     listed: usize,
+    /// One helper's inventory was enough, and equal.
+    level: bool,
     /// Objects that nobody can rebuild.
     hopeless: u64,
     progress: RepairProgress,
@@ -87,8 +91,10 @@ struct Listing {
     state: ListingState,
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum ListingState {
+    /// Perhaps another helper's says enough.
+    Spare,
     /// Perhaps it has exactly what is held here.
     Unknown,
     Due,
@@ -157,6 +163,7 @@ impl RepairSlot {
             own,
             storing: 0,
             listed: 0,
+            level: false,
             hopeless: 0,
             progress,
             faults: Vec::new(),
@@ -167,6 +174,16 @@ impl RepairSlot {
     /// The same in a group whose shares were refreshed.
     pub fn in_epochs(self, epochs: GroupEpochs) -> Self {
         Self { epochs, ..self }
+    }
+
+    /// The same for a slot that was whole a while ago: one helper is asked first, the next if it does
+    /// not answer, and the others only if it has something else. The helpers have their `turn`.
+    pub fn level_with(mut self, turn: u32) -> Self {
+        let first = (turn as usize).checked_rem(self.listings.len()).unwrap_or(0);
+        self.listings.rotate_left(first);
+        self.listings.iter_mut().for_each(|listing| listing.state = ListingState::Spare);
+        self.change_spare(1, ListingState::Unknown);
+        self
     }
 
     /// Objects that are held, and whose shares may be of an epoch that is over: this holder did not
@@ -197,12 +214,12 @@ impl RepairSlot {
     }
 
     /// Whether the slot now has every object that a put called stored, as far as enough helpers
-    /// know. Objects that nobody can rebuild, ill-formed or never put at enough holders, are not
+    /// know, or the one that it is level with. Objects that nobody can rebuild, ill-formed or never put at enough holders, are not
     /// waited for.
     pub fn is_whole(&self) -> bool {
         let needed = durability::listings_needed(&self.codes.0, &self.codes.1, 1);
         let open = self.progress.objects_failed - self.hopeless;
-        self.is_finished() && open == 0 && self.listed >= needed
+        self.is_finished() && open == 0 && (self.level || self.listed >= needed)
     }
 
     /// Helpers whose answers proved wrong.
@@ -370,10 +387,24 @@ impl RepairSlot {
             Ok(Answer { response: Response::Summary(summary), .. }) if summary == own => {
                 listing.state = ListingState::Ended;
                 self.listed += 1;
+                self.level = self.change_spare(usize::MAX, ListingState::Ended);
             }
-            Ok(_) => listing.state = ListingState::Due,
-            Err(failure) => self.take_page(index, Err(failure)),
+            Ok(_) => {
+                listing.state = ListingState::Due;
+                self.change_spare(usize::MAX, ListingState::Unknown);
+            }
+            Err(failure) => {
+                self.take_page(index, Err(failure));
+                self.change_spare(1, ListingState::Unknown);
+            }
         }
+    }
+
+    /// Changes so many of the spare listings; whether there are any.
+    fn change_spare(&mut self, most: usize, state: ListingState) -> bool {
+        let listings = self.listings.iter_mut();
+        let spare = listings.filter(|listing| listing.state == ListingState::Spare).take(most);
+        spare.map(|listing| listing.state = state).count() > 0
     }
 
     fn take_page(&mut self, index: usize, answer: Result<Answer, AskFailure>) {

@@ -6,7 +6,8 @@
 //! is given up by a vote; the ledger counts the votes and draws newcomers for the slots. Not more
 //! than [`exclusions_max`] machines are given up at a time, nobody without a machine that could take
 //! over, and nobody at all while the watcher hears hardly anyone. A lost node that answers again is
-//! enrolled again, and keeps the slots that were not drawn anew.
+//! enrolled again, and keeps the slots that were not drawn anew; one that was given up for failing its
+//! audits while it answered is not, before its operator says so.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -83,6 +84,8 @@ pub struct Watch {
     exclusions: Option<u64>,
     /// Who failed whose audits.
     accusations: BTreeMap<NodeId, BTreeSet<NodeId>>,
+    /// Those given up for what they failed, not for silence: as long as this watcher remembers.
+    barred: BTreeSet<NodeId>,
     /// Machines given up or newly drawn whose slots are not whole, and since when.
     excluded: BTreeMap<NodeId, Duration>,
     blind_since: Option<Duration>,
@@ -95,6 +98,8 @@ pub struct Watch {
 struct Watched {
     node: Node,
     ladder: Ladder,
+    /// Since when it has answered every question and been accused.
+    accused_since: Option<Duration>,
     next_probe: Duration,
 }
 
@@ -113,6 +118,7 @@ impl Watch {
             votes: BTreeMap::new(),
             exclusions: None,
             accusations: BTreeMap::new(),
+            barred: BTreeSet::new(),
             excluded: BTreeMap::new(),
             blind_since: None,
             turn: 0,
@@ -128,7 +134,12 @@ impl Watch {
         let count = state.counts().storage_nodes.max(1);
         for (place, node) in present.enumerate() {
             let name = node.join.node;
-            let known = before.remove(&name).filter(|known| {
+            let known = before.remove(&name);
+            let given_up = known.as_ref().filter(|known| node.retired && !known.node.retired);
+            if given_up.is_some_and(|known| self.is_unfit(now, known)) {
+                self.barred.insert(name);
+            }
+            let known = known.filter(|known| {
                 known.node.join.generation == node.join.generation
                     && known.node.retired == node.retired
             });
@@ -139,8 +150,8 @@ impl Watch {
                     self.silent.remove(&name);
                     // Spread over the time between two probes of one.
                     let delay = self.settings.probe_every * (place as u32 % count) / count;
-                    let ladder = Ladder::new(now);
-                    Watched { node, ladder, next_probe: now + delay }
+                    let (ladder, next_probe) = (Ladder::new(now), now + delay);
+                    Watched { node, ladder, accused_since: None, next_probe }
                 }
             };
             self.watched.insert(name, watched);
@@ -150,6 +161,8 @@ impl Watch {
         self.live = self.watched.values().filter(|watched| !watched.node.retired).count();
         self.silent.retain(|name| self.watched.contains_key(name));
         self.votes.retain(|name, _| self.watched.contains_key(name));
+        let watched = &self.watched;
+        self.barred.retain(|name| watched.get(name).is_some_and(|watched| watched.node.retired));
         if state.exclusions() != self.exclusions {
             self.exclusions = state.exclusions();
             self.votes.clear();
@@ -173,6 +186,7 @@ impl Watch {
         let answered = answered && !accused;
         let times = self.settings.times;
         let Some(watched) = self.watched.get_mut(&node) else { return };
+        watched.accused_since = accused.then(|| watched.accused_since.unwrap_or(now));
         // Who answers as before changes nothing for anyone.
         if answered {
             self.undecided |= self.silent.remove(&node);
@@ -184,7 +198,8 @@ impl Watch {
             watched.ladder.handle_heard(now);
             let generation = watched.node.join.generation;
             let long = return_time(&times, generation);
-            if watched.node.retired && watched.ladder.is_steady(now, long) {
+            let is_welcome = watched.node.retired && !self.barred.contains(&node);
+            if is_welcome && watched.ladder.is_steady(now, long) {
                 let (join, generation) = (watched.node.join.clone(), generation + 1);
                 self.actions.push_back(WatchAction::Readmit(NodeJoin { generation, ..join }));
             }
@@ -259,6 +274,13 @@ impl Watch {
         let peers: BTreeSet<NodeId> = holders.map(|holder| holder.node).collect();
         let others = peers.len().saturating_sub(1);
         accusers.intersection(&peers).count() * 3 > others
+    }
+
+    /// Whether it has failed its audits and answered for as long as makes a machine suspect: one that only
+    /// slept was not there to answer.
+    fn is_unfit(&self, now: Duration, watched: &Watched) -> bool {
+        let long = |since| now.saturating_sub(since) >= self.settings.times.suspect_after;
+        watched.accused_since.is_some_and(long)
     }
 
     fn inquire(&mut self, now: Duration, suspect: NodeId) {

@@ -149,8 +149,8 @@ const DOUBLINGS_MAX: u64 = 6;
 
 /// How long a machine that was given up must answer without a gap before it is enrolled again, of which
 /// so many enrolments have been given up: as long as makes a machine alive, then twice as long each
-/// time, up to 64 times. Who comes and goes, or is given up for failing audits and would come back at
-/// once, costs less and less (the damping of flapping routes, RFC 2439).
+/// time, up to 64 times. Who comes and goes costs less and less (the damping of flapping routes,
+/// RFC 2439).
 pub fn return_time(times: &LadderTimes, generation: u64) -> Duration {
     times.suspect_after * (1 << generation.saturating_sub(1).min(DOUBLINGS_MAX))
 }

@@ -189,7 +189,7 @@ fn a_watcher_gives_up_whom_nobody_hears_and_only_then() {
 
 #[test]
 fn who_fails_the_audits_of_enough_others_is_given_up_though_it_answers() {
-    let network = network(7, 3);
+    let mut network = network(7, 3);
     let (mut watch, mut now) = (Watch::new(settings()), Duration::ZERO);
     watch.handle_state(now, state(&network).clone());
     let all: BTreeSet<u8> = (10..17).collect();
@@ -202,6 +202,28 @@ fn who_fails_the_audits_of_enough_others_is_given_up_though_it_answers() {
     let wanted = look(&mut watch, &mut now, 7200 * SECOND, &all, &all);
     let lost = NodeLost { node: machine(cheat), generation: 1, exclusions: None };
     assert_eq!(wanted, [WatchAction::GiveUp(lost)]);
+
+    // It does not come back by itself, whoever has forgotten meanwhile what it did.
+    lose(&mut network, cheat);
+    network.seal(Vec::new());
+    watch.handle_state(now, state(&network).clone());
+    for point in [2, 3] {
+        watch.handle_suspects(machine(holder(&network, slot(point))), &[]);
+    }
+    assert_eq!(look(&mut watch, &mut now, 90_000 * SECOND, &all, &all), []);
+    // Its operator lets it in again.
+    let Body::NodeJoin(again) = join(cheat, machine(cheat)) else { unreachable!() };
+    let again = kakera_engine::ledger::NodeJoin { generation: 2, ..again };
+    network.seal_body(FOUR[0], Body::NodeJoin(again));
+    watch.handle_state(now, state(&network).clone());
+    assert_eq!(look(&mut watch, &mut now, 100_000 * SECOND, &all, &all), []);
+    assert_eq!(watch.standings(now)[&machine(cheat)], Standing::Alive);
+    // Given up for silence, it comes back.
+    lose(&mut network, cheat);
+    network.seal(Vec::new());
+    watch.handle_state(now, state(&network).clone());
+    let wanted = look(&mut watch, &mut now, 101_000 * SECOND, &all, &all);
+    assert!(matches!(wanted[..], [WatchAction::Readmit(_), ..]), "{wanted:?}");
 }
 
 #[test]
@@ -373,7 +395,8 @@ fn many_slots_are_compared_at_a_steady_pace() {
         let mut counts = BTreeMap::<GroupId, u32>::new();
         let mut now = from;
         while now < until {
-            if let Some(CustodyAction::Repair(group, slot)) = custody.poll_action(now) {
+            use CustodyAction::{Compare, Repair};
+            if let Some(Repair(group, slot) | Compare(group, slot, _)) = custody.poll_action(now) {
                 *counts.entry(group).or_default() += 1;
                 now += SECOND;
                 custody.handle_repaired(now, group, slot, true);
@@ -396,6 +419,32 @@ fn many_slots_are_compared_at_a_steady_pace() {
     let held = state(&network).group(group).unwrap().slot_of(&machine(FIRST)).unwrap();
     custody.handle_damage(now, group, held);
     assert_eq!(custody.poll_action(now), Some(CustodyAction::Repair(group, held)));
+}
+
+#[test]
+fn a_slot_that_was_whole_is_compared_with_another_helper_each_time() {
+    let network = network(5, 3);
+    let mut custody = Custody::new(machine(FIRST), CustodySettings::default());
+    custody.handle_state(Duration::ZERO, state(&network));
+    let mut now = Duration::ZERO;
+    let mut next = |custody: &mut Custody, whole| {
+        now = now.max(custody.next_wake().unwrap());
+        let action = custody.poll_action(now).unwrap();
+        let (CustodyAction::Repair(group, slot) | CustodyAction::Compare(group, slot, _)) = action
+        else {
+            panic!("{action:?}")
+        };
+        custody.handle_repaired(now, group, slot, whole);
+        action
+    };
+    let repair = next(&mut custody, true);
+    let CustodyAction::Repair(group, slot) = repair else { panic!("{repair:?}") };
+    let CustodyAction::Compare(_, _, first) = next(&mut custody, true) else { panic!() };
+    for turn in 1..8 {
+        assert_eq!(next(&mut custody, true), CustodyAction::Compare(group, slot, first + turn));
+    }
+    assert_eq!(next(&mut custody, false), CustodyAction::Compare(group, slot, first + 8));
+    assert_eq!(next(&mut custody, true), repair);
 }
 
 fn repaired(custody: &mut Custody, now: Duration, action: &CustodyAction) {

@@ -53,7 +53,11 @@ impl Node {
                 let node = Arc::clone(&self);
                 match action {
                     CustodyAction::Repair(group, slot) => work.spawn(async move {
-                        let whole = node.repair_by_itself(group, slot).await;
+                        let whole = node.repair_by_itself(group, slot, None).await;
+                        Done::Repaired { group, slot, whole }
+                    }),
+                    CustodyAction::Compare(group, slot, turn) => work.spawn(async move {
+                        let whole = node.repair_by_itself(group, slot, Some(turn)).await;
                         Done::Repaired { group, slot, whole }
                     }),
                     CustodyAction::Tell(filled) => work.spawn(async move {

@@ -33,13 +33,19 @@ impl Node {
         let progress = Arc::new(Mutex::new(RepairProgress::default()));
         repairs.insert((group, slot), Arc::clone(&progress));
         let node = Arc::clone(self);
-        self.go(async move { node.run_repair(group, slot, &progress).await });
+        self.go(async move { node.run_repair(group, slot, None, &progress).await });
         RepairProgress::default()
     }
 
-    /// Repairs a slot because this node finds it due; whether it is whole then. One that somebody
-    /// asked for is waited for by who asked, and found whole the next time.
-    pub(super) async fn repair_by_itself(self: &Arc<Self>, group: GroupId, slot: Slot) -> bool {
+    /// Repairs a slot because this node finds it due; whether it is whole then. With a `turn` it is
+    /// compared with that helper, and repaired if there is a difference. One that somebody asked for
+    /// is waited for by who asked, and found whole the next time.
+    pub(super) async fn repair_by_itself(
+        self: &Arc<Self>,
+        group: GroupId,
+        slot: Slot,
+        turn: Option<u32>,
+    ) -> bool {
         let progress = Arc::new(Mutex::new(RepairProgress::default()));
         {
             let mut repairs = self.repairs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,7 +57,7 @@ impl Node {
             }
             repairs.entry((group, slot)).or_insert_with(|| Arc::clone(&progress));
         }
-        let whole = self.run_repair(group, slot, &progress).await;
+        let whole = self.run_repair(group, slot, turn, &progress).await;
         let mut repairs = self.repairs.lock().unwrap_or_else(PoisonError::into_inner);
         let told = progress.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // What did nothing is no news to who asks later, and what failed is tried again.
@@ -65,12 +71,13 @@ impl Node {
         self: &Arc<Self>,
         group: GroupId,
         slot: Slot,
+        turn: Option<u32>,
         progress: &Mutex<RepairProgress>,
     ) -> bool {
         let publish = |latest: RepairProgress| {
             *progress.lock().unwrap_or_else(PoisonError::into_inner) = latest;
         };
-        self.learn_destroyed(group, slot).await;
+        self.learn_destroyed(group, slot, turn).await;
         let view = self.ledger.view();
         let Some(codes) = view.group_codes(group) else {
             publish(RepairProgress { finished: true, ..RepairProgress::default() });
@@ -80,6 +87,9 @@ impl Node {
         let held = self.held(group, slot);
         let mut machine = RepairSlot::new(self.network, group, slot, codes, &members, held);
         machine.leave_out(self.store.shredded(group));
+        if let Some(turn) = turn {
+            machine = machine.level_with(turn);
+        }
         if let Some(seats) = view.state().group(group).cloned() {
             machine = machine.in_epochs(seats.epochs());
             let node = Arc::clone(self);
@@ -132,12 +142,16 @@ impl Node {
         machine.is_whole()
     }
 
-    /// Destroys what the owners had destroyed while this node was away, as the other holders tell.
-    async fn learn_destroyed(self: &Arc<Self>, group: GroupId, slot: Slot) {
+    /// Destroys what the owners had destroyed while this node was away, as the other holders tell, or the
+    /// one whose `turn` it is.
+    async fn learn_destroyed(self: &Arc<Self>, group: GroupId, slot: Slot, turn: Option<u32>) {
         let members = self.ledger.view().members(group);
         let known = self.store.shredded(group);
         let now = unix_milliseconds();
         let mut machine = GatherOrders::new(self.network, group, slot, &members, known, now);
+        if let Some(turn) = turn {
+            machine = machine.level_with(turn);
+        }
         let mut asking = Asking::new(self.exchange.clone(), None);
         loop {
             while let Some(ask) = machine.poll_ask() {

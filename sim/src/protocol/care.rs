@@ -27,7 +27,12 @@ impl<E> World<E> {
             match action {
                 CustodyAction::Repair(group, slot) => {
                     let network = self.ledger.network();
-                    self.nodes[node].begin_repair(network, (group, slot));
+                    self.nodes[node].begin_repair(network, (group, slot), None);
+                    self.go_on(node, (group, slot));
+                }
+                CustodyAction::Compare(group, slot, turn) => {
+                    let network = self.ledger.network();
+                    self.nodes[node].begin_repair(network, (group, slot), Some(turn));
                     self.go_on(node, (group, slot));
                 }
                 CustodyAction::Tell(filled) => {

@@ -145,14 +145,23 @@ impl Node {
         self.seats.rows(place)
     }
 
-    /// Begins the repair of a slot that this node holds.
-    pub(super) fn begin_repair(&mut self, network: NetworkId, (group, slot): Seat) {
+    /// Begins the repair of a slot that this node holds, or its comparison with the helper whose turn
+    /// it is.
+    pub(super) fn begin_repair(
+        &mut self,
+        network: NetworkId,
+        (group, slot): Seat,
+        turn: Option<u32>,
+    ) {
         let Some(seats) = self.view.state.group(group) else { return };
         let (held, members) = (self.disk.objects(group, slot), self.view.members(group));
         let codes = (seats.code, seats.key);
         let mut machine =
             RepairSlot::new(network, group, slot, codes, &members, held).in_epochs(seats.epochs());
         machine.renew(stale(seats, slot, || self.disk.list(group, slot)));
+        if let Some(turn) = turn {
+            machine = machine.level_with(turn);
+        }
         self.repairs.insert((group, slot), machine);
     }
 

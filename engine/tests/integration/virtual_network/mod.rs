@@ -107,6 +107,8 @@ pub(crate) struct Repaired {
     pub(crate) shares_renewed: usize,
     pub(crate) evidence: Vec<WrongSymbol>,
     pub(crate) whole: bool,
+    /// The slots whose holders were asked, one for each question.
+    pub(crate) asked: Vec<u8>,
 }
 
 pub(crate) const GROUP: GroupId = GroupId(0);
@@ -304,6 +306,11 @@ impl VirtualNetwork {
 
     /// Fills a slot at its holder and keeps what was rebuilt there.
     pub(crate) fn repair(&mut self, point: u8) -> Repaired {
+        self.compare(point, None)
+    }
+
+    /// The same; with a `turn` the helper whose it is is looked at first.
+    pub(crate) fn compare(&mut self, point: u8, turn: Option<u32>) -> Repaired {
         let asker = self.at(point).key.clone();
         let held = self.at(point).disk.objects(GROUP, slot(point));
         let shredded = self.at(point).disk.shredded(GROUP);
@@ -315,14 +322,18 @@ impl VirtualNetwork {
         machine.leave_out(shredded);
         let list = || self.at(point).disk.list(GROUP, slot(point));
         machine.renew(stale(&group, slot(point), list));
-        let mut repair = Repair { machine, parts: Vec::new(), renewed: Vec::new() };
+        if let Some(turn) = turn {
+            machine = machine.level_with(turn);
+        }
+        let mut repair =
+            Repair { machine, parts: Vec::new(), renewed: Vec::new(), asked: Vec::new() };
         self.drive(&asker, None, &mut repair);
         for part in &repair.parts {
             let (object, share) = (part.object.clone(), part.share.clone());
             let stored = StoredPart { object, share, renewed: part.renewed.clone() };
             self.at(point).disk.keep_part(part.part, stored, part.fragment.clone());
         }
-        let Repair { machine, parts, renewed } = repair;
+        let Repair { machine, parts, renewed, asked } = repair;
         let shares_renewed = renewed.len();
         self.at(point).disk.renew(GROUP, slot(point), renewed);
         Repaired {
@@ -332,6 +343,7 @@ impl VirtualNetwork {
             whole: machine.is_whole(),
             shares_renewed,
             parts,
+            asked,
         }
     }
 
@@ -556,6 +568,7 @@ struct Repair {
     machine: RepairSlot,
     parts: Vec<RepairedPart>,
     renewed: Vec<RenewedPart>,
+    asked: Vec<u8>,
 }
 
 impl Machine for Repair {
@@ -563,7 +576,10 @@ impl Machine for Repair {
     fn poll_ask(&mut self, now: Duration) -> Option<Ask> {
         loop {
             match self.machine.poll_action(now)? {
-                RepairAction::Ask(ask) => return Some(ask),
+                RepairAction::Ask(ask) => {
+                    self.asked.push(ask.to.slot.point());
+                    return Some(ask);
+                }
                 RepairAction::Store(part) => {
                     self.machine.handle_stored(&part, Ok(()));
                     self.parts.push(part);
