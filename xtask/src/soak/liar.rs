@@ -196,7 +196,7 @@ pub(super) fn replace_by_liar(
         .spawn()
         .context("a lying node")?;
     fs::write(folder.join("pid"), pid_file(child.id())?)?;
-    eprintln!("soak: node {} lies about {}", machine.name, deceit.word());
+    eprintln!("soak: node {} ({}) lies about {}", machine.name, machine.id, deceit.word());
     let start = Instant::now();
     while !folder.join("address").exists() {
         if start.elapsed() > START_TIME_MAX {
