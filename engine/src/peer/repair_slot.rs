@@ -214,8 +214,8 @@ impl RepairSlot {
     }
 
     /// Whether the slot now has every object that a put called stored, as far as enough helpers
-    /// know, or the one that it is level with. Objects that nobody can rebuild, ill-formed or never put at enough holders, are not
-    /// waited for.
+    /// know, or the one that it is level with. Objects that nobody can rebuild, ill-formed or never
+    /// put at enough holders, are not waited for.
     pub fn is_whole(&self) -> bool {
         let needed = durability::listings_needed(&self.codes.0, &self.codes.1, 1);
         let open = self.progress.objects_failed - self.hopeless;
