@@ -50,8 +50,8 @@ pub struct AuditSettings {
 }
 
 impl Default for AuditSettings {
-    /// One in three minutes, about 50 B/s a node for the connection and 360 B/s for what is shown of long
-    /// fragments; ten seconds for 64 KiB over a slow link.
+    /// One in three minutes, which is 360 B/s a node for what is shown of long fragments; ten seconds
+    /// for 64 KiB over a slow link.
     fn default() -> Self {
         Self { every: Duration::from_secs(180), deadline: Duration::from_secs(10) }
     }

@@ -41,11 +41,10 @@ impl Default for CustodySettings {
 /// What a node wants done for its slots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CustodyAction {
-    /// Repair a slot, then call [`Custody::handle_repaired`].
-    Repair(GroupId, Slot),
-    /// Compare a slot with the helper whose turn it is ([`RepairSlot::level_with`](super::RepairSlot::level_with))
-    /// and repair it if there is a difference, then call [`Custody::handle_repaired`].
-    Compare(GroupId, Slot, u32),
+    /// Repair a slot, then call [`Custody::handle_repaired`]. With a turn it was whole a while ago:
+    /// compare it with the helper whose turn it is, and repair it if there is a difference
+    /// ([`RepairSlot::level_with`](super::RepairSlot::level_with)).
+    Repair(GroupId, Slot, Option<u32>),
     /// Put this on the ledger, then call [`Custody::handle_told`].
     Tell(SlotFilled),
 }
@@ -185,13 +184,12 @@ impl Custody {
         let first =
             due.min_by_key(|(_, duty)| (!duty.filling || duty.whole, duty.routine, duty.due));
         let (&(group, slot), duty) = first?;
-        duty.working = true;
-        if !duty.routine {
-            return Some(CustodyAction::Repair(group, slot));
+        if duty.routine {
+            self.routine_at = now + self.settings.compare_every / COMPARISONS_MAX;
+            duty.turn = duty.turn.wrapping_add(1);
         }
-        self.routine_at = now + self.settings.compare_every / COMPARISONS_MAX;
-        duty.turn = duty.turn.wrapping_add(1);
-        Some(CustodyAction::Compare(group, slot, duty.turn))
+        duty.working = true;
+        Some(CustodyAction::Repair(group, slot, duty.routine.then_some(duty.turn)))
     }
 
     /// When to poll again, if nothing happens before.

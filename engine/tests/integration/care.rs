@@ -353,7 +353,7 @@ fn a_node_repairs_few_slots_at_a_time_and_tells_when_one_is_whole() {
     let begun: Vec<CustodyAction> = std::iter::from_fn(|| custody.poll_action(now)).collect();
     assert_eq!(begun.len(), 2.min(custody.slots().0));
     // What the ledger waits for comes first.
-    assert_eq!(begun[0], CustodyAction::Repair(GROUP, first));
+    assert_eq!(begun[0], CustodyAction::Repair(GROUP, first, None));
     now += SECOND;
     custody.handle_repaired(now, GROUP, first, false);
     // Two seconds until the next attempt.
@@ -376,7 +376,7 @@ fn a_node_repairs_few_slots_at_a_time_and_tells_when_one_is_whole() {
     network.seal_body(newcomer, Body::SlotFilled(filled));
     custody.handle_state(now, state(&network));
     custody.handle_damage(now, GROUP, first);
-    assert_eq!(custody.poll_action(now), Some(CustodyAction::Repair(GROUP, first)));
+    assert_eq!(custody.poll_action(now), Some(CustodyAction::Repair(GROUP, first, None)));
 }
 
 #[test]
@@ -395,8 +395,7 @@ fn many_slots_are_compared_at_a_steady_pace() {
         let mut counts = BTreeMap::<GroupId, u32>::new();
         let mut now = from;
         while now < until {
-            use CustodyAction::{Compare, Repair};
-            if let Some(Repair(group, slot) | Compare(group, slot, _)) = custody.poll_action(now) {
+            if let Some(CustodyAction::Repair(group, slot, _)) = custody.poll_action(now) {
                 *counts.entry(group).or_default() += 1;
                 now += SECOND;
                 custody.handle_repaired(now, group, slot, true);
@@ -418,7 +417,7 @@ fn many_slots_are_compared_at_a_steady_pace() {
     let (now, group) = (11_800 * SECOND, GroupId(7));
     let held = state(&network).group(group).unwrap().slot_of(&machine(FIRST)).unwrap();
     custody.handle_damage(now, group, held);
-    assert_eq!(custody.poll_action(now), Some(CustodyAction::Repair(group, held)));
+    assert_eq!(custody.poll_action(now), Some(CustodyAction::Repair(group, held, None)));
 }
 
 #[test]
@@ -427,28 +426,24 @@ fn a_slot_that_was_whole_is_compared_with_another_helper_each_time() {
     let mut custody = Custody::new(machine(FIRST), CustodySettings::default());
     custody.handle_state(Duration::ZERO, state(&network));
     let mut now = Duration::ZERO;
-    let mut next = |custody: &mut Custody, whole| {
+    let mut turn = |custody: &mut Custody, whole| {
         now = now.max(custody.next_wake().unwrap());
         let action = custody.poll_action(now).unwrap();
-        let (CustodyAction::Repair(group, slot) | CustodyAction::Compare(group, slot, _)) = action
-        else {
-            panic!("{action:?}")
-        };
+        let CustodyAction::Repair(group, slot, turn) = action else { panic!("{action:?}") };
         custody.handle_repaired(now, group, slot, whole);
-        action
+        turn
     };
-    let repair = next(&mut custody, true);
-    let CustodyAction::Repair(group, slot) = repair else { panic!("{repair:?}") };
-    let CustodyAction::Compare(_, _, first) = next(&mut custody, true) else { panic!() };
-    for turn in 1..8 {
-        assert_eq!(next(&mut custody, true), CustodyAction::Compare(group, slot, first + turn));
+    assert_eq!(turn(&mut custody, true), None);
+    let first = turn(&mut custody, true).unwrap();
+    for next in first + 1..first + 8 {
+        assert_eq!(turn(&mut custody, true), Some(next));
     }
-    assert_eq!(next(&mut custody, false), CustodyAction::Compare(group, slot, first + 8));
-    assert_eq!(next(&mut custody, true), repair);
+    assert_eq!(turn(&mut custody, false), Some(first + 8));
+    assert_eq!(turn(&mut custody, true), None);
 }
 
 fn repaired(custody: &mut Custody, now: Duration, action: &CustodyAction) {
-    if let CustodyAction::Repair(group, slot) = action {
+    if let CustodyAction::Repair(group, slot, _) = action {
         custody.handle_repaired(now, *group, *slot, true);
     }
 }

@@ -13,7 +13,7 @@ pub const MTU_MAX: u16 = 6550;
 /// little is ever sent, and every size that the path does not take costs three probes.
 const MTU_GAIN_MIN: u16 = 64;
 /// It begins again after this long. What a path takes seldom changes, and a path that takes less than was
-/// tried costs ten probes each time: with quinn's ten minutes they were half of what an idle node sent.
+/// tried costs several probes each time: with quinn's ten minutes they were half of what an idle node sent.
 const MTU_DISCOVERY_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
 /// Bounds on what peers may cost and on what is in flight. `default()` is for a small node.

@@ -52,12 +52,8 @@ impl Node {
             while let Some(action) = custody.poll_action(start.elapsed()) {
                 let node = Arc::clone(&self);
                 match action {
-                    CustodyAction::Repair(group, slot) => work.spawn(async move {
-                        let whole = node.repair_by_itself(group, slot, None).await;
-                        Done::Repaired { group, slot, whole }
-                    }),
-                    CustodyAction::Compare(group, slot, turn) => work.spawn(async move {
-                        let whole = node.repair_by_itself(group, slot, Some(turn)).await;
+                    CustodyAction::Repair(group, slot, turn) => work.spawn(async move {
+                        let whole = node.repair_by_itself(group, slot, turn).await;
                         Done::Repaired { group, slot, whole }
                     }),
                     CustodyAction::Tell(filled) => work.spawn(async move {
