@@ -1,6 +1,8 @@
 //! Entries of 1 KB, of the kinds that clients post.
 
-use kakera_engine::ledger::{Body, IdentityRecord, Pointer};
+use kakera_engine::ledger::{
+    Body, IdentityRecord, NUMBERED_POINTERS_VERSION_MIN, Pointer, RULES_VERSION_MAX,
+};
 use kakera_engine::names::NetworkId;
 use kakera_net::id::Identity;
 use rand_core::Rng;
@@ -10,10 +12,20 @@ use zeroize::Zeroizing;
 const SEALED_LEN: usize = 810;
 const RECORD_LEN: usize = 775;
 
-/// A pointer under a one-time key.
+/// A pointer under a tag of its own, as the newest rules have it.
 pub(crate) fn pointer(network: &NetworkId, rng: &mut impl Rng) -> Body {
+    pointer_under(RULES_VERSION_MAX, network, rng)
+}
+
+/// A pointer under a tag of its own, as this version of the rules has it.
+pub(crate) fn pointer_under(version: u32, network: &NetworkId, rng: &mut impl Rng) -> Body {
     let key = key(rng);
-    Body::Pointer(Pointer::sign(network, key.signing_key(), random(rng, SEALED_LEN)))
+    Body::Pointer(if version < NUMBERED_POINTERS_VERSION_MIN {
+        Pointer::sign(network, key.signing_key(), random(rng, SEALED_LEN))
+    } else {
+        // The number takes one byte.
+        Pointer::sign_numbered(network, key.signing_key(), 0, random(rng, SEALED_LEN - 1))
+    })
 }
 
 /// The first record of a new identity.
@@ -49,7 +61,8 @@ mod tests {
     fn entries_have_a_kilobyte() {
         let (network, mut rng) = (NetworkId([1; 32]), ChaCha8Rng::seed_from_u64(1));
         let author = key(&mut rng);
-        for body in [pointer(&network, &mut rng), identity_record(&network, &mut rng)] {
+        let pointers = [2, RULES_VERSION_MAX].map(|it| pointer_under(it, &network, &mut rng));
+        for body in pointers.into_iter().chain([identity_record(&network, &mut rng)]) {
             let entry = Entry::sign(&network, author.signing_key(), 1000, body);
             assert!(entry.verifies(&network));
             assert_eq!(entry.to_bytes().len(), 1024);

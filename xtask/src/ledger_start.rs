@@ -31,6 +31,8 @@ use crate::samples::{ascending, median};
 
 /// Seeds of the validators' keys.
 const VALIDATORS: [u8; 4] = [1, 2, 3, 4];
+/// Of the rules.
+const VERSION: u32 = 2;
 /// Starts of each kind; the median counts.
 const STARTS: usize = 3;
 
@@ -112,7 +114,7 @@ impl Stored {
             let batch = (0..count).map(|place| {
                 let body = match sequence + place {
                     0 => join::enrolment(),
-                    _ => entries::pointer(&network, &mut rng),
+                    _ => entries::pointer_under(VERSION, &network, &mut rng),
                 };
                 let entry = Entry::sign(&network, &keys[0], sequence + place + 1, body);
                 VerifiedEntry::new(&network, entry)
@@ -205,7 +207,7 @@ fn genesis_of(keys: &[SigningKey], links: &[BeaconChain]) -> Result<Genesis> {
         code: CodeParameters { kind: CodeKind::Mbr, n: 5, k: 2, d: 3 },
         key: KeyParameters::new(5, 3, 4)?,
         pointers_per_author_max: u64::MAX,
-        version: Some(2),
+        version: Some(VERSION),
         anchors: anchors.collect(),
     })
 }

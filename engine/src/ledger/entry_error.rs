@@ -137,6 +137,17 @@ pub enum EntryError {
     /// The same pointer was posted before; it may be retired since.
     #[error("this pointer was posted before")]
     DuplicatePointer,
+    /// A program that does not know the rules would not find what such a pointer stands beside.
+    #[error("a pointer needs a number under the network's rules; upgrade the program that sent it")]
+    UnnumberedPointer,
+    /// Another pointer took that place, or a later one.
+    #[error("pointer {found} of a tag where {newest} stands; read what is there first")]
+    OldPointer {
+        /// The number that stands there.
+        newest: u64,
+        /// The entry's.
+        found: u64,
+    },
     /// The tag has all it can hold.
     #[error("tag {0} holds {POINTERS_PER_TAG_MAX} pointers already")]
     TagFull(Tag),

@@ -87,7 +87,8 @@ pub use snapshot::{
     SnapshotBase, StateChunk,
 };
 pub use state::{
-    EXCLUSIONS_VERSION_MIN, PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, State, VACATED_MAX,
+    EXCLUSIONS_VERSION_MIN, NUMBERED_POINTERS_VERSION_MIN, PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX,
+    State, VACATED_MAX,
 };
 pub use suite::Suite;
 pub use verified::VerifiedEntry;

@@ -417,6 +417,9 @@ pub struct PostedPointer {
     /// The pointer; none once it is retired.
     #[n(3)]
     pub pointer: Option<Pointer>,
+    /// [`Pointer::number`], also once it is retired.
+    #[n(4)]
+    pub number: Option<u64>,
 }
 
 /// What is public of an identity.

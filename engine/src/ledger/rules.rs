@@ -9,7 +9,8 @@ use super::genesis::check_group;
 use super::pointer::{POINTER_SEALED_LEN_MAX, Pointer, PointerRetire};
 use super::registry::{Group, Identity, Node, PendingDraw, PostedPointer, StateKey};
 use super::state::{
-    CARE, GROWTH, PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, REFRESH, State, VACATED_MAX,
+    CARE, GROWTH, NUMBERED_POINTERS_VERSION_MIN, PENDING_DRAWS_MAX, POINTERS_PER_TAG_MAX, REFRESH,
+    State, VACATED_MAX,
 };
 use crate::names::{Epoch, GroupId, NodeId};
 use crate::policy::placement::{NEW_GROUPS_MAX, groups_due};
@@ -224,26 +225,55 @@ impl State {
     pub(super) fn post(&mut self, author: &NodeId, pointer: &Pointer) -> Result<(), EntryError> {
         allow(self.submits(author), author)?;
         check_length("pointer", pointer.sealed.len(), POINTER_SEALED_LEN_MAX)?;
-        let (tag, content) = (pointer.tag(), pointer.content());
+        let tag = pointer.tag();
         let mut posted = self.pointers(tag);
-        if posted.iter().any(|other| other.content == content) {
-            return Err(EntryError::DuplicatePointer);
-        }
-        if posted.len() >= POINTERS_PER_TAG_MAX {
-            return Err(EntryError::TagFull(tag));
-        }
-        let (held, limit) = (self.pointers_by(author), self.genesis.pointers_per_author_max);
+        let replaced = self.make_way(pointer, &mut posted)?;
+        let live = replaced.iter().filter(|other| other.pointer.is_some());
+        let (own, others): (Vec<NodeId>, Vec<NodeId>) =
+            live.map(|other| other.author).partition(|payer| payer == author);
+        let held = self.pointers_by(author) - own.len() as u64;
+        let limit = self.genesis.pointers_per_author_max;
         if held >= limit {
             return Err(EntryError::PointerQuota { author: *author, limit });
         }
-        let (author, height) = (*author, self.height);
-        posted.push(PostedPointer { content, author, height, pointer: Some(pointer.clone()) });
+        for payer in others {
+            self.write(&StateKey::PointersBy(payer), &(self.pointers_by(&payer) - 1));
+        }
+        posted.push(PostedPointer {
+            content: pointer.content(),
+            author: *author,
+            height: self.height,
+            pointer: Some(pointer.clone()),
+            number: pointer.number,
+        });
         self.write(&StateKey::PointersOf(tag), &posted);
-        self.write(&StateKey::PointersBy(author), &(held + 1));
+        self.write(&StateKey::PointersBy(*author), &(held + 1));
         Ok(())
     }
 
-    /// The content hash stays, so that the old pointer cannot be posted again by others.
+    /// Takes from under the pointer's tag, and returns, those whose place it takes.
+    fn make_way(
+        &self,
+        pointer: &Pointer,
+        posted: &mut Vec<PostedPointer>,
+    ) -> Result<Vec<PostedPointer>, EntryError> {
+        let numbered = self.version() >= NUMBERED_POINTERS_VERSION_MIN;
+        match pointer.number {
+            None if numbered => Err(EntryError::UnnumberedPointer),
+            Some(_) if !numbered => Err(EntryError::NeedsVersion(NUMBERED_POINTERS_VERSION_MIN)),
+            None if posted.iter().any(|other| other.content == pointer.content()) => {
+                Err(EntryError::DuplicatePointer)
+            }
+            None if posted.len() >= POINTERS_PER_TAG_MAX => Err(EntryError::TagFull(pointer.tag())),
+            None => Ok(Vec::new()),
+            Some(found) => match posted.iter().filter_map(|other| other.number).max() {
+                Some(newest) if found <= newest => Err(EntryError::OldPointer { newest, found }),
+                _ => Ok(std::mem::take(posted)),
+            },
+        }
+    }
+
+    /// The content hash stays, or the number, so that the old pointer cannot be posted again by others.
     pub(super) fn retire_pointer(
         &mut self,
         author: &NodeId,

@@ -18,7 +18,7 @@ use super::verified::{VerifiedEntry, check_entry_length, check_signatures};
 use crate::names::{GroupId, NetworkId, NodeId, Tag};
 use crate::wire::canonical;
 
-/// Most pointers under one tag, retired ones included.
+/// Most pointers without a number under one tag, retired ones included.
 pub const POINTERS_PER_TAG_MAX: usize = 16;
 /// Most draws waiting at a time.
 pub const PENDING_DRAWS_MAX: usize = 1024;
@@ -33,6 +33,9 @@ pub(super) const GROWTH: u32 = 5;
 pub(super) const ABSENCE: u32 = 6;
 /// The version of the rules that counts exclusions, so that votes of a loss know of those before it.
 pub const EXCLUSIONS_VERSION_MIN: u32 = 8;
+/// The version of the rules from which on pointers are numbered, and each takes the place of the one
+/// before it.
+pub const NUMBERED_POINTERS_VERSION_MIN: u32 = 9;
 /// Most holders of a group that may leave within one epoch.
 pub const VACATED_MAX: usize = 255;
 
@@ -233,7 +236,7 @@ impl State {
         (0..).map(GroupId).zip(&*self.groups)
     }
 
-    /// What was posted under a tag, in ledger order.
+    /// What was posted under a tag, in ledger order; of numbered pointers the newest.
     pub fn pointers(&self, tag: Tag) -> Vec<PostedPointer> {
         self.read(&StateKey::PointersOf(tag)).unwrap_or_default()
     }

@@ -15,6 +15,10 @@ use crate::names::{RecordId, Tag};
 
 type Key = Zeroizing<[u8; 32]>;
 
+/// Pointers of a vault that follow each other under one tag. Everybody sees that these belong together,
+/// and the ledger keeps the last of them for ever: some 20 bytes a put.
+pub const POINTERS_PER_SPAN: u64 = 64;
+
 /// The root of a vault: 32 random bytes from which its owner derives every other key.
 pub struct VaultRoot(Key);
 
@@ -73,9 +77,17 @@ impl VaultRoot {
     }
 
     /// Signs the vault's pointer number `counter` on the ledger, where it stands under the
-    /// [`pointer_tag`] of this key; nothing else is ever signed with it.
+    /// [`pointer_tag`] of this key; nothing else is ever signed with it. For rules of the ledger before
+    /// version 9.
     pub fn pointer_signing_key(&self, counter: u64) -> SigningKey {
         SigningKey::from_bytes(&derive_key(&self.0[..], "tag", &[&counter.to_be_bytes()]))
+    }
+
+    /// Signs those of the vault's pointers on the ledger that take each other's place under the
+    /// [`pointer_tag`] of this key: [`POINTERS_PER_SPAN`] of them, from number
+    /// `span * POINTERS_PER_SPAN` on.
+    pub fn span_signing_key(&self, span: u64) -> SigningKey {
+        SigningKey::from_bytes(&derive_key(&self.0[..], "span tag", &[&span.to_be_bytes()]))
     }
 
     /// Seals the body of the vault's pointer number `counter`.

@@ -13,8 +13,8 @@ mod vault_file;
 
 pub use hardening::{Hardening, HardeningError, PASSPHRASE_LEN_MAX};
 pub use keys::{
-    Compartment, CompartmentSecret, KeyCommitment, RecordSecret, StreamContext, VaultRoot,
-    padding_key, pointer_tag,
+    Compartment, CompartmentSecret, KeyCommitment, POINTERS_PER_SPAN, RecordSecret, StreamContext,
+    VaultRoot, padding_key, pointer_tag,
 };
 pub use padding::{PADDED_LEN_MIN, padme};
 pub use pointer::{POINTER_CLASSES, PointerError, PointerKey};

@@ -21,6 +21,7 @@ mod ledger_governance;
 mod ledger_invitation;
 mod ledger_light;
 mod ledger_network;
+mod ledger_pointers;
 mod ledger_proof;
 mod ledger_refresh;
 mod ledger_rules;

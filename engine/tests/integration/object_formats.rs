@@ -149,6 +149,7 @@ fn coded_bytes(suite: Suite) -> Vec<u8> {
 fn the_key_schedule_is_frozen() {
     let root = root();
     let pointer = root.pointer_signing_key(1);
+    let span = root.span_signing_key(1);
     let secret = Secret::random(&mut rng());
     let compartment = Compartment { number: 1, generation: 2 };
     let record = root.compartment(compartment).record(RecordId([3; 16]));
@@ -166,6 +167,7 @@ fn the_key_schedule_is_frozen() {
         ("write key", root.write_key(&[1; 32]).to_bytes().to_vec()),
         ("pointer signing key", pointer.to_bytes().to_vec()),
         ("pointer tag", pointer_tag(&pointer.verifying_key()).as_bytes().to_vec()),
+        ("span signing key", span.to_bytes().to_vec()),
         ("record stream", stream(&record_key)),
         ("record commitment", commitment.0.to_vec()),
         ("manifest stream", stream(&manifest_key)),
@@ -178,6 +180,7 @@ fn the_key_schedule_is_frozen() {
 d501cbebbf232f53210223cc6e1fb6bd write key\n\
 7f34f83d7c24b491e715ae231817f924 pointer signing key\n\
 4e1129ed8a2ac3b3d59c53ce8b312db0 pointer tag\n\
+1f2c11b43075c8f5d6128634246ac47a span signing key\n\
 29fd27391cb56dfb2b0d7dfa18c987c8 record stream\n\
 d205992061ab74e071d77d1d029b7119 record commitment\n\
 9025d9fd2d2b51f8872665ffbe31fedb manifest stream\n\

@@ -181,6 +181,7 @@ fn other_entries() -> Vec<Entry> {
         Body::SlotReassign(SlotReassign { group, slot: slot() }),
         Body::SlotFilled(SlotFilled { group, slot: slot(), since: 7 }),
         Body::EpochAdvance(EpochAdvance { group, epoch: Epoch(1), root: [3; 32] }),
+        Body::Pointer(Pointer::sign_numbered(&network, &owner, 300, vec![8; 100])),
         Body::PointerRetire(PointerRetire::sign(&network, &owner, [4; 32])),
         Body::IdentityRecord(IdentityRecord::sign(
             &network,

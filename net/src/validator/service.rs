@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kakera_engine::hash::derive_key;
 use kakera_engine::ledger::{
-    BeaconChain, Entry, FollowAck, HeadAttestation, SignedHeader, StateKey,
+    BeaconChain, Entry, EntryError, FollowAck, HeadAttestation, SignedHeader, StateKey,
 };
 use kakera_engine::names::{NetworkId, NodeId};
 use kakera_engine::peer::{Answer, Place, SubmitError, Validator};
@@ -412,6 +412,8 @@ fn prove(keys: &[StateKey], view: &ChainView) -> Result<Bytes, Refusal> {
 
 fn refusal_of(error: &SubmitError) -> Refusal {
     let kind = match error {
+        // Another pointer came first, or is about to: its author may read it soon and go on from there.
+        SubmitError::Entry(EntryError::OldPointer { .. }) => RefusalKind::Unavailable,
         SubmitError::Entry(_) | SubmitError::SequenceTaken(_) => RefusalKind::Invalid,
         SubmitError::Full | SubmitError::AuthorFull | SubmitError::Propose(_) => {
             RefusalKind::Unavailable

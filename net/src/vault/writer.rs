@@ -9,12 +9,13 @@ use std::time::Duration;
 use kakera_engine::catalogue::{
     Content, Draft, NextHead, OrderError, Piece, SegmentPlace, Version,
 };
-use kakera_engine::ledger::{Body, Pointer};
+use kakera_engine::ledger::{Body, NUMBERED_POINTERS_VERSION_MIN, Pointer};
 use kakera_engine::object::{ObjectReference, PlacedExtent, PointerBody, PointerVersion};
-use kakera_engine::seal::VaultRoot;
+use kakera_engine::seal::{POINTERS_PER_SPAN, VaultRoot};
 use kakera_engine::wire::Authorisation;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep};
 
 use super::edit::{Edit, Planner};
 use super::load::{State, tag_of};
@@ -33,6 +34,10 @@ const BYTES_AT_ONCE: u64 = 256 << 20;
 pub(super) const RACES_MAX: usize = 64;
 /// The version of the rules from which on all machines know dates of retention.
 const RETENTION_VERSION: u32 = 4;
+/// How long a pointer that was refused waits until that of another machine, which came first, is final.
+const RIVAL_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it looks.
+const RIVAL_PAUSE: Duration = Duration::from_millis(100);
 /// How long a durable put waits for the holders beyond its quorum.
 const STRAGGLER_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -240,6 +245,41 @@ impl<'a> Writer<'a> {
         let sealed = pointer
             .seal(&self.root.pointer_key(number), &mut system_random())
             .map_err(|error| ClientError::usage(format!("too much for one put: {error}")))?;
+        if self.state.spans {
+            self.post_in_span(number, sealed).await
+        } else {
+            self.post_single(number, sealed).await
+        }
+    }
+
+    /// Of pointers with one place in a span the ledger takes the first and refuses the others.
+    async fn post_in_span(&self, number: u64, sealed: Vec<u8>) -> Result<Option<u64>, ClientError> {
+        let key = self.root.span_signing_key(number / POINTERS_PER_SPAN);
+        let place = number % POINTERS_PER_SPAN;
+        let signed = Pointer::sign_numbered(self.client.network(), &key, place, sealed);
+        let content = signed.content();
+        let refused = match self.client.submit(Body::Pointer(signed)).await {
+            Err(error) if matches!(error.kind(), ErrorKind::Other | ErrorKind::Unavailable) => {
+                error
+            }
+            submitted => return submitted.map(|submitted| Some(submitted.height)),
+        };
+        let begin = Instant::now();
+        loop {
+            let posted = self.client.posted_pointers(&[tag_of(&key)]).await?;
+            match posted.into_iter().flatten().next() {
+                Some(newest) if newest.content == content => return Ok(Some(newest.height)),
+                Some(newest) if newest.number >= Some(place) => return Ok(None),
+                _ if refused.kind() == ErrorKind::Other || begin.elapsed() > RIVAL_PATIENCE => {
+                    return Err(refused);
+                }
+                _ => sleep(RIVAL_PAUSE).await,
+            }
+        }
+    }
+
+    /// Before version 9 of the ledger's rules: of pointers under one tag the first counts.
+    async fn post_single(&self, number: u64, sealed: Vec<u8>) -> Result<Option<u64>, ClientError> {
         let key = self.root.pointer_signing_key(number);
         let signed = Pointer::sign(self.client.network(), &key, sealed);
         let content = signed.content();
@@ -249,11 +289,16 @@ impl<'a> Writer<'a> {
         {
             return submitted.map(|submitted| Some(submitted.height));
         }
-        let posted = self.client.posted_pointers(&[tag_of(self.root, number)]).await?;
+        let posted = self.client.posted_pointers(&[tag_of(&key)]).await?;
         match (posted.first().and_then(|posted| posted.first()), submitted) {
             (Some(first), _) if first.content == content => Ok(Some(first.height)),
             // Refused, perhaps because so many others were there before it.
             (Some(_), _) => Ok(None),
+            (None, Err(_))
+                if self.client.rules_version().await? >= NUMBERED_POINTERS_VERSION_MIN =>
+            {
+                Ok(None)
+            }
             (None, Err(error)) => Err(error),
             (None, Ok(_)) => Err(ClientError::integrity("a final pointer is not on the ledger")),
         }

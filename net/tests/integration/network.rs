@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::support::{Network, eventually};
+use crate::support::{Care, Network, eventually};
 use kakera_engine::catalogue::{RecordName, Stored};
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
+use kakera_engine::ledger::{NUMBERED_POINTERS_VERSION_MIN, RULES_VERSION_MAX};
 use kakera_engine::names::{GroupId, NodeId, Slot};
-use kakera_engine::seal::VaultRoot;
+use kakera_engine::seal::{POINTERS_PER_SPAN, VaultRoot, pointer_tag};
 use kakera_engine::wire::RepairProgress;
 use kakera_net::client::{Client, ClientError, ErrorKind};
 use kakera_net::vault::{Edit, NoProgress, Source, Vault};
@@ -198,11 +199,21 @@ async fn records_are_renamed_deleted_and_restored_without_being_stored_again() {
     assert!(vault.record(&record_name("scan")).is_err());
 }
 
-/// Two machines open the vault, and both write before they look again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_two_machines_write_at_once_is_all_there_in_the_order_of_the_ledger() {
+    two_machines_write_at_once(NUMBERED_POINTERS_VERSION_MIN - 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_two_machines_write_at_once_is_all_there_where_pointers_are_numbered() {
+    two_machines_write_at_once(RULES_VERSION_MAX).await;
+}
+
+/// Two machines open the vault, and both write before they look again.
+async fn two_machines_write_at_once(version: u32) {
     let (code, key) = mbr();
-    let network = Network::start(code, key).await;
+    let care = Care { version: Some(version), ..Care::default() };
+    let network = Network::start_with(code, key, care).await;
     network.group().await;
     let (left, right) = (Arc::new(network.client().await), Arc::new(network.client().await));
     let mut left = open(left).await;
@@ -242,6 +253,61 @@ async fn what_two_machines_write_at_once_is_all_there_in_the_order_of_the_ledger
     left.put(sources(&folders[0], &[("chart", bytes(9, 9))]), Arc::new(NoProgress)).await.unwrap();
     let refused = right.edit(vec![Edit::Delete { record }], Arc::new(NoProgress)).await;
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+/// Three machines know the vault as it was under the older rules.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vault_goes_on_where_pointers_become_numbered_and_the_ledger_keeps_one_of_each_span() {
+    let (code, key) = mbr();
+    let version = Some(NUMBERED_POINTERS_VERSION_MIN - 1);
+    let network = Network::start_with(code, key, Care { version, ..Care::default() }).await;
+    network.group().await;
+    let client = Arc::new(network.client().await);
+    let mut vaults = Vec::new();
+    for _ in 0..3 {
+        vaults.push(open(Arc::clone(&client)).await);
+    }
+    let put = async |vault: &mut Vault, number: u64| {
+        let file = [("chart", bytes(20, number))];
+        vault.put(sources(network.folder.path(), &file), Arc::new(NoProgress)).await.unwrap();
+    };
+    for number in 0..2 {
+        put(&mut vaults[0], number).await;
+    }
+    network.upgrade(NUMBERED_POINTERS_VERSION_MIN).await;
+    // The second knows no pointer, the others two, all of the older rules.
+    vaults[2].refresh().await.unwrap();
+    for number in 2..5 {
+        put(&mut vaults[number as usize % 3], number).await;
+    }
+    // A put costs the ledger nothing that stays.
+    let last = 2 * POINTERS_PER_SPAN + 1;
+    for number in 5..=last {
+        put(&mut vaults[0], number).await;
+    }
+    let root = VaultRoot::from_bytes(Zeroizing::new(ROOT));
+    let tags: Vec<_> = (0..4).map(|span| tag_of_span(&root, span)).collect();
+    let posted = client.posted_pointers(&tags).await.unwrap();
+    let numbers: Vec<Vec<_>> =
+        posted.iter().map(|posted| posted.iter().map(|posted| posted.number).collect()).collect();
+    let full = vec![Some(POINTERS_PER_SPAN - 1)];
+    assert_eq!(numbers, [full.clone(), full, vec![Some(1)], vec![]]);
+    // Another machine, and one that saw nothing of it all.
+    for vault in [&mut open(Arc::clone(&client)).await, &mut vaults[1]] {
+        vault.refresh().await.unwrap();
+        assert_eq!(vault.pointers(), last + 1);
+        let record = vault.record(&record_name("chart")).unwrap();
+        assert_eq!(record.versions().len() as u64, last + 1);
+        for number in [0, 2, 3, 4, last] {
+            let version = &record.versions()[number as usize];
+            let stored = record.stored(version).unwrap();
+            assert_eq!(read_stored(vault, stored).await, bytes(20, number));
+        }
+    }
+}
+
+fn tag_of_span(root: &VaultRoot, span: u64) -> kakera_engine::names::Tag {
+    pointer_tag(&root.span_signing_key(span).verifying_key())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,9 @@ use kakera_engine::code::CodeParameters;
 use kakera_engine::hash::hash;
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::agreement::{Message, Pace};
-use kakera_engine::ledger::{BeaconChain, CertifiedBlock, Entry, Genesis, Suite, ValidatorSet};
+use kakera_engine::ledger::{
+    BeaconChain, CertifiedBlock, Entry, Genesis, RULES_VERSION_MAX, Suite, ValidatorSet,
+};
 use kakera_engine::names::{NetworkId, NodeId};
 use kakera_engine::peer::{Clock, Work};
 use kakera_engine::signature::node_id;
@@ -131,7 +133,7 @@ impl Network {
             key: KeyParameters::new(5, 3, 4).expect("a key code that exists"),
             pointers_per_author_max: 1000,
             // Proposals leave whole under the one, in outline under the other.
-            version: Some(2 + u32::from(!seed.is_multiple_of(3))),
+            version: Some(if seed.is_multiple_of(3) { 2 } else { RULES_VERSION_MAX }),
             anchors,
         };
         let traitor = (rng.next_u32() % 2 == 0).then(|| rng.next_u32() as usize % VALIDATORS);
@@ -405,7 +407,8 @@ impl Network {
     /// An author posts its next entry, or the same again, to two validators.
     fn post(&mut self, author: usize) {
         if self.authors[author].posting.is_none() && self.now < TROUBLE + CALM / 6 {
-            let body = entries::pointer(&self.network, &mut self.rng);
+            let version = self.genesis.rules_version();
+            let body = entries::pointer_under(version, &self.network, &mut self.rng);
             let Author { key, sequence, .. } = &self.authors[author];
             let entry = Entry::sign(&self.network, key, *sequence, body);
             self.authors[author].posting = Some(entry);

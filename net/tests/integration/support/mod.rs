@@ -10,7 +10,8 @@ use kakera_engine::catalogue::RecordName;
 use kakera_engine::code::CodeParameters;
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::{
-    Body, Genesis, GroupCreate, NodeJoin, NodeRetire, Roles, SlotReassign, Suite, ValidatorSet,
+    Body, Genesis, GroupCreate, NodeJoin, NodeRetire, Roles, SlotReassign, Suite, Upgrade,
+    ValidatorSet,
 };
 use kakera_engine::names::{GroupId, NodeId, Slot};
 use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
@@ -192,6 +193,14 @@ impl Network {
     /// Tells the ledger that a node is gone.
     pub(crate) async fn retire(&self, node: NodeId) {
         self.operator_client().submit(Body::NodeRetire(NodeRetire { node })).await.unwrap();
+    }
+
+    /// Has the validator vote for newer rules, which its vote puts in force.
+    pub(crate) async fn upgrade(&self, version: u32) {
+        let validator = Identity::load(&self.folder.path().join("validator/identity.key")).unwrap();
+        let client = self.client_of(Arc::new(validator));
+        client.submit(Body::Upgrade(Upgrade { version })).await.unwrap();
+        assert_eq!(client.rules_version().await.unwrap(), version);
     }
 
     /// Gives a slot to another node and tells which.
