@@ -93,7 +93,7 @@ impl Seen {
         let bytes =
             |kind: &str| self.total(&format!("kakera_repair_bytes_total{{kind=\"{kind}\"}}"));
         let name = |what: &str| format!("{prefix}{what}");
-        let (symbols, theory) = (bytes("symbols"), bytes("symbols_in_theory"));
+        let (useful, theory) = (bytes("symbols_useful"), bytes("symbols_useful_in_theory"));
         report.add(name("parts_found_damaged"), self.total("kakera_parts_damaged_total"));
         report
             .add(name("objects_repaired"), self.total("kakera_objects_repaired_total"))
@@ -101,7 +101,11 @@ impl Seen {
         report.add(name("attempts_failed"), self.total("kakera_objects_not_repaired_total"));
         report.add(name("repair_mb_in_theory"), theory / 1e6);
         report.add(name("repair_mb_as_reed_solomon"), bytes("reed_solomon_in_theory") / 1e6);
-        report.add(name("repair_per_theory"), symbols / theory).goal(Goal::AtMost(EXCESS_MAX));
+        report.add(name("repair_per_theory"), useful / theory).goal(Goal::AtMost(EXCESS_MAX));
+        for waste in ["replaced", "refused", "failed"] {
+            let wasted = bytes(&format!("symbols_{waste}"));
+            report.add(name(&format!("mb_of_symbols_{waste}")), wasted / 1e6);
+        }
         report.add(name("mb_of_whole_fragments"), bytes("whole_fragments") / 1e6);
     }
 

@@ -53,7 +53,7 @@ pub use put::{PutError, PutObject, PutReport};
 pub use repair_object::{
     Rebuilt, RenewedPart, RepairError, RepairObject, RepairTraffic, RepairedPart,
 };
-pub use repair_slot::{RepairAction, RepairSlot};
+pub use repair_slot::{RepairAction, RepairSlot, SymbolUse};
 pub use shred::{Condemned, ShredObject, ShredReport};
 pub use validator::{
     AckError, Clock, Place, SetupError, SubmitError, Validator, WAITING_MAX,

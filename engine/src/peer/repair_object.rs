@@ -136,6 +136,8 @@ pub struct RepairedPart {
     pub renewed: Option<RenewedRows>,
     /// The fragment.
     pub fragment: Bytes,
+    /// Bytes of the helper symbols that the fragment was rebuilt from; 0 if from whole fragments.
+    pub symbol_bytes: u64,
     /// What the code's theory says the fragment's repair moves, in bytes.
     pub symbol_bytes_theory: u64,
     /// What Reed-Solomon would have moved: k fragments of coded_len / k bytes.
@@ -531,7 +533,11 @@ impl RepairObject {
         }
         self.share = Some(share);
         match self.rebuild_fragment(known) {
-            Some(fragment) => self.finish(known, fragment),
+            Some(fragment) => {
+                let symbols = self.good.values().filter_map(|helper| helper.symbols.as_ref());
+                let symbol_bytes = symbols.map(|symbols| symbols.len() as u64).sum();
+                self.finish(known, fragment, symbol_bytes);
+            }
             None => self.start_witnessing(),
         }
     }
@@ -701,7 +707,7 @@ impl RepairObject {
         match (fragment, coded) {
             (Ok(fragment), Ok(coded)) if known.is_fragment(self.lost, &fragment) => {
                 self.name_liars(&known, &coded);
-                self.finish(&known, fragment);
+                self.finish(&known, fragment, 0);
             }
             _ => self.outcome = Some(Err(RepairError::IllFormed)),
         }
@@ -722,7 +728,7 @@ impl RepairObject {
         }
     }
 
-    fn finish(&mut self, known: &Known, fragment: Vec<u8>) {
+    fn finish(&mut self, known: &Known, fragment: Vec<u8>, symbol_bytes: u64) {
         let Some(share) = self.share.take() else {
             return;
         };
@@ -733,6 +739,7 @@ impl RepairObject {
             share,
             renewed: known.renewed.clone(),
             fragment: fragment.into(),
+            symbol_bytes,
             symbol_bytes_theory: helpers * known.layout.symbols_len(),
             reed_solomon_bytes: known.descriptor.coded_len,
         })));

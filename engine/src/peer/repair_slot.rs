@@ -80,8 +80,35 @@ pub struct RepairSlot {
     /// Objects that nobody can rebuild.
     hopeless: u64,
     progress: RepairProgress,
+    symbol_use: SymbolUse,
     faults: Vec<Fault>,
     evidence: Vec<WrongSymbol>,
+}
+
+/// What became of the helper symbols that repairs received, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SymbolUse {
+    /// Parts were rebuilt from them and are stored.
+    pub useful: u64,
+    /// What the code's theory says for these parts: d·β each.
+    pub useful_in_theory: u64,
+    /// Whole fragments were needed in their place: helpers lied, or were fewer than d.
+    pub replaced: u64,
+    /// The answer was refused, or of an epoch that was over, and the part was rebuilt without it.
+    pub refused: u64,
+    /// The part was not rebuilt, or could not be stored.
+    pub failed: u64,
+}
+
+impl SymbolUse {
+    /// Adds what became of those of another repair.
+    pub fn add(&mut self, other: &Self) {
+        self.useful += other.useful;
+        self.useful_in_theory += other.useful_in_theory;
+        self.replaced += other.replaced;
+        self.refused += other.refused;
+        self.failed += other.failed;
+    }
 }
 
 /// How far the inventory of one helper has been read.
@@ -166,6 +193,7 @@ impl RepairSlot {
             level: false,
             hopeless: 0,
             progress,
+            symbol_use: SymbolUse::default(),
             faults: Vec::new(),
             evidence: Vec::new(),
         }
@@ -200,6 +228,11 @@ impl RepairSlot {
     /// How far it has come.
     pub fn progress(&self) -> RepairProgress {
         RepairProgress { finished: self.is_finished(), ..self.progress.clone() }
+    }
+
+    /// What became of the symbols received, those of objects under way left out.
+    pub fn symbol_use(&self) -> SymbolUse {
+        self.symbol_use
     }
 
     /// Whether nothing more will happen.
@@ -280,9 +313,16 @@ impl RepairSlot {
                 self.progress.objects_held += 1;
                 self.progress.fragment_bytes += part.fragment.len() as u64;
                 self.progress.symbol_bytes_theory += part.symbol_bytes_theory;
+                if part.symbol_bytes > 0 {
+                    self.symbol_use.useful += part.symbol_bytes;
+                    self.symbol_use.useful_in_theory += part.symbol_bytes_theory;
+                }
                 self.progress.reed_solomon_bytes += part.reed_solomon_bytes;
             }
-            Err(message) => self.fail(&message),
+            Err(message) => {
+                self.symbol_use.failed += part.symbol_bytes;
+                self.fail(&message);
+            }
         }
     }
 
@@ -465,7 +505,14 @@ impl RepairSlot {
         self.progress.witness_bytes += traffic.witness_bytes;
         faults.into_iter().for_each(|fault| self.blame(fault));
         match outcome {
-            Ok(Rebuilt::Part(part)) => self.rebuilt.push(part),
+            Ok(Rebuilt::Part(part)) => {
+                let left_over = traffic.symbol_bytes - part.symbol_bytes;
+                match part.symbol_bytes {
+                    0 => self.symbol_use.replaced += left_over,
+                    _ => self.symbol_use.refused += left_over,
+                }
+                self.rebuilt.push(part);
+            }
             Ok(Rebuilt::Share(part)) => self.renewed.push(part),
             Err(RepairError::Current) => {}
             Err(error) if let (RepairError::Unproven, Some(listing)) = (&error, listing) => {
@@ -480,6 +527,7 @@ impl RepairSlot {
                 let hopeless =
                     matches!(error, RepairError::Incomplete { .. } | RepairError::IllFormed);
                 self.hopeless += u64::from(hopeless);
+                self.symbol_use.failed += traffic.symbol_bytes;
                 self.fail(&error.to_string());
             }
         }

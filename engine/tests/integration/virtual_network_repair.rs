@@ -6,7 +6,7 @@ use crate::virtual_network::{GROUP, Lie, Repaired, VirtualNetwork, all_codes, co
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::names::NetworkId;
-use kakera_engine::peer::FaultKind;
+use kakera_engine::peer::{FaultKind, SymbolUse};
 use kakera_engine::wire::PartReference;
 use kakera_sim::protocol::Kept;
 
@@ -62,6 +62,7 @@ fn a_lost_slot_comes_back_bit_for_bit_with_every_code() {
         assert_eq!(progress.symbol_bytes_theory, theory);
         if codes.0.kind != CodeKind::Rs {
             assert_eq!(progress.symbol_bytes, theory, "{}", codes.0);
+            assert_eq!(repaired.symbol_use.useful_in_theory, theory);
         }
         let fragments: u64 = layouts.iter().map(|layout| layout.fragment_len()).sum();
         assert_eq!(progress.fragment_bytes, fragments);
@@ -166,6 +167,12 @@ fn helpers_that_lie_are_named_and_worked_around() {
         assert!(!named.is_empty() && named.is_subset(&[1, 5].into()), "{lie:?}: {named:?}");
         assert_eq!(repaired.progress.liars.len(), named.len());
         assert_eq!(repaired.progress.witness_bytes > 0, lie == Lie::FragmentSymbols, "{lie:?}");
+        let SymbolUse { useful, useful_in_theory, replaced, refused, failed } = repaired.symbol_use;
+        assert_eq!((useful, failed), (useful_in_theory, 0), "{lie:?}");
+        assert_eq!(replaced > 0, lie == Lie::FragmentSymbols, "{lie:?}");
+        let sends_symbols =
+            matches!(lie, Lie::KeySymbol | Lie::SymbolsLength | Lie::Unsigned | Lie::NoDescription);
+        assert_eq!(refused > 0, sends_symbols, "{lie:?}");
     }
 }
 
@@ -223,6 +230,8 @@ fn below_d_the_fragment_is_rebuilt_from_witnesses() {
         let repaired = network.repair(1);
         let progress = repaired.progress;
         assert_eq!((progress.objects_failed, repaired.parts.len()), (1, 0));
+        assert_eq!(repaired.symbol_use.failed, progress.symbol_bytes);
+        assert!(progress.symbol_bytes > 0);
         let message = progress.last_failure.unwrap();
         assert!(message.starts_with("4 of the 6 helpers needed for the key share"), "{message}");
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kakera_engine::names::NodeId;
+use kakera_engine::peer::SymbolUse;
 use kakera_engine::policy::{LedgerView, VIEW_AGE_MAX_MS};
 use kakera_engine::wire::{RepairProgress, RepairTotals};
 
@@ -21,14 +22,16 @@ pub(super) struct Tally {
     objects_failed: Counter,
     /// What repairs that have ended moved.
     moved: Mutex<RepairTotals>,
+    symbol_use: Mutex<SymbolUse>,
 }
 
 impl Tally {
     /// A repair has ended.
-    pub(super) fn add_repair(&self, done: &RepairProgress) {
+    pub(super) fn add_repair(&self, done: &RepairProgress, symbol_use: &SymbolUse) {
         self.objects_repaired.add(if done.fragment_bytes > 0 { done.objects_held } else { 0 });
         self.objects_failed.add(done.objects_failed);
         self.moved.lock().unwrap_or_else(PoisonError::into_inner).add(done);
+        self.symbol_use.lock().unwrap_or_else(PoisonError::into_inner).add(symbol_use);
         #[cfg(feature = "testkit")]
         for (what, amount) in [
             ("repair_bytes", done.symbol_bytes),
@@ -46,9 +49,15 @@ impl Tally {
 
     fn figures(&self) -> [Figure; 5] {
         let moved = self.moved();
+        let symbol_use = *self.symbol_use.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = [
             ("symbols", moved.symbol_bytes),
             ("symbols_in_theory", moved.symbol_bytes_theory),
+            ("symbols_useful", symbol_use.useful),
+            ("symbols_useful_in_theory", symbol_use.useful_in_theory),
+            ("symbols_replaced", symbol_use.replaced),
+            ("symbols_refused", symbol_use.refused),
+            ("symbols_failed", symbol_use.failed),
             ("reed_solomon_in_theory", moved.reed_solomon_bytes),
             ("whole_fragments", moved.witness_bytes),
             ("fragments_rebuilt", moved.fragment_bytes),
@@ -77,7 +86,8 @@ impl Tally {
             Figure::counters(
                 "kakera_repair_bytes",
                 "Bytes of repairs: received symbols, what the code's theory and Reed-Solomon would \
-                 need, fragments fetched whole where symbols did not do, and what was rebuilt.",
+                 need, what became of the symbols, fragments fetched whole where symbols did not do, \
+                 and what was rebuilt.",
                 "kind",
                 bytes,
             ),

@@ -133,7 +133,7 @@ impl Node {
             self.go(async move { node.tell(Body::WrongSymbol(proof)).await });
         }
         let done = machine.progress();
-        self.tally.add_repair(&done);
+        self.tally.add_repair(&done, &machine.symbol_use());
         let (held, failed) = (done.objects_held, done.objects_failed);
         if done.fragment_bytes > 0 || failed > 0 {
             info!(%group, %slot, held, failed, moved = done.symbol_bytes, "slot repaired");

@@ -26,7 +26,7 @@ use kakera_engine::peer::refresh::{Seats, Shares, stale};
 use kakera_engine::peer::{
     Answer, Ask, AskFailure, Fault, Gathered, GetError, GetObject, Holder, Member, PutError,
     PutObject, PutReport, RenewedPart, RepairAction, RepairSlot, RepairedPart, Step, StoredPart,
-    Wanted,
+    SymbolUse, Wanted,
 };
 use kakera_engine::policy::LedgerView;
 use kakera_engine::seal::{Suite, VaultRoot};
@@ -101,6 +101,7 @@ pub(crate) struct Written {
 /// What a repair came to.
 pub(crate) struct Repaired {
     pub(crate) progress: RepairProgress,
+    pub(crate) symbol_use: SymbolUse,
     pub(crate) faults: Vec<Fault>,
     pub(crate) parts: Vec<RepairedPart>,
     /// Key shares rebuilt alone.
@@ -336,8 +337,12 @@ impl VirtualNetwork {
         let Repair { machine, parts, renewed, asked } = repair;
         let shares_renewed = renewed.len();
         self.at(point).disk.renew(GROUP, slot(point), renewed);
+        let (progress, symbol_use) = (machine.progress(), machine.symbol_use());
+        let SymbolUse { useful, replaced, refused, failed, .. } = symbol_use;
+        assert_eq!(useful + replaced + refused + failed, progress.symbol_bytes, "each byte once");
         Repaired {
-            progress: machine.progress(),
+            progress,
+            symbol_use,
             faults: machine.faults().to_vec(),
             evidence: machine.evidence().to_vec(),
             whole: machine.is_whole(),
