@@ -6,13 +6,13 @@
 //!
 //! The rivals are dependencies of `kakera-benches` only, which measures and answers as JSON.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::product::workspace;
+use crate::product;
 use crate::report::{Goal, Report};
 
 #[derive(clap::Args)]
@@ -26,7 +26,9 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<Report> {
-    let program = build()?;
+    // With the features that the product's dependencies are built with, so that they are used again.
+    let packages = ["--package", "kakera-benches", "--package", "kakera"];
+    let program = product::build_program("compare", &packages)?;
     // One process has one kernel.
     let mut outcomes = measure(&program, options, &[])?;
     outcomes.extend(measure(&program, options, &["--avx2"])?);
@@ -36,18 +38,6 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
         add(&mut report, outcome, options.short).with_context(|| outcome.to_string())?;
     }
     Ok(report)
-}
-
-/// The program that measures.
-fn build() -> Result<PathBuf> {
-    let status = Command::new(env!("CARGO"))
-        .current_dir(workspace())
-        .args(["build", "--quiet", "--locked", "--release", "--bin", "compare"])
-        // With the features that the product's dependencies are built with, so that they are used again.
-        .args(["--package", "kakera-benches", "--package", "kakera"])
-        .status()?;
-    ensure!(status.success(), "the comparison does not build");
-    Ok(workspace().join("target/release/compare"))
 }
 
 fn measure(program: &Path, options: &Options, arguments: &[&str]) -> Result<Vec<Value>> {

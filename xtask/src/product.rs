@@ -1,5 +1,6 @@
 //! The `kakera` program, as a user runs it: one process a command, answers as JSON.
 
+use std::env;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -26,14 +27,24 @@ pub(crate) fn workspace() -> &'static Path {
     }
 }
 
-/// The release build of the program.
+/// The program, built.
 pub(crate) fn build() -> Result<PathBuf> {
-    let status = Command::new(env!("CARGO"))
-        .current_dir(workspace())
-        .args(["build", "--quiet", "--locked", "--release", "--package", "kakera"])
-        .status()?;
-    ensure!(status.success(), "kakera does not build");
-    Ok(workspace().join("target/release/kakera"))
+    build_program("kakera", &["--package", "kakera"])
+}
+
+/// The release build of a program, with the features that these packages need; with
+/// `XTASK_PROFILE=dev` what `cargo test --workspace` has built, for the gate, which measures nothing.
+pub(crate) fn build_program(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let is_dev = env::var("XTASK_PROFILE").is_ok_and(|profile| profile == "dev");
+    let (words, folder) =
+        if is_dev { (&["--workspace"][..], "debug") } else { (packages, "release") };
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(workspace()).args(["build", "--quiet", "--locked", "--bin", name]);
+    if !is_dev {
+        command.arg("--release");
+    }
+    ensure!(command.args(words).status()?.success(), "{name} does not build");
+    Ok(workspace().join("target").join(folder).join(name))
 }
 
 /// The program over one data folder.
