@@ -29,6 +29,15 @@ pub(crate) struct Seat {
 /// Lets a machine in, again if it had left; brings its address up to date if it is in.
 pub(crate) async fn enrol(client: &Client, join: NodeJoin) -> Result<(), Failure> {
     let known = find(client, &join.node).await?;
+    enrol_known(client, known.as_ref(), join).await
+}
+
+/// The same, where what the ledger says of it is `known`.
+pub(crate) async fn enrol_known(
+    client: &Client,
+    known: Option<&Node>,
+    join: NodeJoin,
+) -> Result<(), Failure> {
     let body = match known {
         Some(Node { join: known, retired: false, .. }) if known.address == join.address => {
             return Ok(());

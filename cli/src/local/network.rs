@@ -1,15 +1,14 @@
 //! A whole network on this machine: `network.toml`, `operator.key`, `validator/`, `node-01/` …
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use kakera_engine::ledger::{NodeJoin, Roles};
+use kakera_engine::ledger::{Node, NodeJoin, Roles};
 use kakera_engine::names::NodeId;
 use kakera_net::listening;
-use kakera_net::network_file::NetworkFile;
 
 use super::machine_folder::{MachineFolder, Role, State};
 use super::no_machine;
@@ -188,22 +187,27 @@ impl LocalNetwork {
         Ok(())
     }
 
-    /// Enrols whom the ledger does not know, or only found lost, and returns when all running nodes
-    /// that are enrolled answer. Who was retired or convicted stays out.
+    /// Enrols whom the ledger does not know and lost nodes with another address than it knows, and returns
+    /// when all running nodes that are enrolled answer. Who was retired or convicted stays out; who was
+    /// only lost the validators take back by themselves, unless it failed its audits.
     ///
     /// Entries of one author are numbered, so one connection should do all of the operator's work.
     pub(crate) async fn admit(&self, operator: &Connection) -> Result<(), Failure> {
         let network = load_network(&self.network_file())?;
         let known = operator.client.nodes().await?.into_iter();
-        let gone = known.filter(|node| node.retired && node.lost.is_none());
-        let gone: BTreeSet<NodeId> = gone.map(|node| node.join.node).collect();
+        let known: BTreeMap<NodeId, Node> = known.map(|node| (node.join.node, node)).collect();
         let mut nodes = Vec::new();
         for node in self.alive()? {
-            if !gone.contains(&node.node_id()?) {
+            let known = known.get(&node.node_id()?);
+            let gone = known.filter(|known| known.retired);
+            let moved = |gone: &Node| node.address() != gone.join.address.parse().ok();
+            if gone.is_none_or(|gone| gone.lost.is_some() && moved(gone)) {
+                operator::enrol_known(&operator.client, known, self.join_of(&node)?).await?;
                 nodes.push(node);
             }
         }
-        self.enrol(operator, &network, &nodes).await?;
+        let codes = Codes { data: network.genesis.code, key: network.genesis.key };
+        operator::make_first_group(&operator.client, codes).await?;
         wait_until_answering(operator, &nodes).await
     }
 
@@ -213,9 +217,12 @@ impl LocalNetwork {
         operator: &Connection,
         node: &MachineFolder,
     ) -> Result<(), Failure> {
+        operator::enrol(&operator.client, self.join_of(node)?).await
+    }
+
+    fn join_of(&self, node: &MachineFolder) -> Result<NodeJoin, Failure> {
         let address = node.address().map(|address| address.to_string()).unwrap_or_default();
-        let storage = Roles { storage: true, submitter: false };
-        operator::enrol(&operator.client, self.join(node.node_id()?, storage, address)?).await
+        self.join(node.node_id()?, Roles { storage: true, submitter: false }, address)
     }
 
     fn alive(&self) -> Result<Vec<MachineFolder>, Failure> {
@@ -238,20 +245,6 @@ impl LocalNetwork {
         // Its own folder: the operator remembers its own newest head.
         let session = Session::over(self.folder.clone(), self.network_file(), Output::new(true));
         session.connect_as(identity)
-    }
-
-    async fn enrol(
-        &self,
-        operator: &Connection,
-        network: &NetworkFile,
-        nodes: &[MachineFolder],
-    ) -> Result<(), Failure> {
-        for node in nodes {
-            self.enrol_node(operator, node).await?;
-        }
-        let codes = Codes { data: network.genesis.code, key: network.genesis.key };
-        operator::make_first_group(&operator.client, codes).await?;
-        Ok(())
     }
 
     /// Lets a client store records.
