@@ -116,10 +116,9 @@ impl FollowedLedger {
                 self.tell(&format!("gathering a snapshot: {failure}"), &failure);
             }
             match self.choose(&course, &exchange).await {
-                Some(source) => {
-                    let Err(failure) = self.follow_one(source, &exchange, &mut course).await else {
-                        continue;
-                    };
+                Some((source, leads)) => {
+                    let followed = self.follow_one((source, leads), &exchange, &mut course);
+                    let Err(failure) = followed.await else { continue };
                     course.dropped = matches!(failure, SyncError::Dropped(_));
                     course.shunned.insert(source, Instant::now() + SHUNNED_FOR);
                     self.tell(&format!("{source}: {failure}"), &failure);
@@ -143,28 +142,30 @@ impl FollowedLedger {
 
     /// Whom to follow. A validator that decides alone is followed whatever it says: it says nothing
     /// before its followers have confirmed its newest block. Of several, and of storage nodes that
-    /// follow them, the one with the best proved head, or the nearest of those.
-    async fn choose(&self, course: &Course, exchange: &Exchange) -> Option<NodeId> {
+    /// follow them, the one with the best proved head, or the nearest of those; and whether it may be
+    /// followed without being ahead. Validators may, since they answer when there is a block and need
+    /// not be asked over and over; where none of them answers, storage nodes with a smaller id, so that
+    /// no circle of followers comes about, in which all wait for each other.
+    async fn choose(&self, course: &Course, exchange: &Exchange) -> Option<(NodeId, bool)> {
         let candidates = self.candidates(exchange);
+        let view = self.view();
+        let decides = |node: NodeId| view.state().validators().contains(&node);
+        let mut reached = true;
         let ranked = if self.sole_validator().is_some() {
             candidates
         } else {
             let heads = ask_heads(&candidates, exchange).await;
             let ranked = rank(&self.replica, heads.asked, exchange).await;
-            let leads = |source| self.leads(source, exchange.id());
+            reached = ranked.iter().any(|source| decides(source.node));
+            let leads = |source| decides(source) || !reached && source < exchange.id();
             let ranked = without_circles(ranked, self.height(), leads);
             ranked.iter().map(|source| source.node).collect()
         };
         let now = Instant::now();
         let forgiven = |node: &&NodeId| course.shunned.get(node).is_none_or(|until| *until <= now);
         let first = ranked.iter().find(forgiven);
-        first.or_else(|| ranked.iter().min_by_key(|node| course.shunned.get(node))).copied()
-    }
-
-    /// Whether one may follow the other without being ahead of it: a validator, or a storage node with
-    /// the smaller id, so that no circle of followers comes about, in which all wait for each other.
-    fn leads(&self, source: NodeId, follower: NodeId) -> bool {
-        self.view().state().validators().0.contains_key(&source) || source < follower
+        let chosen = first.or_else(|| ranked.iter().min_by_key(|node| course.shunned.get(node)));
+        chosen.map(|node| (*node, decides(*node) || !reached && *node < exchange.id()))
     }
 
     /// The validator that decides alone on the next block, or did on the newest: then it waits for
@@ -240,7 +241,7 @@ impl FollowedLedger {
     /// Follows one source until it fails, or others are to be looked at.
     async fn follow_one(
         &self,
-        source: NodeId,
+        (source, leads): (NodeId, bool),
         exchange: &Exchange,
         course: &mut Course,
     ) -> Result<(), SyncError> {
@@ -255,7 +256,7 @@ impl FollowedLedger {
                 *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 // One that decides alone waits for its followers, and who is behind waits for nothing.
                 if !alone && self.height() >= head {
-                    if !self.leads(source, exchange.id()) {
+                    if !leads {
                         // It was chosen because it proved to have more.
                         let has_sent = self.height() > ours;
                         return has_sent.then_some(()).ok_or(SyncError::Withheld(head));
