@@ -88,7 +88,7 @@ impl Exchange {
         capability: Option<&SigningKey>,
     ) -> Result<Answer, AskFailure> {
         let end = Instant::now() + timeout;
-        let ask_at = async |address| {
+        let ask_once = async |address| {
             let timeout = end.saturating_duration_since(Instant::now());
             let deadline = unix_milliseconds() + timeout.as_millis() as u64;
             let write = |exporter: &_| {
@@ -97,6 +97,11 @@ impl Exchange {
                 (Request::encode(operation, &session, deadline, capability), body.clone())
             };
             self.fabric.request(receiver, address, timeout, write).await
+        };
+        // Connections outlast restarts of the peer. Whatever is asked may be asked twice.
+        let ask_at = async |address| match ask_once(address).await {
+            Err(RequestError::Restarted) => ask_once(address).await,
+            outcome => outcome,
         };
         if let Some(neighbours) = &self.neighbours
             && let Some(address) = neighbours.address(&receiver)
@@ -132,13 +137,15 @@ fn was_unsaid(error: &RequestError) -> bool {
 
 /// Whether the peer may be elsewhere.
 fn is_in_doubt(error: &RequestError) -> bool {
-    was_unsaid(error) || matches!(error, RequestError::Timeout(_))
+    was_unsaid(error) || matches!(error, RequestError::Timeout(_) | RequestError::Closed(_))
 }
 
 fn ask_failure(error: RequestError) -> AskFailure {
     match error {
         RequestError::Timeout(_) => AskFailure::TimedOut,
-        RequestError::Unreachable { .. } | RequestError::Closed { .. } => AskFailure::Unreachable,
+        RequestError::Unreachable { .. } | RequestError::Closed(_) | RequestError::Restarted => {
+            AskFailure::Unreachable
+        }
         RequestError::Refused(FabricRefusal::NotAdmitted) => AskFailure::NotAdmitted,
         // It is busy; another attempt may succeed.
         RequestError::Refused(FabricRefusal::Crowded) => AskFailure::Unreachable,

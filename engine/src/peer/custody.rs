@@ -5,33 +5,39 @@
 //! the ledger is told when that is done; every slot is compared with its helpers when the node
 //! starts and after damage, and with one of them, each in its turn, from time to time: what is
 //! missing somewhere spreads as in an epidemic (anti-entropy; Demers et al., PODC 1987). Few slots are
-//! worked on at a time; what is not complete is tried again, later each time. Slots that were whole
-//! are compared at a pace that does not grow with their number: with more of them each comes later.
+//! worked on at a time; what is not complete is tried again, later each time.
+//!
+//! Slots that were whole are compared by visits: one other holder after the other, with each all slots
+//! of whose group it is, since a connection costs more than a comparison. Neither visits nor
+//! comparisons are more frequent the more slots there are: with many each comes later.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ledger::{SlotFilled, State};
+use crate::ledger::{Group, SlotFilled, State};
 use crate::names::{GroupId, NodeId, Slot};
 use crate::policy::repair::{SLOTS_AT_ONCE, repair_pause};
 
 /// Most slots that are compared, as nothing urges it, within one
 /// [`CustodySettings::compare_every`]: one costs two short questions to another holder.
 pub const COMPARISONS_MAX: u32 = 150;
+/// Most holders that are visited for it in that time: each may cost a connection.
+pub const VISITS_MAX: u32 = 20;
 
 /// How a node looks after its slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CustodySettings {
-    /// How often a slot is compared with one of its helpers; with more than
-    /// [`COMPARISONS_MAX`] slots, so many of them in that time.
+    /// How often a slot is compared with one of its helpers, on average; less often where that takes
+    /// more than [`COMPARISONS_MAX`] comparisons or [`VISITS_MAX`] visits in that time.
     pub compare_every: Duration,
     /// Between two parts that a scrub reads and checks.
     pub scrub_pause: Duration,
 }
 
 impl Default for CustodySettings {
-    /// Ten minutes: what a put could not place is repaired within that, if the helper has it whose turn
-    /// it is. A part every two seconds: a million parts in 23 days.
+    /// Ten minutes: what a put could not place is repaired after about that, if the helper has it whose
+    /// turn it is. A part every two seconds: a million parts in 23 days.
     fn default() -> Self {
         let (compare_every, scrub_pause) = (Duration::from_secs(600), Duration::from_secs(2));
         Self { compare_every, scrub_pause }
@@ -41,10 +47,10 @@ impl Default for CustodySettings {
 /// What a node wants done for its slots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CustodyAction {
-    /// Repair a slot, then call [`Custody::handle_repaired`]. With a turn it was whole a while ago:
-    /// compare it with the helper whose turn it is, and repair it if there is a difference
+    /// Repair a slot, then call [`Custody::handle_repaired`]. With a helper's slot it was whole a while
+    /// ago: compare it with that helper, and repair it if there is a difference
     /// ([`RepairSlot::level_with`](super::RepairSlot::level_with)).
-    Repair(GroupId, Slot, Option<u32>),
+    Repair(GroupId, Slot, Option<Slot>),
     /// Put this on the ledger, then call [`Custody::handle_told`].
     Tell(SlotFilled),
 }
@@ -55,11 +61,20 @@ pub struct Custody {
     settings: CustodySettings,
     duties: BTreeMap<(GroupId, Slot), Duty>,
     telling: bool,
+    /// Who is visited, or was last.
+    host: NodeId,
+    /// The slots that are still to be compared in this visit.
+    uncompared: BTreeSet<(GroupId, Slot)>,
+    /// Who was visited in this round.
+    visited: BTreeSet<NodeId>,
+    /// When the next visit may begin.
+    visit_at: Duration,
     /// When the next slot may be compared that nothing urges.
     routine_at: Duration,
 }
 
 struct Duty {
+    seats: Arc<Group>,
     /// The height at which the slot was drawn for this node.
     since: u64,
     /// The ledger waits to hear that it is whole.
@@ -70,24 +85,30 @@ struct Duty {
     /// Damaged again while it was worked on.
     again: bool,
     attempts: u32,
+    /// When it was found whole the last time.
+    compared: Duration,
+    /// When it is repaired, unless it is left to visits.
     due: Duration,
     /// It was whole the last time and nothing urges to look again.
     routine: bool,
-    /// Whose turn it is to be compared with.
-    turn: u32,
     tell_at: Duration,
-}
-
-impl Duty {
-    fn ready_at(&self, routine_at: Duration) -> Duration {
-        if self.routine { self.due.max(routine_at) } else { self.due }
-    }
 }
 
 impl Custody {
     /// A node without slots.
     pub fn new(own: NodeId, settings: CustodySettings) -> Self {
-        Self { own, settings, duties: BTreeMap::new(), telling: false, routine_at: Duration::ZERO }
+        Self {
+            own,
+            settings,
+            duties: BTreeMap::new(),
+            telling: false,
+            host: own,
+            uncompared: BTreeSet::new(),
+            visited: BTreeSet::new(),
+            // Nodes that start together do not make their visits together.
+            visit_at: settings.compare_every * own.0[0].into() / 256,
+            routine_at: Duration::ZERO,
+        }
     }
 
     /// Takes the state of the newest block.
@@ -97,26 +118,26 @@ impl Custody {
             let Some(slot) = seats.slot_of(&self.own) else { continue };
             let Some(holder) = seats.holder(slot) else { continue };
             let known = before.remove(&(group, slot)).filter(|duty| duty.since == holder.since);
-            let filling = holder.is_filling();
+            let (filling, seats) = (holder.is_filling(), Arc::clone(seats));
             let duty = match known {
                 // It missed a refresh: what it has is to be looked at again, also if that is under way.
                 Some(duty) if filling && !duty.filling => {
                     let again = duty.working;
                     let (whole, routine) = (false, false);
-                    Duty { filling, whole, again, due: now, routine, tell_at: now, ..duty }
+                    Duty { seats, filling, whole, again, due: now, routine, tell_at: now, ..duty }
                 }
-                Some(duty) => Duty { filling, ..duty },
+                Some(duty) => Duty { seats, filling, ..duty },
                 None => Duty {
+                    seats,
                     since: holder.since,
                     filling,
                     whole: false,
                     working: false,
                     again: false,
                     attempts: 0,
+                    compared: now,
                     due: now,
                     routine: false,
-                    // Another one for each holder of the group.
-                    turn: slot.point().into(),
                     tell_at: now,
                 },
             };
@@ -140,10 +161,7 @@ impl Custody {
         let again = std::mem::take(&mut duty.again);
         duty.routine = whole && !again;
         if whole {
-            (duty.whole, duty.attempts) = (duty.whole || !again, 0);
-            // Slots of one moment drift apart: an eighth earlier or later.
-            let spread = u32::from(slot.point()).wrapping_add(group.0.wrapping_mul(37)) % 64;
-            duty.due = now + every * (224 + spread) / 256;
+            (duty.whole, duty.attempts, duty.compared) = (duty.whole || !again, 0, now);
         } else {
             duty.attempts += 1;
             duty.due = now + repair_pause(duty.attempts).min(every);
@@ -173,33 +191,83 @@ impl Custody {
                 return Some(CustodyAction::Tell(SlotFilled { group, slot, since: duty.since }));
             }
         }
-        let working = self.duties.values().filter(|duty| duty.working).count();
-        if working >= SLOTS_AT_ONCE {
+        if self.is_busy() {
             return None;
         }
-        // Those that the ledger waits for come first.
-        let routine_at = self.routine_at;
-        let due = |duty: &Duty| !duty.working && duty.ready_at(routine_at) <= now;
-        let due = self.duties.iter_mut().filter(|(_, duty)| due(duty));
-        let first =
-            due.min_by_key(|(_, duty)| (!duty.filling || duty.whole, duty.routine, duty.due));
-        let (&(group, slot), duty) = first?;
-        if duty.routine {
-            self.routine_at = now + self.settings.compare_every / COMPARISONS_MAX;
-            duty.turn = duty.turn.wrapping_add(1);
-        }
-        duty.working = true;
-        Some(CustodyAction::Repair(group, slot, duty.routine.then_some(duty.turn)))
+        self.poll_repair(now).or_else(|| self.poll_comparison(now))
     }
 
     /// When to poll again, if nothing happens before.
     pub fn next_wake(&self) -> Option<Duration> {
-        let idle = self.duties.values().filter(|duty| !duty.working);
-        let busy = self.duties.values().filter(|duty| duty.working).count() >= SLOTS_AT_ONCE;
-        let repairs = idle.map(|duty| duty.ready_at(self.routine_at)).filter(|_| !busy);
         let untold = self.duties.values().filter(|duty| duty.filling && duty.whole);
         let tells = untold.map(|duty| duty.tell_at).filter(|_| !self.telling);
-        repairs.chain(tells).min()
+        let idle = self.duties.values().filter(|duty| !duty.working);
+        let visit_at = if self.uncompared.is_empty() { self.visit_at } else { Duration::ZERO };
+        let work = idle.map(|duty| match duty.routine {
+            true => self.routine_at.max(visit_at),
+            false => duty.due,
+        });
+        work.filter(|_| !self.is_busy()).chain(tells).min()
+    }
+
+    fn is_busy(&self) -> bool {
+        self.duties.values().filter(|duty| duty.working).count() >= SLOTS_AT_ONCE
+    }
+
+    fn poll_repair(&mut self, now: Duration) -> Option<CustodyAction> {
+        let due = |duty: &Duty| !duty.working && !duty.routine && duty.due <= now;
+        let due = self.duties.iter_mut().filter(|(_, duty)| due(duty));
+        // Those that the ledger waits for come first.
+        let first = due.min_by_key(|(_, duty)| (!duty.filling || duty.whole, duty.due));
+        let (&(group, slot), duty) = first?;
+        duty.working = true;
+        Some(CustodyAction::Repair(group, slot, None))
+    }
+
+    fn poll_comparison(&mut self, now: Duration) -> Option<CustodyAction> {
+        if now < self.routine_at {
+            return None;
+        }
+        if self.uncompared.is_empty() && now >= self.visit_at {
+            self.begin_visit(now);
+        }
+        while let Some((group, slot)) = self.uncompared.pop_first() {
+            let duty = self.duties.get_mut(&(group, slot));
+            // Since the visit began it may have been damaged, or the other may have left.
+            let Some(duty) = duty.filter(|duty| duty.routine && !duty.working) else { continue };
+            let Some(helper) = duty.seats.slot_of(&self.host) else { continue };
+            self.routine_at = now + self.settings.compare_every / COMPARISONS_MAX;
+            duty.working = true;
+            return Some(CustodyAction::Repair(group, slot, Some(helper)));
+        }
+        None
+    }
+
+    /// Chooses whom to visit: everybody once in a round, next a helper of the slot that has waited the
+    /// longest.
+    fn begin_visit(&mut self, now: Duration) {
+        let every = self.settings.compare_every;
+        let mut routine: Vec<_> = self.duties.iter().filter(|(_, duty)| duty.routine).collect();
+        routine.sort_by_key(|(_, duty)| duty.compared);
+        let helpers: Vec<NodeId> =
+            routine.iter().flat_map(|((_, slot), duty)| helpers(&duty.seats, *slot)).collect();
+        let mut next = helpers.iter().find(|helper| !self.visited.contains(helper));
+        if next.is_none() {
+            self.visited.clear();
+            next = helpers.first();
+        }
+        let Some(next) = next.copied() else {
+            self.visit_at = now + every;
+            return;
+        };
+        let with_next = routine.iter().filter(|(_, duty)| duty.seats.slot_of(&next).is_some());
+        self.uncompared = with_next.map(|(seat, _)| **seat).collect();
+        self.visited.insert(next);
+        self.host = next;
+        // A round brings each slot together with each of its helpers once.
+        let (slots, pairs) = (routine.len() as u32, helpers.len() as u32);
+        let hosts = helpers.into_iter().collect::<BTreeSet<NodeId>>().len() as u32;
+        self.visit_at = now + (every * pairs / slots / hosts).max(every / VISITS_MAX);
     }
 
     /// Slots held, and how many of them are not known to be whole.
@@ -207,4 +275,10 @@ impl Custody {
         let wanting = self.duties.values().filter(|duty| !duty.whole).count();
         (self.duties.len(), wanting)
     }
+}
+
+/// The other holders of a group, from a slot on, so that each begins with another one.
+fn helpers(seats: &Group, own: Slot) -> impl Iterator<Item = NodeId> {
+    let (before, from) = seats.holders.split_at(own.index().min(seats.holders.len()));
+    from.iter().skip(1).chain(before).map(|holder| holder.node)
 }

@@ -70,12 +70,9 @@ impl GatherOrders {
         Self { network, group, slot, now, own, known, helpers, found: Vec::new() }
     }
 
-    /// From one helper only, whose `turn` it is, as in
-    /// [`RepairSlot::level_with`](super::RepairSlot::level_with).
-    pub fn level_with(mut self, turn: u32) -> Self {
-        let place = (turn as usize).checked_rem(self.helpers.len()).unwrap_or(0);
-        let chosen = self.helpers.keys().nth(place).copied();
-        self.helpers.retain(|slot, _| Some(*slot) == chosen);
+    /// From one helper only, as in [`RepairSlot::level_with`](super::RepairSlot::level_with).
+    pub fn level_with(mut self, helper: Slot) -> Self {
+        self.helpers.retain(|slot, _| *slot == helper);
         self
     }
 

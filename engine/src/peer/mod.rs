@@ -42,7 +42,7 @@ use crate::names::{NodeId, Slot};
 use crate::wire::{Operation, Response};
 
 pub use audit::{AuditAction, AuditSettings, Auditor, Loaded};
-pub use custody::{COMPARISONS_MAX, Custody, CustodyAction, CustodySettings};
+pub use custody::{COMPARISONS_MAX, Custody, CustodyAction, CustodySettings, VISITS_MAX};
 pub use gather_orders::GatherOrders;
 pub use get::{Gathered, GetError, GetObject, Wanted};
 pub use holder::{

@@ -204,10 +204,11 @@ impl RepairSlot {
         Self { epochs, ..self }
     }
 
-    /// The same for a slot that was whole a while ago: one helper is asked first, the next if it does
-    /// not answer, and the others only if it has something else. The helpers have their `turn`.
-    pub fn level_with(mut self, turn: u32) -> Self {
-        let first = (turn as usize).checked_rem(self.listings.len()).unwrap_or(0);
+    /// The same for a slot that was whole a while ago: `helper` is asked first, the next if it does not
+    /// answer, and the others only if it has something else.
+    pub fn level_with(mut self, helper: Slot) -> Self {
+        let is_first = |listing: &Listing| listing.member.slot == helper;
+        let first = self.listings.iter().position(is_first).unwrap_or(0);
         self.listings.rotate_left(first);
         self.listings.iter_mut().for_each(|listing| listing.state = ListingState::Spare);
         self.change_spare(1, ListingState::Unknown);

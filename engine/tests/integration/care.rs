@@ -405,7 +405,7 @@ fn many_slots_are_compared_at_a_steady_pace() {
         }
         counts
     };
-    let at_start = compare(&mut custody, Duration::ZERO, 201 * SECOND);
+    let at_start = compare(&mut custody, Duration::ZERO, GROUPS * SECOND);
     assert!(at_start.len() == GROUPS as usize && at_start.values().all(|count| *count == 1));
     // In each ten minutes as many as may be, so that all have their turn within fourteen.
     let in_three_hours = compare(&mut custody, 1000 * SECOND, 11_800 * SECOND);
@@ -421,25 +421,72 @@ fn many_slots_are_compared_at_a_steady_pace() {
 }
 
 #[test]
-fn a_slot_that_was_whole_is_compared_with_another_helper_each_time() {
+fn one_visit_compares_all_that_two_share_and_a_round_of_visits_each_pair_once() {
+    const ROUNDS: u32 = 3;
+    let mut network = network(12, 3);
+    for _ in 1..30 {
+        network.seal_body(FOUR[0], create_group(5, 3));
+    }
+    network.seal(Vec::new());
+    let own = machine(FIRST);
+    let settings = CustodySettings::default();
+    let mut custody = Custody::new(own, settings);
+    custody.handle_state(Duration::ZERO, state(&network));
+    let (mut now, mut visits, mut longest) = (Duration::ZERO, Vec::new(), Duration::ZERO);
+    let mut compared = BTreeMap::<_, u32>::new();
+    let mut last = BTreeMap::<_, Duration>::new();
+    // Each slot has four helpers.
+    while now < settings.compare_every * 4 * ROUNDS {
+        let Some(action) = custody.poll_action(now) else {
+            now = custody.next_wake().unwrap();
+            continue;
+        };
+        let CustodyAction::Repair(group, slot, helper) = action else { panic!("{action:?}") };
+        custody.handle_repaired(now, group, slot, true);
+        let since = last.insert((group, slot), now);
+        let Some(helper) = helper else { continue };
+        longest = longest.max(now - since.unwrap());
+        let other = state(&network).group(group).unwrap().holder(helper).unwrap().node;
+        *compared.entry((group, slot, other)).or_default() += 1;
+        if visits.last() != Some(&other) {
+            visits.push(other);
+        }
+    }
+    let groups = state(&network).groups().filter(|(_, group)| group.slot_of(&own).is_some());
+    assert_eq!(compared.len(), 4 * groups.count());
+    let expected = ROUNDS - 1..=ROUNDS + 1;
+    assert!(compared.values().all(|count| expected.contains(count)), "{compared:?}");
+    let others: BTreeSet<NodeId> = compared.keys().map(|(_, _, other)| *other).collect();
+    assert!(expected.contains(&(visits.len() as u32 / others.len() as u32)), "{visits:?}");
+    assert!(longest < settings.compare_every * 3, "{longest:?}");
+}
+
+#[test]
+fn a_slot_that_is_not_whole_is_no_matter_of_visits() {
     let network = network(5, 3);
     let mut custody = Custody::new(machine(FIRST), CustodySettings::default());
     custody.handle_state(Duration::ZERO, state(&network));
     let mut now = Duration::ZERO;
-    let mut turn = |custody: &mut Custody, whole| {
-        now = now.max(custody.next_wake().unwrap());
-        let action = custody.poll_action(now).unwrap();
-        let CustodyAction::Repair(group, slot, turn) = action else { panic!("{action:?}") };
+    let mut next = |custody: &mut Custody, whole| {
+        let action = loop {
+            match custody.poll_action(now) {
+                Some(action) => break action,
+                None => now = custody.next_wake().unwrap(),
+            }
+        };
+        let CustodyAction::Repair(group, slot, helper) = action else { panic!("{action:?}") };
         custody.handle_repaired(now, group, slot, whole);
-        turn
+        helper
     };
-    assert_eq!(turn(&mut custody, true), None);
-    let first = turn(&mut custody, true).unwrap();
-    for next in first + 1..first + 8 {
-        assert_eq!(turn(&mut custody, true), Some(next));
-    }
-    assert_eq!(turn(&mut custody, false), Some(first + 8));
-    assert_eq!(turn(&mut custody, true), None);
+    assert_eq!(next(&mut custody, true), None);
+    let first: BTreeSet<_> = (0..4).map(|_| next(&mut custody, true)).collect();
+    let own = state(&network).group(GROUP).unwrap().slot_of(&machine(FIRST)).unwrap();
+    let others = (1..=5).map(slot).filter(|slot| *slot != own).map(Some);
+    assert_eq!(first, others.collect());
+    assert!(next(&mut custody, false).is_some());
+    assert_eq!(next(&mut custody, false), None);
+    assert_eq!(next(&mut custody, true), None);
+    assert!(next(&mut custody, true).is_some());
 }
 
 fn repaired(custody: &mut Custody, now: Duration, action: &CustodyAction) {

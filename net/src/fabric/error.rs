@@ -36,6 +36,10 @@ pub enum RequestError {
     /// The connection was lost after the request was sent; it may have been processed.
     #[error("the connection was lost: {0}")]
     Closed(String),
+    /// The peer restarted and does not know the connection; its former run may have processed the
+    /// request.
+    #[error("the peer restarted")]
+    Restarted,
     /// Our own bug: the request has more than 64 KiB of header or 8 MiB of body. Nothing was sent.
     #[error("the request is longer than the protocol allows")]
     TooLong,
@@ -71,6 +75,8 @@ pub(super) mod close_code {
     pub(in crate::fabric) const SHUTDOWN: VarInt = VarInt::from_u32(0);
     /// The same peer opened further connections.
     pub(in crate::fabric) const SURPLUS: VarInt = VarInt::from_u32(1);
+    /// The end that opened the connection has no more use for it.
+    pub(in crate::fabric) const UNUSED: VarInt = VarInt::from_u32(2);
 }
 
 impl From<Fault> for RequestError {
@@ -100,7 +106,7 @@ impl From<ConnectionError> for RequestError {
                 Self::Closed("too many connections to this peer".into())
             }
             ConnectionError::ApplicationClosed(_) => Self::Closed("the peer shuts down".into()),
-            ConnectionError::Reset => Self::Closed("the peer restarted".into()),
+            ConnectionError::Reset => Self::Restarted,
             ConnectionError::TimedOut => Self::Closed("the peer fell silent".into()),
             ConnectionError::LocallyClosed => Self::Closed("closed by this node".into()),
             ConnectionError::CidsExhausted => Self::Closed("no connection ids left".into()),

@@ -144,16 +144,21 @@ where
     }
 
     /// Adds a connection to its peer's; above the limit the oldest goes, so that a peer that
-    /// restarts often is never locked out by its own dead connections.
+    /// restarts often is never locked out by its own dead connections, and where half of all
+    /// connections are taken every older one, so that many that restarted lock nobody out.
     fn welcome(&self, peer: NodeId, connection: &Connection) -> Budget {
         let limits = &self.shared.limits;
+        let most = match self.shared.endpoint.open_connections() > limits.connections / 2 {
+            true => 1,
+            false => limits.connections_per_peer.max(1),
+        };
         let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
         let guest = guests.entry(peer).or_insert_with(|| Guest {
             memory: self.shared.budget.part(limits.memory_per_peer),
             connections: VecDeque::new(),
         });
         guest.connections.push_back(connection.clone());
-        while guest.connections.len() > limits.connections_per_peer.max(1) {
+        while guest.connections.len() > most {
             if let Some(oldest) = guest.connections.pop_front() {
                 self.shared.counters.surplus.add(1);
                 oldest.close(close_code::SURPLUS, b"");

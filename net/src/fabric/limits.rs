@@ -41,8 +41,11 @@ pub struct Limits {
     pub patience: Duration,
     /// Bytes a second at which a peer must send a body or take a reply, after `patience`.
     pub rate_min: u32,
-    /// A connection without traffic for this long is dropped.
+    /// A connection without traffic for this long is dropped; the shorter time of its two ends counts.
     pub idle_timeout: Duration,
+    /// Connections opened from here that are kept while nothing is asked on them, at least one; of
+    /// more the one that was not used for the longest is closed.
+    pub connections_kept: usize,
     /// Interval of keep-alives on connections that this endpoint opens; none by default.
     pub keep_alive: Option<Duration>,
     /// Bytes a peer may send on one stream ahead of the reader. A connection may hold this times
@@ -73,7 +76,8 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(5),
             patience: Duration::from_secs(10),
             rate_min: 64 << 10,
-            idle_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(2 * 3600),
+            connections_kept: 128,
             keep_alive: None,
             stream_window: 256 << 10,
             send_window: 1 << 20,
@@ -85,9 +89,21 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// For a client that reads and writes through many nodes at once: wider windows.
+    /// For a client that reads and writes through many nodes at once: wider windows. It comes and goes,
+    /// perhaps without a word.
     pub fn client() -> Self {
-        Self { stream_window: 1 << 20, send_window: 4 << 20, ..Self::default() }
+        Self {
+            stream_window: 1 << 20,
+            send_window: 4 << 20,
+            idle_timeout: Duration::from_secs(30),
+            connections_kept: 1024,
+            ..Self::default()
+        }
+    }
+
+    /// For a validator, which asks every storage node over and over and is asked by each.
+    pub fn validator() -> Self {
+        Self { connections: 4096, connections_kept: 4096, ..Self::default() }
     }
 
     /// Packets of the largest size from the first on, for nodes on one machine. They need no discovery,

@@ -23,7 +23,7 @@ use quinn::{
     ValidationTokenConfig,
 };
 use quinn_proto::TimeSource;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::trace;
 
 pub use self::error::{Refusal, RequestError};
@@ -51,6 +51,8 @@ pub type Exporter = [u8; 32];
 const EXPORTER_LABEL: &[u8] = b"EXPORTER-kakera-request";
 /// How long closing waits for peers to hear of it.
 const GOODBYE_PATIENCE: Duration = Duration::from_millis(250);
+/// A peer that lives acknowledges a request within this time, though some packets are lost.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
 
 /// One QUIC endpoint, its connections and its byte budget. Clones share them; when the last one is
 /// dropped the connections are closed.
@@ -137,9 +139,14 @@ impl Fabric {
         deadline: Duration,
         make: impl FnOnce(&Exporter) -> M,
     ) -> Result<Message, RequestError> {
-        timeout(deadline, self.exchange(peer, address, make))
-            .await
-            .unwrap_or(Err(RequestError::Timeout(deadline)))
+        let mut used = None;
+        let outcome = timeout(deadline, self.exchange(peer, address, make, &mut used)).await;
+        outcome.unwrap_or_else(|_| match used {
+            Some(used) if used.close_if_dead() => {
+                Err(RequestError::Closed("the peer fell silent".into()))
+            }
+            _ => Err(RequestError::Timeout(deadline)),
+        })
     }
 
     async fn exchange<M: Into<Outgoing>>(
@@ -147,9 +154,11 @@ impl Fabric {
         peer: NodeId,
         address: SocketAddr,
         make: impl FnOnce(&Exporter) -> M,
+        used: &mut Option<Use>,
     ) -> Result<Message, RequestError> {
         let Line { connection, exporter, send, receive, turn: _turn } =
             self.dialer.open(peer, address).await?;
+        *used = Some(Use::begin(&connection));
         let mut sender = Sender::new(send, Abort::Cancelled);
         let mut receiver = Receiver::new(receive);
         let request = make(&exporter).into();
@@ -209,6 +218,32 @@ impl Fabric {
     pub fn statistics(&self) -> Statistics {
         let shared = &self.shared;
         shared.counters.snapshot(shared.socket.bytes(), shared.endpoint.open_connections())
+    }
+}
+
+/// A request on a connection, from its beginning.
+struct Use {
+    connection: Connection,
+    begun: Instant,
+    /// Packets received before.
+    heard: u64,
+}
+
+impl Use {
+    fn begin(connection: &Connection) -> Self {
+        let heard = connection.stats().udp_rx.datagrams;
+        Self { connection: connection.clone(), begun: Instant::now(), heard }
+    }
+
+    /// Closes the connection if nothing was heard on it for so long that the peer must be gone, or
+    /// elsewhere: the next request looks for it anew. Whether that was so.
+    fn close_if_dead(&self) -> bool {
+        let silent = self.connection.stats().udp_rx.datagrams == self.heard;
+        let dead = silent && self.begun.elapsed() >= SILENCE_MAX;
+        if dead {
+            self.connection.close(close_code::UNUSED, b"");
+        }
+        dead
     }
 }
 

@@ -1,4 +1,5 @@
-//! One connection per peer, opened when first needed and shared by all requests to it.
+//! One connection per peer, opened when first needed and shared by all requests to it. It is kept, since
+//! a handshake is more than most questions are, unless many others were used since.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,8 +10,9 @@ use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, TokenMemoryCache};
 use quinn::{TokenStore, TransportConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::error::close_code;
 use super::{Exporter, Limits, Refusal, RequestError, connection_ids, exporter};
 use crate::id::Identity;
 use crate::tls;
@@ -60,7 +62,14 @@ pub(super) struct Dialer {
     tokens: Arc<dyn TokenStore>,
     limits: Limits,
     /// Attempts under way and connections that live, as far as known.
-    attempts: Mutex<BTreeMap<NodeId, (SocketAddr, Attempt)>>,
+    attempts: Mutex<BTreeMap<NodeId, Kept>>,
+}
+
+struct Kept {
+    address: SocketAddr,
+    attempt: Attempt,
+    /// When something was last to be asked.
+    used: Instant,
 }
 
 impl Dialer {
@@ -84,7 +93,9 @@ impl Dialer {
         address: SocketAddr,
     ) -> Result<Line, RequestError> {
         match self.link(peer, address).await?.open().await {
-            Err(RequestError::Closed(_)) => self.link(peer, address).await?.open().await,
+            Err(RequestError::Closed(_) | RequestError::Restarted) => {
+                self.link(peer, address).await?.open().await
+            }
             opened => opened,
         }
     }
@@ -105,14 +116,16 @@ impl Dialer {
 
     fn attempt(self: &Arc<Self>, peer: NodeId, address: SocketAddr) -> Attempt {
         let mut attempts = self.attempts();
-        if let Some((tried, attempt)) = attempts.get(&peer)
-            && is_usable(attempt, *tried == address)
+        let used = Instant::now();
+        if let Some(kept) = attempts.get_mut(&peer)
+            && is_usable(&kept.attempt, kept.address == address)
         {
-            return attempt.clone();
+            kept.used = used;
+            return kept.attempt.clone();
         }
         let outcome = watch::Sender::new(None);
         let attempt = outcome.subscribe();
-        attempts.insert(peer, (address, attempt.clone()));
+        attempts.insert(peer, Kept { address, attempt: attempt.clone(), used });
         // A task of its own: the request that started it may be cancelled, others wait for it.
         tokio::spawn(self.clone().keep_connected(peer, address, outcome));
         attempt
@@ -129,12 +142,38 @@ impl Dialer {
         let connection = connected.as_ref().ok().map(|link| link.connection.clone());
         outcome.send(Some(connected));
         if let Some(connection) = connection {
+            self.close_unused();
             connection.closed().await;
         }
         let mut attempts = self.attempts();
-        if attempts.get(&peer).is_some_and(|(_, kept)| kept.is_of(&outcome)) {
+        if attempts.get(&peer).is_some_and(|kept| kept.attempt.is_of(&outcome)) {
             attempts.remove(&peer);
         }
+    }
+
+    /// Closes what is more than may be kept of the connections on which nothing is asked. One that
+    /// somebody is about to use is replaced like any that turns out dead.
+    fn close_unused(&self) {
+        let attempts = self.attempts();
+        let idle = |kept: &Kept| Some((kept.used, self.idle_connection(&kept.attempt)?));
+        let mut idle: Vec<(Instant, Connection)> = attempts.values().filter_map(idle).collect();
+        idle.sort_by_key(|(used, _)| *used);
+        let surplus = idle.len().saturating_sub(self.limits.connections_kept.max(1));
+        for (_, connection) in &idle[..surplus] {
+            connection.close(close_code::UNUSED, b"");
+        }
+    }
+
+    fn idle_connection(&self, attempt: &Attempt) -> Option<Connection> {
+        let Some(Ok(Link { connection, turns, .. })) = &*attempt.borrow() else { return None };
+        let is_idle =
+            turns.available_permits() == self.turns() && connection.close_reason().is_none();
+        is_idle.then(|| connection.clone())
+    }
+
+    /// Requests that may be under way on one connection.
+    fn turns(&self) -> usize {
+        self.limits.streams_per_connection.max(1) as usize
     }
 
     async fn connect(&self, peer: NodeId, address: SocketAddr) -> Result<Link, RequestError> {
@@ -166,11 +205,10 @@ impl Dialer {
             Ok(Ok(connection)) => connection,
         };
         let exporter = exporter(&connection)?;
-        let turns = Semaphore::new(self.limits.streams_per_connection.max(1) as usize);
-        Ok(Link { connection, exporter, turns: Arc::new(turns) })
+        Ok(Link { connection, exporter, turns: Arc::new(Semaphore::new(self.turns())) })
     }
 
-    fn attempts(&self) -> MutexGuard<'_, BTreeMap<NodeId, (SocketAddr, Attempt)>> {
+    fn attempts(&self) -> MutexGuard<'_, BTreeMap<NodeId, Kept>> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

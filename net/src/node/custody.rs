@@ -52,8 +52,8 @@ impl Node {
             while let Some(action) = custody.poll_action(start.elapsed()) {
                 let node = Arc::clone(&self);
                 match action {
-                    CustodyAction::Repair(group, slot, turn) => work.spawn(async move {
-                        let whole = node.repair_by_itself(group, slot, turn).await;
+                    CustodyAction::Repair(group, slot, helper) => work.spawn(async move {
+                        let whole = node.repair_by_itself(group, slot, helper).await;
                         Done::Repaired { group, slot, whole }
                     }),
                     CustodyAction::Tell(filled) => work.spawn(async move {

@@ -2,12 +2,12 @@
 //! validator that decides alone so, which is what makes entries final (`engine/spec/validator.md`,
 //! `engine/spec/sync.md`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kakera_engine::ledger::{HeadError, Node};
+use kakera_engine::ledger::{HeadError, Node, ValidatorSet};
 use kakera_engine::names::NodeId;
 use rand_core::Rng;
 use tokio::time::{Instant, timeout};
@@ -116,10 +116,9 @@ impl FollowedLedger {
                 self.tell(&format!("gathering a snapshot: {failure}"), &failure);
             }
             match self.choose(&course, &exchange).await {
-                Some(source) => {
-                    let Err(failure) = self.follow_one(source, &exchange, &mut course).await else {
-                        continue;
-                    };
+                Some((source, leads)) => {
+                    let followed = self.follow_one((source, leads), &exchange, &mut course);
+                    let Err(failure) = followed.await else { continue };
                     course.dropped = matches!(failure, SyncError::Dropped(_));
                     course.shunned.insert(source, Instant::now() + SHUNNED_FOR);
                     self.tell(&format!("{source}: {failure}"), &failure);
@@ -143,28 +142,30 @@ impl FollowedLedger {
 
     /// Whom to follow. A validator that decides alone is followed whatever it says: it says nothing
     /// before its followers have confirmed its newest block. Of several, and of storage nodes that
-    /// follow them, the one with the best proved head, or the nearest of those.
-    async fn choose(&self, course: &Course, exchange: &Exchange) -> Option<NodeId> {
+    /// follow them, the one with the best proved head, or the nearest of those; and whether it may be
+    /// followed without being ahead. Validators may, since they answer when there is a block and need
+    /// not be asked over and over; where none of them answers, storage nodes with a smaller id, so that
+    /// no circle of followers comes about, in which all wait for each other.
+    async fn choose(&self, course: &Course, exchange: &Exchange) -> Option<(NodeId, bool)> {
         let candidates = self.candidates(exchange);
+        let view = self.view();
+        let decides = |node: NodeId| view.state().validators().contains(&node);
+        let mut reached = true;
         let ranked = if self.sole_validator().is_some() {
             candidates
         } else {
             let heads = ask_heads(&candidates, exchange).await;
             let ranked = rank(&self.replica, heads.asked, exchange).await;
-            let leads = |source| self.leads(source, exchange.id());
+            reached = ranked.iter().any(|source| decides(source.node));
+            let leads = |source| decides(source) || !reached && source < exchange.id();
             let ranked = without_circles(ranked, self.height(), leads);
             ranked.iter().map(|source| source.node).collect()
         };
         let now = Instant::now();
         let forgiven = |node: &&NodeId| course.shunned.get(node).is_none_or(|until| *until <= now);
         let first = ranked.iter().find(forgiven);
-        first.or_else(|| ranked.iter().min_by_key(|node| course.shunned.get(node))).copied()
-    }
-
-    /// Whether one may follow the other without being ahead of it: a validator, or a storage node with
-    /// the smaller id, so that no circle of followers comes about, in which all wait for each other.
-    fn leads(&self, source: NodeId, follower: NodeId) -> bool {
-        self.view().state().validators().0.contains_key(&source) || source < follower
+        let chosen = first.or_else(|| ranked.iter().min_by_key(|node| course.shunned.get(node)));
+        chosen.map(|node| (*node, decides(*node) || !reached && *node < exchange.id()))
     }
 
     /// The validator that decides alone on the next block, or did on the newest: then it waits for
@@ -240,7 +241,7 @@ impl FollowedLedger {
     /// Follows one source until it fails, or others are to be looked at.
     async fn follow_one(
         &self,
-        source: NodeId,
+        (source, leads): (NodeId, bool),
         exchange: &Exchange,
         course: &mut Course,
     ) -> Result<(), SyncError> {
@@ -255,7 +256,7 @@ impl FollowedLedger {
                 *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 // One that decides alone waits for its followers, and who is behind waits for nothing.
                 if !alone && self.height() >= head {
-                    if !self.leads(source, exchange.id()) {
+                    if !leads {
                         // It was chosen because it proved to have more.
                         let has_sent = self.height() > ours;
                         return has_sent.then_some(()).ok_or(SyncError::Withheld(head));
@@ -287,16 +288,14 @@ impl FollowedLedger {
         }
     }
 
-    /// Lets the validators attest their head from time to time, until somebody proved to have more
-    /// than the source sends. Storage nodes are asked where no validator answers: connections to ever
-    /// others would be most of what an idle node sends.
+    /// Lets validators attest their head from time to time, until somebody proved to have more than the
+    /// source sends.
     async fn keep_course(&self, exchange: &Exchange) -> Result<(), SyncError> {
         let (mut height, mut proved) = (0, 0);
+        // Each node begins with other validators.
+        let mut look = usize::from(exchange.id().0[0]);
         loop {
-            let mut heads = ask_heads(&self.deciders(exchange), exchange).await;
-            if heads.asked.is_empty() {
-                heads = ask_heads(&self.candidates(exchange), exchange).await;
-            }
+            let heads = self.ask_witnesses(look, exchange).await?;
             self.attest(&heads).await?;
             if self.height() < proved && self.height() == height {
                 return Err(SyncError::Withheld(proved));
@@ -304,8 +303,26 @@ impl FollowedLedger {
             height = self.height();
             let ranked = rank(&self.replica, heads.asked, exchange).await;
             proved = ranked.iter().map(|source| source.height).max().unwrap_or(0);
+            look = look.wrapping_add(1);
             tokio::time::sleep(COURSE_INTERVAL).await;
         }
+    }
+
+    /// Heads of so many validators that one of them is honest, of others with each look; of all
+    /// deciders if those attest nothing, and of storage nodes where no validator answers.
+    async fn ask_witnesses(&self, look: usize, exchange: &Exchange) -> Result<Heads, SyncError> {
+        let deciders = self.deciders(exchange);
+        let view = self.view();
+        let some = witnesses(view.state().validators(), &deciders, look);
+        let heads = ask_heads(&some, exchange).await;
+        if attested_head(&self.replica.light_client()?, &heads).is_ok() {
+            return Ok(heads);
+        }
+        let heads = ask_heads(&deciders, exchange).await;
+        if !heads.asked.is_empty() {
+            return Ok(heads);
+        }
+        Ok(ask_heads(&self.candidates(exchange), exchange).await)
     }
 
     /// Shows the chain as attested, if enough validators say of a head that arrives here that it is
@@ -330,8 +347,47 @@ impl FollowedLedger {
     }
 }
 
+/// Validators that can be reached and have more than a third of the power together, the first of them
+/// another one with each look.
+fn witnesses(set: &ValidatorSet, reachable: &[NodeId], look: usize) -> Vec<NodeId> {
+    let validators: Vec<NodeId> =
+        set.0.keys().filter(|validator| reachable.contains(validator)).copied().collect();
+    let first = look.checked_rem(validators.len()).unwrap_or(0);
+    let (mut chosen, mut some) = (Vec::new(), BTreeSet::new());
+    for validator in validators[first..].iter().chain(&validators[..first]) {
+        if set.vouches(&some) {
+            break;
+        }
+        some.insert(*validator);
+        chosen.push(*validator);
+    }
+    chosen
+}
+
 impl AddressBook for FollowedLedger {
     fn address(&self, node: &NodeId) -> Option<SocketAddr> {
         self.view().address(node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_the_witnesses_is_honest_and_all_have_their_turn() {
+        let node = |number| NodeId([number; 32]);
+        let numbers = |nodes: Vec<NodeId>| nodes.iter().map(|node| node.0[0]).collect::<Vec<_>>();
+        let set = ValidatorSet((0..4).map(|number| (node(number), 1)).collect());
+        let all: Vec<NodeId> = (0..5).rev().map(node).collect();
+        let looks = |reachable: &[NodeId]| -> Vec<Vec<u8>> {
+            (3..7).map(|look| numbers(witnesses(&set, reachable, look))).collect()
+        };
+        assert_eq!(looks(&all), [[3, 0], [0, 1], [1, 2], [2, 3]]);
+        assert_eq!(looks(&[node(2)]), [[2], [2], [2], [2]]);
+        assert!(witnesses(&set, &[], 3).is_empty());
+        let heavy = ValidatorSet([(node(0), 2), (node(1), 7), (node(2), 1)].into());
+        assert_eq!(numbers(witnesses(&heavy, &all, 1)), [1]);
+        assert_eq!(numbers(witnesses(&heavy, &all, 2)), [2, 0, 1]);
     }
 }

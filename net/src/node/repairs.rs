@@ -37,14 +37,14 @@ impl Node {
         RepairProgress::default()
     }
 
-    /// Repairs a slot because this node finds it due; whether it is whole then. With a `turn` it is
-    /// compared with that helper, and repaired if there is a difference. One that somebody asked for
-    /// is waited for by who asked, and found whole the next time.
+    /// Repairs a slot because this node finds it due; whether it is whole then. With a `helper` it is
+    /// compared with that one, and repaired if there is a difference. One that somebody asked for is
+    /// waited for by who asked, and found whole the next time.
     pub(super) async fn repair_by_itself(
         self: &Arc<Self>,
         group: GroupId,
         slot: Slot,
-        turn: Option<u32>,
+        helper: Option<Slot>,
     ) -> bool {
         let progress = Arc::new(Mutex::new(RepairProgress::default()));
         {
@@ -57,7 +57,7 @@ impl Node {
             }
             repairs.entry((group, slot)).or_insert_with(|| Arc::clone(&progress));
         }
-        let whole = self.run_repair(group, slot, turn, &progress).await;
+        let whole = self.run_repair(group, slot, helper, &progress).await;
         let mut repairs = self.repairs.lock().unwrap_or_else(PoisonError::into_inner);
         let told = progress.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // What did nothing is no news to who asks later, and what failed is tried again.
@@ -71,13 +71,13 @@ impl Node {
         self: &Arc<Self>,
         group: GroupId,
         slot: Slot,
-        turn: Option<u32>,
+        helper: Option<Slot>,
         progress: &Mutex<RepairProgress>,
     ) -> bool {
         let publish = |latest: RepairProgress| {
             *progress.lock().unwrap_or_else(PoisonError::into_inner) = latest;
         };
-        self.learn_destroyed(group, slot, turn).await;
+        self.learn_destroyed(group, slot, helper).await;
         let view = self.ledger.view();
         let Some(codes) = view.group_codes(group) else {
             publish(RepairProgress { finished: true, ..RepairProgress::default() });
@@ -87,8 +87,8 @@ impl Node {
         let held = self.held(group, slot);
         let mut machine = RepairSlot::new(self.network, group, slot, codes, &members, held);
         machine.leave_out(self.store.shredded(group));
-        if let Some(turn) = turn {
-            machine = machine.level_with(turn);
+        if let Some(helper) = helper {
+            machine = machine.level_with(helper);
         }
         if let Some(seats) = view.state().group(group).cloned() {
             machine = machine.in_epochs(seats.epochs());
@@ -142,15 +142,15 @@ impl Node {
         machine.is_whole()
     }
 
-    /// Destroys what the owners had destroyed while this node was away, as the other holders tell, or the
-    /// one whose `turn` it is.
-    async fn learn_destroyed(self: &Arc<Self>, group: GroupId, slot: Slot, turn: Option<u32>) {
+    /// Destroys what the owners had destroyed while this node was away, as the other holders tell, or
+    /// one `helper`.
+    async fn learn_destroyed(self: &Arc<Self>, group: GroupId, slot: Slot, helper: Option<Slot>) {
         let members = self.ledger.view().members(group);
         let known = self.store.shredded(group);
         let now = unix_milliseconds();
         let mut machine = GatherOrders::new(self.network, group, slot, &members, known, now);
-        if let Some(turn) = turn {
-            machine = machine.level_with(turn);
+        if let Some(helper) = helper {
+            machine = machine.level_with(helper);
         }
         let mut asking = Asking::new(self.exchange.clone(), None);
         loop {

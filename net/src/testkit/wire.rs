@@ -108,6 +108,8 @@ struct Uplink {
     bytes_per_second: u64,
     mtu: u64,
     busy_until: Instant,
+    /// UDP payload, whatever became of it.
+    sent: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -165,6 +167,11 @@ impl Wire {
     /// What was sent so far.
     pub fn traffic(&self) -> Traffic {
         self.lock().traffic
+    }
+
+    /// Bytes of UDP payload that the machine at this address sent so far.
+    pub fn sent_by(&self, machine: IpAddr) -> u64 {
+        self.lock().uplinks.get(&machine).map_or(0, |uplink| uplink.sent)
     }
 
     /// A hash of each datagram: when it was sent, from where to where, its bytes, and when it arrives
@@ -261,7 +268,9 @@ impl Medium {
             bytes_per_second: drawn_number(random, &weather.bytes_per_second).max(1),
             mtu: drawn_number(random, &weather.mtu),
             busy_until: now,
+            sent: 0,
         });
+        uplink.sent += length;
         if length > uplink.mtu {
             self.traffic.too_long += 1;
             return None;

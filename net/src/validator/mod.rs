@@ -144,7 +144,7 @@ pub async fn run(
     }
 
     let listen = listening::preferred(&disk, listen)?;
-    let limits = listening::limits(listen, Limits::default());
+    let limits = listening::limits(listen, Limits::validator());
     // Whoever has a handle and a passphrase may come from any machine: `policy::authorise` knows
     // what a stranger may ask.
     let fabric = Fabric::bind(Arc::clone(&identity), listen, limits, |_| true)?;

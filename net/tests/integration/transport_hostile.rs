@@ -238,6 +238,26 @@ async fn a_further_connection_of_a_peer_closes_its_oldest() {
 }
 
 #[tokio::test]
+async fn where_half_of_all_connections_are_taken_a_peer_has_one() {
+    let server = echo_server(Limits { connections: 4, ..Limits::default() });
+    let good = frame(b"header", b"body");
+    let mut connections = Vec::new();
+    for byte in [1, 1, 3] {
+        connections.push(raw_connection(byte, &server).await);
+        let (_, newest) = connections.last().unwrap();
+        assert_eq!(raw_request(newest, &good, true).await, Ok(good.clone()));
+    }
+    assert_eq!(server.statistics().refused.surplus, 0);
+    let (_endpoint, third) = raw_connection(1, &server).await;
+    assert_eq!(raw_request(&third, &good, true).await, Ok(good.clone()));
+    for (_, old) in &connections[..2] {
+        assert!(matches!(old.closed().await, ConnectionError::ApplicationClosed(_)));
+    }
+    assert_eq!(raw_request(&connections[2].1, &good, true).await, Ok(good.clone()));
+    assert_eq!(server.statistics().refused.surplus, 2);
+}
+
+#[tokio::test]
 async fn a_peer_has_no_more_streams_than_allowed() {
     let limits = Limits { streams_per_connection: 2, ..Limits::default() };
     let (server, gate, mut arrivals) = gated_server(limits);

@@ -1,5 +1,6 @@
 //! Requests between fabrics over real QUIC on the loopback interface.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,9 +8,12 @@ use std::time::{Duration, Instant};
 
 use crate::fabrics::{DEADLINE, anywhere, echo, echo_server, fabric, identity};
 use bytes::Bytes;
-use kakera_engine::names::NodeId;
+use kakera_engine::names::{NetworkId, NodeId};
+use kakera_engine::wire::{Operation, Response};
+use kakera_net::exchange::Exchange;
 use kakera_net::fabric::{Fabric, Limits, Refusal, RequestError};
 use kakera_net::rpc::{Abort, BODY_LEN_MAX, HEADER_LEN_MAX, Message};
+use kakera_net::testkit::{Weather, simulate};
 use tokio::sync::mpsc;
 
 async fn ask(client: &Fabric, server: &Fabric, body: Bytes) -> Result<Message, RequestError> {
@@ -234,7 +238,7 @@ async fn a_killed_peer_costs_one_deadline_and_its_successor_is_found() {
     tokio::spawn(async move { serving.serve(echo).await });
     let start = Instant::now();
     let error = ask(&client, &successor, Bytes::new()).await.unwrap_err();
-    assert_eq!(error, RequestError::Closed("the peer restarted".into()));
+    assert_eq!(error, RequestError::Restarted);
     ask(&client, &successor, Bytes::new()).await.unwrap();
     assert!(start.elapsed() < Duration::from_secs(5));
 }
@@ -339,4 +343,86 @@ async fn an_idle_connection_ends_and_the_next_request_opens_another() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     ask(&client, &server, Bytes::new()).await.unwrap();
+}
+
+/// In a simulation: a server of this number, answering every request with itself.
+fn simulated_server(number: u8, address: SocketAddr) -> Fabric {
+    let server = Fabric::bind(identity(number), address, Limits::default(), |_| true).unwrap();
+    let serving = server.clone();
+    tokio::spawn(async move { serving.serve(echo).await });
+    server
+}
+
+fn simulated_address(number: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, number], 4433))
+}
+
+#[test]
+fn a_peer_that_moved_without_a_word_is_found_after_one_deadline() {
+    const DEADLINE: Duration = Duration::from_secs(5);
+    simulate(1, Weather::default(), async |wire| {
+        let client =
+            Fabric::bind(identity(1), simulated_address(1), Limits::default(), |_| true).unwrap();
+        let ask = async |address| {
+            let make = |_: &_| (vec![], Bytes::new());
+            client.request(identity(2).node_id(), address, DEADLINE, make).await
+        };
+        let [old, new] = [2, 3].map(simulated_address);
+        let _before = simulated_server(2, old);
+        ask(old).await.unwrap();
+        // Long after the last word the connection is still there.
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        ask(old).await.unwrap();
+        assert_eq!(kakera_net::testkit::counts()["connections"], 1);
+        wire.unplug(old);
+        let _after = simulated_server(2, new);
+        assert_eq!(ask(new).await, Err(RequestError::Closed("the peer fell silent".into())));
+        ask(new).await.unwrap();
+    });
+}
+
+#[test]
+fn of_the_connections_on_which_nothing_is_asked_those_used_last_are_kept() {
+    simulate(1, Weather::default(), async |_| {
+        let limits = Limits { connections_kept: 2, ..Limits::default() };
+        let client = Fabric::bind(identity(1), simulated_address(1), limits, |_| true).unwrap();
+        let servers = [2, 3, 4].map(|number| simulated_server(number, simulated_address(number)));
+        for place in [0, 1, 0, 2] {
+            ask(&client, &servers[place], Bytes::new()).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(client.statistics().connections, 2);
+        let connections = servers.each_ref().map(|server| server.statistics().connections);
+        assert_eq!(connections, [1, 0, 1]);
+        ask(&client, &servers[1], Bytes::new()).await.unwrap();
+    });
+}
+
+#[test]
+fn a_question_to_a_machine_that_restarted_is_asked_once_more() {
+    let serve = |address| {
+        let server = Fabric::bind(identity(2), address, Limits::default(), |_| true).unwrap();
+        let header: Bytes = Response::RowsTaken.to_header().into();
+        tokio::spawn(async move {
+            let answer = move |_| {
+                let header = header.clone();
+                async { Message { header, body: Bytes::new() } }
+            };
+            server.serve(answer).await
+        })
+    };
+    simulate(1, Weather::default(), async |wire| {
+        let fabric =
+            Fabric::bind(identity(1), simulated_address(1), Limits::default(), |_| true).unwrap();
+        let (server, address) = (identity(2).node_id(), simulated_address(2));
+        let addresses = Arc::new(BTreeMap::from([(server, address)]));
+        let exchange = Exchange::new(fabric, NetworkId([0; 32]), identity(1), addresses);
+        for _ in 0..3 {
+            let serving = serve(address);
+            let asked = exchange.ask(server, &Operation::Status, Bytes::new(), DEADLINE, None);
+            assert!(matches!(asked.await.unwrap().response, Response::RowsTaken));
+            wire.unplug(address);
+            serving.abort();
+        }
+    });
 }

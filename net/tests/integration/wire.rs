@@ -11,7 +11,7 @@ use kakera_engine::policy::refresh::RefreshTimes;
 use kakera_engine::policy::suspicion::LadderTimes;
 use kakera_engine::seal::VaultRoot;
 use kakera_net::testkit::network::{Network, Plan, eventually};
-use kakera_net::testkit::{Traffic, Weather, simulate};
+use kakera_net::testkit::{self, Traffic, Weather, simulate};
 use kakera_net::vault::{NoProgress, Source, Vault};
 use tempfile::TempDir;
 use tokio::time::sleep;
@@ -147,6 +147,47 @@ fn everybody_hears_of_a_block_soon_whoever_stops() {
             }
             client.close().await;
         }
+        network.stop().await;
+    });
+}
+
+/// With the settings that machines have unless told otherwise, long after their start.
+#[test]
+fn idle_machines_open_no_connections_and_send_little() {
+    const MACHINES: usize = 24;
+    const TIME: Duration = Duration::from_secs(1200);
+    const BYTES_A_SECOND_MAX: u64 = 100;
+    let folder = TempDir::new().unwrap();
+    let plan = Plan {
+        code: "mbr(10,5,7)".parse().unwrap(),
+        key: KeyParameters::new(10, 5, 6).unwrap(),
+        nodes_max: MACHINES,
+        watch: WatchSettings::default(),
+        custody: CustodySettings::default(),
+        audit: AuditSettings::default(),
+        refresh: RefreshTimes::default(),
+        ..plan()
+    };
+    simulate(4, Weather::default(), async |wire| {
+        let mut network = Network::found(&wire, folder.path(), plan);
+        network.add_nodes(MACHINES).await;
+        // Who starts beside others that are level may follow those in place of a validator.
+        for number in 0..MACHINES {
+            network.crash_node(number).await;
+        }
+        (0..MACHINES).for_each(|number| network.start_node(number));
+        // They have compared their slots, and met all with whom they share a group.
+        sleep(Duration::from_secs(300)).await;
+        let connections = || testkit::counts().get("connections").copied().unwrap_or(0);
+        let sent = || {
+            let nodes = network.nodes().iter();
+            nodes.map(|node| wire.sent_by(node.address.ip())).sum::<u64>()
+        };
+        let (before, sent_before) = (connections(), sent());
+        sleep(TIME).await;
+        assert_eq!(connections(), before);
+        let rate = (sent() - sent_before) / MACHINES as u64 / TIME.as_secs();
+        assert!((1..=BYTES_A_SECOND_MAX).contains(&rate), "{rate} bytes a second and node");
         network.stop().await;
     });
 }

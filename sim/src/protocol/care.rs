@@ -25,9 +25,9 @@ impl<E> World<E> {
         self.hear_of_ledger(node);
         while let Some(action) = self.nodes[node].custody.poll_action(self.now) {
             match action {
-                CustodyAction::Repair(group, slot, turn) => {
+                CustodyAction::Repair(group, slot, helper) => {
                     let network = self.ledger.network();
-                    self.nodes[node].begin_repair(network, (group, slot), turn);
+                    self.nodes[node].begin_repair(network, (group, slot), helper);
                     self.go_on(node, (group, slot));
                 }
                 CustodyAction::Tell(filled) => {

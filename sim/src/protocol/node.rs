@@ -145,13 +145,12 @@ impl Node {
         self.seats.rows(place)
     }
 
-    /// Begins the repair of a slot that this node holds, or its comparison with the helper whose turn
-    /// it is.
+    /// Begins the repair of a slot that this node holds, or its comparison with a helper.
     pub(super) fn begin_repair(
         &mut self,
         network: NetworkId,
         (group, slot): Seat,
-        turn: Option<u32>,
+        helper: Option<Slot>,
     ) {
         let Some(seats) = self.view.state.group(group) else { return };
         let (held, members) = (self.disk.objects(group, slot), self.view.members(group));
@@ -159,8 +158,8 @@ impl Node {
         let mut machine =
             RepairSlot::new(network, group, slot, codes, &members, held).in_epochs(seats.epochs());
         machine.renew(stale(seats, slot, || self.disk.list(group, slot)));
-        if let Some(turn) = turn {
-            machine = machine.level_with(turn);
+        if let Some(helper) = helper {
+            machine = machine.level_with(helper);
         }
         self.repairs.insert((group, slot), machine);
     }

@@ -310,8 +310,8 @@ impl VirtualNetwork {
         self.compare(point, None)
     }
 
-    /// The same; with a `turn` the helper whose it is is looked at first.
-    pub(crate) fn compare(&mut self, point: u8, turn: Option<u32>) -> Repaired {
+    /// The same; with a `helper` that one is looked at first.
+    pub(crate) fn compare(&mut self, point: u8, helper: Option<u8>) -> Repaired {
         let asker = self.at(point).key.clone();
         let held = self.at(point).disk.objects(GROUP, slot(point));
         let shredded = self.at(point).disk.shredded(GROUP);
@@ -323,8 +323,8 @@ impl VirtualNetwork {
         machine.leave_out(shredded);
         let list = || self.at(point).disk.list(GROUP, slot(point));
         machine.renew(stale(&group, slot(point), list));
-        if let Some(turn) = turn {
-            machine = machine.level_with(turn);
+        if let Some(helper) = helper {
+            machine = machine.level_with(slot(helper));
         }
         let mut repair =
             Repair { machine, parts: Vec::new(), renewed: Vec::new(), asked: Vec::new() };
