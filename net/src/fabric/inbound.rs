@@ -5,22 +5,26 @@
 //! node. Then every stream is a task that the peer can hold only as long as it makes progress.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use kakera_engine::names::NodeId;
 use quinn::{Connection, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::error::close_code;
 use super::throttle::Throttle;
 use super::{Exporter, Shared, exporter};
 use crate::rpc::{Abort, Budget, Fault, Message, Outgoing, Receiver, Sender};
 use crate::tls;
+
+/// A connection on which nothing was asked for this long since its peer opened another is closed: a
+/// machine keeps one, and has lost the older.
+const SUPERSEDED_IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// A request that arrived.
 #[derive(Debug)]
@@ -41,13 +45,37 @@ pub(super) struct Listener<H> {
     handler: H,
     handshakes: Arc<Semaphore>,
     throttle: Mutex<Throttle>,
-    guests: Mutex<BTreeMap<NodeId, Guest>>,
 }
 
-/// A peer with accepted connections.
+/// The peers with accepted connections.
+#[derive(Default)]
+pub(super) struct Guests(Mutex<BTreeMap<NodeId, Guest>>);
+
 struct Guest {
     memory: Budget,
-    connections: VecDeque<Connection>,
+    connections: VecDeque<Arrival>,
+}
+
+/// An accepted connection.
+struct Arrival {
+    connection: Connection,
+    /// Told once its peer has opened another.
+    superseded: Arc<Notify>,
+}
+
+impl Guests {
+    /// Closes the connections of these peers.
+    pub(super) fn dismiss(&self, gone: impl Fn(&NodeId) -> bool) {
+        let guests = self.lock();
+        let gone = guests.iter().filter(|(peer, _)| gone(peer));
+        for arrival in gone.flat_map(|(_, guest)| &guest.connections) {
+            arrival.connection.close(close_code::UNUSED, b"");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Guest>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<H, F> Listener<H>
@@ -61,7 +89,6 @@ where
         Arc::new(Self {
             handshakes: Arc::new(Semaphore::new(limits.handshakes)),
             throttle: Mutex::new(Throttle::new(limits.handshake_rate, limits.handshake_burst)),
-            guests: Mutex::default(),
             handler,
             shared,
         })
@@ -123,7 +150,8 @@ where
         };
         #[cfg(feature = "testkit")]
         crate::testkit::count("connections", 1);
-        let memory = self.welcome(peer, &connection);
+        let (memory, superseded) = self.welcome(peer, &connection);
+        let mut is_superseded = false;
         let mut streams = JoinSet::new();
         loop {
             tokio::select! {
@@ -138,6 +166,11 @@ where
                     }
                     Err(_) => break,
                 },
+                () = superseded.notified() => is_superseded = true,
+                () = sleep(SUPERSEDED_IDLE_MAX), if is_superseded && streams.is_empty() => {
+                    self.shared.counters.surplus.add(1);
+                    connection.close(close_code::SURPLUS, b"");
+                }
             }
         }
         self.see_off(peer, &connection);
@@ -146,31 +179,36 @@ where
     /// Adds a connection to its peer's; above the limit the oldest goes, so that a peer that
     /// restarts often is never locked out by its own dead connections, and where half of all
     /// connections are taken every older one, so that many that restarted lock nobody out.
-    fn welcome(&self, peer: NodeId, connection: &Connection) -> Budget {
+    fn welcome(&self, peer: NodeId, connection: &Connection) -> (Budget, Arc<Notify>) {
         let limits = &self.shared.limits;
         let most = match self.shared.endpoint.open_connections() > limits.connections / 2 {
             true => 1,
             false => limits.connections_per_peer.max(1),
         };
-        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        let superseded = Arc::new(Notify::new());
+        let mut guests = self.shared.guests.lock();
         let guest = guests.entry(peer).or_insert_with(|| Guest {
             memory: self.shared.budget.part(limits.memory_per_peer),
             connections: VecDeque::new(),
         });
-        guest.connections.push_back(connection.clone());
+        guest.connections.iter().for_each(|older| older.superseded.notify_one());
+        let arrival =
+            Arrival { connection: connection.clone(), superseded: Arc::clone(&superseded) };
+        guest.connections.push_back(arrival);
         while guest.connections.len() > most {
             if let Some(oldest) = guest.connections.pop_front() {
                 self.shared.counters.surplus.add(1);
-                oldest.close(close_code::SURPLUS, b"");
+                oldest.connection.close(close_code::SURPLUS, b"");
             }
         }
-        guest.memory.clone()
+        (guest.memory.clone(), superseded)
     }
 
     fn see_off(&self, peer: NodeId, connection: &Connection) {
-        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guests = self.shared.guests.lock();
         if let Some(guest) = guests.get_mut(&peer) {
-            guest.connections.retain(|kept| kept.stable_id() != connection.stable_id());
+            let other = |kept: &Arrival| kept.connection.stable_id() != connection.stable_id();
+            guest.connections.retain(other);
             if guest.connections.is_empty() {
                 guests.remove(&peer);
             }

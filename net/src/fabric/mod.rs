@@ -34,7 +34,7 @@ pub use self::statistics::{Refusals, Statistics};
 
 use self::connection_ids::ConnectionIds;
 use self::error::close_code;
-use self::inbound::Listener;
+use self::inbound::{Guests, Listener};
 use self::outbound::{Dialer, Line};
 use self::statistics::Counters;
 use crate::clock::unix_milliseconds;
@@ -70,6 +70,7 @@ struct Shared {
     limits: Limits,
     budget: Budget,
     counters: Arc<Counters>,
+    guests: Guests,
     server: ServerConfig,
 }
 
@@ -107,6 +108,7 @@ impl Fabric {
             socket,
             limits,
             counters,
+            guests: Guests::default(),
             server,
         };
         Ok(Self { shared: Arc::new(shared), dialer: Arc::new(dialer) })
@@ -202,6 +204,13 @@ impl Fabric {
         self.shared.endpoint.set_server_config(Some(self.shared.server.clone()));
         let _accepting = Accepting(&self.shared.endpoint);
         Listener::new(self.shared.clone(), handler).run().await;
+    }
+
+    /// Closes the connections with these peers, in and out: what machines leave behind that are gone for
+    /// good. Requests under way with them fail.
+    pub fn dismiss(&self, gone: impl Fn(&NodeId) -> bool) {
+        self.shared.guests.dismiss(&gone);
+        self.dialer.dismiss(gone);
     }
 
     /// Closes every connection and waits a moment until the peers have been told. Dead peers never

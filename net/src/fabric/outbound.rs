@@ -164,6 +164,16 @@ impl Dialer {
         }
     }
 
+    /// Closes the connections with these peers.
+    pub(super) fn dismiss(&self, gone: impl Fn(&NodeId) -> bool) {
+        let attempts = self.attempts();
+        for (_, kept) in attempts.iter().filter(|(peer, _)| gone(peer)) {
+            if let Some(Ok(link)) = &*kept.attempt.borrow() {
+                link.connection.close(close_code::UNUSED, b"");
+            }
+        }
+    }
+
     fn idle_connection(&self, attempt: &Attempt) -> Option<Connection> {
         let Some(Ok(Link { connection, turns, .. })) = &*attempt.borrow() else { return None };
         let is_idle =

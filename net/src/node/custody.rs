@@ -18,6 +18,8 @@ use crate::clock::sleep_for;
 
 /// The ledger's state is looked at no more often than this, however fast blocks come.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often connections are looked for whose peers are out of the registry.
+const DISMISS_EVERY: Duration = Duration::from_secs(60);
 /// How long an entry may take to become final.
 const TELL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Reports of damage that wait; more of one slot say nothing new.
@@ -41,6 +43,7 @@ impl Node {
         let mut views = self.ledger.views();
         let mut work = JoinSet::new();
         let mut looked_at = None;
+        let mut dismissed = start;
         loop {
             let view = Arc::clone(&views.borrow_and_update());
             let height = view.head().header.height;
@@ -48,6 +51,11 @@ impl Node {
             if looked_at != Some(height) {
                 custody.handle_state(start.elapsed(), view.state());
                 looked_at = Some(height);
+            }
+            if dismissed.elapsed() >= DISMISS_EVERY {
+                dismissed = Instant::now();
+                let retired = |peer: &_| view.state().node(peer).is_some_and(|node| node.retired);
+                self.exchange.fabric().dismiss(retired);
             }
             while let Some(action) = custody.poll_action(start.elapsed()) {
                 let node = Arc::clone(&self);

@@ -148,24 +148,25 @@ impl FollowedLedger {
     /// no circle of followers comes about, in which all wait for each other.
     async fn choose(&self, course: &Course, exchange: &Exchange) -> Option<(NodeId, bool)> {
         let candidates = self.candidates(exchange);
+        let (now, shunned) = (Instant::now(), &course.shunned);
+        let forgiven = |node: &&NodeId| shunned.get(node).is_none_or(|until| *until <= now);
+        let first = |nodes: &[NodeId]| {
+            let first = nodes.iter().find(forgiven);
+            first.or_else(|| nodes.iter().min_by_key(|node| shunned.get(node))).copied()
+        };
+        if self.sole_validator().is_some() {
+            return Some((first(&candidates)?, true));
+        }
+        let heads = ask_heads(&candidates, exchange).await;
+        let ranked = rank(&self.replica, heads.asked, exchange).await;
         let view = self.view();
         let decides = |node: NodeId| view.state().validators().contains(&node);
-        let mut reached = true;
-        let ranked = if self.sole_validator().is_some() {
-            candidates
-        } else {
-            let heads = ask_heads(&candidates, exchange).await;
-            let ranked = rank(&self.replica, heads.asked, exchange).await;
-            reached = ranked.iter().any(|source| decides(source.node));
-            let leads = |source| decides(source) || !reached && source < exchange.id();
-            let ranked = without_circles(ranked, self.height(), leads);
-            ranked.iter().map(|source| source.node).collect()
-        };
-        let now = Instant::now();
-        let forgiven = |node: &&NodeId| course.shunned.get(node).is_none_or(|until| *until <= now);
-        let first = ranked.iter().find(forgiven);
-        let chosen = first.or_else(|| ranked.iter().min_by_key(|node| course.shunned.get(node)));
-        chosen.map(|node| (*node, decides(*node) || !reached && *node < exchange.id()))
+        let reached = ranked.iter().any(|source| decides(source.node));
+        let leads = |source| decides(source) || !reached && source < exchange.id();
+        let ranked = without_circles(ranked, self.height(), leads);
+        let ranked: Vec<NodeId> = ranked.iter().map(|source| source.node).collect();
+        let chosen = first(&ranked)?;
+        Some((chosen, leads(chosen)))
     }
 
     /// The validator that decides alone on the next block, or did on the newest: then it waits for

@@ -86,10 +86,12 @@ impl Loader<'_> {
         let Some((span, posted)) = newest else { return Ok(None) };
         let posted = posted.into_iter().next();
         let place = posted.as_ref().and_then(|posted| posted.number);
-        let number = match place {
-            Some(place) if place < POINTERS_PER_SPAN => span * POINTERS_PER_SPAN + place,
-            _ => return Err(ClientError::integrity(format!("span {span} of this vault is full"))),
+        let Some(place) = place.filter(|place| *place < POINTERS_PER_SPAN) else {
+            return Err(ClientError::integrity(format!(
+                "span {span} of this vault has no such place"
+            )));
         };
+        let number = span * POINTERS_PER_SPAN + place;
         Ok(Some((number, self.open(number, posted.and_then(|posted| posted.pointer))?)))
     }
 

@@ -399,6 +399,37 @@ fn of_the_connections_on_which_nothing_is_asked_those_used_last_are_kept() {
 }
 
 #[test]
+fn what_a_machine_leaves_behind_is_closed() {
+    simulate(1, Weather::default(), async |_| {
+        let client = |number: u8, place: u8| {
+            let address = simulated_address(place);
+            Fabric::bind(identity(number), address, Limits::default(), |_| true).unwrap()
+        };
+        let server = simulated_server(2, simulated_address(2));
+        let connections = || server.statistics().connections;
+        let (before, other) = (client(1, 1), client(3, 3));
+        for fabric in [&before, &other] {
+            ask(fabric, &server, Bytes::new()).await.unwrap();
+        }
+        // Its next run, elsewhere: nobody uses the connection of the first any more.
+        let after = client(1, 4);
+        ask(&after, &server, Bytes::new()).await.unwrap();
+        assert_eq!(connections(), 3);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!((connections(), server.statistics().refused.surplus), (2, 1));
+        assert_eq!(after.statistics().connections, 1);
+        // If the first lives all the same it is none the worse.
+        ask(&before, &server, Bytes::new()).await.unwrap();
+
+        let gone = |peer: &NodeId| *peer == other.local_id();
+        server.dismiss(gone);
+        other.dismiss(|peer| *peer == server.local_id());
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!((other.statistics().connections, connections()), (0, 1));
+    });
+}
+
+#[test]
 fn a_question_to_a_machine_that_restarted_is_asked_once_more() {
     let serve = |address| {
         let server = Fabric::bind(identity(2), address, Limits::default(), |_| true).unwrap();
