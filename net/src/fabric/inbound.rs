@@ -22,9 +22,10 @@ use super::{Exporter, Shared, exporter};
 use crate::rpc::{Abort, Budget, Fault, Message, Outgoing, Receiver, Sender};
 use crate::tls;
 
-/// A connection on which nothing was asked for this long since its peer opened another is closed: a
-/// machine keeps one, and has lost the older.
-const SUPERSEDED_IDLE_MAX: Duration = Duration::from_secs(30);
+/// A connection on which nothing was asked for this long is closed if its peer has opened another, for a
+/// machine keeps one and has lost the older, or if no packet came since the last request: who lives
+/// acknowledges the reply, which would be kept for whom that is gone until the idle timeout.
+const ABANDONED_AFTER: Duration = Duration::from_secs(30);
 
 /// A request that arrived.
 #[derive(Debug)]
@@ -151,7 +152,9 @@ where
         #[cfg(feature = "testkit")]
         crate::testkit::count("connections", 1);
         let (memory, superseded) = self.welcome(peer, &connection);
-        let mut is_superseded = false;
+        let (mut is_superseded, mut is_heard) = (false, true);
+        let packets = || connection.stats().udp_rx.datagrams;
+        let mut packets_before = 0;
         let mut streams = JoinSet::new();
         loop {
             tokio::select! {
@@ -159,6 +162,7 @@ where
                 Some(_) = streams.join_next() => {}
                 stream = connection.accept_bi() => match stream {
                     Ok((send, receive)) => {
+                        (is_heard, packets_before) = (false, packets());
                         let (listener, memory) = (self.clone(), memory.clone());
                         streams.spawn(async move {
                             listener.answer(peer, exporter, memory, send, receive).await;
@@ -167,9 +171,14 @@ where
                     Err(_) => break,
                 },
                 () = superseded.notified() => is_superseded = true,
-                () = sleep(SUPERSEDED_IDLE_MAX), if is_superseded && streams.is_empty() => {
-                    self.shared.counters.surplus.add(1);
-                    connection.close(close_code::SURPLUS, b"");
+                () = sleep(ABANDONED_AFTER), if streams.is_empty() && (is_superseded || !is_heard) => {
+                    is_heard = packets() > packets_before;
+                    if is_superseded {
+                        self.shared.counters.surplus.add(1);
+                        connection.close(close_code::SURPLUS, b"");
+                    } else if !is_heard {
+                        connection.close(close_code::UNUSED, b"");
+                    }
                 }
             }
         }

@@ -399,6 +399,40 @@ fn of_the_connections_on_which_nothing_is_asked_those_used_last_are_kept() {
 }
 
 #[test]
+fn replies_are_not_kept_for_who_is_gone() {
+    simulate(1, Weather::default(), async |wire| {
+        let server = simulated_server(2, simulated_address(2));
+        let client = |number: u8| {
+            let address = simulated_address(number);
+            Fabric::bind(identity(number), address, Limits::default(), |_| true).unwrap()
+        };
+        let (gone, other) = (client(1), client(3));
+        for fabric in [&gone, &other] {
+            ask(fabric, &server, Bytes::new()).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(server.statistics().connections, 2);
+        // The request arrives, and its sender's line breaks before the reply does.
+        let asked = ask(&gone, &server, Bytes::new());
+        let served = server.statistics().requests_served;
+        let broken = async {
+            while server.statistics().requests_served == served {
+                tokio::time::sleep(Duration::from_micros(100)).await;
+            }
+            wire.unplug(simulated_address(1));
+        };
+        tokio::select! {
+            biased;
+            () = broken => {}
+            _ = asked => unreachable!("a line takes a millisecond at least"),
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(server.statistics().connections, 1);
+        ask(&other, &server, Bytes::new()).await.unwrap();
+    });
+}
+
+#[test]
 fn what_a_machine_leaves_behind_is_closed() {
     simulate(1, Weather::default(), async |_| {
         let client = |number: u8, place: u8| {
