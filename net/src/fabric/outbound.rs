@@ -4,19 +4,26 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use kakera_engine::names::NodeId;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, TokenMemoryCache};
 use quinn::{TokenStore, TransportConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::error::close_code;
 use super::{Exporter, Limits, Refusal, RequestError, connection_ids, exporter};
 use crate::id::Identity;
 use crate::tls;
 use crate::watch;
+
+/// A connection that has carried so many bytes, both ways together, is not kept for long: a handshake is
+/// nothing beside them, and quinn keeps the buffer lists of as many streams as ever were open at once.
+const BULK_BYTES_MIN: u64 = 1 << 20;
+/// How long nothing is asked on it before it is closed.
+const BULK_IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// Validation tokens kept for peers, so that a reconnection needs no Retry.
 const TOKENS_FOR_PEERS: u32 = 256;
@@ -143,11 +150,32 @@ impl Dialer {
         outcome.send(Some(connected));
         if let Some(connection) = connection {
             self.close_unused();
-            connection.closed().await;
+            self.until_closed(peer, &connection).await;
         }
         let mut attempts = self.attempts();
         if attempts.get(&peer).is_some_and(|kept| kept.attempt.is_of(&outcome)) {
             attempts.remove(&peer);
+        }
+    }
+
+    /// A connection that has carried much is closed here as soon as it is idle.
+    async fn until_closed(&self, peer: NodeId, connection: &Connection) {
+        loop {
+            tokio::select! {
+                _ = connection.closed() => return,
+                () = sleep(BULK_IDLE_MAX) => {}
+            }
+            let stats = connection.stats();
+            let carried = stats.udp_rx.bytes + stats.udp_tx.bytes;
+            let attempts = self.attempts();
+            let idle = attempts.get(&peer).is_some_and(|kept| {
+                let same = |idle: Connection| idle.stable_id() == connection.stable_id();
+                kept.used.elapsed() >= BULK_IDLE_MAX
+                    && self.idle_connection(&kept.attempt).is_some_and(same)
+            });
+            if idle && carried >= BULK_BYTES_MIN {
+                connection.close(close_code::UNUSED, b"");
+            }
         }
     }
 

@@ -399,6 +399,28 @@ fn of_the_connections_on_which_nothing_is_asked_those_used_last_are_kept() {
 }
 
 #[test]
+fn a_connection_that_carried_much_is_kept_only_while_it_is_used() {
+    simulate(1, Weather::default(), async |_| {
+        let client =
+            Fabric::bind(identity(1), simulated_address(1), Limits::default(), |_| true).unwrap();
+        let [much, little] =
+            [2, 3].map(|number| simulated_server(number, simulated_address(number)));
+        for _ in 0..8 {
+            ask(&client, &much, Bytes::from(vec![1; 100_000])).await.unwrap();
+            ask(&client, &little, Bytes::new()).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(20)).await;
+        }
+        let connections = || [&much, &little].map(|server| server.statistics().connections);
+        assert_eq!(connections(), [1, 1]);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(connections(), [0, 1]);
+        ask(&client, &much, Bytes::new()).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(connections(), [1, 1]);
+    });
+}
+
+#[test]
 fn replies_are_not_kept_for_who_is_gone() {
     simulate(1, Weather::default(), async |wire| {
         let server = simulated_server(2, simulated_address(2));
