@@ -34,7 +34,8 @@ pub struct Pointer {
 }
 
 impl Pointer {
-    /// A pointer under the one-time `key`, valid in one network, that stands beside others.
+    /// A pointer under the one-time `key`, valid in one network, that stands beside others:
+    /// for rules before version 9.
     pub fn sign(network: &NetworkId, key: &SigningKey, sealed: Vec<u8>) -> Self {
         let signature = Signature::sign(key, "pointer", &[network.as_bytes(), &sealed]);
         Self { key: key.verifying_key().to_bytes(), sealed, signature, number: None }

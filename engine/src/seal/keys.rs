@@ -16,7 +16,7 @@ use crate::names::{RecordId, Tag};
 type Key = Zeroizing<[u8; 32]>;
 
 /// Pointers of a vault that follow each other under one tag. Everybody sees that these belong together,
-/// and the ledger keeps the last of them for ever: some 20 bytes a put.
+/// and the ledger keeps the last of them for ever.
 pub const POINTERS_PER_SPAN: u64 = 64;
 
 /// The root of a vault: 32 random bytes from which its owner derives every other key.

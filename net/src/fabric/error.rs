@@ -75,7 +75,7 @@ pub(super) mod close_code {
     pub(in crate::fabric) const SHUTDOWN: VarInt = VarInt::from_u32(0);
     /// The same peer opened further connections.
     pub(in crate::fabric) const SURPLUS: VarInt = VarInt::from_u32(1);
-    /// The end that opened the connection has no more use for it.
+    /// The end that closes the connection has no more use for it, or takes the other for gone.
     pub(in crate::fabric) const UNUSED: VarInt = VarInt::from_u32(2);
 }
 
@@ -104,6 +104,9 @@ impl From<ConnectionError> for RequestError {
                 if close.error_code == close_code::SURPLUS =>
             {
                 Self::Closed("too many connections to this peer".into())
+            }
+            ConnectionError::ApplicationClosed(close) if close.error_code == close_code::UNUSED => {
+                Self::Closed("the peer had no more use for the connection".into())
             }
             ConnectionError::ApplicationClosed(_) => Self::Closed("the peer shuts down".into()),
             ConnectionError::Reset => Self::Restarted,

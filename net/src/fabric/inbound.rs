@@ -24,7 +24,7 @@ use crate::tls;
 
 /// A connection on which nothing was asked for this long is closed if its peer has opened another, for a
 /// machine keeps one and has lost the older, or if no packet came since the last request: who lives
-/// acknowledges the reply, which would be kept for whom that is gone until the idle timeout.
+/// acknowledges the reply, which would otherwise be kept until the idle timeout.
 const ABANDONED_AFTER: Duration = Duration::from_secs(30);
 
 /// A request that arrived.

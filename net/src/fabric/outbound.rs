@@ -1,5 +1,5 @@
 //! One connection per peer, opened when first needed and shared by all requests to it. It is kept, since
-//! a handshake is more than most questions are, unless many others were used since.
+//! a handshake is more than most questions are, unless many others were used since or it has carried much.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -166,14 +166,16 @@ impl Dialer {
                 () = sleep(BULK_IDLE_MAX) => {}
             }
             let stats = connection.stats();
-            let carried = stats.udp_rx.bytes + stats.udp_tx.bytes;
+            if stats.udp_rx.bytes + stats.udp_tx.bytes < BULK_BYTES_MIN {
+                continue;
+            }
             let attempts = self.attempts();
             let idle = attempts.get(&peer).is_some_and(|kept| {
                 let same = |idle: Connection| idle.stable_id() == connection.stable_id();
                 kept.used.elapsed() >= BULK_IDLE_MAX
                     && self.idle_connection(&kept.attempt).is_some_and(same)
             });
-            if idle && carried >= BULK_BYTES_MIN {
+            if idle {
                 connection.close(close_code::UNUSED, b"");
             }
         }
