@@ -14,6 +14,10 @@ use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 
+/// Buffers that a read may fill, each of up to 64 packets that the kernel has joined (GRO). quinn offers
+/// 32, of 94 kB each, and one burst of packets would leave all of these resident for good.
+const RECEIVE_BUFFERS_MAX: usize = 4;
+
 /// A UDP socket that counts the payload bytes it carries.
 #[derive(Debug)]
 pub(crate) struct CountedSocket {
@@ -65,7 +69,8 @@ impl AsyncUdpSocket for CountedSocket {
         buffers: &mut [IoSliceMut<'_>],
         metas: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        let polled = self.inner.poll_recv(context, buffers, metas);
+        let count = buffers.len().min(RECEIVE_BUFFERS_MAX);
+        let polled = self.inner.poll_recv(context, &mut buffers[..count], &mut metas[..count]);
         if let Poll::Ready(Ok(count)) = polled {
             let bytes: usize = metas[..count].iter().map(|meta| meta.len).sum();
             self.received.fetch_add(bytes as u64, Ordering::Relaxed);

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use kakera_engine::names::NodeId;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, TokenMemoryCache};
@@ -85,7 +86,10 @@ impl Dialer {
             identity,
             endpoint,
             transport: limits.outbound_transport(),
-            tokens: Arc::new(TokenMemoryCache::new(TOKENS_FOR_PEERS, TOKENS_PER_PEER)),
+            tokens: Arc::new(CopiedTokens(TokenMemoryCache::new(
+                TOKENS_FOR_PEERS,
+                TOKENS_PER_PEER,
+            ))),
             limits,
             attempts: Mutex::default(),
         }
@@ -259,6 +263,19 @@ fn is_usable(attempt: &Attempt, same_address: bool) -> bool {
         None => same_address && attempt.is_open(),
         Some(Ok(link)) => link.connection.close_reason().is_none(),
         Some(Err(_)) => false,
+    }
+}
+
+/// Keeps copies of tokens: one as it comes from quinn is a slice that keeps its whole packet.
+struct CopiedTokens(TokenMemoryCache);
+
+impl TokenStore for CopiedTokens {
+    fn insert(&self, server_name: &str, token: Bytes) {
+        self.0.insert(server_name, Bytes::copy_from_slice(&token));
+    }
+
+    fn take(&self, server_name: &str) -> Option<Bytes> {
+        self.0.take(server_name)
     }
 }
 

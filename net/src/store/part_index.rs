@@ -1,4 +1,4 @@
-//! The names of all parts, in memory, and whose quota each counts against.
+//! The names of all parts, in memory: whose quota each counts against, and where its share is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -8,6 +8,7 @@ use kakera_engine::names::{GroupId, NodeId, ObjectId, Slot};
 use kakera_engine::wire::PartReference;
 
 use super::disk::{Disk, Entry, EntryKind};
+use super::share_batch::RecordPlace;
 
 /// The parts that are there, and the room that they take.
 #[derive(Default)]
@@ -25,6 +26,17 @@ struct Held {
     length: u64,
     /// A place in [`PartIndex::accounts`]; `None` until the part was read since the store opened.
     account: Option<u32>,
+    /// Of the share that took the place of the one in its file.
+    renewed: Option<RecordPlace>,
+}
+
+// With the object's name all that is in memory of a part (`engine/spec/store.md` §8).
+const _: () = assert!(size_of::<(ObjectId, Held)>() <= 104);
+
+impl Held {
+    fn new(length: u64, account: Option<u32>) -> Self {
+        Self { length, account, renewed: None }
+    }
 }
 
 /// What a walk through the directories found.
@@ -39,8 +51,36 @@ pub(super) struct Listing {
 
 impl PartIndex {
     pub(super) fn contains(&self, key: &PartReference) -> bool {
-        let objects = self.parts.get(&(key.group, key.slot));
-        objects.is_some_and(|objects| objects.contains_key(&key.object))
+        self.held(key).is_some()
+    }
+
+    fn held(&self, key: &PartReference) -> Option<&Held> {
+        self.parts.get(&(key.group, key.slot))?.get(&key.object)
+    }
+
+    fn held_mut(&mut self, key: &PartReference) -> Option<&mut Held> {
+        self.parts.get_mut(&(key.group, key.slot))?.get_mut(&key.object)
+    }
+
+    /// Where the share is that took the place of the one in the part's file.
+    pub(super) fn renewed(&self, key: &PartReference) -> Option<RecordPlace> {
+        self.held(key)?.renewed
+    }
+
+    /// Notes where the share of a part is from now on, and tells where it was before; `None` if there
+    /// is no such part.
+    pub(super) fn renew(
+        &mut self,
+        key: &PartReference,
+        place: RecordPlace,
+    ) -> Option<Option<RecordPlace>> {
+        Some(self.held_mut(key)?.renewed.replace(place))
+    }
+
+    /// Whether any share of a slot is in the batch of this epoch.
+    pub(super) fn uses_batch(&self, slot: (GroupId, Slot), epoch: u64) -> bool {
+        let mut parts = self.parts.get(&slot).into_iter().flat_map(BTreeMap::values);
+        parts.any(|held| held.renewed.is_some_and(|place| place.epoch == epoch))
     }
 
     /// Bytes of all parts and of those being written.
@@ -80,39 +120,41 @@ impl PartIndex {
     pub(super) fn insert(&mut self, key: PartReference, submitter: &NodeId, length: u64) {
         let account = Some(self.account(submitter).0);
         let objects = self.parts.entry((key.group, key.slot)).or_default();
-        objects.insert(key.object, Held { length, account });
+        objects.insert(key.object, Held::new(length, account));
     }
 
     /// Adds a part that was there when the store was opened.
     fn found(&mut self, slot: (GroupId, Slot), object: ObjectId, length: u64) {
         self.used_bytes += length;
-        self.parts.entry(slot).or_default().insert(object, Held { length, account: None });
+        self.parts.entry(slot).or_default().insert(object, Held::new(length, None));
     }
 
     /// Counts a part against its submitter, unless it is already.
     pub(super) fn attribute(&mut self, key: &PartReference, submitter: &NodeId) {
         let account = self.account(submitter).0;
-        let objects = self.parts.get_mut(&(key.group, key.slot));
-        if let Some(held) = objects.and_then(|objects| objects.get_mut(&key.object))
+        if let Some(held) = self.held_mut(key)
             && held.account.is_none()
         {
             held.account = Some(account);
-            self.accounts[account as usize].1 += held.length;
+            let length = held.length;
+            self.accounts[account as usize].1 += length;
         }
     }
 
-    pub(super) fn forget(&mut self, key: &PartReference) {
+    /// Forgets a part; tells where the share is that took the place of the one in its file.
+    pub(super) fn forget(&mut self, key: &PartReference) -> Option<RecordPlace> {
         let slot = (key.group, key.slot);
-        let Some(objects) = self.parts.get_mut(&slot) else { return };
-        if let Some(Held { length, account }) = objects.remove(&key.object) {
-            self.used_bytes -= length;
-            if let Some(account) = account {
-                self.accounts[account as usize].1 -= length;
-            }
-        }
+        let objects = self.parts.get_mut(&slot)?;
+        let held = objects.remove(&key.object);
         if objects.is_empty() {
             self.parts.remove(&slot);
         }
+        let Held { length, account, renewed } = held?;
+        self.used_bytes -= length;
+        if let Some(account) = account {
+            self.accounts[account as usize].1 -= length;
+        }
+        renewed
     }
 
     /// A submitter's place among the accounts, and its bytes.

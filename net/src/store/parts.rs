@@ -2,7 +2,7 @@
 
 mod shares;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use kakera_engine::wire::PartReference;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use self::shares::{SHARES, ShareIndex};
+use self::shares::SHARES;
 use super::disk::{Disk, DiskFile, Entry, EntryKind, if_found, is_full, parent};
 use super::file::write_atomic;
 use super::part_file::{EncodedHeader, FileError, StoredHeader};
@@ -178,7 +178,8 @@ pub struct PartStore<D> {
 
 struct State {
     index: PartIndex,
-    shares: ShareIndex,
+    /// Batches of refreshed shares that the ledger has not decided, with their roots.
+    undecided: BTreeMap<BatchName, [u8; 32]>,
     /// Parts that someone is changing.
     busy: BTreeSet<PartReference>,
     tombstones: Tombstones,
@@ -210,7 +211,7 @@ impl<D: Disk> PartStore<D> {
             quota_bytes,
             state: Mutex::new(State {
                 index,
-                shares: ShareIndex::default(),
+                undecided: BTreeMap::new(),
                 busy: BTreeSet::new(),
                 tombstones,
             }),
@@ -359,10 +360,9 @@ impl<D: Disk> PartStore<D> {
         let path = part_path(key);
         self.overwrite(&path, key)?;
         if_found(self.disk.remove(&path))?;
-        locked(&self.state).index.forget(key);
         if_found(self.disk.sync_directory(parent(&path)))?;
         // After it: a part that came back without its share would pass for damaged.
-        self.forget_share(key)
+        self.forget(key)
     }
 
     /// Destroys an object for ever: its tombstone, with the `order`, is durable before any part of
@@ -534,8 +534,7 @@ impl<D: Disk> PartStore<D> {
     /// Needs no sync: a part that a power cut puts back is found damaged again.
     fn move_aside(&self, key: &PartReference) -> io::Result<()> {
         if_found(self.disk.rename(&part_path(key), &damaged_path(key)))?;
-        locked(&self.state).index.forget(key);
-        self.forget_share(key)
+        self.forget(key)
     }
 
     fn reserve(

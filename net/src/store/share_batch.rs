@@ -18,7 +18,7 @@ const CHECK_LENGTH: usize = 32;
 const RECORD_FIXED_LENGTH: usize = 32 + 32 + 4;
 const HEADER_CONTEXT: &str = "kakera/1 store share batch";
 const RECORD_CONTEXT: &str = "kakera/1 store share record";
-/// The longest file that is read.
+/// The longest file that is read; a place in it is a `u32`.
 const LENGTH_MAX: u64 = 1 << 30;
 
 /// Which refresh a batch is of.
@@ -46,8 +46,8 @@ pub struct ShareRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RecordPlace {
     pub(super) epoch: u64,
-    offset: u64,
-    length: usize,
+    offset: u32,
+    length: u32,
     /// Of the descriptor in the part's file, whose own checksum covers the share it had before.
     pub(super) descriptor_check: [u8; 32],
 }
@@ -133,12 +133,12 @@ fn parse(bytes: &[u8]) -> Option<StoredBatch> {
     let root = fixed[36..68].try_into().ok()?;
     let mut records = Vec::new();
     for _ in 0..word(68) {
-        let offset = (bytes.len() - rest.len()) as u64;
+        let offset = (bytes.len() - rest.len() + RECORD_FIXED_LENGTH) as u32;
         let (object, after) = rest.split_first_chunk::<32>()?;
         let (descriptor_check, after) = after.split_first_chunk::<32>()?;
         let (length, after) = after.split_first_chunk::<4>()?;
-        let length = u32::from_le_bytes(*length) as usize;
-        let (share, after) = after.split_at_checked(length)?;
+        let length = u32::from_le_bytes(*length);
+        let (share, after) = after.split_at_checked(length as usize)?;
         let (check, after) = after.split_first_chunk::<CHECK_LENGTH>()?;
         rest = after;
         let object = ObjectId(*object);
@@ -150,7 +150,6 @@ fn parse(bytes: &[u8]) -> Option<StoredBatch> {
             RecordState::Torn
         };
         let descriptor_check = *descriptor_check;
-        let offset = offset + RECORD_FIXED_LENGTH as u64;
         let place = RecordPlace { epoch, offset, length, descriptor_check };
         records.push(StoredRecord { object, place, state });
     }
@@ -181,16 +180,16 @@ impl RecordPlace {
         name: &BatchName,
         object: &ObjectId,
     ) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-        let mut bytes = Zeroizing::new(vec![0; self.length + CHECK_LENGTH]);
-        file.read_at(self.offset, &mut bytes)?;
-        let (share, check) = bytes.split_at(self.length);
+        let mut bytes = Zeroizing::new(vec![0; self.length as usize + CHECK_LENGTH]);
+        file.read_at(u64::from(self.offset), &mut bytes)?;
+        let (share, check) = bytes.split_at(self.length as usize);
         let intact = record_check(name, object, &self.descriptor_check, share) == *check;
         Ok(intact.then(|| Zeroizing::new(share.to_vec())))
     }
 
     /// Overwrites the share; not synced.
     pub(super) fn erase(&self, file: &impl DiskFile) -> io::Result<()> {
-        file.write_at(self.offset, &vec![0; self.length + CHECK_LENGTH])
+        file.write_at(u64::from(self.offset), &vec![0; self.length as usize + CHECK_LENGTH])
     }
 }
 

@@ -21,14 +21,6 @@ use super::{INCOMING, PartStore, locked, part_path};
 
 pub(super) const SHARES: &str = "shares";
 
-/// Where refreshed shares are.
-#[derive(Default)]
-pub(super) struct ShareIndex {
-    records: BTreeMap<PartReference, RecordPlace>,
-    /// Batches that the ledger has not decided, with their roots.
-    undecided: BTreeMap<BatchName, [u8; 32]>,
-}
-
 impl<D: Disk> PartStore<D> {
     /// Makes new shares durable beside those that are read; all their parts are here, or the batch
     /// is refused.
@@ -57,14 +49,14 @@ impl<D: Disk> PartStore<D> {
         file.sync()?;
         self.disk.rename(&temporary, &undecided_path(name))?;
         self.disk.sync_directory(SHARES)?;
-        locked(&self.state).shares.undecided.insert(*name, *root);
+        locked(&self.state).undecided.insert(*name, *root);
         Ok(())
     }
 
     /// The batches that the ledger has not decided, as far as this store was told, with their roots.
     pub fn undecided_shares(&self) -> Vec<(BatchName, [u8; 32])> {
         let state = locked(&self.state);
-        state.shares.undecided.iter().map(|(name, root)| (*name, *root)).collect()
+        state.undecided.iter().map(|(name, root)| (*name, *root)).collect()
     }
 
     /// Makes a batch the shares that are read, and erases those before; both durable on return. It may
@@ -84,7 +76,7 @@ impl<D: Disk> PartStore<D> {
         {
             batch.erase(&file, |_| true)?;
         }
-        locked(&self.state).shares.undecided.remove(name);
+        locked(&self.state).undecided.remove(name);
         Ok(())
     }
 
@@ -94,7 +86,7 @@ impl<D: Disk> PartStore<D> {
         self.erase_undecided(name, |_| true)?;
         if_found(self.disk.remove(&undecided_path(name)))?;
         self.disk.sync_directory(SHARES)?;
-        locked(&self.state).shares.undecided.remove(name);
+        locked(&self.state).undecided.remove(name);
         Ok(())
     }
 
@@ -120,7 +112,7 @@ impl<D: Disk> PartStore<D> {
         for (name, _) in stale {
             self.disk.remove(&undecided_path(&name))?;
         }
-        locked(&self.state).shares.undecided = undecided.into_iter().collect();
+        locked(&self.state).undecided = undecided.into_iter().collect();
         // Ascending by epoch: each takes the place of those before.
         used.sort_unstable();
         used.iter().try_for_each(|name| self.read_from(name))
@@ -151,9 +143,10 @@ impl<D: Disk> PartStore<D> {
         self.record(key).map(|place| place.descriptor_check)
     }
 
-    /// The part is gone, or about to be written anew: so is the share that replaced its own.
-    pub(super) fn forget_share(&self, key: &PartReference) -> io::Result<()> {
-        let Some(place) = locked(&self.state).shares.records.remove(key) else { return Ok(()) };
+    /// Forgets a part that is gone, or about to be written anew, and erases the share that replaced
+    /// its own.
+    pub(super) fn forget(&self, key: &PartReference) -> io::Result<()> {
+        let Some(place) = locked(&self.state).index.forget(key) else { return Ok(()) };
         let path = used_path(&batch_of(key, &place));
         if let Some(file) = if_found(self.disk.open(&path))? {
             place.erase(&file)?;
@@ -185,7 +178,7 @@ impl<D: Disk> PartStore<D> {
     }
 
     pub(super) fn record(&self, key: &PartReference) -> Option<RecordPlace> {
-        locked(&self.state).shares.records.get(key).copied()
+        locked(&self.state).index.renewed(key)
     }
 
     /// Has the records of a used batch read from now on, and erases what they replace.
@@ -197,9 +190,9 @@ impl<D: Disk> PartStore<D> {
         let mut orphans = false;
         for StoredRecord { object, place, state: found } in &batch.records {
             let key = share_batch::part(name, *object);
-            let mut state = locked(&self.state);
-            if *found == RecordState::Intact && state.index.contains(&key) {
-                let before = state.shares.records.insert(key, *place);
+            if *found == RecordState::Intact
+                && let Some(before) = locked(&self.state).index.renew(&key, *place)
+            {
                 // A file of the same epoch is the one that this took the place of.
                 replaced.push((*object, before.filter(|before| before.epoch != place.epoch)));
             } else if *found != RecordState::Erased {
@@ -244,10 +237,7 @@ impl<D: Disk> PartStore<D> {
     }
 
     fn remove_if_empty(&self, name: &BatchName) -> io::Result<()> {
-        let of_batch = |(key, place): (&PartReference, &RecordPlace)| {
-            (key.group, key.slot, place.epoch) == (name.group, name.slot, name.epoch)
-        };
-        if locked(&self.state).shares.records.iter().any(of_batch) {
+        if locked(&self.state).index.uses_batch((name.group, name.slot), name.epoch) {
             return Ok(());
         }
         // If it comes back, it is empty still.
