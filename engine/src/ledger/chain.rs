@@ -148,7 +148,7 @@ impl Chain {
     pub fn tip(&self) -> Self {
         Self {
             state: self.state.clone(),
-            log: self.log.tip(),
+            log: self.log.since(self.log.size()),
             head: self.head.clone(),
             changes: Arc::clone(&self.changes),
             milestones: self.milestones.clone(),
@@ -178,6 +178,14 @@ impl Chain {
     /// The log of all entries.
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// Forgets what proves any but the newest entries, once that is more than as many again. Costs
+    /// O(`newest` + log n) then.
+    pub fn forget_entries_but(&mut self, newest: u64) {
+        if self.log.provable() > newest.saturating_mul(2) {
+            self.log = self.log.since(self.log.size() - newest);
+        }
     }
 
     /// Proves that entry `index`, counted over the whole chain, is under the head's log root.

@@ -7,14 +7,14 @@ use thiserror::Error;
 /// A SHA3-256 output.
 pub type Digest32 = [u8; 32];
 
-/// The tree of everything appended so far, all complete subtrees kept: 64 bytes a leaf.
+/// The tree of everything appended so far, complete subtrees kept: 64 bytes a leaf that can be proved.
 ///
 /// Appending costs one hash on average, a root or a proof O(log n). A log that begins with the
 /// [`Log::peaks`] of another goes on as that one would, but proves only what was appended since.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
     levels: Vec<Level>,
-    /// Leaves known by their peaks only.
+    /// Leaves that cannot be proved any more.
     archived: u64,
 }
 
@@ -80,14 +80,22 @@ impl Log {
         RightEdge::of(self).peaks
     }
 
-    /// The log of the same leaves that keeps its right edge only.
-    pub(super) fn tip(&self) -> Self {
-        let level = |level: &Level| {
-            let kept = level.kept.last().filter(|_| level.len() % 2 == 1);
-            let kept: Vec<Digest32> = kept.copied().into_iter().collect();
-            Level { skipped: level.len() - kept.len() as u64, kept }
+    /// The log of the same leaves that proves those from `first` on, as far as this one does, and can
+    /// be appended to: with its size for `first` the right edge only.
+    pub(super) fn since(&self, first: u64) -> Self {
+        let first = first.clamp(self.archived, self.size());
+        let level = |(height, level): (usize, &Level)| {
+            // Of two with one parent the left one stands beside the way of the right one's leaves.
+            let skipped = (first >> height) & !1;
+            let kept = level.kept[(skipped - level.skipped) as usize..].to_vec();
+            Level { skipped, kept }
         };
-        Self { levels: self.levels.iter().map(level).collect(), archived: self.size() }
+        Self { levels: self.levels.iter().enumerate().map(level).collect(), archived: first }
+    }
+
+    /// Leaves that can be proved.
+    pub(super) fn provable(&self) -> u64 {
+        self.size() - self.archived
     }
 
     /// The number of leaves.
@@ -342,6 +350,36 @@ mod tests {
                     whole.prove(index)
                 };
                 prop_assert_eq!(log.prove(index), expected);
+            }
+        }
+
+        #[test]
+        fn a_log_that_forgets_goes_on_as_the_whole_one(
+            firsts in prop::collection::vec(0u64..80, 1..4), after in 0usize..40,
+        ) {
+            let all = leaves(70 + after);
+            let mut whole = Log::default();
+            all[..70].iter().for_each(|leaf| whole.append(*leaf));
+            let log = firsts.iter().fold(whole.clone(), |log, first| log.since(*first));
+            let kept_from = firsts.iter().fold(0, |most, first| most.max(*first)).min(70);
+            for mut log in [log, whole.since(70)] {
+                let kept_from = if log.provable() == 0 { 70 } else { kept_from };
+                prop_assert_eq!(log.provable(), 70 - kept_from);
+                let mut whole = whole.clone();
+                for leaf in &all[70..] {
+                    log.append(*leaf);
+                    whole.append(*leaf);
+                    prop_assert_eq!((log.size(), log.root()), (whole.size(), whole.root()));
+                }
+                prop_assert_eq!(log.peaks(), whole.peaks());
+                for index in 0..all.len() as u64 {
+                    let expected = if index < kept_from {
+                        Err(LogProofError::Archived { index, kept_from })
+                    } else {
+                        whole.prove(index)
+                    };
+                    prop_assert_eq!(log.prove(index), expected);
+                }
             }
         }
 

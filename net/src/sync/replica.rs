@@ -79,7 +79,11 @@ impl Replica {
             let height = chain.head().header.height + 1;
             let forks = forks(&block, &chain);
             match append_to(&mut chain, block, now) {
-                Ok(block) => good.push(block),
+                // No entry is proved from here: a folder's chain is read for that.
+                Ok(block) => {
+                    chain.forget_entries_but(0);
+                    good.push(block);
+                }
                 Err(_) if forks => refused = Some(SyncError::Fork(height - 1)),
                 Err(error) => refused = Some(SyncError::Block { height, error }),
             }

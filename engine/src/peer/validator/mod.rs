@@ -176,8 +176,8 @@ impl Validator {
         &self.chain
     }
 
-    /// Proves against the final head that an entry stands at its place. None if that was not in
-    /// this run of the program.
+    /// Proves against the final head that an entry stands at its place. `None` if it is not one of
+    /// the newest thousands, of this run of the program.
     pub fn inclusion(&self, place: &Place) -> Option<Inclusion> {
         let proof = self.chain.entry_proof(place.index).ok()?;
         Some(Inclusion { head: self.chain.head().clone(), salt: place.salt, proof })
@@ -346,6 +346,7 @@ impl Validator {
         let leaves = checked.leaves().to_vec();
         // Checked when the block came, or made of votes that were.
         self.chain.append_certified(checked, certificate);
+        self.chain.forget_entries_but(places::PLACES_MAX as u64);
         self.acknowledged.clear();
         self.council.head_moved(&self.chain, block.entries.len(), &self.key);
         for ((index, salted), leaf) in (first..).zip(&block.entries).zip(leaves) {

@@ -7,7 +7,7 @@ use crate::ledger::{Digest32, Entry, SaltedEntry};
 use crate::names::NodeId;
 
 /// Entries whose place is remembered after they became final.
-const PLACES_MAX: usize = 4096;
+pub(super) const PLACES_MAX: usize = 4096;
 
 /// Author and sequence number.
 type Name = (NodeId, u64);
