@@ -188,8 +188,9 @@ impl LocalNetwork {
     }
 
     /// Enrols whom the ledger does not know and lost nodes with another address than it knows, brings the
-    /// addresses of the others up to date, and returns when all running nodes that are enrolled answer. Who was retired or convicted stays out; who was
-    /// only lost the validators take back by themselves, unless it failed its audits.
+    /// addresses of the others up to date, and returns when all running nodes that are enrolled answer.
+    /// Who was retired or convicted stays out; who was only lost the validators take back by themselves,
+    /// unless it failed its audits.
     ///
     /// Entries of one author are numbered, so one connection should do all of the operator's work.
     pub(crate) async fn admit(&self, operator: &Connection) -> Result<(), Failure> {

@@ -295,6 +295,30 @@ mod tests {
         (0..count).map(|index| leaf_hash(&[&index.to_be_bytes()])).collect()
     }
 
+    /// That `log`, which proves from `kept_from` on, takes `more` as the whole one does.
+    fn goes_on_as(
+        mut whole: Log,
+        mut log: Log,
+        kept_from: u64,
+        more: &[Digest32],
+    ) -> Result<(), TestCaseError> {
+        for leaf in more {
+            log.append(*leaf);
+            whole.append(*leaf);
+            prop_assert_eq!((log.size(), log.root()), (whole.size(), whole.root()));
+        }
+        prop_assert_eq!(log.peaks(), whole.peaks());
+        for index in 0..whole.size() {
+            let expected = if index < kept_from {
+                Err(LogProofError::Archived { index, kept_from })
+            } else {
+                whole.prove(index)
+            };
+            prop_assert_eq!(log.prove(index), expected);
+        }
+        Ok(())
+    }
+
     #[test]
     fn roots_and_proofs_match_the_naive_tree_at_every_size() {
         let leaves = leaves(70);
@@ -335,22 +359,9 @@ mod tests {
             let mut whole = Log::default();
             all[..archived].iter().for_each(|leaf| whole.append(*leaf));
             let size = archived as u64;
-            let mut log = Log::from_peaks(size, &whole.peaks()).expect("as many as bits are set");
+            let log = Log::from_peaks(size, &whole.peaks()).expect("as many as bits are set");
             prop_assert_eq!(log.root(), whole.root());
-            for leaf in &all[archived..] {
-                log.append(*leaf);
-                whole.append(*leaf);
-                prop_assert_eq!((log.size(), log.root()), (whole.size(), whole.root()));
-            }
-            prop_assert_eq!(log.peaks(), whole.peaks());
-            for index in 0..all.len() as u64 {
-                let expected = if index < size {
-                    Err(LogProofError::Archived { index, kept_from: size })
-                } else {
-                    whole.prove(index)
-                };
-                prop_assert_eq!(log.prove(index), expected);
-            }
+            goes_on_as(whole, log, size, &all[archived..])?;
         }
 
         #[test]
@@ -360,26 +371,12 @@ mod tests {
             let all = leaves(70 + after);
             let mut whole = Log::default();
             all[..70].iter().for_each(|leaf| whole.append(*leaf));
-            let log = firsts.iter().fold(whole.clone(), |log, first| log.since(*first));
-            let kept_from = firsts.iter().fold(0, |most, first| most.max(*first)).min(70);
-            for mut log in [log, whole.since(70)] {
-                let kept_from = if log.provable() == 0 { 70 } else { kept_from };
+            let (mut log, mut kept_from) = (whole.clone(), 0);
+            for first in firsts {
+                log = log.since(first);
+                kept_from = kept_from.max(first.min(70));
                 prop_assert_eq!(log.provable(), 70 - kept_from);
-                let mut whole = whole.clone();
-                for leaf in &all[70..] {
-                    log.append(*leaf);
-                    whole.append(*leaf);
-                    prop_assert_eq!((log.size(), log.root()), (whole.size(), whole.root()));
-                }
-                prop_assert_eq!(log.peaks(), whole.peaks());
-                for index in 0..all.len() as u64 {
-                    let expected = if index < kept_from {
-                        Err(LogProofError::Archived { index, kept_from })
-                    } else {
-                        whole.prove(index)
-                    };
-                    prop_assert_eq!(log.prove(index), expected);
-                }
+                goes_on_as(whole.clone(), log.clone(), kept_from, &all[70..])?;
             }
         }
 
