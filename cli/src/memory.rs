@@ -16,6 +16,9 @@ const TRIM_EVERY: Duration = Duration::from_secs(60);
 /// heap a thread, up to eight a core; for each thread up to seven freed blocks of each of 64 sizes; and
 /// a bound above which buffers are given back that grows with what was freed, to 32 MiB.
 ///
+/// In a network of ten nodes on one machine neither 600 small files, 60 MB put nor 60 MB read took longer
+/// with this than with two heaps and their threads' caches (twice three times each in turn).
+///
 /// glibc reads this as a program starts, so the program starts once more, as the same process, unless
 /// somebody has chosen already.
 pub(crate) fn keep_little() {

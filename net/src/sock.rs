@@ -15,8 +15,9 @@ use quinn::{AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 
 /// Buffers that a read may fill, each of up to 64 packets that the kernel has joined (GRO). quinn offers
-/// 32, of 94 kB each, and one burst of packets would leave all of these resident for good.
-const RECEIVE_BUFFERS_MAX: usize = 4;
+/// 32, of 94 kB each; a burst of packets leaves all that it fills resident for good. Fewer are slower
+/// (`engine/spec/transport.md` §6).
+const RECEIVE_BUFFERS_MAX: usize = 16;
 
 /// A UDP socket that counts the payload bytes it carries.
 #[derive(Debug)]
