@@ -12,6 +12,7 @@ use super::parts::Part;
 
 const MAGIC: [u8; 8] = *b"KKRAPART";
 const VERSION: u32 = 2;
+const VERSION_PLACE: Range<usize> = 8..12;
 const FIXED_LENGTH: usize = 24;
 const CHECK_LENGTH: usize = 32;
 const CHECK_CONTEXT: &str = "kakera/1 store part header";
@@ -73,7 +74,7 @@ impl EncodedHeader {
         ];
         let mut fixed = [0; FIXED_LENGTH];
         fixed[..8].copy_from_slice(&MAGIC);
-        fixed[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        fixed[VERSION_PLACE].copy_from_slice(&VERSION.to_le_bytes());
         for (place, length) in fixed[12..].chunks_exact_mut(4).zip(lengths) {
             place.copy_from_slice(&length.to_le_bytes());
         }
@@ -117,13 +118,33 @@ impl StoredHeader {
         key: &PartReference,
         replaced: Option<&[u8; 32]>,
     ) -> Result<Self, FileError> {
-        let file_length = file.length()?;
-        if file_length < FIXED_LENGTH as u64 {
+        if file.length()? < FIXED_LENGTH as u64 {
             return Err(FileError::Damaged("shorter than its header"));
         }
         let mut fixed = [0; FIXED_LENGTH];
         file.read_at(0, &mut fixed)?;
-        let [descriptor_length, share_length, fragment_length] = lengths(&fixed)?;
+        let version = version(&fixed)?;
+        if version == VERSION {
+            return Self::read_after(&fixed, file, key, replaced);
+        }
+        // A bit of the version may have changed, which is damage and is repaired; what a later program
+        // wrote is left to it.
+        fixed[VERSION_PLACE].copy_from_slice(&VERSION.to_le_bytes());
+        match Self::read_after(&fixed, file, key, replaced) {
+            Ok(_) => Err(FileError::Damaged("its version does not match its checksum")),
+            Err(FileError::Io(error)) => Err(FileError::Io(error)),
+            Err(_) => Err(FileError::UnknownVersion(version)),
+        }
+    }
+
+    fn read_after(
+        fixed: &[u8; FIXED_LENGTH],
+        file: &impl DiskFile,
+        key: &PartReference,
+        replaced: Option<&[u8; 32]>,
+    ) -> Result<Self, FileError> {
+        let file_length = file.length()?;
+        let [descriptor_length, share_length, fragment_length] = lengths(fixed)?;
         let fields_length = descriptor_length + share_length;
         let fragment_offset = (FIXED_LENGTH + fields_length + CHECK_LENGTH) as u64;
         if file_length != fragment_offset + fragment_length as u64 {
@@ -133,8 +154,8 @@ impl StoredHeader {
         file.read_at(FIXED_LENGTH as u64, &mut fields)?;
         let (descriptor, rest) = fields.split_at(descriptor_length);
         let (share, stored_check) = rest.split_at(share_length);
-        let check = check(key, &fixed, descriptor, share);
-        let descriptor_check = descriptor_check(key, &fixed, descriptor);
+        let check = check(key, fixed, descriptor, share);
+        let descriptor_check = descriptor_check(key, fixed, descriptor);
         let intact = match replaced {
             None => check == *stored_check,
             Some(replaced) => descriptor_check == *replaced,
@@ -156,6 +177,10 @@ impl StoredHeader {
     pub(super) fn erase_share(file: &impl DiskFile) -> Result<(), FileError> {
         let mut fixed = [0; FIXED_LENGTH];
         file.read_at(0, &mut fixed)?;
+        let version = version(&fixed)?;
+        if version != VERSION {
+            return Err(FileError::UnknownVersion(version));
+        }
         let [descriptor_length, share_length, _] = lengths(&fixed)?;
         let offset = (FIXED_LENGTH + descriptor_length) as u64;
         Ok(file.write_at(offset, &vec![0; share_length + CHECK_LENGTH])?)
@@ -180,17 +205,21 @@ fn limited(field: &'static str, length: usize, limit: usize) -> Result<u32, TooL
     }
 }
 
-/// The lengths of descriptor, share and fragment; all within their limits.
-fn lengths(fixed: &[u8; FIXED_LENGTH]) -> Result<[usize; 3], FileError> {
+fn word(fixed: &[u8; FIXED_LENGTH], at: usize) -> u32 {
+    u32::from_le_bytes([0, 1, 2, 3].map(|index| fixed[at + index]))
+}
+
+/// The version of the format.
+fn version(fixed: &[u8; FIXED_LENGTH]) -> Result<u32, FileError> {
     if fixed[..8] != MAGIC {
         return Err(FileError::Damaged("does not begin as a part"));
     }
-    let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|index| fixed[at + index]));
-    match word(8) {
-        VERSION => {}
-        version => return Err(FileError::UnknownVersion(version)),
-    }
-    let lengths = [12, 16, 20].map(|at| word(at) as usize);
+    Ok(word(fixed, VERSION_PLACE.start))
+}
+
+/// The lengths of descriptor, share and fragment; all within their limits.
+fn lengths(fixed: &[u8; FIXED_LENGTH]) -> Result<[usize; 3], FileError> {
+    let lengths = [12, 16, 20].map(|at| word(fixed, at) as usize);
     let limits = [HEADER_FIELD_LENGTH_MAX, HEADER_FIELD_LENGTH_MAX, FRAGMENT_LENGTH_MAX];
     if lengths.iter().zip(limits).any(|(length, limit)| *length > limit) {
         return Err(FileError::Damaged("a length beyond its limit"));
