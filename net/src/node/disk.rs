@@ -3,6 +3,8 @@
 use std::sync::Weak;
 
 use kakera_engine::keyshare::{RenewedRows, Share};
+#[cfg(feature = "testkit")]
+use kakera_engine::ledger::State;
 use kakera_engine::names::{GroupId, ObjectId};
 use kakera_engine::peer::{DiskError, DiskRequest, DiskResult, RepairedPart, StoredPart};
 use kakera_engine::wire::{PartReference, RenewedShare, ShredOrder, canonical};
@@ -74,10 +76,17 @@ pub struct KeptPart {
     pub fragment: Vec<u8>,
 }
 
-/// Everything that can be read in the folder of a node that does not run; for tests.
+/// Everything that can be read in the folder of a node that does not run, once that node has heard of
+/// `state`; for tests.
 #[cfg(feature = "testkit")]
-pub fn kept_parts(folder: &std::path::Path) -> Result<Vec<KeptPart>, super::NodeError> {
+pub fn kept_parts(
+    folder: &std::path::Path,
+    state: Option<&State>,
+) -> Result<Vec<KeptPart>, super::NodeError> {
     let (store, _) = PartStore::open(OsDisk::open(folder)?, u64::MAX)?;
+    if let Some(state) = state {
+        super::refresh::decide_shares(&store, state);
+    }
     let mut kept = Vec::new();
     for (group, slot) in store.slots() {
         for object in store.objects(group, slot, None, usize::MAX) {

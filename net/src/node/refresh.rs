@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kakera_engine::keyshare::renewal::{DealerFault, ReceiverFault};
-use kakera_engine::ledger::Group;
+use kakera_engine::ledger::{Group, State};
 use kakera_engine::names::{Epoch, GroupId, ObjectId, Slot};
 use kakera_engine::object::Descriptor;
 use kakera_engine::peer::refresh::{
@@ -28,7 +28,8 @@ use crate::blocking::blocking;
 use crate::clock::unix_milliseconds;
 use crate::fabric::Incoming;
 use crate::random::system_random;
-use crate::store::parts::{BatchName, ShareRecord};
+use crate::store::disk::OsDisk;
+use crate::store::parts::{BatchName, PartStore, ShareRecord};
 
 /// The ledger is looked at no less often than this for refreshes that are due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -48,8 +49,8 @@ impl Node {
         let mut leading = JoinSet::new();
         loop {
             let view = Arc::clone(&views.borrow_and_update());
-            let node = Arc::clone(&self);
-            blocking(move || node.decide_shares()).await;
+            let (node, newest) = (Arc::clone(&self), Arc::clone(&view));
+            blocking(move || decide_shares(&node.store, newest.state())).await;
             // One at a time: each takes memory for all that its holders post.
             if leading.is_empty() {
                 let (now, unix) = (start.elapsed(), unix_milliseconds());
@@ -237,20 +238,19 @@ impl Node {
         }
         Ok(())
     }
+}
 
-    /// Acts on what the ledger has decided of new shares that are kept here.
-    fn decide_shares(&self) {
-        let view = self.ledger.view();
-        for (name, root) in self.store.undecided_shares() {
-            let Some(group) = view.state().group(name.group) else { continue };
-            let decided = match Fate::of(&place_of(&name), &root, group) {
-                Fate::Open => continue,
-                Fate::Used => self.store.use_shares(&name),
-                Fate::Void => self.store.drop_shares(&name),
-            };
-            if let Err(error) = decided {
-                warn!(?name, %error, "refreshed key shares cannot be put in place");
-            }
+/// Acts on what the ledger has decided of new shares that are kept here.
+pub(super) fn decide_shares(store: &PartStore<OsDisk>, state: &State) {
+    for (name, root) in store.undecided_shares() {
+        let Some(group) = state.group(name.group) else { continue };
+        let decided = match Fate::of(&place_of(&name), &root, group) {
+            Fate::Open => continue,
+            Fate::Used => store.use_shares(&name),
+            Fate::Void => store.drop_shares(&name),
+        };
+        if let Err(error) = decided {
+            warn!(?name, %error, "refreshed key shares cannot be put in place");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Nodes that lie: the product's node in a process of this program, whose answers are falsified.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
@@ -12,7 +13,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
-use kakera_engine::names::{GroupId, NetworkId, Slot};
+use kakera_engine::ledger::WRONG_SYMBOLS_MAX;
+use kakera_engine::names::{GroupId, NetworkId, ObjectId, Slot};
 use kakera_engine::peer::{Answer, AuditSettings, CustodySettings};
 use kakera_engine::policy::refresh::RefreshTimes;
 use kakera_engine::wire::{Operation, Refusal, RefusalKind, Response};
@@ -83,7 +85,7 @@ impl Liar {
         let key = Identity::load(&folder.join(IDENTITY_FILE))?.signing_key().clone();
         let mut disk = Disk::default();
         if deceit == Deceit::OldShares {
-            let kept = kept_parts(folder)?.into_iter();
+            let kept = kept_parts(folder, None)?.into_iter();
             disk.replaced = kept.map(|kept| (kept.part, kept.stored)).collect();
         }
         Ok(Self { deceit, network, key, disk: Mutex::new(disk) })
@@ -95,6 +97,14 @@ impl Liar {
         let mut kept = disk.replaced.keys();
         self.deceit != Deceit::OldShares
             || kept.any(|part| (part.group, part.slot) == (group, slot))
+    }
+
+    /// Whether what it will sign can convict it: of old shares, it takes some of different objects
+    /// (`engine/spec/ledger.md` §11).
+    pub(crate) fn is_provable(&self) -> bool {
+        let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let objects: BTreeSet<ObjectId> = disk.replaced.keys().map(|part| part.object).collect();
+        self.deceit != Deceit::OldShares || objects.len() >= WRONG_SYMBOLS_MAX
     }
 
     /// What it lies about.

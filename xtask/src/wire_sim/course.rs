@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use kakera_engine::keyshare::KeyParameters;
-use kakera_engine::ledger::{Group, RULES_VERSION_MAX, State};
+use kakera_engine::ledger::{RULES_VERSION_MAX, State};
 use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
 use kakera_engine::policy::refresh::RefreshTimes;
 use kakera_engine::policy::suspicion::LadderTimes;
@@ -25,8 +25,6 @@ const WHOLE_TIME_MAX: Duration = Duration::from_secs(900);
 pub(super) const LOST_AFTER: Duration = Duration::from_secs(20);
 /// How often a slot is compared with its helpers.
 const COMPARE_EVERY: Duration = Duration::from_secs(60);
-/// Every machine has heard of a block after so long.
-const HEARD_AFTER: Duration = Duration::from_secs(3);
 
 /// Seconds and minutes where a network in use has hours and months.
 fn plan(nodes: usize) -> Plan {
@@ -107,17 +105,7 @@ async fn weather(
     tell("all records are read");
     // What is in no place yet is found by a comparison, and tried again once.
     sleep_until(over + COMPARE_EVERY * 2).await;
-    // Who is stopped before it hears that an epoch began has the key shares of the last one.
-    let mut changed = (Instant::now(), 0);
-    let is_settled = || {
-        let view = ledger.view();
-        let (epochs, running) = refreshes(view.state());
-        if epochs != changed.1 {
-            changed = (Instant::now(), epochs);
-        }
-        running == 0 && changed.0.elapsed() > HEARD_AFTER && storm.is_whole(network)
-    };
-    wait_until(WHOLE_TIME_MAX, is_settled).await;
+    wait_until(WHOLE_TIME_MAX, || storm.is_whole(network)).await;
     broken.extend(storm.gaps(network));
     tell("all is settled, or patience is at an end");
     let (trace, trace_by_second) = (wire.trace(), wire.trace_by_second());
@@ -144,13 +132,6 @@ async fn weather(
 fn are_drawn(state: &State, nodes: usize) -> bool {
     let due = 1 + 4 * nodes.saturating_sub(10) / 10;
     state.groups().filter(|(_, group)| !group.holders.is_empty()).count() >= due
-}
-
-/// How many epochs of key shares began so far, and how many are under way.
-fn refreshes(state: &State) -> (u64, usize) {
-    let begun = state.groups().map(|(_, group)| group.epoch.0).sum();
-    let running = |group: &Group| group.refreshes.as_ref().is_some_and(|of| of.running.is_some());
-    (begun, state.groups().filter(|(_, group)| running(group)).count())
 }
 
 /// Waits until it is so, or patience is at an end.

@@ -30,6 +30,8 @@ const EVERY: Duration = Duration::from_secs(5);
 const MISSING_MAX: usize = 3;
 /// Parts whose bytes are changed at a time.
 const ROTTEN_PARTS: usize = 3;
+/// How often a machine is drawn that is to lie, until one has something to lie about.
+const LIAR_DRAWS_MAX: usize = 20;
 
 /// What befalls machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,6 +131,8 @@ pub(super) struct Storm {
     far_side: BTreeSet<NodeId>,
     dead: BTreeSet<NodeId>,
     liars: BTreeMap<NodeId, (Arc<Liar>, Arc<Told>)>,
+    /// Who cannot be reached until then, and since when, Unix milliseconds.
+    absent: BTreeMap<(Relief, NodeId), u64>,
     /// When nodes could not be reached, from and until, Unix milliseconds.
     absences: BTreeMap<NodeId, Vec<[u64; 2]>>,
 }
@@ -153,6 +157,7 @@ impl Storm {
             far_side: BTreeSet::new(),
             dead: BTreeSet::new(),
             liars: BTreeMap::new(),
+            absent: BTreeMap::new(),
             absences: BTreeMap::new(),
         }
     }
@@ -162,14 +167,26 @@ impl Storm {
     pub(super) async fn plant_liars(&mut self, network: &mut Network) -> Result<()> {
         let count = Deceit::ALL.len() * (1 + network.nodes().len() / 100);
         for deceit in Deceit::ALL.into_iter().cycle().take(count) {
-            let Some(victim) = self.draw_witnessed(network) else { continue };
+            self.plant(deceit, network).await?;
+        }
+        Ok(())
+    }
+
+    async fn plant(&mut self, deceit: Deceit, network: &mut Network) -> Result<()> {
+        for _ in 0..LIAR_DRAWS_MAX {
+            let Some(victim) = self.draw_witnessed(network) else { return Ok(()) };
             network.crash_node(victim).await;
             let Machine { id, folder, .. } = &network.nodes()[victim];
             let liar = Arc::new(Liar::new(deceit, network.file().network_id(), folder)?);
+            if !liar.is_provable() {
+                network.start_node(victim);
+                continue;
+            }
             let told = Arc::new(Told::new(0));
             self.liars.insert(*id, (Arc::clone(&liar), Arc::clone(&told)));
             network.start_lying(victim, lie_of(liar, told));
             *self.faults.entry(Fault::of(deceit)).or_default() += 1;
+            return Ok(());
         }
         Ok(())
     }
@@ -194,9 +211,9 @@ impl Storm {
             }
             sleep(Duration::from_millis(500)).await;
         }
-        while let Some((last, _)) = self.reliefs.last().copied() {
+        while let Some((next, _)) = self.reliefs.first().copied() {
+            tokio::time::sleep_until(next).await;
             self.relieve(network, Instant::now());
-            tokio::time::sleep_until(last.max(Instant::now() + Duration::from_millis(1))).await;
         }
     }
 
@@ -291,9 +308,8 @@ impl Storm {
     }
 
     async fn take_away(&mut self, network: &mut Network, victim: usize, lasting: Duration) {
-        let from = unix_milliseconds();
-        let absence = [from, from + lasting.as_millis() as u64];
-        self.absences.entry(network.nodes()[victim].id).or_default().push(absence);
+        let id = network.nodes()[victim].id;
+        self.absent.insert((Relief::Node(victim), id), unix_milliseconds());
         network.crash_node(victim).await;
         self.reliefs.insert((Instant::now() + lasting, Relief::Node(victim)));
     }
@@ -310,8 +326,7 @@ impl Storm {
             let machine = &network.nodes()[self.below(network.nodes().len())];
             if self.far_side.insert(machine.id) {
                 addresses.insert(machine.address.ip());
-                let absence = [from, from + lasting.as_millis() as u64];
-                self.absences.entry(machine.id).or_default().push(absence);
+                self.absent.insert((Relief::Heal, machine.id), from);
             }
         }
         if network.validators().iter().all(Machine::is_running) && self.below(2) == 0 {
@@ -328,6 +343,10 @@ impl Storm {
             && at <= now
         {
             self.reliefs.pop_first();
+            let until = unix_milliseconds();
+            for ((_, id), from) in self.absent.extract_if(.., |(of, _), _| *of == relief) {
+                self.absences.entry(id).or_default().push([from, until]);
+            }
             match relief {
                 Relief::Node(number) => network.start_node(number),
                 Relief::Validator(number) => network.start_validator(number),
