@@ -66,11 +66,6 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
-    // First of all: it starts the program once more.
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    if is_machine(&arguments.command) {
-        memory::keep_little();
-    }
     let session = Session::new(&arguments.general)?;
     start_log(arguments.general.log.as_deref().or(session.configuration.log.as_deref()))?;
     choose_kernel(arguments.general.gf.as_deref().or(session.configuration.gf.as_deref()))?;
@@ -85,16 +80,12 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// them between threads; its disk, hashing and coding run on a few blocking ones. A client is alone
 /// on its machine and uses every core.
 fn runtime_for(command: &Command) -> Builder {
-    if !is_machine(command) {
+    if !matches!(command, Command::Node(_) | Command::Validator(_)) {
         return Builder::new_multi_thread();
     }
     let mut builder = Builder::new_current_thread();
     builder.max_blocking_threads(MACHINE_BLOCKING_THREADS);
     builder
-}
-
-fn is_machine(command: &Command) -> bool {
-    matches!(command, Command::Node(_) | Command::Validator(_))
 }
 
 async fn dispatch(session: &Session, command: &Command) -> Result<(), Failure> {

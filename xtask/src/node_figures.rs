@@ -21,8 +21,10 @@ const EXCESS_MAX: f64 = 1.05;
 const GROWTH_MAX: f64 = 1.0;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 const MIB: f64 = (1 << 20) as f64;
-/// Of the last half of the time, how much a process must have been seen for to tell a slope.
-const SEEN_MIN: f64 = 0.9;
+/// How long a process's start takes, in hours.
+const START_HOURS: f64 = 10.0 / 60.0;
+/// Shorter spans of samples are left out.
+const SEEN_HOURS_MIN: f64 = 1.0 / 60.0;
 /// Two-sided 95 % of a normal distribution.
 const DEVIATIONS: f64 = 1.96;
 
@@ -134,43 +136,61 @@ fn memory(process: Process, hours: f64) -> Option<Memory> {
     Some(Memory { hours, resident, own: mib(process.own_bytes()?) })
 }
 
-/// MiB an hour, over the processes that were seen for most of the last half of the time.
+/// MiB an hour in the last half of the time: one slope, by least squares, of all processes together,
+/// each with a level of its own. What a process does in its first minutes is its start: it meets its
+/// peers, each with a connection, and is left out.
 struct Growth {
     mean: f64,
-    /// Half of the interval that holds the mean of all such processes with 95 %.
+    /// Half of the interval that holds the slope with 95 %, by how the processes differ.
     plus_minus: f64,
     nodes: usize,
+}
+
+/// What one process says of the slope: sums over its samples, by their distances from their means.
+struct Moments {
+    time_by_size: f64,
+    time_by_time: f64,
 }
 
 impl Growth {
     fn of(seen: &BTreeMap<u32, Vec<Memory>>, hours: f64, size: fn(&Memory) -> f64) -> Self {
         let half = hours / 2.0;
-        let late = seen.values().map(|samples| {
-            let late = samples.iter().filter(|memory| memory.hours >= half);
-            late.map(|memory| (memory.hours, size(memory))).collect::<Vec<_>>()
-        });
-        let slopes: Vec<f64> =
-            late.filter_map(|samples| slope(&samples, half * SEEN_MIN)).collect();
-        let count = slopes.len() as f64;
-        let mean = slopes.iter().sum::<f64>() / count;
-        let variance =
-            slopes.iter().map(|slope| (slope - mean).powi(2)).sum::<f64>() / (count - 1.0);
-        Self { mean, plus_minus: DEVIATIONS * (variance / count).sqrt(), nodes: slopes.len() }
+        let moments: Vec<Moments> = seen
+            .values()
+            .filter_map(|samples| {
+                let since = half.max(samples.first()?.hours + START_HOURS.min(half));
+                let late = samples.iter().filter(|memory| memory.hours >= since);
+                Moments::of(&late.map(|memory| (memory.hours, size(memory))).collect::<Vec<_>>())
+            })
+            .collect();
+        let time_by_time: f64 = moments.iter().map(|of| of.time_by_time).sum();
+        let mean = moments.iter().map(|of| of.time_by_size).sum::<f64>() / time_by_time;
+        let count = moments.len() as f64;
+        // A process's samples depend on each other: it counts as one (cluster-robust; Liang and Zeger
+        // 1986).
+        let deviations =
+            moments.iter().map(|of| (of.time_by_size - mean * of.time_by_time).powi(2));
+        let variance = deviations.sum::<f64>() * count / (count - 1.0) / time_by_time.powi(2);
+        Self { mean, plus_minus: DEVIATIONS * variance.sqrt(), nodes: moments.len() }
     }
 }
 
-/// Least squares, if the samples span so much.
-fn slope(samples: &[(f64, f64)], span_min: f64) -> Option<f64> {
-    let (first, last) = (samples.first()?, samples.last()?);
-    if last.0 - first.0 < span_min {
-        return None;
+impl Moments {
+    /// Of times and sizes; a minute says nothing.
+    fn of(samples: &[(f64, f64)]) -> Option<Self> {
+        let (first, last) = (samples.first()?, samples.last()?);
+        if last.0 - first.0 < SEEN_HOURS_MIN {
+            return None;
+        }
+        let count = samples.len() as f64;
+        let mean = |of: fn(&(f64, f64)) -> f64| samples.iter().map(of).sum::<f64>() / count;
+        let (time, size) = (mean(|sample| sample.0), mean(|sample| sample.1));
+        let sum = |of: &dyn Fn(&(f64, f64)) -> f64| samples.iter().map(of).sum::<f64>();
+        Some(Self {
+            time_by_size: sum(&|sample| (sample.0 - time) * (sample.1 - size)),
+            time_by_time: sum(&|sample| (sample.0 - time).powi(2)),
+        })
     }
-    let count = samples.len() as f64;
-    let mean = |of: fn(&(f64, f64)) -> f64| samples.iter().map(of).sum::<f64>() / count;
-    let (time, size) = (mean(|sample| sample.0), mean(|sample| sample.1));
-    let together = samples.iter().map(|sample| (sample.0 - time) * (sample.1 - size)).sum::<f64>();
-    let alone = samples.iter().map(|sample| (sample.0 - time).powi(2)).sum::<f64>();
-    Some(together / alone)
 }
 
 /// Of an honest node: a liar shows no figures.
@@ -178,8 +198,9 @@ fn process_of_node(folder: &Path) -> Option<u32> {
     let is_node = folder.file_name()?.to_str()?.starts_with("node-");
     let pid = fs::read_to_string(folder.join("pid")).ok().filter(|_| is_node)?;
     let id = pid.split_whitespace().next()?.parse().ok()?;
+    // The process may have ended, and another have its number.
     let line = Process::from_id(id).command_line()?;
-    (!line.contains("lying-node")).then_some(id)
+    (line.contains(folder.to_str()?) && !line.contains("lying-node")).then_some(id)
 }
 
 /// The counters that the machine of this folder shows now; none if it does not answer.
@@ -208,12 +229,24 @@ fn counter(line: &str) -> Option<(String, f64)> {
 mod tests {
     use super::*;
 
+    fn process(from: f64, size: impl Fn(f64) -> f64) -> Vec<Memory> {
+        let times = (0..).map(|step| from + f64::from(step) / 360.0);
+        let memory = |hours| Memory { hours, resident: size(hours), own: 0.0 };
+        times.take_while(|hours| *hours <= 0.5).map(memory).collect()
+    }
+
     #[test]
-    fn a_slope_is_that_of_a_line() {
-        let line: Vec<(f64, f64)> =
-            (0..10).map(|x| (f64::from(x), 3.0 * f64::from(x) + 1.0)).collect();
-        assert!((slope(&line, 9.0).unwrap() - 3.0).abs() < 1e-9);
-        assert_eq!(slope(&line, 9.5), None);
-        assert_eq!(slope(&[], 0.0), None);
+    fn growth_is_the_slope_of_all_processes_after_their_start() {
+        let old = process(0.0, |hours| 20.0 + 3.0 * hours);
+        // Half an hour of which it lives the last 18 minutes, the first ten of them steep.
+        let young = process(0.2, |hours| if hours < 0.36 { 90.0 * hours } else { 1.0 + hours });
+        let late = process(0.4, |hours| 1000.0 * hours);
+        let alone = Growth::of(&BTreeMap::from([(1, old)]), 0.5, |memory| memory.resident);
+        assert!((alone.mean - 3.0).abs() < 1e-9 && alone.nodes == 1);
+        let old = process(0.0, |hours| 20.0 + 3.0 * hours);
+        let seen = BTreeMap::from([(1, old), (2, young), (3, late)]);
+        let growth = Growth::of(&seen, 0.5, |memory| memory.resident);
+        assert!(growth.mean > 2.0 && growth.mean < 3.0 && growth.nodes == 2, "{}", growth.mean);
+        assert!(growth.plus_minus > 0.0 && growth.plus_minus < 2.0, "{}", growth.plus_minus);
     }
 }
