@@ -84,7 +84,7 @@ pub struct Watch {
     exclusions: Option<u64>,
     /// Who failed whose audits.
     accusations: BTreeMap<NodeId, BTreeSet<NodeId>>,
-    /// Those given up for what they failed, not for silence: as long as this watcher remembers.
+    /// Those given up for what they failed, not for silence.
     barred: BTreeSet<NodeId>,
     /// Machines given up or newly drawn whose slots are not whole, and since when.
     excluded: BTreeMap<NodeId, Duration>,
@@ -124,6 +124,17 @@ impl Watch {
             turn: 0,
             undecided: false,
         }
+    }
+
+    /// The same that remembers from before whom it does not enrol again ([`Watch::barred`]).
+    pub fn remembering(self, barred: BTreeSet<NodeId>) -> Self {
+        Self { barred, ..self }
+    }
+
+    /// Who was given up for failing audits while it answered, and is not enrolled again by this watcher:
+    /// to be kept from one run to the next.
+    pub fn barred(&self) -> &BTreeSet<NodeId> {
+        &self.barred
     }
 
     /// Takes the state of the final chain.

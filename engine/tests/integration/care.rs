@@ -211,6 +211,15 @@ fn who_fails_the_audits_of_enough_others_is_given_up_though_it_answers() {
         watch.handle_suspects(machine(holder(&network, slot(point))), &[]);
     }
     assert_eq!(look(&mut watch, &mut now, 90_000 * SECOND, &all, &all), []);
+    // Nor where the watcher has begun anew, with what it remembered.
+    let forgetful = Watch::new(settings());
+    let remembering = Watch::new(settings()).remembering(watch.barred().clone());
+    for (mut restarted, takes_back) in [(forgetful, true), (remembering, false)] {
+        let mut now = Duration::ZERO;
+        restarted.handle_state(now, state(&network).clone());
+        let wanted = look(&mut restarted, &mut now, 3600 * SECOND, &all, &all);
+        assert_eq!(matches!(wanted[..], [WatchAction::Readmit(_), ..]), takes_back);
+    }
     // Its operator lets it in again.
     let Body::NodeJoin(again) = join(cheat, machine(cheat)) else { unreachable!() };
     let again = kakera_engine::ledger::NodeJoin { generation: 2, ..again };

@@ -4,6 +4,7 @@
 //! meet it at the desk, a short lock around the machine. Reads are served from a view of the final
 //! chain and wait for neither.
 
+mod barred;
 #[cfg(feature = "testkit")]
 pub mod crash_model;
 mod desk;
@@ -161,7 +162,7 @@ pub async fn run(
     let writing = Arc::clone(&service).write(exchange.clone());
     let conversing = Arc::clone(&service).converse(exchange.clone());
     let renewing = Arc::clone(&service).renew_identities(exchange.clone());
-    let watching = Arc::clone(&service).watch(watch, exchange);
+    let watching = Arc::clone(&service).watch(watch, exchange, disk);
     listening::tell_ready();
     let serving = fabric.serve(move |incoming| Arc::clone(&service).serve(incoming));
     let ended = tokio::select! {

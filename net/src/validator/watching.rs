@@ -13,8 +13,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::barred;
 use super::service::Service;
+use crate::blocking::blocking;
 use crate::exchange::Exchange;
+use crate::store::disk::OsDisk;
 
 /// The chain's state is looked at no more often than this, however fast blocks come.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -35,9 +38,11 @@ impl Service {
         self: Arc<Self>,
         settings: WatchSettings,
         exchange: Exchange,
+        disk: OsDisk,
     ) -> Infallible {
         let start = Instant::now();
-        let mut watch = Watch::new(settings);
+        let mut kept = barred::read(&disk);
+        let mut watch = Watch::new(settings).remembering(kept.clone());
         let mut views = self.desk.views();
         let mut questions = JoinSet::new();
         let mut looked = None;
@@ -46,6 +51,11 @@ impl Service {
             if looked != Some(view.height()) {
                 looked = Some(view.height());
                 watch.handle_state(start.elapsed(), view.state().clone());
+                if *watch.barred() != kept {
+                    kept = watch.barred().clone();
+                    let (disk, kept) = (disk.clone(), kept.clone());
+                    blocking(move || barred::write(&disk, &kept)).await;
+                }
             }
             while let Some(action) = watch.poll_action(start.elapsed()) {
                 self.follow(action, settings, &exchange, &mut questions);
