@@ -63,6 +63,12 @@ fn old_and_new_shares_do_not_add_up() {
     assert_eq!(network.refresh(PATIENCE), [Ok(4)]);
 
     assert_eq!(group(&network).epoch, Epoch(1));
+    for point in 1..=10 {
+        // The old shares are in memory until the holder hears that they were replaced.
+        assert!(network.remembers_refresh(point, 1));
+        network.show_state(point);
+        assert!(!network.remembers_refresh(point, 1));
+    }
     for (written, old) in objects.iter().zip(&old) {
         let new = shares(&mut network, written.sealed.object_id);
         assert!(new.iter().all(|(point, share)| *share != old[point]));

@@ -50,7 +50,13 @@ impl Node {
         loop {
             let view = Arc::clone(&views.borrow_and_update());
             let (node, newest) = (Arc::clone(&self), Arc::clone(&view));
-            blocking(move || decide_shares(&node.store, newest.state())).await;
+            blocking(move || {
+                let mut seats = node.seats.lock().unwrap_or_else(PoisonError::into_inner);
+                seats.handle_state(newest.state());
+                drop(seats);
+                decide_shares(&node.store, newest.state());
+            })
+            .await;
             // One at a time: each takes memory for all that its holders post.
             if leading.is_empty() {
                 let (now, unix) = (start.elapsed(), unix_milliseconds());

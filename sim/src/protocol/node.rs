@@ -120,6 +120,7 @@ impl Node {
     pub(super) fn see(&mut self, now: Duration, height: u64, beacon: [u8; 32], view: View) {
         if self.seen != height {
             self.seen = height;
+            self.seats.handle_state(&view.state);
             self.custody.handle_state(now, &view.state);
             self.auditor.handle_state(&view.state, beacon);
             self.disk.settle(&view.state);

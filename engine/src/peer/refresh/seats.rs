@@ -62,6 +62,14 @@ impl Seats {
         Self { network, key, seats: BTreeMap::new() }
     }
 
+    /// Takes the state of the newest block: forgets refreshes that it has decided, and with them shares
+    /// that were replaced. What an undecided one has in memory grows with the objects of its batch.
+    pub fn handle_state(&mut self, state: &State) {
+        self.seats.retain(|id, seat| {
+            state.group(*id).is_some_and(|group| group.epoch < seat.place().epoch)
+        });
+    }
+
     /// Takes an authorised request of a lead; gives the body of the reply. Before it passes on a
     /// request to deal, the caller sends [`Seats::rows`].
     pub fn handle_step(
@@ -74,9 +82,6 @@ impl Seats {
     ) -> Result<Bytes, Refusal> {
         let RefreshStep { place, stage } = *step;
         let group = state.group(place.group).ok_or_else(|| later("there is no such group yet"))?;
-        self.seats.retain(|id, seat| {
-            state.group(*id).is_some_and(|group| group.epoch < seat.place().epoch)
-        });
         let known = self.seats.get(&place.group).is_some_and(|seat| seat.place() == place);
         if stage == RefreshStage::Begin && !known {
             let seat = self.begin(place, group, body, shares, rng)?;

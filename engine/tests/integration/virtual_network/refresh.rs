@@ -206,15 +206,30 @@ impl VirtualNetwork {
         kakera_engine::policy::refresh::leader(epoch, 0, self.plan.code.n).unwrap().point()
     }
 
+    /// Whether a holder still has in memory what it needed for the first attempt at an epoch.
+    pub(crate) fn remembers_refresh(&mut self, point: u8, epoch: u64) -> bool {
+        self.at(point).seats.get(&first_attempt(point, epoch)).is_some()
+    }
+
+    /// Shows a holder's refreshes the newest state.
+    pub(crate) fn show_state(&mut self, point: u8) {
+        let state = self.view.state.clone();
+        self.at(point).seats.handle_state(&state);
+    }
+
     /// The dealers that a holder found to have dealt wrong, in the attempt that led to the epoch.
     pub(crate) fn excluded_dealers(&mut self, point: u8, epoch: u64) -> Vec<u8> {
-        let epoch = kakera_engine::names::Epoch(epoch);
-        let place = RefreshPlace { group: GROUP, epoch, attempt: 0, slot: slot(point) };
-        let seat = self.at(point).seats.get(&place).unwrap();
+        let seat = self.at(point).seats.get(&first_attempt(point, epoch)).unwrap();
         seat.faults().0.keys().map(|dealer| dealer.point()).collect()
     }
 
     pub(crate) fn part_of(&self, point: u8, object: super::ObjectId) -> super::PartReference {
         super::PartReference { group: GROUP, slot: slot(point), object }
     }
+}
+
+/// A holder's part in the first attempt at an epoch.
+fn first_attempt(point: u8, epoch: u64) -> RefreshPlace {
+    let epoch = kakera_engine::names::Epoch(epoch);
+    RefreshPlace { group: GROUP, epoch, attempt: 0, slot: slot(point) }
 }
