@@ -30,6 +30,9 @@ const EVERY: Duration = Duration::from_secs(5);
 const MISSING_MAX: usize = 3;
 /// Parts whose bytes are changed at a time.
 const ROTTEN_PARTS: usize = 3;
+/// Who is back for less than this may not be heard: a validator asks every two seconds, and waits five
+/// for an answer.
+const HEARD_MS: u64 = 7000;
 /// How often a machine is drawn that is to lie, until one has something to lie about.
 const LIAR_DRAWS_MAX: usize = 20;
 
@@ -227,11 +230,20 @@ impl Storm {
         self.liars.iter().map(move |(id, (liar, count))| (id, liar.deceit(), told(count)))
     }
 
-    /// For how long a node could not be reached at most, in a stretch that touches this span of Unix
+    /// For how long a node could not be heard at most, in a stretch that touches this span of Unix
     /// milliseconds.
     pub(super) fn absence(&self, node: &NodeId, span: [u64; 2]) -> Duration {
-        let absences = self.absences.get(node).into_iter().flatten();
-        let touching = absences.filter(|[from, until]| *from < span[1] && *until > span[0]);
+        let mut absences: Vec<[u64; 2]> =
+            self.absences.get(node).into_iter().flatten().copied().collect();
+        absences.sort_unstable();
+        absences.dedup_by(|[from, until], before| {
+            let same = *from < before[1].saturating_add(HEARD_MS);
+            if same {
+                before[1] = before[1].max(*until);
+            }
+            same
+        });
+        let touching = absences.iter().filter(|[from, until]| *from < span[1] && *until > span[0]);
         let longest = touching.map(|[from, until]| (*until).min(span[1]) - from).max();
         Duration::from_millis(longest.unwrap_or(0))
     }
