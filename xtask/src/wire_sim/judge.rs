@@ -263,7 +263,7 @@ impl Judge<'_> {
         Ok(())
     }
 
-    /// Every slot has what encoding gives, and a key share of the newest epoch.
+    /// Every part is what encoding gives, with a key share of the newest epoch.
     fn read_object(
         &mut self,
         (group, object): &(GroupId, ObjectId),

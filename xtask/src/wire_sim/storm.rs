@@ -165,8 +165,8 @@ impl Storm {
         }
     }
 
-    /// Makes some holders of slots lie, all of whose groups are used: one of each kind, and one more
-    /// for each hundred nodes.
+    /// Makes some holders of slots lie, all of whose groups are used and whose lies can convict them:
+    /// one of each kind, and one more for each hundred nodes.
     pub(super) async fn plant_liars(&mut self, network: &mut Network) -> Result<()> {
         let count = Deceit::ALL.len() * (1 + network.nodes().len() / 100);
         for deceit in Deceit::ALL.into_iter().cycle().take(count) {
