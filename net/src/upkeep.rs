@@ -57,7 +57,7 @@ async fn keep<D: Disk>(
             _ = &mut ended => occasion = Occasion::Ending,
             changed = view.changed() => if changed.is_err() { occasion = Occasion::Ending },
         }
-        let newest = Arc::clone(&view.borrow_and_update());
+        let newest = view.take_newest();
         keeper = blocking(move || {
             keeper.look_after(&newest, occasion);
             keeper

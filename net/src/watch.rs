@@ -2,10 +2,10 @@
 //!
 //! As `tokio::sync::watch`, but those who wait are woken in the order in which they began to; tokio
 //! draws their order from randomness that cannot be seeded, and a simulated network would not do
-//! the same again.
+//! the same again. And values are given away as copies: whoever looks holds up nobody, and may look
+//! twice. (With guards of a lock for readers, a second look while a new value waits is a deadlock.)
 
-use std::ops::Deref;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -18,15 +18,12 @@ pub struct Receiver<T> {
     seen: u64,
 }
 
-/// A look at the newest value; while it lasts there is no newer one.
-pub struct Ref<'a, T>(RwLockReadGuard<'a, Newest<T>>);
-
 /// The sender is gone.
 #[derive(Debug)]
 pub struct Closed;
 
 struct Shared<T> {
-    newest: RwLock<Newest<T>>,
+    newest: Mutex<Newest<T>>,
     changed: Notify,
 }
 
@@ -37,21 +34,21 @@ struct Newest<T> {
     closed: bool,
 }
 
-impl<T> Sender<T> {
+impl<T: Clone> Sender<T> {
     /// Shows a first value.
     pub fn new(value: T) -> Self {
-        let newest = RwLock::new(Newest { value, version: 0, closed: false });
+        let newest = Mutex::new(Newest { value, version: 0, closed: false });
         Self(Arc::new(Shared { newest, changed: Notify::new() }))
     }
 
     /// For whom the present value is no news.
     pub fn subscribe(&self) -> Receiver<T> {
-        Receiver { seen: self.0.read().version, shared: Arc::clone(&self.0) }
+        Receiver { seen: self.0.lock().version, shared: Arc::clone(&self.0) }
     }
 
     /// The newest value.
-    pub fn borrow(&self) -> Ref<'_, T> {
-        Ref(self.0.read())
+    pub fn newest(&self) -> T {
+        self.0.lock().value.clone()
     }
 
     /// Shows another value and tells those who wait.
@@ -65,7 +62,7 @@ impl<T> Sender<T> {
     /// Changes the value in place; tells nobody unless `change` says that there is something new.
     pub fn send_if_modified(&self, change: impl FnOnce(&mut T) -> bool) {
         {
-            let mut newest = self.0.write();
+            let mut newest = self.0.lock();
             if !change(&mut newest.value) {
                 return;
             }
@@ -77,22 +74,22 @@ impl<T> Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        self.0.write().closed = true;
+        self.0.lock().closed = true;
         self.0.changed.notify_waiters();
     }
 }
 
-impl<T> Receiver<T> {
+impl<T: Clone> Receiver<T> {
     /// The newest value, which stays news if it is.
-    pub fn borrow(&self) -> Ref<'_, T> {
-        Ref(self.shared.read())
+    pub fn newest(&self) -> T {
+        self.shared.lock().value.clone()
     }
 
     /// The newest value, which is no news any more.
-    pub fn borrow_and_update(&mut self) -> Ref<'_, T> {
-        let newest = self.shared.read();
+    pub fn take_newest(&mut self) -> T {
+        let newest = self.shared.lock();
         self.seen = newest.version;
-        Ref(newest)
+        newest.value.clone()
     }
 
     /// Waits for news.
@@ -102,7 +99,7 @@ impl<T> Receiver<T> {
             // Told of all that comes from here on.
             let changed = shared.changed.notified();
             {
-                let newest = shared.read();
+                let newest = shared.lock();
                 if newest.version != *seen {
                     *seen = newest.version;
                     return Ok(());
@@ -116,15 +113,15 @@ impl<T> Receiver<T> {
     }
 
     /// Waits for a value that is as wanted; the present one may be.
-    pub async fn wait_for(&mut self, is_wanted: impl Fn(&T) -> bool) -> Result<Ref<'_, T>, Closed> {
+    pub async fn wait_for(&mut self, is_wanted: impl Fn(&T) -> bool) -> Result<T, Closed> {
         let Self { shared, seen } = self;
         loop {
             let changed = shared.changed.notified();
             {
-                let newest = shared.read();
+                let newest = shared.lock();
                 *seen = newest.version;
                 if is_wanted(&newest.value) {
-                    return Ok(Ref(newest));
+                    return Ok(newest.value.clone());
                 }
                 if newest.closed {
                     return Err(Closed);
@@ -136,7 +133,7 @@ impl<T> Receiver<T> {
 
     /// Whether a value may still come.
     pub fn is_open(&self) -> bool {
-        !self.shared.read().closed
+        !self.shared.lock().closed
     }
 
     /// Whether the values are those of `sender`.
@@ -152,27 +149,13 @@ impl<T> Clone for Receiver<T> {
 }
 
 impl<T> Shared<T> {
-    fn read(&self) -> RwLockReadGuard<'_, Newest<T>> {
-        self.newest.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Newest<T>> {
-        self.newest.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<T> Deref for Ref<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0.value
+    fn lock(&self) -> MutexGuard<'_, Newest<T>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
 
     #[tokio::test]
@@ -200,8 +183,8 @@ mod tests {
         sender.send(2);
         sender.send_if_modified(|_| false);
         receiver.changed().await.unwrap();
-        assert_eq!(*receiver.borrow_and_update(), 2);
-        assert_eq!(*receiver.wait_for(|value| *value == 2).await.unwrap(), 2);
+        assert_eq!(receiver.take_newest(), 2);
+        assert_eq!(receiver.wait_for(|value| *value == 2).await.unwrap(), 2);
         assert!(receiver.is_open() && receiver.is_of(&sender));
         let waiting = tokio::spawn(async move { receiver.changed().await.is_err() });
         tokio::task::yield_now().await;

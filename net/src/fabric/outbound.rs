@@ -119,8 +119,8 @@ impl Dialer {
     ) -> Result<Link, RequestError> {
         let mut attempt = self.attempt(peer, address);
         let settled = attempt.wait_for(Option::is_some).await;
-        match settled.as_deref() {
-            Ok(Some(outcome)) => outcome.clone(),
+        match settled {
+            Ok(Some(outcome)) => outcome,
             Ok(None) | Err(_) => Err(RequestError::Closed("closed by this node".into())),
         }
     }
@@ -202,17 +202,17 @@ impl Dialer {
     pub(super) fn dismiss(&self, gone: impl Fn(&NodeId) -> bool) {
         let attempts = self.attempts();
         for (_, kept) in attempts.iter().filter(|(peer, _)| gone(peer)) {
-            if let Some(Ok(link)) = &*kept.attempt.borrow() {
+            if let Some(Ok(link)) = kept.attempt.newest() {
                 link.connection.close(close_code::UNUSED, b"");
             }
         }
     }
 
     fn idle_connection(&self, attempt: &Attempt) -> Option<Connection> {
-        let Some(Ok(Link { connection, turns, .. })) = &*attempt.borrow() else { return None };
+        let Some(Ok(Link { connection, turns, .. })) = attempt.newest() else { return None };
         let is_idle =
             turns.available_permits() == self.turns() && connection.close_reason().is_none();
-        is_idle.then(|| connection.clone())
+        is_idle.then_some(connection)
     }
 
     /// Requests that may be under way on one connection.
@@ -259,7 +259,7 @@ impl Dialer {
 
 /// Live connections are good wherever the peer is said to be; attempts only at the same address.
 fn is_usable(attempt: &Attempt, same_address: bool) -> bool {
-    match &*attempt.borrow() {
+    match attempt.newest() {
         None => same_address && attempt.is_open(),
         Some(Ok(link)) => link.connection.close_reason().is_none(),
         Some(Err(_)) => false,

@@ -45,7 +45,7 @@ impl Node {
         let mut looked_at = None;
         let mut dismissed = start;
         loop {
-            let view = Arc::clone(&views.borrow_and_update());
+            let view = views.take_newest();
             let height = view.head().header.height;
             // Once a block: it takes time in proportion to the groups of the network.
             if looked_at != Some(height) {

@@ -48,7 +48,7 @@ impl Node {
         let mut views = self.ledger.views();
         let mut leading = JoinSet::new();
         loop {
-            let view = Arc::clone(&views.borrow_and_update());
+            let view = views.take_newest();
             let (node, newest) = (Arc::clone(&self), Arc::clone(&view));
             blocking(move || {
                 let mut seats = node.seats.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,7 +156,7 @@ impl Node {
         let mut views = self.ledger.views();
         let mut asked = JoinSet::new();
         loop {
-            let view = Arc::clone(&views.borrow_and_update());
+            let view = views.take_newest();
             if let Some(group) = view.state().group(group) {
                 lead.handle_state(start.elapsed(), group);
             }

@@ -57,7 +57,7 @@ impl Replica {
 
     /// The newest view. What it shows is durable here.
     pub fn view(&self) -> Arc<ChainView> {
-        Arc::clone(&self.view.borrow())
+        self.view.newest()
     }
 
     /// The views to come.
@@ -67,7 +67,7 @@ impl Replica {
 
     /// The newest height.
     pub fn height(&self) -> u64 {
-        self.view.borrow().height()
+        self.view.newest().height()
     }
 
     /// Checks blocks, makes the good ones durable and shows them. Blocks on the disk.

@@ -46,7 +46,7 @@ impl Desk {
 
     /// The final chain; attested, since this validator is who attests it.
     pub(super) fn view(&self) -> Arc<ChainView> {
-        Arc::clone(&self.view.borrow())
+        self.view.newest()
     }
 
     /// The final chain, whenever there is a new one.

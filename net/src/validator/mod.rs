@@ -246,6 +246,6 @@ struct CurrentAddresses(watch::Receiver<Arc<ChainView>>);
 
 impl AddressBook for CurrentAddresses {
     fn address(&self, node: &NodeId) -> Option<SocketAddr> {
-        self.0.borrow().last_address(node)
+        self.0.newest().last_address(node)
     }
 }

@@ -117,7 +117,7 @@ impl Service {
         let (mut tasks, mut talking) = (JoinSet::new(), BTreeMap::<NodeId, AbortHandle>::new());
         let mut views = self.desk.views();
         loop {
-            let others = self.others(&views.borrow_and_update());
+            let others = self.others(&views.take_newest());
             talking.retain(|peer, task| {
                 let stays = others.contains(peer);
                 if !stays {

@@ -107,7 +107,7 @@ impl Service {
     }
 
     pub(super) fn durable_height(&self) -> u64 {
-        *self.durable.borrow()
+        self.durable.newest()
     }
 
     /// The other validators, if this one is of the set too.

@@ -47,7 +47,7 @@ impl Service {
         let mut questions = JoinSet::new();
         let mut looked = None;
         loop {
-            let view = Arc::clone(&views.borrow_and_update());
+            let view = views.take_newest();
             if looked != Some(view.height()) {
                 looked = Some(view.height());
                 watch.handle_state(start.elapsed(), view.state().clone());

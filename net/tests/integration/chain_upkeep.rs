@@ -43,7 +43,7 @@ impl Kept {
     fn store_newest(&self) {
         let block = CertifiedBlock::from_bytes(self.network.blocks.last().unwrap()).unwrap();
         self.store.append(&[block]).unwrap();
-        let next = self.view.borrow().at(&self.network.chain);
+        let next = self.view.newest().at(&self.network.chain);
         self.view.send(Arc::new(next));
     }
 

@@ -43,7 +43,7 @@ impl Service {
             (identity_epoch(view.height()), identity_nodes(view.state().validators()))
         };
         loop {
-            let view = Arc::clone(&views.borrow_and_update());
+            let view = views.take_newest();
             let settled = self.renew_all(&exchange, &view).await;
             let pause = tokio::time::sleep(if settled { PAUSE_IDLE } else { PAUSE_BUSY });
             tokio::pin!(pause);
@@ -54,7 +54,7 @@ impl Service {
                     changed = views.changed() => {
                         // The sender is our own.
                         let _ = changed;
-                        if aim(&views.borrow()) != aim(&view) {
+                        if aim(&views.newest()) != aim(&view) {
                             break;
                         }
                     }
