@@ -21,6 +21,10 @@ use crate::samples::{ascending, median};
 
 /// How long a step may keep the load from succeeding.
 const STEP_TIME_MAX: Duration = Duration::from_secs(60);
+/// A command that takes longer hangs, and is killed.
+const COMMAND_TIME_MAX: Duration = Duration::from_secs(120);
+/// How often is looked whether a command has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Both, running.
 pub(crate) struct Load {
@@ -136,7 +140,8 @@ impl Outcome {
             report.count(format!("{name}s_during"), seconds.len()).goal(Goal::AtLeast(1.0));
             report.add(format!("{name}_p50_seconds"), median(&seconds));
             let gap = series.longest_gap(*start, *end);
-            report.add(format!("longest_seconds_without_{name}"), gap);
+            let longest = report.add(format!("longest_seconds_without_{name}"), gap);
+            longest.goal(Goal::AtMost(STEP_TIME_MAX.as_secs_f64()));
             report.count(format!("{name}s_refused"), series.failures.len());
             for failure in &series.failures {
                 eprintln!("a {name} was refused: {failure}");
@@ -251,7 +256,14 @@ impl User {
 
     fn run(&self, number: usize, arguments: &[&str]) -> Result<Result<()>> {
         let program = &self.programs[number % self.programs.len()];
-        let output = program.command(arguments).output()?;
-        Ok(answer(&output).map(drop))
+        let mut command = program.command(arguments).spawn()?;
+        let begun = Instant::now();
+        while command.try_wait()?.is_none() {
+            if begun.elapsed() > COMMAND_TIME_MAX {
+                command.kill()?;
+            }
+            sleep(LOOK_EVERY);
+        }
+        Ok(answer(&command.wait_with_output()?).map(drop))
     }
 }
