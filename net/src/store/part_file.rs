@@ -9,6 +9,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::disk::DiskFile;
 use super::parts::Part;
+use super::share_batch::ShortCheck;
 
 const MAGIC: [u8; 8] = *b"KKRAPART";
 const VERSION: u32 = 2;
@@ -50,7 +51,8 @@ pub(super) enum FileError {
 pub(super) struct EncodedHeader {
     pub(super) bytes: Zeroizing<Vec<u8>>,
     check: blake3::Hash,
-    pub(super) fragment_length: u64,
+    /// Of the fragment too.
+    pub(super) file_length: u32,
 }
 
 /// Everything before the fragment, as it was read and found intact.
@@ -85,7 +87,8 @@ impl EncodedHeader {
         for field in [&fixed, part.descriptor, part.share, check.as_bytes()] {
             bytes.extend_from_slice(field);
         }
-        Ok(Self { bytes, check, fragment_length: fragment_length as u64 })
+        let file_length = bytes.len() as u32 + lengths[2];
+        Ok(Self { bytes, check, file_length })
     }
 
     /// Whether `file` holds this very header and these fragment bytes.
@@ -116,7 +119,7 @@ impl StoredHeader {
     pub(super) fn read(
         file: &impl DiskFile,
         key: &PartReference,
-        replaced: Option<&[u8; 32]>,
+        replaced: Option<ShortCheck>,
     ) -> Result<Self, FileError> {
         if file.length()? < FIXED_LENGTH as u64 {
             return Err(FileError::Damaged("shorter than its header"));
@@ -141,7 +144,7 @@ impl StoredHeader {
         fixed: &[u8; FIXED_LENGTH],
         file: &impl DiskFile,
         key: &PartReference,
-        replaced: Option<&[u8; 32]>,
+        replaced: Option<ShortCheck>,
     ) -> Result<Self, FileError> {
         let file_length = file.length()?;
         let [descriptor_length, share_length, fragment_length] = lengths(fixed)?;
@@ -158,7 +161,7 @@ impl StoredHeader {
         let descriptor_check = descriptor_check(key, fixed, descriptor);
         let intact = match replaced {
             None => check == *stored_check,
-            Some(replaced) => descriptor_check == *replaced,
+            Some(replaced) => descriptor_check.starts_with(&replaced),
         };
         if !intact {
             return Err(FileError::Damaged("its header does not match its checksum"));

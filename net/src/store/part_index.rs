@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::num::NonZeroU32;
 use std::ops::Bound;
 
 use kakera_engine::names::{GroupId, NodeId, ObjectId, Slot};
@@ -23,18 +24,28 @@ pub(super) struct PartIndex {
 
 /// A part that is there.
 struct Held {
-    length: u64,
-    /// A place in [`PartIndex::accounts`]; `None` until the part was read since the store opened.
-    account: Option<u32>,
+    length: u32,
+    /// `None` until the part was read since the store opened.
+    account: Option<AccountNumber>,
     /// Of the share that took the place of the one in its file.
     renewed: Option<RecordPlace>,
 }
 
 // With the object's name all that is in memory of a part (`engine/spec/store.md` §8).
-const _: () = assert!(size_of::<(ObjectId, Held)>() <= 104);
+const _: () = assert!(size_of::<(ObjectId, Held)>() == 64);
+
+/// The how manieth of [`PartIndex::accounts`], from one.
+#[derive(Clone, Copy)]
+struct AccountNumber(NonZeroU32);
+
+impl AccountNumber {
+    fn place(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
 
 impl Held {
-    fn new(length: u64, account: Option<u32>) -> Self {
+    fn new(length: u32, account: Option<AccountNumber>) -> Self {
         Self { length, account, renewed: None }
     }
 }
@@ -117,15 +128,15 @@ impl PartIndex {
     }
 
     /// Adds a part whose bytes are reserved already.
-    pub(super) fn insert(&mut self, key: PartReference, submitter: &NodeId, length: u64) {
+    pub(super) fn insert(&mut self, key: PartReference, submitter: &NodeId, length: u32) {
         let account = Some(self.account(submitter).0);
         let objects = self.parts.entry((key.group, key.slot)).or_default();
         objects.insert(key.object, Held::new(length, account));
     }
 
     /// Adds a part that was there when the store was opened.
-    fn found(&mut self, slot: (GroupId, Slot), object: ObjectId, length: u64) {
-        self.used_bytes += length;
+    fn found(&mut self, slot: (GroupId, Slot), object: ObjectId, length: u32) {
+        self.used_bytes += u64::from(length);
         self.parts.entry(slot).or_default().insert(object, Held::new(length, None));
     }
 
@@ -137,7 +148,7 @@ impl PartIndex {
         {
             held.account = Some(account);
             let length = held.length;
-            self.accounts[account as usize].1 += length;
+            self.accounts[account.place()].1 += u64::from(length);
         }
     }
 
@@ -150,21 +161,22 @@ impl PartIndex {
             self.parts.remove(&slot);
         }
         let Held { length, account, renewed } = held?;
-        self.used_bytes -= length;
+        self.used_bytes -= u64::from(length);
         if let Some(account) = account {
-            self.accounts[account as usize].1 -= length;
+            self.accounts[account.place()].1 -= u64::from(length);
         }
         renewed
     }
 
-    /// A submitter's place among the accounts, and its bytes.
-    fn account(&mut self, submitter: &NodeId) -> (u32, &mut u64) {
+    /// A submitter's number among the accounts, and its bytes.
+    fn account(&mut self, submitter: &NodeId) -> (AccountNumber, &mut u64) {
         let known = self.accounts.iter().position(|(owner, _)| owner == submitter);
         let place = known.unwrap_or_else(|| {
             self.accounts.push((*submitter, 0));
             self.accounts.len() - 1
         });
-        (place as u32, &mut self.accounts[place].1)
+        let number = NonZeroU32::MIN.saturating_add(place as u32);
+        (AccountNumber(number), &mut self.accounts[place].1)
     }
 
     /// The objects of a slot in ascending order, those after `after` only.
@@ -243,11 +255,14 @@ impl Listing {
     }
 }
 
-/// The object and length of a part's file, if it has the only name that the store writes.
-fn object_file(entry: &Entry) -> Option<(ObjectId, u64)> {
+/// The object and length of a part's file, if it has the only name that the store writes and is no
+/// longer than any that it writes.
+fn object_file(entry: &Entry) -> Option<(ObjectId, u32)> {
     let object = ObjectId::from_hex(&entry.name)?;
     match entry.kind {
-        EntryKind::File(length) if object.to_string() == entry.name => Some((object, length)),
+        EntryKind::File(length) if object.to_string() == entry.name => {
+            Some((object, length.try_into().ok()?))
+        }
         _ => None,
     }
 }

@@ -233,7 +233,7 @@ impl<D: Disk> PartStore<D> {
     /// key is moved aside and replaced.
     pub fn put(&self, part: &Part<'_>) -> Result<(), PutError> {
         let header = EncodedHeader::new(part)?;
-        let needed = header.bytes.len() as u64 + header.fragment_length;
+        let needed = u64::from(header.file_length);
         let _turn = self.take_turn(part.key);
         if self.is_shredded(part.key.group, part.key.object) {
             return Err(PutError::Shredded);
@@ -246,7 +246,7 @@ impl<D: Disk> PartStore<D> {
         let mut state = locked(&self.state);
         match written {
             Ok(()) => {
-                state.index.insert(part.key, &part.submitter, needed);
+                state.index.insert(part.key, &part.submitter, header.file_length);
                 Ok(())
             }
             Err(error) => {
@@ -454,7 +454,7 @@ impl<D: Disk> PartStore<D> {
         let Some(file) = if_found(self.disk.open(&part_path(key)))? else {
             return Ok(None);
         };
-        let stored = StoredHeader::read(&file, key, self.replaced_check(key).as_ref())?;
+        let stored = StoredHeader::read(&file, key, self.replaced_check(key))?;
         Ok(Some((file, stored)))
     }
 
@@ -522,7 +522,7 @@ impl<D: Disk> PartStore<D> {
     /// Overwrites everything before a part's fragment, all of it where that cannot be told.
     fn overwrite(&self, path: &str, key: &PartReference) -> io::Result<()> {
         let Some(file) = if_found(self.disk.open(path))? else { return Ok(()) };
-        let length = match StoredHeader::read(&file, key, self.replaced_check(key).as_ref()) {
+        let length = match StoredHeader::read(&file, key, self.replaced_check(key)) {
             Ok(stored) => stored.fragment_offset,
             Err(FileError::Damaged(_) | FileError::UnknownVersion(_)) => file.length()?,
             Err(FileError::Io(error)) => return Err(error),

@@ -1,6 +1,7 @@
 //! The bytes of a file of refreshed key shares (`engine/spec/store.md` §2a).
 
 use std::io;
+use std::num::NonZeroU32;
 
 use kakera_engine::names::{GroupId, ObjectId, Slot};
 use kakera_engine::wire::PartReference;
@@ -42,15 +43,20 @@ pub struct ShareRecord {
     pub share: Zeroizing<Vec<u8>>,
 }
 
-/// Where a record is in its file.
+/// Where a record is in its file. One is in memory for each part, hence its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RecordPlace {
     pub(super) epoch: u64,
-    offset: u32,
+    /// Of the share's first byte; a header and the record's own first fields are before it.
+    offset: NonZeroU32,
     length: u32,
     /// Of the descriptor in the part's file, whose own checksum covers the share it had before.
-    pub(super) descriptor_check: [u8; 32],
+    pub(super) descriptor_check: ShortCheck,
 }
+
+/// The first bytes of a check: enough to notice damage, which is all that a part's descriptor needs;
+/// what it says is signed.
+pub(super) type ShortCheck = [u8; 8];
 
 /// A batch as it was read.
 pub(super) struct StoredBatch {
@@ -133,7 +139,7 @@ fn parse(bytes: &[u8]) -> Option<StoredBatch> {
     let root = fixed[36..68].try_into().ok()?;
     let mut records = Vec::new();
     for _ in 0..word(68) {
-        let offset = (bytes.len() - rest.len() + RECORD_FIXED_LENGTH) as u32;
+        let offset = NonZeroU32::new((bytes.len() - rest.len() + RECORD_FIXED_LENGTH) as u32)?;
         let (object, after) = rest.split_first_chunk::<32>()?;
         let (descriptor_check, after) = after.split_first_chunk::<32>()?;
         let (length, after) = after.split_first_chunk::<4>()?;
@@ -149,7 +155,7 @@ fn parse(bytes: &[u8]) -> Option<StoredBatch> {
         } else {
             RecordState::Torn
         };
-        let descriptor_check = *descriptor_check;
+        let descriptor_check = *descriptor_check.first_chunk()?;
         let place = RecordPlace { epoch, offset, length, descriptor_check };
         records.push(StoredRecord { object, place, state });
     }
@@ -180,16 +186,20 @@ impl RecordPlace {
         name: &BatchName,
         object: &ObjectId,
     ) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-        let mut bytes = Zeroizing::new(vec![0; self.length as usize + CHECK_LENGTH]);
-        file.read_at(u64::from(self.offset), &mut bytes)?;
-        let (share, check) = bytes.split_at(self.length as usize);
-        let intact = record_check(name, object, &self.descriptor_check, share) == *check;
+        let mut bytes =
+            Zeroizing::new(vec![0; RECORD_FIXED_LENGTH + self.length as usize + CHECK_LENGTH]);
+        file.read_at(u64::from(self.offset.get()) - RECORD_FIXED_LENGTH as u64, &mut bytes)?;
+        let (fixed, rest) = bytes.split_at(RECORD_FIXED_LENGTH);
+        let (share, check) = rest.split_at(self.length as usize);
+        let descriptor_check = fixed[32..64].try_into().expect("32 bytes");
+        let intact = record_check(name, object, descriptor_check, share) == *check;
         Ok(intact.then(|| Zeroizing::new(share.to_vec())))
     }
 
     /// Overwrites the share; not synced.
     pub(super) fn erase(&self, file: &impl DiskFile) -> io::Result<()> {
-        file.write_at(u64::from(self.offset), &vec![0; self.length as usize + CHECK_LENGTH])
+        let offset = u64::from(self.offset.get());
+        file.write_at(offset, &vec![0; self.length as usize + CHECK_LENGTH])
     }
 }
 

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::super::disk::{Disk, DiskFile, EntryKind, if_found};
 use super::super::part_file::{FileError, StoredHeader};
 use super::super::share_batch::{
-    self, BatchName, RecordPlace, RecordState, ShareRecord, StoredRecord,
+    self, BatchName, RecordPlace, RecordState, ShareRecord, ShortCheck, StoredRecord,
 };
 use super::{INCOMING, PartStore, locked, part_path};
 
@@ -139,7 +139,7 @@ impl<D: Disk> PartStore<D> {
     }
 
     /// What a part's file is checked against instead of its checksum, if its share was replaced.
-    pub(super) fn replaced_check(&self, key: &PartReference) -> Option<[u8; 32]> {
+    pub(super) fn replaced_check(&self, key: &PartReference) -> Option<ShortCheck> {
         self.record(key).map(|place| place.descriptor_check)
     }
 
