@@ -19,7 +19,7 @@ use aws_lc_rs::{hkdf, hmac};
 use kakera_engine::names::NodeId;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
-    BloomTokenLog, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime,
+    BloomTokenLog, Connection, Endpoint, EndpointConfig, ServerConfig, TokenLog, TokioRuntime,
     ValidationTokenConfig,
 };
 use quinn_proto::TimeSource;
@@ -296,7 +296,7 @@ fn server_config(
     let crypto =
         QuicServerConfig::with_initial(Arc::new(tls), initial).map_err(io::Error::other)?;
     let mut tokens = ValidationTokenConfig::default();
-    tokens.log(Arc::new(BloomTokenLog::new_expected_items(TOKEN_LOG_LEN, TOKENS_EXPECTED)));
+    tokens.log(Arc::new(token_log(UnixTime.now()))).lifetime(TOKEN_LIFETIME);
     let token_key = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&random_salt());
     let mut config = ServerConfig::new(Arc::new(crypto), Arc::new(token_key));
     config
@@ -309,6 +309,16 @@ fn server_config(
     Ok(config)
 }
 
+/// Remembers which tokens were used; they were issued at `start` or later.
+fn token_log(start: SystemTime) -> BloomTokenLog {
+    let log = BloomTokenLog::new_expected_items(TOKEN_LOG_LEN, TOKENS_EXPECTED);
+    // It counts time from the first token on that it hears of, and would refuse all that were issued
+    // before that one. Tokens are dated in whole seconds.
+    let (no_token, before) = (0, start - Duration::from_secs(1));
+    let _ = log.check_and_insert(no_token, before, TOKEN_LIFETIME);
+    log
+}
+
 /// By which tokens are dated: the clock that everything here goes by.
 struct UnixTime;
 
@@ -318,6 +328,8 @@ impl TimeSource for UnixTime {
     }
 }
 
+/// How long a validation token is good for.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(14 * 24 * 3600);
 /// Memory against reuse of validation tokens, bytes, and the reuses it is meant for.
 const TOKEN_LOG_LEN: usize = 256 << 10;
 const TOKENS_EXPECTED: u64 = 50_000;
@@ -331,4 +343,21 @@ fn exporter(connection: &Connection) -> Result<Exporter, RequestError> {
         .export_keying_material(&mut exporter, EXPORTER_LABEL, b"")
         .map_err(|_| RequestError::Closed("no exporter".into()))?;
     Ok(exporter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_count_once_in_whatever_order() {
+        let start = SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_900);
+        let issued = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let log = token_log(start);
+        let is_new = |token: u128, seconds: u64| {
+            log.check_and_insert(token, issued(1_800_000_000 + seconds), TOKEN_LIFETIME).is_ok()
+        };
+        assert!(is_new(7, 5000) && is_new(8, 3000) && is_new(9, 0));
+        assert!(!is_new(7, 5000) && !is_new(8, 3000) && !is_new(9, 0));
+    }
 }
