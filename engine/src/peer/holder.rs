@@ -689,7 +689,8 @@ fn destroyed() -> Refusal {
     Refusal::new(RefusalKind::NotFound, "this object was destroyed at its owner's order")
 }
 
-fn disk_refusal(error: DiskError) -> Refusal {
+/// What the disk did not do, for others and for people.
+pub(super) fn disk_refusal(error: DiskError) -> Refusal {
     match error {
         DiskError::Full(message) => Refusal::new(RefusalKind::Full, message),
         DiskError::Damaged => {

@@ -3,7 +3,8 @@
 //! Every helper's inventory is read, because any single one may be incomplete or lie; an object that
 //! nobody has is ignored, names the helper that listed it and ends its inventory, so that nobody can
 //! keep a newcomer busy by listing for ever. Who was whole a while ago looks at one helper first, and
-//! is done if it has the same ([`RepairSlot::level_with`]). A few objects are rebuilt at once. Memory: 32
+//! is done if it has the same ([`RepairSlot::level_with`]). Where there is no room for a part, no other is
+//! asked for. A few objects are rebuilt at once. Memory: 32
 //! bytes an object of the slot, a page of every inventory, and d times the symbols of a fragment an
 //! object under way.
 
@@ -12,9 +13,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::holder::disk_refusal;
 use super::{
-    Answer, Ask, AskFailure, Fault, FaultKind, Member, Rebuilt, RenewedPart, RepairError,
-    RepairObject, RepairedPart,
+    Answer, Ask, AskFailure, DiskError, Fault, FaultKind, Member, Rebuilt, RenewedPart,
+    RepairError, RepairObject, RepairedPart,
 };
 use crate::code::CodeParameters;
 use crate::keyshare::KeyParameters;
@@ -73,6 +75,8 @@ pub struct RepairSlot {
     /// Of what was held at the start.
     own: InventorySummary,
     storing: usize,
+    /// There was no room for a part: what else is rebuilt would be thrown away.
+    full: bool,
     /// Helpers whose inventories were read to the end.
     listed: usize,
     /// One helper's inventory was enough, and equal.
@@ -189,6 +193,7 @@ impl RepairSlot {
             renewed: Vec::new(),
             own,
             storing: 0,
+            full: false,
             listed: 0,
             level: false,
             hopeless: 0,
@@ -238,8 +243,8 @@ impl RepairSlot {
 
     /// Whether nothing more will happen.
     pub fn is_finished(&self) -> bool {
-        self.listings.iter().all(|listing| listing.state == ListingState::Ended)
-            && self.waiting.is_empty()
+        let all_listed = self.listings.iter().all(|listing| listing.state == ListingState::Ended);
+        (self.full || all_listed && self.waiting.is_empty())
             && self.stale.is_empty()
             && self.renewed.is_empty()
             && self.under_way.is_empty()
@@ -307,7 +312,7 @@ impl RepairSlot {
     }
 
     /// A rebuilt part was made durable, or why it was not.
-    pub fn handle_stored(&mut self, part: &RepairedPart, result: Result<(), String>) {
+    pub fn handle_stored(&mut self, part: &RepairedPart, result: Result<(), DiskError>) {
         self.storing -= 1;
         match result {
             Ok(()) => {
@@ -320,9 +325,10 @@ impl RepairSlot {
                 }
                 self.progress.reed_solomon_bytes += part.reed_solomon_bytes;
             }
-            Err(message) => {
+            Err(error) => {
                 self.symbol_use.failed += part.symbol_bytes;
-                self.fail(&message);
+                self.full |= matches!(error, DiskError::Full(_));
+                self.fail(&disk_refusal(error).message);
             }
         }
     }
@@ -337,7 +343,7 @@ impl RepairSlot {
 
     /// Pages are asked for as the objects listed before run out.
     fn poll_listing(&mut self, now: Duration) -> Option<Ask> {
-        if self.waiting.len() >= OBJECTS_AT_ONCE {
+        if self.full || self.waiting.len() >= OBJECTS_AT_ONCE {
             return None;
         }
         let index = self.listings.iter().position(|listing| {
@@ -377,7 +383,8 @@ impl RepairSlot {
 
     fn poll_object(&mut self, now: Duration) -> Option<Ask> {
         while self.under_way.len() + self.storing < OBJECTS_AT_ONCE {
-            let (object, under_way) = if let Some((object, listing)) = self.waiting.pop_first() {
+            let next = if self.full { None } else { self.waiting.pop_first() };
+            let (object, under_way) = if let Some((object, listing)) = next {
                 self.settled.insert(object);
                 (object, UnderWay { machine: self.start(object), listing: Some(listing) })
             } else if let Some((object, epoch)) = self.stale.pop_first() {

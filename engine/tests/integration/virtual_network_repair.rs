@@ -122,6 +122,26 @@ fn many_objects_are_repaired_in_pages() {
     assert_eq!(progress.symbol_bytes, progress.symbol_bytes_theory);
 }
 
+/// What cannot be kept is not asked for: a newcomer with a full disk would move all its slots each time
+/// that it tries.
+#[test]
+fn a_full_disk_costs_the_helpers_little() {
+    let mut network = VirtualNetwork::new(18, mbr());
+    for _ in 0..30 {
+        network.stored(20_000);
+    }
+    let lost = lose(&mut network, 4);
+    network.at(4).disk.full = true;
+    let tried = network.repair(4);
+    assert!(tried.progress.finished && !tried.whole && tried.parts.is_empty());
+    assert_eq!(tried.progress.last_failure.as_deref(), Some("the disk is full"));
+    assert_eq!(tried.symbol_use.failed, tried.progress.symbol_bytes);
+    network.at(4).disk.full = false;
+    let repaired = network.repair(4);
+    assert_restored(&mut network, 4, &lost, &repaired);
+    assert!(tried.symbol_use.failed * 10 <= repaired.symbol_use.useful);
+}
+
 #[test]
 fn only_what_is_missing_is_repaired() {
     let mut network = VirtualNetwork::new(2, mbr());

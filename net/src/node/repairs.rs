@@ -104,7 +104,7 @@ impl Node {
                         let node = Arc::clone(self);
                         let (part, stored) = blocking(move || {
                             let stored = disk::write_repaired(&node.store, &part);
-                            (part, stored.map_err(|error| format!("{error:?}")))
+                            (part, stored)
                         })
                         .await;
                         machine.handle_stored(&part, stored);
@@ -134,9 +134,12 @@ impl Node {
         }
         let done = machine.progress();
         self.tally.add_repair(&done, &machine.symbol_use());
-        let (held, failed) = (done.objects_held, done.objects_failed);
-        if done.fragment_bytes > 0 || failed > 0 {
-            info!(%group, %slot, held, failed, moved = done.symbol_bytes, "slot repaired");
+        let (held, failed, moved) = (done.objects_held, done.objects_failed, done.symbol_bytes);
+        if failed > 0 {
+            let why = done.last_failure.as_deref().unwrap_or_default();
+            warn!(%group, %slot, held, failed, moved, why, "slot not whole");
+        } else if done.fragment_bytes > 0 {
+            info!(%group, %slot, held, moved, "slot repaired");
         }
         publish(done);
         machine.is_whole()

@@ -24,9 +24,9 @@ use kakera_engine::names::{Epoch, GroupId, NetworkId, NodeId, ObjectId, Slot};
 use kakera_engine::object::{ObjectBuilder, Placement, SealedObject};
 use kakera_engine::peer::refresh::{Seats, Shares, stale};
 use kakera_engine::peer::{
-    Answer, Ask, AskFailure, Fault, Gathered, GetError, GetObject, Holder, Member, PutError,
-    PutObject, PutReport, RenewedPart, RepairAction, RepairSlot, RepairedPart, Step, StoredPart,
-    SymbolUse, Wanted,
+    Answer, Ask, AskFailure, DiskError, Fault, Gathered, GetError, GetObject, Holder, Member,
+    PutError, PutObject, PutReport, RenewedPart, RepairAction, RepairSlot, RepairedPart, Step,
+    StoredPart, SymbolUse, Wanted,
 };
 use kakera_engine::policy::LedgerView;
 use kakera_engine::seal::{Suite, VaultRoot};
@@ -326,15 +326,16 @@ impl VirtualNetwork {
         if let Some(helper) = helper {
             machine = machine.level_with(slot(helper));
         }
+        let full = self.at(point).disk.full;
         let mut repair =
-            Repair { machine, parts: Vec::new(), renewed: Vec::new(), asked: Vec::new() };
+            Repair { machine, full, parts: Vec::new(), renewed: Vec::new(), asked: Vec::new() };
         self.drive(&asker, None, &mut repair);
         for part in &repair.parts {
             let (object, share) = (part.object.clone(), part.share.clone());
             let stored = StoredPart { object, share, renewed: part.renewed.clone() };
             self.at(point).disk.keep_part(part.part, stored, part.fragment.clone());
         }
-        let Repair { machine, parts, renewed, asked } = repair;
+        let Repair { machine, parts, renewed, asked, .. } = repair;
         let shares_renewed = renewed.len();
         self.at(point).disk.renew(GROUP, slot(point), renewed);
         let (progress, symbol_use) = (machine.progress(), machine.symbol_use());
@@ -571,6 +572,8 @@ impl Machine for PutObject {
 /// A newcomer: keeps what it rebuilds.
 struct Repair {
     machine: RepairSlot,
+    /// Whether its disk is full.
+    full: bool,
     parts: Vec<RepairedPart>,
     renewed: Vec<RenewedPart>,
     asked: Vec<u8>,
@@ -584,6 +587,10 @@ impl Machine for Repair {
                 RepairAction::Ask(ask) => {
                     self.asked.push(ask.to.slot.point());
                     return Some(ask);
+                }
+                RepairAction::Store(part) if self.full => {
+                    let full = DiskError::Full("the disk is full".into());
+                    self.machine.handle_stored(&part, Err(full));
                 }
                 RepairAction::Store(part) => {
                     self.machine.handle_stored(&part, Ok(()));
