@@ -273,18 +273,24 @@ impl Watch {
         live.map(|(name, _)| (*name, self.standing(now, name))).collect()
     }
 
-    /// Whether at least two, and more than a third of those that share a group with it, say that it
-    /// failed their audits: more than may lie.
+    /// Whether at least two say that it failed their audits, and these are more than a third of those that
+    /// share a group with it, or more than half of the others of one group: more than may lie.
     fn is_accused(&self, name: &NodeId) -> bool {
-        let accusers = self.accusations.iter().filter(|(_, suspects)| suspects.contains(name));
-        let accusers: BTreeSet<NodeId> = accusers.map(|(auditor, _)| *auditor).collect();
-        if accusers.len() < ACCUSERS_MIN {
-            return false;
-        }
-        let holders = self.groups_of(name).flat_map(|group| &group.holders);
-        let peers: BTreeSet<NodeId> = holders.map(|holder| holder.node).collect();
-        let others = peers.len().saturating_sub(1);
-        accusers.intersection(&peers).count() * 3 > others
+        let accuses = |other: &NodeId| {
+            self.accusations.get(other).is_some_and(|suspects| suspects.contains(name))
+        };
+        let peers_in = |group: &Group| -> BTreeSet<NodeId> {
+            group.holders.iter().map(|holder| holder.node).filter(|peer| peer != name).collect()
+        };
+        let accusing = |peers: &BTreeSet<NodeId>| peers.iter().filter(|peer| accuses(peer)).count();
+        let peers: BTreeSet<NodeId> = self.groups_of(name).flat_map(peers_in).collect();
+        let accusers = accusing(&peers);
+        let by_most_of = |group: &Group| {
+            let peers = peers_in(group);
+            accusing(&peers) * 2 > peers.len()
+        };
+        accusers >= ACCUSERS_MIN
+            && (accusers * 3 > peers.len() || self.groups_of(name).any(by_most_of))
     }
 
     /// Whether it has failed its audits and answered for as long as makes a machine suspect: one that only

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::ledger_network::{create_group, join};
 use crate::ledger_validators::{Consortium, FOUR, genesis_of, machine, upgrade};
 use kakera_engine::ledger::{
-    Body, EntryError, Genesis, NodeDrain, NodeLost, NodeRetire, SlotFilled, State,
+    Body, EntryError, Genesis, Group, NodeDrain, NodeLost, NodeRetire, SlotFilled, State,
 };
 use kakera_engine::names::{GroupId, NodeId, Slot};
 use kakera_engine::peer::{
@@ -233,6 +233,38 @@ fn who_fails_the_audits_of_enough_others_is_given_up_though_it_answers() {
     watch.handle_state(now, state(&network).clone());
     let wanted = look(&mut watch, &mut now, 101_000 * SECOND, &all, &all);
     assert!(matches!(wanted[..], [WatchAction::Readmit(_), ..]), "{wanted:?}");
+}
+
+/// A liar that is honest in its other groups has a third of its neighbours against it at most.
+#[test]
+fn who_fails_the_audits_of_one_group_only_is_given_up() {
+    let mut network = network(20, 3);
+    for _ in 0..11 {
+        network.seal_body(FOUR[0], create_group(5, 3));
+    }
+    network.seal(Vec::new());
+    let members = |group: &Group| group.holders.iter().map(|holder| holder.node).collect();
+    let groups: Vec<BTreeSet<NodeId>> =
+        state(&network).groups().map(|(_, group)| members(group)).collect();
+    let neighbours = |node: &NodeId| -> BTreeSet<NodeId> {
+        let of_it = groups.iter().filter(|group| group.contains(node));
+        of_it.flatten().copied().filter(|other| other != node).collect()
+    };
+    let cheat = *groups[0].iter().max_by_key(|node| neighbours(node).len()).unwrap();
+    assert!(neighbours(&cheat).len() >= 9, "three are a third of them at most");
+
+    let (mut watch, mut now) = (Watch::new(settings()), Duration::ZERO);
+    watch.handle_state(now, state(&network).clone());
+    let all: BTreeSet<u8> = (10..30).collect();
+    let mut accusers = groups[0].iter().filter(|node| **node != cheat);
+    for accuser in accusers.by_ref().take(2) {
+        watch.handle_suspects(*accuser, &[cheat]);
+    }
+    assert_eq!(look(&mut watch, &mut now, 3600 * SECOND, &all, &all), []);
+    watch.handle_suspects(*accusers.next().unwrap(), &[cheat]);
+    let wanted = look(&mut watch, &mut now, 7200 * SECOND, &all, &all);
+    let lost = NodeLost { node: cheat, generation: 1, exclusions: None };
+    assert_eq!(wanted, [WatchAction::GiveUp(lost)]);
 }
 
 #[test]
