@@ -3,8 +3,9 @@
 //!
 //! The ledger says which slots it holds. A slot that it took from another is rebuilt at once, and
 //! the ledger is told when that is done; every slot is compared with its helpers when the node
-//! starts and after damage, and with one of them, each in its turn, from time to time: what is
-//! missing somewhere spreads as in an epidemic (anti-entropy; Demers et al., PODC 1987). Few slots are
+//! starts and after damage, with one that audits what is not here, and with one of them, each in its
+//! turn, from time to time: what is missing somewhere spreads as in an epidemic (anti-entropy; Demers et
+//! al., PODC 1987). Few slots are
 //! worked on at a time; what is not complete is tried again, later each time.
 //!
 //! Slots that were whole are compared by visits: one other holder after the other, with each all slots
@@ -18,12 +19,17 @@ use std::time::Duration;
 use crate::ledger::{Group, SlotFilled, State};
 use crate::names::{GroupId, NodeId, Slot};
 use crate::policy::repair::{SLOTS_AT_ONCE, repair_pause};
+use crate::wire::Operation;
 
 /// Most slots that are compared, as nothing urges it, within one
 /// [`CustodySettings::compare_every`]: one costs two short questions to another holder.
 pub const COMPARISONS_MAX: u32 = 150;
 /// Most holders that are visited for it in that time: each may cost a connection.
 pub const VISITS_MAX: u32 = 20;
+
+/// A slot that an auditor found wanting is compared with it if it was not for so many parts of
+/// [`CustodySettings::compare_every`]: a liar may ask for what never was.
+const WANTING_PARTS: u32 = 10;
 
 /// How a node looks after its slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +47,24 @@ impl Default for CustodySettings {
     fn default() -> Self {
         let (compare_every, scrub_pause) = (Duration::from_secs(600), Duration::from_secs(2));
         Self { compare_every, scrub_pause }
+    }
+}
+
+/// Why a slot is to be looked at soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alarm {
+    /// Something of it was lost or found damaged here.
+    Damage(GroupId, Slot),
+    /// Another holder, of the second slot, audits an object that is not here: a put missed this node, or
+    /// will come in a moment.
+    Wanting(GroupId, Slot, Slot),
+}
+
+impl Alarm {
+    /// What a request means if the answer is that what it asks for is not here.
+    pub fn if_not_found(operation: &Operation) -> Option<Self> {
+        let Operation::Audit(audit) = operation else { return None };
+        Some(Self::Wanting(audit.part.group, audit.part.slot, audit.auditor))
     }
 }
 
@@ -84,6 +108,8 @@ struct Duty {
     working: bool,
     /// Damaged again while it was worked on.
     again: bool,
+    /// Who found it wanting, and is looked at first.
+    auditor: Option<Slot>,
     attempts: u32,
     /// When it was found whole the last time.
     compared: Duration,
@@ -134,6 +160,7 @@ impl Custody {
                     whole: false,
                     working: false,
                     again: false,
+                    auditor: None,
                     attempts: 0,
                     compared: now,
                     due: now,
@@ -145,11 +172,21 @@ impl Custody {
         }
     }
 
-    /// Something of a slot was lost or found damaged here.
-    pub fn handle_damage(&mut self, now: Duration, group: GroupId, slot: Slot) {
-        if let Some(duty) = self.duties.get_mut(&(group, slot)) {
-            duty.again = duty.working;
-            (duty.due, duty.routine) = (now, false);
+    /// A slot is to be looked at soon.
+    pub fn handle_alarm(&mut self, now: Duration, alarm: Alarm) {
+        let (Alarm::Damage(group, slot) | Alarm::Wanting(group, slot, _)) = alarm;
+        let Some(duty) = self.duties.get_mut(&(group, slot)) else { return };
+        match alarm {
+            Alarm::Damage(..) => {
+                duty.again = duty.working;
+                (duty.due, duty.routine, duty.auditor) = (now, false, None);
+            }
+            Alarm::Wanting(.., auditor) => {
+                let pause = self.settings.compare_every / WANTING_PARTS;
+                if duty.routine && !duty.working && now >= duty.compared + pause {
+                    (duty.due, duty.routine, duty.auditor) = (now, false, Some(auditor));
+                }
+            }
         }
     }
 
@@ -221,7 +258,7 @@ impl Custody {
         let first = due.min_by_key(|(_, duty)| (!duty.filling || duty.whole, duty.due));
         let (&(group, slot), duty) = first?;
         duty.working = true;
-        Some(CustodyAction::Repair(group, slot, None))
+        Some(CustodyAction::Repair(group, slot, duty.auditor.take()))
     }
 
     fn poll_comparison(&mut self, now: Duration) -> Option<CustodyAction> {

@@ -39,10 +39,10 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::names::{NodeId, Slot};
-use crate::wire::{Operation, Response};
+use crate::wire::{Operation, RefusalKind, Response};
 
 pub use audit::{AuditAction, AuditSettings, Auditor, Loaded};
-pub use custody::{COMPARISONS_MAX, Custody, CustodyAction, CustodySettings, VISITS_MAX};
+pub use custody::{Alarm, COMPARISONS_MAX, Custody, CustodyAction, CustodySettings, VISITS_MAX};
 pub use gather_orders::GatherOrders;
 pub use get::{Gathered, GetError, GetObject, Wanted};
 pub use holder::{
@@ -98,6 +98,11 @@ impl Answer {
     /// An answer without a body.
     pub fn bare(response: Response) -> Self {
         Self { response, body: Bytes::new() }
+    }
+
+    /// Whether it says that what was asked for is not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(&self.response, Response::Refused(refusal) if refusal.kind == RefusalKind::NotFound)
     }
 }
 

@@ -11,7 +11,8 @@ use kakera_engine::ledger::{
 };
 use kakera_engine::names::{GroupId, NodeId, Slot};
 use kakera_engine::peer::{
-    COMPARISONS_MAX, Custody, CustodyAction, CustodySettings, Watch, WatchAction, WatchSettings,
+    Alarm, COMPARISONS_MAX, Custody, CustodyAction, CustodySettings, Watch, WatchAction,
+    WatchSettings,
 };
 use kakera_engine::policy::suspicion::{LadderTimes, Standing};
 
@@ -416,7 +417,7 @@ fn a_node_repairs_few_slots_at_a_time_and_tells_when_one_is_whole() {
     assert_eq!(told.iter().filter(|other| **other == filled).count(), 1);
     network.seal_body(newcomer, Body::SlotFilled(filled));
     custody.handle_state(now, state(&network));
-    custody.handle_damage(now, GROUP, first);
+    custody.handle_alarm(now, Alarm::Damage(GROUP, first));
     assert_eq!(custody.poll_action(now), Some(CustodyAction::Repair(GROUP, first, None)));
 }
 
@@ -457,8 +458,36 @@ fn many_slots_are_compared_at_a_steady_pace() {
     // What is damaged does not wait.
     let (now, group) = (11_800 * SECOND, GroupId(7));
     let held = state(&network).group(group).unwrap().slot_of(&machine(FIRST)).unwrap();
-    custody.handle_damage(now, group, held);
+    custody.handle_alarm(now, Alarm::Damage(group, held));
     assert_eq!(custody.poll_action(now), Some(CustodyAction::Repair(group, held, None)));
+}
+
+/// What a put missed is not found out by three failed audits first; nor does an auditor that asks for
+/// what never was keep anybody busy.
+#[test]
+fn a_slot_that_an_auditor_finds_wanting_is_compared_with_it_soon() {
+    let network = network(5, 3);
+    let settings = CustodySettings::default();
+    let mut custody = Custody::new(machine(FIRST), settings);
+    custody.handle_state(Duration::ZERO, state(&network));
+    let (group, held) = (GROUP, state(&network).group(GROUP).unwrap());
+    let (held, auditor) = (held.slot_of(&machine(FIRST)).unwrap(), held.slot_of(&machine(12)));
+    let wanting = Alarm::Wanting(group, held, auditor.unwrap());
+    assert_eq!(custody.poll_action(Duration::ZERO), Some(CustodyAction::Repair(group, held, None)));
+    custody.handle_repaired(Duration::ZERO, group, held, true);
+
+    let mut compared = Vec::new();
+    // Until the first visit is due.
+    for second in 1..150 {
+        let now = second * SECOND;
+        custody.handle_alarm(now, wanting);
+        if let Some(action) = custody.poll_action(now) {
+            assert_eq!(action, CustodyAction::Repair(group, held, auditor));
+            custody.handle_repaired(now, group, held, true);
+            compared.push(second);
+        }
+    }
+    assert_eq!(compared, [60, 120]);
 }
 
 #[test]

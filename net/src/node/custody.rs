@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kakera_engine::ledger::{Body, Entry, SlotFilled};
 use kakera_engine::names::{GroupId, Slot};
-use kakera_engine::peer::{Custody, CustodyAction, CustodySettings};
+use kakera_engine::peer::{Alarm, Custody, CustodyAction, CustodySettings};
 use kakera_engine::wire::{Operation, Response};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -22,8 +22,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const DISMISS_EVERY: Duration = Duration::from_secs(60);
 /// How long an entry may take to become final.
 const TELL_TIMEOUT: Duration = Duration::from_secs(20);
-/// Reports of damage that wait; more of one slot say nothing new.
-pub(super) const DAMAGE_WAITING_MAX: usize = 64;
+/// Alarms that wait; more of one slot say nothing new.
+pub(super) const ALARMS_WAITING_MAX: usize = 64;
 
 /// What ended.
 enum Done {
@@ -36,7 +36,7 @@ impl Node {
     pub(super) async fn keep_slots(
         self: Arc<Self>,
         settings: CustodySettings,
-        mut damage: mpsc::Receiver<(GroupId, Slot)>,
+        mut alarms: mpsc::Receiver<Alarm>,
     ) {
         let start = Instant::now();
         let mut custody = Custody::new(self.holder.id(), settings);
@@ -83,9 +83,7 @@ impl Node {
                     }
                     Err(panic) => std::panic::resume_unwind(panic.into_panic()),
                 },
-                Some((group, slot)) = damage.recv() => {
-                    custody.handle_damage(start.elapsed(), group, slot);
-                }
+                Some(alarm) = alarms.recv() => custody.handle_alarm(start.elapsed(), alarm),
                 Ok(()) = views.changed() => tokio::time::sleep_until(looked + LOOK_EVERY).await,
                 () = sleep_for(wake) => {}
             }

@@ -17,9 +17,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kakera_engine::names::{GroupId, NetworkId, NodeId, Slot};
+use kakera_engine::names::{NetworkId, NodeId};
 use kakera_engine::peer::refresh::Seats;
-use kakera_engine::peer::{Answer, AuditSettings, CustodySettings, Holder};
+use kakera_engine::peer::{Alarm, Answer, AuditSettings, CustodySettings, Holder};
 use kakera_engine::policy::refresh::RefreshTimes;
 #[cfg(feature = "testkit")]
 use kakera_engine::wire::Operation;
@@ -29,7 +29,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::info;
 
 use self::budget::RepairBudget;
-use self::custody::DAMAGE_WAITING_MAX;
+use self::custody::ALARMS_WAITING_MAX;
 #[cfg(feature = "testkit")]
 pub use self::disk::{KeptPart, kept_parts};
 pub use self::follower::FollowedLedger;
@@ -107,8 +107,8 @@ struct Node {
     repairs: Repairs,
     /// What is sent for the repairs of others.
     budget: RepairBudget,
-    /// Slots of which something was found damaged.
-    damage: mpsc::Sender<(GroupId, Slot)>,
+    /// Why slots are to be looked at soon. As many as can wait name every slot in trouble soon enough.
+    alarms: mpsc::Sender<Alarm>,
     /// The number of this node's last entry, if it became final; held while one is on its way.
     told: tokio::sync::Mutex<u64>,
     /// How long a round of a refresh is open.
@@ -215,7 +215,7 @@ where
     let mut care = JoinSet::new();
     care.spawn(Arc::clone(&ledger).follow(exchange.clone()));
     let upkeep = ledger.start_upkeep();
-    let (damage, damaged) = mpsc::channel(DAMAGE_WAITING_MAX);
+    let (alarms, raised) = mpsc::channel(ALARMS_WAITING_MAX);
     let node = Arc::new(Node {
         network: network_id,
         holder: Holder::new(network_id, identity.signing_key().clone()),
@@ -224,7 +224,7 @@ where
         exchange,
         repairs: Repairs::default(),
         budget: RepairBudget::new(uplink),
-        damage,
+        alarms,
         told: tokio::sync::Mutex::default(),
         refresh_round: refresh.round,
         seats: Mutex::new(Seats::new(network_id, identity.signing_key().clone())),
@@ -238,7 +238,7 @@ where
     info!(address = %fabric.local_address(), file = ADDRESS_FILE, "listening");
     let counted = Arc::downgrade(&node);
     care.spawn(blocking(move || disk::attribute_all(&counted)));
-    care.spawn(Arc::clone(&node).keep_slots(custody, damaged));
+    care.spawn(Arc::clone(&node).keep_slots(custody, raised));
     care.spawn(Arc::clone(&node).audit(audit));
     care.spawn(Arc::clone(&node).keep_epochs(refresh));
     care.spawn(scrub::scrub(Arc::downgrade(&node), custody.scrub_pause));

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use kakera_engine::peer::is_sound;
+use kakera_engine::peer::{Alarm, is_sound};
 use kakera_engine::wire::PartReference;
 use tracing::warn;
 
@@ -51,7 +51,6 @@ impl Node {
         if let Err(error) = self.store.set_aside(&part) {
             warn!(%error, "it cannot be set aside");
         }
-        // As many reports as can wait name every slot in trouble soon enough.
-        let _ = self.damage.try_send((part.group, part.slot));
+        let _ = self.alarms.try_send(Alarm::Damage(part.group, part.slot));
     }
 }

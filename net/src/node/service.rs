@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kakera_engine::ledger::HeadAttestation;
 use kakera_engine::names::NodeId;
-use kakera_engine::peer::{Answer, DiskError, DiskRequest, DiskResult, Step};
+use kakera_engine::peer::{Alarm, Answer, DiskError, DiskRequest, DiskResult, Step};
 use kakera_engine::policy::LedgerView;
 use kakera_engine::wire::{
     NodeStatus, Operation, REPAIR_TOTALS_VERSION_MIN, Refusal, RefusalKind, Request, Response,
@@ -100,10 +100,16 @@ impl Node {
 
     fn run(&self, now: u64, request: VerifiedRequest, body: Bytes) -> Step {
         let view = self.ledger.view();
+        let if_not_found = Alarm::if_not_found(&request.operation);
         let mut step = self.holder.handle_request(&*view, now, request, body);
         while let Step::Disk(wanted, pending) = step {
             let result = self.perform(wanted);
             step = self.holder.handle_disk(&*view, now, pending, result);
+        }
+        if let (Some(alarm), Step::Reply(answer)) = (if_not_found, &step)
+            && answer.is_not_found()
+        {
+            let _ = self.alarms.try_send(alarm);
         }
         match step {
             Step::Ledger(operation) => Step::Reply(self.answer_from_chain(&operation, now)),
@@ -130,8 +136,7 @@ impl Node {
         if let (Some(part), DiskResult::Failed(DiskError::Damaged)) = (part, &result) {
             self.tally.parts_damaged.add(1);
             warn!(group = %part.group, slot = %part.slot, object = %part.object, "a part is damaged");
-            // As many reports as can wait name every slot in trouble soon enough.
-            let _ = self.damage.try_send((part.group, part.slot));
+            let _ = self.alarms.try_send(Alarm::Damage(part.group, part.slot));
         }
         result
     }

@@ -9,8 +9,8 @@ use kakera_engine::ledger::WrongSymbol;
 use kakera_engine::names::{GroupId, NetworkId, NodeId, Slot};
 use kakera_engine::peer::refresh::{Seats, Shares, Turn, Turns, stale};
 use kakera_engine::peer::{
-    Answer, Ask, AskFailure, AuditSettings, Auditor, Custody, CustodySettings, Holder, Member,
-    RepairAction, RepairSlot, Step,
+    Alarm, Answer, Ask, AskFailure, AuditSettings, Auditor, Custody, CustodySettings, Holder,
+    Member, RepairAction, RepairSlot, Step,
 };
 use kakera_engine::policy::refresh::RefreshTimes;
 use kakera_engine::wire::{
@@ -241,9 +241,13 @@ impl Node {
             step = self.holder.handle_disk(&self.view, moment, pending, result);
         }
         for part in std::mem::take(&mut self.disk.set_aside) {
-            self.custody.handle_damage(now, part.group, part.slot);
+            self.custody.handle_alarm(now, Alarm::Damage(part.group, part.slot));
         }
         let mut answer = self.refresh(step, rng);
+        let if_not_found = Alarm::if_not_found(&ask.operation);
+        if let Some(alarm) = if_not_found.filter(|_| answer.is_not_found()) {
+            self.custody.handle_alarm(now, alarm);
+        }
         let tell =
             |lie: Lie| lie.tell(&network, &self.key, &self.disk, &ask.operation, &mut answer);
         let lied = self.lie.is_some_and(tell);
@@ -275,7 +279,7 @@ impl Node {
     /// Sets aside what rotted, and has it repaired.
     pub(super) fn scrub(&mut self, now: Duration) {
         for (group, slot) in self.disk.scrub() {
-            self.custody.handle_damage(now, group, slot);
+            self.custody.handle_alarm(now, Alarm::Damage(group, slot));
         }
     }
 
