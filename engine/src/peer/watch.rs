@@ -276,21 +276,23 @@ impl Watch {
     /// Whether at least two say that it failed their audits, and these are more than a third of those that
     /// share a group with it, or more than half of the others of one group: more than may lie.
     fn is_accused(&self, name: &NodeId) -> bool {
-        let accuses = |other: &NodeId| {
-            self.accusations.get(other).is_some_and(|suspects| suspects.contains(name))
-        };
+        let accusers = self.accusations.iter().filter(|(_, suspects)| suspects.contains(name));
+        let accusers: BTreeSet<NodeId> = accusers.map(|(auditor, _)| *auditor).collect();
+        // Most are accused by nobody, and may have many groups.
+        if accusers.len() < ACCUSERS_MIN {
+            return false;
+        }
         let peers_in = |group: &Group| -> BTreeSet<NodeId> {
             group.holders.iter().map(|holder| holder.node).filter(|peer| peer != name).collect()
         };
-        let accusing = |peers: &BTreeSet<NodeId>| peers.iter().filter(|peer| accuses(peer)).count();
-        let peers: BTreeSet<NodeId> = self.groups_of(name).flat_map(peers_in).collect();
-        let accusers = accusing(&peers);
+        let accusing = |peers: &BTreeSet<NodeId>| accusers.intersection(peers).count();
         let by_most_of = |group: &Group| {
             let peers = peers_in(group);
             accusing(&peers) * 2 > peers.len()
         };
-        accusers >= ACCUSERS_MIN
-            && (accusers * 3 > peers.len() || self.groups_of(name).any(by_most_of))
+        let peers: BTreeSet<NodeId> = self.groups_of(name).flat_map(peers_in).collect();
+        accusing(&peers) >= ACCUSERS_MIN
+            && (accusing(&peers) * 3 > peers.len() || self.groups_of(name).any(by_most_of))
     }
 
     /// Whether it has failed its audits and answered for as long as makes a machine suspect: one that only
