@@ -23,8 +23,6 @@ use crate::samples::{ascending, median};
 const STEP_TIME_MAX: Duration = Duration::from_secs(60);
 /// A command that takes longer hangs, and is killed.
 const COMMAND_TIME_MAX: Duration = Duration::from_secs(120);
-/// How often is looked whether a command has ended.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Both, running.
 pub(crate) struct Load {
@@ -256,14 +254,6 @@ impl User {
 
     fn run(&self, number: usize, arguments: &[&str]) -> Result<Result<()>> {
         let program = &self.programs[number % self.programs.len()];
-        let mut command = program.command(arguments).spawn()?;
-        let begun = Instant::now();
-        while command.try_wait()?.is_none() {
-            if begun.elapsed() > COMMAND_TIME_MAX {
-                command.kill()?;
-            }
-            sleep(LOOK_EVERY);
-        }
-        Ok(answer(&command.wait_with_output()?).map(drop))
+        Ok(answer(&program.run_within(COMMAND_TIME_MAX, arguments)?).map(drop))
     }
 }

@@ -5,6 +5,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use kakera_engine::names::NodeId;
@@ -73,6 +75,19 @@ impl Kakera {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command
+    }
+
+    /// Runs a command, and kills it if it takes longer.
+    pub(crate) fn run_within(&self, time: Duration, arguments: &[&str]) -> Result<Output> {
+        let mut child = self.command(arguments).spawn()?;
+        let start = Instant::now();
+        while child.try_wait()?.is_none() {
+            if start.elapsed() > time {
+                child.kill()?;
+            }
+            sleep(Duration::from_millis(2));
+        }
+        Ok(child.wait_with_output()?)
     }
 
     /// Runs a command that must succeed; its answer.

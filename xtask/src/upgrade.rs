@@ -11,8 +11,7 @@ mod pinned;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rand_chacha::ChaCha8Rng;
@@ -225,15 +224,7 @@ fn refusal(
     let mut arguments = vec!["--network", network_file];
     arguments.extend(words);
     arguments.extend(["--listen", "127.0.0.1:0"]);
-    let mut child = Kakera::new(program, folder).command(&arguments).spawn()?;
-    let start = Instant::now();
-    while child.try_wait()?.is_none() {
-        if start.elapsed() > REFUSAL_TIME_MAX {
-            child.kill()?;
-        }
-        sleep(Duration::from_millis(10));
-    }
-    let output = child.wait_with_output()?;
+    let output = Kakera::new(program, folder).run_within(REFUSAL_TIME_MAX, &arguments)?;
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     let text = |key: &str| answer["error"][key].as_str();
     match (output.status.code(), text("message"), text("try")) {

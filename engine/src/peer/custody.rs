@@ -5,8 +5,8 @@
 //! the ledger is told when that is done; every slot is compared with its helpers when the node
 //! starts and after damage, with one that audits what is not here, and with one of them, each in its
 //! turn, from time to time: what is missing somewhere spreads as in an epidemic (anti-entropy; Demers et
-//! al., PODC 1987). Few slots are
-//! worked on at a time; what is not complete is tried again, later each time.
+//! al., PODC 1987). Few slots are worked on at a time; what is not complete is tried again, later each
+//! time.
 //!
 //! Slots that were whole are compared by visits: one other holder after the other, with each all slots
 //! of whose group it is, since a connection costs more than a comparison. Neither visits nor
@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::ledger::{Group, SlotFilled, State};
 use crate::names::{GroupId, NodeId, Slot};
 use crate::policy::repair::{SLOTS_AT_ONCE, repair_pause};
-use crate::wire::Operation;
+use crate::wire::{Operation, PartReference};
 
 /// Most slots that are compared, as nothing urges it, within one
 /// [`CustodySettings::compare_every`]: one costs two short questions to another holder.
@@ -27,9 +27,9 @@ pub const COMPARISONS_MAX: u32 = 150;
 /// Most holders that are visited for it in that time: each may cost a connection.
 pub const VISITS_MAX: u32 = 20;
 
-/// A slot that an auditor found wanting is compared with it if it was not for so many parts of
+/// A slot that an auditor finds wanting is compared at most so many times in one
 /// [`CustodySettings::compare_every`]: a liar may ask for what never was.
-const WANTING_PARTS: u32 = 10;
+const WANTING_MAX: u32 = 10;
 
 /// How a node looks after its slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,16 +55,24 @@ impl Default for CustodySettings {
 pub enum Alarm {
     /// Something of it was lost or found damaged here.
     Damage(GroupId, Slot),
-    /// Another holder, of the second slot, audits an object that is not here: a put missed this node, or
-    /// will come in a moment.
-    Wanting(GroupId, Slot, Slot),
+    /// The holder of the slot `auditor` audits an object that is not here: a put missed this node, or will
+    /// come in a moment.
+    Wanting {
+        /// The group.
+        group: GroupId,
+        /// The own slot.
+        slot: Slot,
+        /// Whose holder has the object.
+        auditor: Slot,
+    },
 }
 
 impl Alarm {
     /// What a request means if the answer is that what it asks for is not here.
     pub fn if_not_found(operation: &Operation) -> Option<Self> {
         let Operation::Audit(audit) = operation else { return None };
-        Some(Self::Wanting(audit.part.group, audit.part.slot, audit.auditor))
+        let PartReference { group, slot, .. } = audit.part;
+        Some(Self::Wanting { group, slot, auditor: audit.auditor })
     }
 }
 
@@ -149,8 +157,9 @@ impl Custody {
                 // It missed a refresh: what it has is to be looked at again, also if that is under way.
                 Some(duty) if filling && !duty.filling => {
                     let again = duty.working;
-                    let (whole, routine) = (false, false);
-                    Duty { seats, filling, whole, again, due: now, routine, tell_at: now, ..duty }
+                    let (whole, routine, auditor) = (false, false, None);
+                    let (due, tell_at) = (now, now);
+                    Duty { seats, filling, whole, again, auditor, due, routine, tell_at, ..duty }
                 }
                 Some(duty) => Duty { seats, filling, ..duty },
                 None => Duty {
@@ -174,15 +183,15 @@ impl Custody {
 
     /// A slot is to be looked at soon.
     pub fn handle_alarm(&mut self, now: Duration, alarm: Alarm) {
-        let (Alarm::Damage(group, slot) | Alarm::Wanting(group, slot, _)) = alarm;
+        let (Alarm::Damage(group, slot) | Alarm::Wanting { group, slot, .. }) = alarm;
         let Some(duty) = self.duties.get_mut(&(group, slot)) else { return };
         match alarm {
             Alarm::Damage(..) => {
                 duty.again = duty.working;
                 (duty.due, duty.routine, duty.auditor) = (now, false, None);
             }
-            Alarm::Wanting(.., auditor) => {
-                let pause = self.settings.compare_every / WANTING_PARTS;
+            Alarm::Wanting { auditor, .. } => {
+                let pause = self.settings.compare_every / WANTING_MAX;
                 if duty.routine && !duty.working && now >= duty.compared + pause {
                     (duty.due, duty.routine, duty.auditor) = (now, false, Some(auditor));
                 }

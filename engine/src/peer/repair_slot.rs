@@ -4,9 +4,8 @@
 //! nobody has is ignored, names the helper that listed it and ends its inventory, so that nobody can
 //! keep a newcomer busy by listing for ever. Who was whole a while ago looks at one helper first, and
 //! is done if it has the same ([`RepairSlot::level_with`]). Where there is no room for a part, no other is
-//! asked for. A few objects are rebuilt at once. Memory: 32
-//! bytes an object of the slot, a page of every inventory, and d times the symbols of a fragment an
-//! object under way.
+//! asked for. A few objects are rebuilt at once. Memory: 32 bytes an object of the slot, a page of every
+//! inventory, and d times the symbols of a fragment an object under way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

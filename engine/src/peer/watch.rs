@@ -18,7 +18,7 @@ use crate::names::NodeId;
 use crate::policy::durability::read_threshold;
 use crate::policy::repair::repair_delay;
 use crate::policy::suspicion::{
-    Ladder, LadderTimes, Standing, exclusions_max, is_blind, return_time,
+    Accused, Ladder, LadderTimes, Standing, exclusions_max, is_blind, is_convincing, return_time,
 };
 
 /// Nodes that are asked whether they hear a silent one, each time it was silent.
@@ -26,8 +26,6 @@ const WITNESSES: usize = 3;
 /// A machine that was given up and whose slots are not whole again after so many times the full
 /// delay holds nobody else up any more.
 const EXCLUSION_PATIENCE: u32 = 4;
-/// Fewer accusers than this count for nothing.
-const ACCUSERS_MIN: usize = 2;
 /// For so many probes a vote of this watcher waits for those of others before it gives another.
 const VOTE_PATIENCE: u32 = 3;
 
@@ -273,26 +271,23 @@ impl Watch {
         live.map(|(name, _)| (*name, self.standing(now, name))).collect()
     }
 
-    /// Whether at least two say that it failed their audits, and these are more than a third of those that
-    /// share a group with it, or more than half of the others of one group: more than may lie.
+    /// Whether enough of those that share a group with it say that it failed their audits.
     fn is_accused(&self, name: &NodeId) -> bool {
         let accusers = self.accusations.iter().filter(|(_, suspects)| suspects.contains(name));
         let accusers: BTreeSet<NodeId> = accusers.map(|(auditor, _)| *auditor).collect();
         // Most are accused by nobody, and may have many groups.
-        if accusers.len() < ACCUSERS_MIN {
+        if accusers.is_empty() {
             return false;
         }
         let peers_in = |group: &Group| -> BTreeSet<NodeId> {
             group.holders.iter().map(|holder| holder.node).filter(|peer| peer != name).collect()
         };
-        let accusing = |peers: &BTreeSet<NodeId>| accusers.intersection(peers).count();
-        let by_most_of = |group: &Group| {
-            let peers = peers_in(group);
-            accusing(&peers) * 2 > peers.len()
+        let count = |peers: BTreeSet<NodeId>| Accused {
+            accusers: accusers.intersection(&peers).count(),
+            others: peers.len(),
         };
-        let peers: BTreeSet<NodeId> = self.groups_of(name).flat_map(peers_in).collect();
-        accusing(&peers) >= ACCUSERS_MIN
-            && (accusing(&peers) * 3 > peers.len() || self.groups_of(name).any(by_most_of))
+        let by_all = count(self.groups_of(name).flat_map(peers_in).collect());
+        is_convincing(by_all, self.groups_of(name).map(|group| count(peers_in(group))))
     }
 
     /// Whether it has failed its audits and answered for as long as makes a machine suspect: one that only

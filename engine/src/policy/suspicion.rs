@@ -161,6 +161,26 @@ pub fn is_blind(heard: usize, watched: usize) -> bool {
     watched > 2 && heard * 3 < watched
 }
 
+/// Fewer accusers than this count for nothing.
+const ACCUSERS_MIN: usize = 2;
+
+/// How many accuse a machine of failing their audits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accused {
+    /// Those who accuse it.
+    pub accusers: usize,
+    /// All who could.
+    pub others: usize,
+}
+
+/// Whether more accuse a machine than may lie: two at least, and more than a third of all that share a
+/// group with it or more than half of the others of one of its groups (`engine/spec/peer.md` §10).
+pub fn is_convincing(by_all: Accused, mut by_group: impl Iterator<Item = Accused>) -> bool {
+    by_all.accusers >= ACCUSERS_MIN
+        && (by_all.accusers * 3 > by_all.others
+            || by_group.any(|Accused { accusers, others }| accusers * 2 > others))
+}
+
 /// Most machines of `storage_nodes` that may be given up at a time and not be replaced yet: a tenth,
 /// but at least one. Bounds the repair traffic of any misjudgement.
 pub fn exclusions_max(storage_nodes: usize) -> usize {
@@ -172,6 +192,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_third_of_all_or_half_of_one_group_convince() {
+        let accused = |accusers, others| Accused { accusers, others };
+        let by = |all, group| is_convincing(all, [accused(0, 9), group].into_iter());
+        assert!(by(accused(10, 27), accused(4, 9)) && by(accused(5, 27), accused(5, 9)));
+        assert!(!by(accused(9, 27), accused(4, 9)) && !by(accused(1, 1), accused(1, 1)));
+    }
 
     const TIMES: LadderTimes = LadderTimes {
         suspect_after: Duration::from_secs(60),

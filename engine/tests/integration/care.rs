@@ -472,7 +472,7 @@ fn a_slot_that_an_auditor_finds_wanting_is_compared_with_it_soon() {
     custody.handle_state(Duration::ZERO, state(&network));
     let (group, held) = (GROUP, state(&network).group(GROUP).unwrap());
     let (held, auditor) = (held.slot_of(&machine(FIRST)).unwrap(), held.slot_of(&machine(12)));
-    let wanting = Alarm::Wanting(group, held, auditor.unwrap());
+    let wanting = Alarm::Wanting { group, slot: held, auditor: auditor.unwrap() };
     assert_eq!(custody.poll_action(Duration::ZERO), Some(CustodyAction::Repair(group, held, None)));
     custody.handle_repaired(Duration::ZERO, group, held, true);
 

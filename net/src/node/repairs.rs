@@ -102,11 +102,9 @@ impl Node {
                     RepairAction::Ask(ask) => asking.send(ask),
                     RepairAction::Store(part) => {
                         let node = Arc::clone(self);
-                        let (part, stored) = blocking(move || {
-                            let stored = disk::write_repaired(&node.store, &part);
-                            (part, stored)
-                        })
-                        .await;
+                        let (stored, part) =
+                            blocking(move || (disk::write_repaired(&node.store, &part), part))
+                                .await;
                         machine.handle_stored(&part, stored);
                     }
                     RepairAction::Renew(parts) => {

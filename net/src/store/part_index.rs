@@ -34,7 +34,7 @@ struct Held {
 // With the object's name all that is in memory of a part (`engine/spec/store.md` §8).
 const _: () = assert!(size_of::<(ObjectId, Held)>() == 64);
 
-/// The how manieth of [`PartIndex::accounts`], from one.
+/// A place in [`PartIndex::accounts`], counted from one.
 #[derive(Clone, Copy)]
 struct AccountNumber(NonZeroU32);
 
@@ -256,7 +256,7 @@ impl Listing {
 }
 
 /// The object and length of a part's file, if it has the only name that the store writes and is no
-/// longer than any that it writes.
+/// longer than 4 GiB, of which the store writes none.
 fn object_file(entry: &Entry) -> Option<(ObjectId, u32)> {
     let object = ObjectId::from_hex(&entry.name)?;
     match entry.kind {

@@ -42,7 +42,7 @@ fn plan(nodes: usize) -> Plan {
             compare_every: COMPARE_EVERY,
             scrub_pause: Duration::from_secs(1),
         },
-        // A liar is given up when a third of dozens of neighbours drew it three times each.
+        // A liar is given up when enough of dozens of neighbours drew it three times each.
         audit: AuditSettings { every: Duration::from_millis(500), ..AuditSettings::default() },
         refresh: RefreshTimes {
             epoch: Duration::from_secs(120),
