@@ -9,6 +9,7 @@
 pub mod block_log;
 pub mod disk;
 pub mod file;
+mod packed_map;
 mod part_file;
 mod part_index;
 pub mod parts;

@@ -3,19 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::num::NonZeroU32;
-use std::ops::Bound;
 
 use kakera_engine::names::{GroupId, NodeId, ObjectId, Slot};
 use kakera_engine::wire::PartReference;
 
 use super::disk::{Disk, Entry, EntryKind};
+use super::packed_map::PackedMap;
 use super::share_batch::RecordPlace;
 
 /// The parts that are there, and the room that they take.
 #[derive(Default)]
 pub(super) struct PartIndex {
     /// By object, for each slot that holds any.
-    parts: BTreeMap<(GroupId, Slot), BTreeMap<ObjectId, Held>>,
+    parts: BTreeMap<(GroupId, Slot), PackedMap<ObjectId, Held>>,
     /// Lengths of their files and of those being written.
     used_bytes: u64,
     /// The same for each submitter; few, so that a part needs a number only.
@@ -90,8 +90,8 @@ impl PartIndex {
 
     /// Whether any share of a slot is in the batch of this epoch.
     pub(super) fn uses_batch(&self, slot: (GroupId, Slot), epoch: u64) -> bool {
-        let mut parts = self.parts.get(&slot).into_iter().flat_map(BTreeMap::values);
-        parts.any(|held| held.renewed.is_some_and(|place| place.epoch == epoch))
+        let mut parts = self.parts.get(&slot).into_iter().flat_map(PackedMap::iter);
+        parts.any(|(_, held)| held.renewed.is_some_and(|place| place.epoch == epoch))
     }
 
     /// Bytes of all parts and of those being written.
@@ -185,9 +185,8 @@ impl PartIndex {
         slot: (GroupId, Slot),
         after: Option<ObjectId>,
     ) -> impl Iterator<Item = ObjectId> {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let objects = self.parts.get(&slot).into_iter();
-        objects.flat_map(move |objects| objects.range((start, Bound::Unbounded))).map(|(id, _)| *id)
+        objects.flat_map(move |objects| objects.after(after.as_ref())).map(|(id, _)| *id)
     }
 
     /// The parts of an object, in whatever slot.
