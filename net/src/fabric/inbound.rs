@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kakera_engine::names::NodeId;
-use quinn::{Connection, RecvStream, SendStream};
+use quinn::{Connection, RecvStream, SendStream, VarInt};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::close_code;
+use super::limits::STREAMS_AT_FIRST;
 use super::throttle::Throttle;
 use super::{Exporter, Shared, exporter};
 use crate::rpc::{Abort, Budget, Fault, Message, Outgoing, Receiver, Sender};
@@ -26,6 +27,9 @@ use crate::tls;
 /// machine keeps one and has lost the older, or if no packet came since the last request: who lives
 /// acknowledges the reply, which would otherwise be kept until the idle timeout.
 const ABANDONED_AFTER: Duration = Duration::from_secs(30);
+
+/// A peer that uses the streams that it is granted at first within this time is granted all.
+const DEMAND_TIME: Duration = Duration::from_secs(1);
 
 /// A request that arrived.
 #[derive(Debug)]
@@ -62,6 +66,28 @@ struct Arrival {
     connection: Connection,
     /// Told once its peer has opened another.
     superseded: Arc<Notify>,
+}
+
+/// How many streams a peer has opened within a second.
+struct Demand {
+    since: Instant,
+    streams: usize,
+}
+
+impl Demand {
+    fn none() -> Self {
+        Self { since: Instant::now(), streams: 0 }
+    }
+
+    /// Counts one more, beside those that are `open`; whether the peer needs more than it is granted at
+    /// first.
+    fn uses_all_of_the_first(&mut self, open: usize) -> bool {
+        if self.since.elapsed() > DEMAND_TIME {
+            *self = Self::none();
+        }
+        self.streams += 1;
+        self.streams.max(open + 1) == STREAMS_AT_FIRST as usize
+    }
 }
 
 impl Guests {
@@ -155,7 +181,7 @@ where
         let (mut is_superseded, mut is_heard) = (false, true);
         let packets = || connection.stats().udp_rx.datagrams;
         let mut packets_before = 0;
-        let mut streams = JoinSet::new();
+        let (mut streams, mut demand) = (JoinSet::new(), Demand::none());
         loop {
             tokio::select! {
                 biased;
@@ -163,6 +189,10 @@ where
                 stream = connection.accept_bi() => match stream {
                     Ok((send, receive)) => {
                         (is_heard, packets_before) = (false, packets());
+                        if demand.uses_all_of_the_first(streams.len()) {
+                            let most = VarInt::from_u32(self.shared.limits.streams_per_connection);
+                            connection.set_max_concurrent_bi_streams(most);
+                        }
                         let (listener, memory) = (self.clone(), memory.clone());
                         streams.spawn(async move {
                             listener.answer(peer, exporter, memory, send, receive).await;

@@ -16,6 +16,11 @@ const MTU_GAIN_MIN: u16 = 64;
 /// tried costs several probes each time: with quinn's ten minutes they were half of what an idle node sent.
 const MTU_DISCOVERY_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
+/// Streams that a peer may have open on a connection until it has used as many within a second. For each
+/// that may be open quinn keeps what the longest request in its place needed, also if one is open at a
+/// time: a kibibyte or two where requests carry parts.
+pub(super) const STREAMS_AT_FIRST: u32 = 8;
+
 /// Bounds on what peers may cost and on what is in flight. `default()` is for a small node.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -27,7 +32,8 @@ pub struct Limits {
     pub connections: usize,
     /// Accepted connections of one peer; a further one closes the oldest.
     pub connections_per_peer: usize,
-    /// Requests of one connection under way at a time, in either role; further ones wait.
+    /// Requests of one connection under way at a time, in either role; further ones wait. A peer gets
+    /// so many streams once it uses eight within a second.
     pub streams_per_connection: u32,
     /// Accepted handshakes in progress above which new ones are refused.
     pub handshakes: usize,
@@ -128,7 +134,8 @@ impl Limits {
     /// QUIC parameters of accepted connections.
     pub(super) fn inbound_transport(&self) -> Arc<TransportConfig> {
         let mut transport = self.transport();
-        transport.max_concurrent_bidi_streams(VarInt::from_u32(self.streams_per_connection));
+        let streams = self.streams_per_connection.min(STREAMS_AT_FIRST);
+        transport.max_concurrent_bidi_streams(VarInt::from_u32(streams));
         Arc::new(transport)
     }
 

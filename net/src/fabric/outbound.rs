@@ -21,10 +21,10 @@ use crate::tls;
 use crate::watch;
 
 /// A connection that has carried so many bytes, both ways together, is not kept for long: a handshake is
-/// nothing beside them, and quinn keeps the buffer lists of as many streams as ever were open at once.
-const BULK_BYTES_MIN: u64 = 1 << 20;
+/// a twentieth of them, and quinn's queues stay as long as they ever were (transport.md §4).
+const BULK_BYTES_MIN: u64 = 256 << 10;
 /// How long nothing is asked on it before it is closed.
-const BULK_IDLE_MAX: Duration = Duration::from_secs(30);
+const BULK_IDLE_MAX: Duration = Duration::from_secs(5);
 
 /// Validation tokens kept for peers, so that a reconnection needs no Retry.
 const TOKENS_FOR_PEERS: u32 = 256;

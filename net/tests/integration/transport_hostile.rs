@@ -279,6 +279,31 @@ async fn a_peer_has_no_more_streams_than_allowed() {
 }
 
 #[tokio::test]
+async fn a_peer_that_uses_its_first_streams_gets_all() {
+    let (server, gate, mut arrivals) = gated_server(Limits::default());
+    let (_endpoint, connection) = raw_connection(1, &server).await;
+    let mut streams = Vec::new();
+    let opened = async |streams: &mut Vec<_>| loop {
+        match tokio::time::timeout(Duration::from_millis(200), connection.open_bi()).await {
+            Ok(stream) => streams.push(stream.unwrap()),
+            Err(_) => return streams.len(),
+        }
+    };
+    // Nothing was sent on them: the server knows of none.
+    assert_eq!(opened(&mut streams).await, 8);
+    for (send, _) in &mut streams {
+        send.write_all(&frame(b"", b"x")).await.unwrap();
+        send.finish().unwrap();
+        arrivals.recv().await.unwrap();
+    }
+    assert_eq!(opened(&mut streams).await, Limits::default().streams_per_connection as usize);
+    gate.add_permits(8);
+    for (_, receive) in &mut streams[..8] {
+        assert_eq!(receive.read_to_end(9).await.unwrap(), frame(b"", b"x"));
+    }
+}
+
+#[tokio::test]
 async fn handshakes_above_the_rate_of_a_network_are_refused() {
     let limits = Limits { handshake_burst: 2, handshake_rate: 1, ..Limits::default() };
     let server = echo_server(limits);
