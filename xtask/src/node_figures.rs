@@ -30,6 +30,7 @@ const DEVIATIONS: f64 = 1.96;
 
 /// A thread that looks at all nodes again and again.
 pub(crate) struct Figures {
+    start: Instant,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Seen>,
 }
@@ -50,23 +51,26 @@ pub(crate) struct Seen {
     /// The newest counters by their names.
     counters: BTreeMap<u32, BTreeMap<String, f64>>,
     memory: BTreeMap<u32, Vec<Memory>>,
-    hours: f64,
 }
 
 impl Figures {
     pub(crate) fn watch(machines: PathBuf) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let (start, stopped) = (Instant::now(), Arc::clone(&stop));
         let thread = std::thread::spawn(move || {
-            let (mut seen, start) = (Seen::default(), Instant::now());
+            let mut seen = Seen::default();
             while !stopped.load(Ordering::Relaxed) {
-                seen.hours = start.elapsed().as_secs_f64() / 3600.0;
-                seen.look(&machines);
+                seen.look(&machines, hours_since(start));
                 sleep(LOOK_EVERY);
             }
             seen
         });
-        Self { stop, thread }
+        Self { start, stop, thread }
+    }
+
+    /// How long it has been looking.
+    pub(crate) fn hours(&self) -> f64 {
+        hours_since(self.start)
     }
 
     pub(crate) fn stop(self) -> Result<Seen> {
@@ -77,12 +81,12 @@ impl Figures {
 
 impl Seen {
     /// What does not answer now, because it is paused or has ended, has answered before.
-    fn look(&mut self, machines: &Path) {
+    fn look(&mut self, machines: &Path, hours: f64) {
         for entry in fs::read_dir(machines).into_iter().flatten().flatten() {
             let folder = entry.path();
             let Some(id) = process_of_node(&folder) else { continue };
             self.counters.entry(id).or_default().extend(counters(&folder));
-            self.memory.entry(id).or_default().extend(memory(Process::from_id(id), self.hours));
+            self.memory.entry(id).or_default().extend(memory(Process::from_id(id), hours));
         }
     }
 
@@ -111,23 +115,27 @@ impl Seen {
         report.add(name("mb_of_whole_fragments"), bytes("whole_fragments") / 1e6);
     }
 
-    /// How the memory of a node grows, over the last half of the time.
-    pub(crate) fn add_memory_to(&self, is_long: bool, report: &mut Report) {
-        let growth = Growth::of(&self.memory, self.hours, |memory| memory.resident);
+    /// How the memory of a node grows, over the last half of the first `hours`.
+    pub(crate) fn add_memory_to(&self, hours: f64, is_long: bool, report: &mut Report) {
+        let growth = Growth::of(&self.memory, hours, |memory| memory.resident);
         let figure = report.add("node_mib_per_hour", growth.mean);
         if is_long {
             figure.goal(Goal::AtMost(GROWTH_MAX));
         }
         report.add("node_mib_per_hour_plus_minus", growth.plus_minus);
-        let own = Growth::of(&self.memory, self.hours, |memory| memory.own);
+        let own = Growth::of(&self.memory, hours, |memory| memory.own);
         report.add("node_own_mib_per_hour", own.mean);
         report.add("node_own_mib_per_hour_plus_minus", own.plus_minus);
         report.count("nodes_that_ran_the_last_half", growth.nodes);
-        let last = || self.memory.values().filter_map(|samples| samples.last());
-        let most = |of: fn(&Memory) -> f64| last().map(of).fold(0.0, f64::max);
+        let most =
+            |of: fn(&Memory) -> f64| self.memory.values().flatten().map(of).fold(0.0, f64::max);
         report.add("node_mib_at_most", most(|memory| memory.resident));
         report.add("node_own_mib_at_most", most(|memory| memory.own));
     }
+}
+
+fn hours_since(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64() / 3600.0
 }
 
 fn memory(process: Process, hours: f64) -> Option<Memory> {
@@ -159,7 +167,7 @@ impl Growth {
             .values()
             .filter_map(|samples| {
                 let since = half.max(samples.first()?.hours + START_HOURS.min(half));
-                let late = samples.iter().filter(|memory| memory.hours >= since);
+                let late = samples.iter().filter(|memory| (since..=hours).contains(&memory.hours));
                 Moments::of(&late.map(|memory| (memory.hours, size(memory))).collect::<Vec<_>>())
             })
             .collect();

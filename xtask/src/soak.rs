@@ -71,6 +71,8 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     let storm = Storm::new(&network, liars.iter().map(|liar| liar.id).collect(), rng)
         .rage(Duration::from_secs(60 * minutes))?;
     storm.add_to(&mut report);
+    // What comes after it, such as reading everything at once, is another load.
+    let storm_hours = figures.hours();
     let outcome = load.stop()?;
     outcome.add_to(&mut report);
 
@@ -93,7 +95,7 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     report.count("honest_excluded", wronged.count()).goal(Goal::AtMost(0.0));
     let figures = figures.stop()?;
     figures.add_repairs_to("", &mut report);
-    figures.add_memory_to(minutes >= GROWTH_MINUTES_MIN, &mut report);
+    figures.add_memory_to(storm_hours, minutes >= GROWTH_MINUTES_MIN, &mut report);
     Ok(report)
 }
 
