@@ -1,9 +1,10 @@
-//! A sorted map that wastes little memory and grows in small steps, for the index of parts, which is the
-//! largest thing in a node's memory.
+//! A sorted map that wastes little memory and grows in small steps, for the index of parts, which grows
+//! with every part that a node holds.
 //!
 //! Entries lie in ascending order in chunks of at most [`CHUNK_LEN_MAX`], as in a B-tree of two levels.
 //! A chunk's room grows by [`STEP`] entries at a time instead of doubling, so that 64 bytes an entry cost
-//! some 70, where a `BTreeMap`, with nodes of eleven that are two thirds full, takes some 110.
+//! some 70, where a `BTreeMap`, with nodes of eleven that are two thirds full, takes some 110. A map of few
+//! entries has room for up to two steps more.
 //!
 //! Looking for one entry takes time with the logarithm of their number; adding and removing one moves up
 //! to a chunk, and every 32nd one up to three words for each chunk there is.

@@ -185,7 +185,7 @@ fn idle_machines_open_hardly_any_connections_and_send_little() {
         };
         let (before, sent_before) = (connections(), sent());
         sleep(TIME).await;
-        // All but those that had carried much by now, some of which end and are opened again.
+        // One that has carried much by now ends, and is opened again with the next question.
         let opened = connections() - before;
         assert!(opened <= before / 100, "{opened} connections were opened beside {before}");
         let rate = (sent() - sent_before) / MACHINES as u64 / TIME.as_secs();
