@@ -329,9 +329,10 @@ impl TimeSource for UnixTime {
 }
 
 /// How long a validation token is good for.
-const TOKEN_LIFETIME: Duration = Duration::from_secs(14 * 24 * 3600);
-/// Memory against reuse of validation tokens, bytes, and the reuses it is meant for.
-const TOKEN_LOG_LEN: usize = 256 << 10;
+const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// Memory against reuse of validation tokens, bytes, and the uses within their lifetime that it is meant
+/// for. With more of them a token is ever more often taken for a used one, which costs a Retry.
+const TOKEN_LOG_LEN: usize = 64 << 10;
 const TOKENS_EXPECTED: u64 = 50_000;
 
 /// Bytes kept of a handshake that was not yet accepted; its first flight has about 2.5 KiB.

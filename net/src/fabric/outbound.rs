@@ -25,6 +25,8 @@ use crate::watch;
 const BULK_BYTES_MIN: u64 = 256 << 10;
 /// How long nothing is asked on it before it is closed.
 const BULK_IDLE_MAX: Duration = Duration::from_secs(5);
+/// From one look at how much a connection has carried to the next; most never carry much.
+const BULK_LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// Validation tokens kept for peers, so that a reconnection needs no Retry.
 const TOKENS_FOR_PEERS: u32 = 256;
@@ -164,15 +166,17 @@ impl Dialer {
 
     /// A connection that has carried much is closed here as soon as it is idle.
     async fn until_closed(&self, peer: NodeId, connection: &Connection) {
+        let mut wait = BULK_LOOK_EVERY;
         loop {
             tokio::select! {
                 _ = connection.closed() => return,
-                () = sleep(BULK_IDLE_MAX) => {}
+                () = sleep(wait) => {}
             }
             let stats = connection.stats();
             if stats.udp_rx.bytes + stats.udp_tx.bytes < BULK_BYTES_MIN {
                 continue;
             }
+            wait = BULK_IDLE_MAX;
             let attempts = self.attempts();
             let idle = attempts.get(&peer).is_some_and(|kept| {
                 let same = |idle: Connection| idle.stable_id() == connection.stable_id();
