@@ -23,16 +23,22 @@ const RECEIVE_BUFFERS_MAX: usize = 16;
 #[derive(Debug)]
 pub(crate) struct CountedSocket {
     inner: Arc<dyn AsyncUdpSocket>,
+    packets_at_once: usize,
     sent: AtomicU64,
     received: AtomicU64,
 }
 
 impl CountedSocket {
     /// Binds `address` and asks the kernel for buffers of `buffer_len` bytes each way; the kernel
-    /// grants what its own limits allow.
-    pub(crate) fn bind(address: SocketAddr, buffer_len: usize) -> io::Result<Self> {
+    /// grants what its own limits allow. It is handed up to `packets_at_once` packets.
+    pub(crate) fn bind(
+        address: SocketAddr,
+        buffer_len: usize,
+        packets_at_once: usize,
+    ) -> io::Result<Self> {
         let inner = open(address, buffer_len)?;
-        Ok(Self { inner, sent: AtomicU64::new(0), received: AtomicU64::new(0) })
+        let (sent, received) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Self { inner, packets_at_once: packets_at_once.max(1), sent, received })
     }
 
     /// UDP payload bytes sent and received so far.
@@ -88,7 +94,7 @@ impl AsyncUdpSocket for CountedSocket {
     }
 
     fn max_transmit_segments(&self) -> usize {
-        self.inner.max_transmit_segments()
+        self.inner.max_transmit_segments().min(self.packets_at_once)
     }
 
     // Not forwarding this cuts GRO batches: packets vanish.

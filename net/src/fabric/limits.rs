@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
-/// Largest UDP payload of a packet. quinn hands the kernel ten packets at a time (GSO), which together
+/// Largest UDP payload of a packet. quinn hands the kernel up to ten packets at a time (GSO), which together
 /// must fit one datagram of 65,507 bytes: with larger packets whole batches vanish silently.
 pub const MTU_MAX: u16 = 6550;
 
@@ -64,6 +64,9 @@ pub struct Limits {
     /// Largest UDP payload that path MTU discovery tries, at most [`MTU_MAX`]; 1452 fits Ethernet
     /// under IPv6.
     pub mtu_max: u16,
+    /// Packets that the kernel is handed at a time (GSO), 1 to 10. Each connection keeps a buffer for so
+    /// many.
+    pub packets_at_once: usize,
     /// Kernel buffer of the socket, bytes each way, as far as the kernel allows.
     pub socket_buffer: usize,
 }
@@ -89,20 +92,22 @@ impl Default for Limits {
             send_window: 1 << 20,
             mtu_initial: 1200,
             mtu_max: 1452,
+            packets_at_once: 4,
             socket_buffer: 2 << 20,
         }
     }
 }
 
 impl Limits {
-    /// For a client that reads and writes through many nodes at once: wider windows. It comes and goes,
-    /// perhaps without a word.
+    /// For a client that reads and writes through many nodes at once: wider windows, larger batches. It
+    /// comes and goes, perhaps without a word.
     pub fn client() -> Self {
         Self {
             stream_window: 1 << 20,
             send_window: 4 << 20,
             idle_timeout: Duration::from_secs(30),
             connections_kept: 1024,
+            packets_at_once: 10,
             ..Self::default()
         }
     }

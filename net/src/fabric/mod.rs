@@ -92,7 +92,8 @@ impl Fabric {
             counted.not_admitted.add(u64::from(!admitted));
             admitted
         })?;
-        let socket = Arc::new(CountedSocket::bind(address, limits.socket_buffer)?);
+        let socket = CountedSocket::bind(address, limits.socket_buffer, limits.packets_at_once)?;
+        let socket = Arc::new(socket);
         let endpoint = Endpoint::new_with_abstract_socket(
             endpoint_config(&identity, &limits)?,
             None,
