@@ -102,3 +102,20 @@ impl AsyncUdpSocket for CountedSocket {
         self.inner.max_receive_segments()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_is_handed_no_more_packets_than_asked_for() {
+        let segments = |most| {
+            let socket = CountedSocket::bind((Ipv4Addr::LOCALHOST, 0).into(), 1 << 16, most);
+            socket.unwrap().max_transmit_segments()
+        };
+        assert!((1..=4).contains(&segments(4)), "{}", segments(4));
+        assert_eq!((segments(1), segments(0)), (1, 1));
+    }
+}

@@ -17,7 +17,7 @@ use crate::report::{Goal, Report};
 
 /// Of useful bytes of repairs, how many more than the code's theory.
 const EXCESS_MAX: f64 = 1.05;
-/// Growth of a node's memory in MiB an hour.
+/// Growth of what a node keeps in memory, MiB an hour.
 const GROWTH_MAX: f64 = 1.0;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 const MIB: f64 = (1 << 20) as f64;
