@@ -48,9 +48,14 @@ pub(crate) async fn run(session: &Session) -> Result<(), Failure> {
             Err(failure) => checks.failed("network file", failure.message, failure.advice),
         }
     }
-    let failed = checks.0.iter().any(|finding| finding.state == State::Failed);
-    session.output.report(&DoctorReport { findings: checks.0 })?;
-    if failed { Err(Failure::told(Kind::Failure)) } else { Ok(()) }
+    let failed = checks.0.iter().filter(|finding| finding.state == State::Failed).count();
+    let report = DoctorReport { findings: checks.0 };
+    if failed == 0 {
+        return session.output.report(&report);
+    }
+    let message = format!("{failed} of {} checks failed", report.findings.len());
+    let failure = Failure::new(Kind::Failure, message, "what stands after each of them");
+    Err(session.output.report_failed(&report, failure))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

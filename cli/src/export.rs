@@ -46,15 +46,15 @@ pub(crate) async fn run(session: &Session, options: &ExportTreeOptions) -> Resul
     report.seconds = begun.elapsed().as_secs_f64();
     connection.close().await?;
     let refused = report.refused.len();
-    session.output.report(&report)?;
-    match refused {
-        0 => Ok(()),
-        _ => Err(Failure::new(
-            Kind::Denied,
-            format!("{refused} records cannot be files of this folder"),
-            "kakera get NAME -o FILE, or an empty folder",
-        )),
+    if refused == 0 {
+        return session.output.report(&report);
     }
+    let failure = Failure::new(
+        Kind::Denied,
+        format!("{refused} records cannot be files of this folder"),
+        "kakera get NAME -o FILE, or an empty folder",
+    );
+    Err(session.output.report_failed(&report, failure))
 }
 
 /// The files that the records stand for, those together that were stored together.

@@ -64,15 +64,17 @@ impl Kind {
 }
 
 /// A failure as the user sees it.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Failure {
     /// Decides the exit code.
     pub(crate) kind: Kind,
     /// What was wrong, in plain words, without a full stop.
     pub(crate) message: String,
     /// What to do, mostly a command.
+    #[serde(rename = "try")]
     pub(crate) advice: String,
     /// The exit code of what needs no words.
+    #[serde(skip)]
     quiet: Option<u8>,
 }
 
@@ -106,9 +108,9 @@ impl Failure {
         }
     }
 
-    /// The command's report has told all.
-    pub(crate) fn told(kind: Kind) -> Self {
-        Self { quiet: Some(kind.exit_code()), ..Self::new(kind, "", "") }
+    /// What a report has shown already.
+    pub(crate) fn shown(self) -> Self {
+        Self { quiet: Some(self.kind.exit_code()), ..self }
     }
 
     /// Standard output refused the result. A reader that went away is nobody's fault.
@@ -136,8 +138,7 @@ impl Failure {
             return ExitCode::from(code);
         }
         if json {
-            let error = json!({ "kind": self.kind, "message": self.message, "try": self.advice });
-            crate::output::print_last_words(&json!({ "error": error }).to_string());
+            crate::output::print_last_words(&json!({ "error": self }).to_string());
         } else {
             eprintln!("error: {}\ntry: {}", self.message, self.advice);
         }

@@ -31,15 +31,24 @@ impl Output {
 
     /// The command's result, printed once at its end.
     pub(crate) fn report(self, report: &impl Report) -> Result<(), Failure> {
-        let mut out = io::stdout().lock();
         let written = if self.json {
-            serde_json::to_writer(&mut out, report)
-                .map_err(io::Error::from)
-                .and_then(|()| writeln!(out))
+            write_json(report)
         } else {
-            report.write_text(&mut out)
+            report.write_text(&mut io::stdout().lock()).and_then(|()| io::stdout().flush())
         };
-        written.and_then(|()| out.flush()).map_err(|error| Failure::standard_output(&error))
+        written.map_err(|error| Failure::standard_output(&error))
+    }
+
+    /// The result of a command that has something to show and yet did not do all that it was asked:
+    /// as JSON, one object of both.
+    pub(crate) fn report_failed(self, report: &impl Report, failure: Failure) -> Failure {
+        if self.json {
+            // Nothing can be done any more about an output that refuses it.
+            let _ = write_json(&FailedReport { report, error: &failure });
+            return failure.shown();
+        }
+        let _ = self.report(report);
+        failure
     }
 
     /// A line on what is going on, for people only.
@@ -48,6 +57,21 @@ impl Output {
             eprintln!("{line}");
         }
     }
+}
+
+#[derive(Serialize)]
+struct FailedReport<'a, R> {
+    #[serde(flatten)]
+    report: &'a R,
+    error: &'a Failure,
+}
+
+/// One line on standard output.
+fn write_json(value: &impl Serialize) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, value)?;
+    writeln!(out)?;
+    out.flush()
 }
 
 /// Prints a line when nothing can be done any more about an output that refuses it.

@@ -37,8 +37,10 @@ pub(crate) async fn run(session: &Session, options: &RepairOptions) -> Result<()
     let seats = seats(&connection.client).await?;
     let report = repair_seats(&connection.client, &seats, session.output).await;
     connection.close().await?;
-    session.output.report(&report)?;
-    report.into_failure().map_or(Ok(()), Err)
+    match report.failure() {
+        None => session.output.report(&report),
+        Some(failure) => Err(session.output.report_failed(&report, failure)),
+    }
 }
 
 async fn replace_lost(
@@ -164,12 +166,13 @@ impl RepairReport {
     }
 
     /// The first slot that is not whole, as a failure.
-    pub(crate) fn into_failure(self) -> Option<Failure> {
-        let slot = self.slots.into_iter().find(|slot| slot.failure.is_some())?;
+    fn failure(&self) -> Option<Failure> {
+        let slot = self.slots.iter().find(|slot| slot.failure.is_some())?;
         let SlotReport { group, slot, node, failure, .. } = slot;
+        let reason = failure.as_deref().unwrap_or_default();
         Some(Failure::new(
             Kind::TryAgain,
-            format!("slot {slot} of group {group}: {}", failure.unwrap_or_default()),
+            format!("slot {slot} of group {group}: {reason}"),
             format!(
                 "bring node {} or other holders back, or kakera repair --lost {node}",
                 &node[..16]

@@ -604,9 +604,16 @@ fn odd_names_are_kept_and_shown_apart_and_nothing_is_written_outside_the_folder(
     let absolute = home.join("absolute");
     for name in ["../outside", absolute.to_str().unwrap()] {
         machine.ok(&["mv", "odd/case", name]);
-        let refused = machine.run(&["export", home.join("again").to_str().unwrap()]);
+        let again = home.join("again");
+        let export = ["export", again.to_str().unwrap()];
+        let refused = machine.run(&export);
         let told = String::from_utf8_lossy(&[refused.stdout, refused.stderr].concat()).into_owned();
         assert!(refused.status.code() == Some(6) && told.contains("outside the folder"), "{told}");
+        // One object of the report and the failure.
+        let refused = machine.run(&[&["--json"], &export[..]].concat());
+        let answer: Value = serde_json::from_slice(&refused.stdout).unwrap();
+        assert_eq!((&answer["error"]["kind"], &answer["unchanged"]), (&"denied".into(), &6.into()));
+        assert!(refused.status.code() == Some(6) && refused.stderr.is_empty(), "{answer}");
         assert_eq!(machine.run(&["get", name]).stdout, b"case");
         machine.ok(&["mv", name, "odd/case"]);
     }

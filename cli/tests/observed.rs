@@ -144,6 +144,7 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
         named("port", "failed"),
     ];
     assert_eq!((code, wrong), (1, expected.to_vec()), "{answer}");
+    assert!(answer["error"]["message"].as_str().unwrap().starts_with("1 of "), "{answer}");
     let key = node.join("identity.key");
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
     let (code, wrong, answer) = examine(&node);

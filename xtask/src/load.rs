@@ -21,6 +21,8 @@ use crate::samples::{ascending, median};
 
 /// How long a step may keep the load from succeeding.
 const STEP_TIME_MAX: Duration = Duration::from_secs(60);
+/// A command that takes longer is told, with when it began.
+const COMMAND_TIME_TOLD: Duration = Duration::from_secs(10);
 /// A command that takes longer hangs, and is killed.
 const COMMAND_TIME_MAX: Duration = Duration::from_secs(120);
 
@@ -143,6 +145,12 @@ impl Outcome {
             report.count(format!("{name}s_refused"), series.failures.len());
             for failure in &series.failures {
                 eprintln!("a {name} was refused: {failure}");
+            }
+            for (ended, took) in &series.successes {
+                if *took > COMMAND_TIME_TOLD {
+                    let begun = ended.saturating_duration_since(*start).saturating_sub(*took);
+                    eprintln!("a {name} took {took:.1?}, {begun:.0?} after the start");
+                }
             }
         }
         report.count("gets_changed", *changed).goal(Goal::AtMost(0.0));

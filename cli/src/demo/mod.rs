@@ -22,8 +22,10 @@ pub(crate) async fn run(output: Output, options: &DemoOptions) -> Result<(), Fai
         report = go(output, options) => report?,
         stopped = stopped() => return Err(stopped),
     };
-    output.report(&report)?;
-    report.verdict()
+    match report.failure() {
+        None => output.report(&report),
+        Some(failure) => Err(output.report_failed(&report, failure)),
+    }
 }
 
 async fn go(output: Output, options: &DemoOptions) -> Result<report::DemoReport, Failure> {

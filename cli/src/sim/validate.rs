@@ -18,16 +18,16 @@ pub(super) fn run(output: Output, names: &[String], figures: Option<&Path>) -> R
     }
     let rows = chosen.into_iter().map(RowReport::of).collect();
     let report = ValidationReport { rows };
-    output.report(&report)?;
     let (missed, all) = (report.missed(), report.checks().count());
     if missed == 0 {
-        return Ok(());
+        return output.report(&report);
     }
-    Err(Failure::new(
+    let failure = Failure::new(
         Kind::Failure,
         format!("{missed} of {all} numbers are not reproduced"),
         "the rows marked 'missed', and their pages in papers/",
-    ))
+    );
+    Err(output.report_failed(&report, failure))
 }
 
 /// Writes the charts of rows below a folder, each into the row's own.

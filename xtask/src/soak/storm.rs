@@ -49,6 +49,7 @@ pub(super) struct Storm<'a> {
     network: &'a LocalNetwork,
     spared: BTreeSet<NodeId>,
     rng: ChaCha8Rng,
+    start: Instant,
     blows: BTreeMap<Blow, usize>,
     gone: BTreeSet<NodeId>,
     /// The machine whose disk is full.
@@ -62,15 +63,22 @@ impl<'a> Storm<'a> {
         spared: BTreeSet<NodeId>,
         rng: ChaCha8Rng,
     ) -> Self {
-        Self { network, spared, rng, blows: BTreeMap::new(), gone: BTreeSet::new(), full: None }
+        Self {
+            network,
+            spared,
+            rng,
+            start: Instant::now(),
+            blows: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            full: None,
+        }
     }
 
     /// Strikes for so long; in the end all machines run that are not gone for good.
     pub(super) fn rage(mut self, duration: Duration) -> Result<Self> {
-        let start = Instant::now();
         // Each kind once before chance decides, so that short storms have all.
         for number in 0.. {
-            if start.elapsed() >= duration {
+            if self.start.elapsed() >= duration {
                 break;
             }
             let begun = Instant::now();
@@ -99,7 +107,8 @@ impl<'a> Storm<'a> {
     fn strike(&mut self, blow: Blow) -> Result<()> {
         self.empty_disk()?;
         let victim = self.draw_node()?;
-        eprintln!("soak: {blow:?} befalls node {} ({})", victim.name, victim.id);
+        let Machine { name, id, .. } = &victim;
+        eprintln!("soak: after {:.0?}, {blow:?} befalls node {name} ({id})", self.start.elapsed());
         *self.blows.entry(blow).or_default() += 1;
         match blow {
             Blow::Kill => {
