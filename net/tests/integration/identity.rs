@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::processes::*;
+use crate::machines::*;
 use kakera_engine::identity::{
     Handle, Kept, Login, LoginError, NodeAnswer, Registered, WINDOW_MS_MIN, generate_passphrase,
 };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::processes::*;
+use crate::machines::*;
 use kakera_engine::ledger::{Body, Entry, Upgrade};
 use kakera_engine::wire::{Operation, RefusalKind, Response};
 use kakera_net::validator;

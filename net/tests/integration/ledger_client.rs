@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::processes::*;
+use crate::machines::*;
 use kakera_net::client::{Client, ClientSettings, ErrorKind};
 
 const FOUR: [u8; 4] = [1, 2, 3, 4];

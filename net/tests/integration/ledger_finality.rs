@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::processes::*;
+use crate::machines::*;
 use kakera_engine::ledger::{Entry, StateKey};
 use kakera_engine::wire::{Operation, ProvenValue, RefusalKind, Response, canonical};
 use tokio::task::JoinSet;

@@ -1,7 +1,7 @@
 //! Machines with empty folders join a long chain of four validators over real QUIC.
 
 use crate::ledger_validators::Consortium;
-use crate::processes::{Network, OPERATOR, PATIENCE, STORAGE, id, identity, submit};
+use crate::machines::{Network, OPERATOR, PATIENCE, STORAGE, id, identity, submit};
 use kakera_engine::ledger::{
     Body, CertifiedBlock, Entry, MILESTONE_BLOCKS, NodeJoin, Roles, StateKey,
 };

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::processes::*;
+use crate::machines::*;
 use bytes::Bytes;
 use kakera_engine::ledger::{Certificate, CertifiedBlock};
 use kakera_engine::names::NodeId;
