@@ -50,12 +50,11 @@ pub(crate) async fn run(session: &Session) -> Result<(), Failure> {
     }
     let failed = checks.0.iter().filter(|finding| finding.state == State::Failed).count();
     let report = DoctorReport { findings: checks.0 };
-    if failed == 0 {
-        return session.output.report(&report);
-    }
-    let message = format!("{failed} of {} checks failed", report.findings.len());
-    let failure = Failure::new(Kind::Failure, message, "what stands after each of them");
-    Err(session.output.report_failed(&report, failure))
+    let failure = (failed > 0).then(|| {
+        let message = format!("{failed} of {} checks failed", report.findings.len());
+        Failure::new(Kind::Failure, message, "what stands after each of them")
+    });
+    session.output.conclude(&report, failure)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

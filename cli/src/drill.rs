@@ -45,15 +45,13 @@ pub(crate) async fn run(session: &Session, options: &DrillOptions) -> Result<(),
     report.oldest_check = oldest.filter(|time| *time > 0);
     connection.close().await?;
     let failed = report.failed.len();
-    if failed == 0 {
-        return session.output.report(&report);
-    }
-    let failure = Failure::new(
-        Kind::Integrity,
-        format!("{failed} of {} records could not be restored", report.checked + failed as u64),
-        "kakera status NAME says what is missing; kakera repair",
-    );
-    Err(session.output.report_failed(&report, failure))
+    let failure = (failed > 0).then(|| {
+        let all = report.checked + failed as u64;
+        let message = format!("{failed} of {all} records could not be restored");
+        let advice = "kakera status NAME says what is missing; kakera repair";
+        Failure::new(Kind::Integrity, message, advice)
+    });
+    session.output.conclude(&report, failure)
 }
 
 /// Records to restore, those together that were stored together, and the objects that they lie in.

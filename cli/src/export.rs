@@ -46,15 +46,11 @@ pub(crate) async fn run(session: &Session, options: &ExportTreeOptions) -> Resul
     report.seconds = begun.elapsed().as_secs_f64();
     connection.close().await?;
     let refused = report.refused.len();
-    if refused == 0 {
-        return session.output.report(&report);
-    }
-    let failure = Failure::new(
-        Kind::Denied,
-        format!("{refused} records cannot be files of this folder"),
-        "kakera get NAME -o FILE, or an empty folder",
-    );
-    Err(session.output.report_failed(&report, failure))
+    let failure = (refused > 0).then(|| {
+        let message = format!("{refused} records cannot be files of this folder");
+        Failure::new(Kind::Denied, message, "kakera get NAME -o FILE, or an empty folder")
+    });
+    session.output.conclude(&report, failure)
 }
 
 /// The files that the records stand for, those together that were stored together.

@@ -39,16 +39,21 @@ impl Output {
         written.map_err(|error| Failure::standard_output(&error))
     }
 
-    /// The result of a command that has something to show and yet did not do all that it was asked:
-    /// as JSON, one object of both.
-    pub(crate) fn report_failed(self, report: &impl Report, failure: Failure) -> Failure {
+    /// The result of a command that may have something to show and yet not have done all that it was
+    /// asked: as JSON, one object of both.
+    pub(crate) fn conclude(
+        self,
+        report: &impl Report,
+        failure: Option<Failure>,
+    ) -> Result<(), Failure> {
+        let Some(failure) = failure else { return self.report(report) };
+        // That the output refuses it is less than the failure itself.
         if self.json {
-            // Nothing can be done any more about an output that refuses it.
             let _ = write_json(&FailedReport { report, error: &failure });
-            return failure.shown();
+            return Err(failure.shown());
         }
         let _ = self.report(report);
-        failure
+        Err(failure)
     }
 
     /// A line on what is going on, for people only.

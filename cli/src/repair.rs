@@ -37,10 +37,7 @@ pub(crate) async fn run(session: &Session, options: &RepairOptions) -> Result<()
     let seats = seats(&connection.client).await?;
     let report = repair_seats(&connection.client, &seats, session.output).await;
     connection.close().await?;
-    match report.failure() {
-        None => session.output.report(&report),
-        Some(failure) => Err(session.output.report_failed(&report, failure)),
-    }
+    session.output.conclude(&report, report.failure())
 }
 
 async fn replace_lost(

@@ -28,15 +28,13 @@ pub(crate) async fn run(session: &Session, options: &RecordOptions) -> Result<()
     let destruction = vault.shred(record.id(), Arc::new(NoProgress)).await?;
     connection.close().await?;
     let report = ShredReport::new(name, &destruction);
-    if destruction.is_enough() {
-        return session.output.report(&report);
-    }
-    let failure = Failure::new(
-        Kind::BelowThreshold,
-        format!("too few holders attest that they destroyed {name}"),
-        "the same command again when the holders named above answer; it asks all of them again",
-    );
-    Err(session.output.report_failed(&report, failure))
+    let failure = (!destruction.is_enough()).then(|| {
+        let message = format!("too few holders attest that they destroyed {name}");
+        let advice = "the same command again when the holders named above answer; it asks all of \
+                      them again";
+        Failure::new(Kind::BelowThreshold, message, advice)
+    });
+    session.output.conclude(&report, failure)
 }
 
 /// The holders decide; this says it as a date, before anything is changed.

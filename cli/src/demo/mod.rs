@@ -22,10 +22,7 @@ pub(crate) async fn run(output: Output, options: &DemoOptions) -> Result<(), Fai
         report = go(output, options) => report?,
         stopped = stopped() => return Err(stopped),
     };
-    match report.failure() {
-        None => output.report(&report),
-        Some(failure) => Err(output.report_failed(&report, failure)),
-    }
+    output.conclude(&report, report.failure())
 }
 
 async fn go(output: Output, options: &DemoOptions) -> Result<report::DemoReport, Failure> {

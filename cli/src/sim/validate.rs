@@ -19,15 +19,11 @@ pub(super) fn run(output: Output, names: &[String], figures: Option<&Path>) -> R
     let rows = chosen.into_iter().map(RowReport::of).collect();
     let report = ValidationReport { rows };
     let (missed, all) = (report.missed(), report.checks().count());
-    if missed == 0 {
-        return output.report(&report);
-    }
-    let failure = Failure::new(
-        Kind::Failure,
-        format!("{missed} of {all} numbers are not reproduced"),
-        "the rows marked 'missed', and their pages in papers/",
-    );
-    Err(output.report_failed(&report, failure))
+    let failure = (missed > 0).then(|| {
+        let message = format!("{missed} of {all} numbers are not reproduced");
+        Failure::new(Kind::Failure, message, "the rows marked 'missed', and their pages in papers/")
+    });
+    output.conclude(&report, failure)
 }
 
 /// Writes the charts of rows below a folder, each into the row's own.
