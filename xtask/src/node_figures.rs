@@ -124,9 +124,10 @@ impl Seen {
         report.add(name("mb_of_whole_fragments"), bytes("whole_fragments") / 1e6);
     }
 
-    /// How the memory of a node grows, over the last half of the first `hours`: what it keeps, and what
-    /// it uses, the work under way included. The work comes and goes by chance, and there is the more of
-    /// it the more is stored; its memory is bounded by the most that was seen.
+    /// How the memory of a node grows, over the last half of the first `hours`: what it keeps while it
+    /// holds as many slots, and all that it takes. The work under way, which comes and goes by chance, and
+    /// the slots that nodes are given in the place of others, are no growth of a node; their memory is
+    /// bounded by the most that was seen.
     pub(crate) fn add_memory_to(&self, hours: f64, is_long: bool, report: &mut Report) {
         let kept: BTreeMap<u32, Vec<Memory>> =
             self.memory.iter().map(|(id, samples)| (*id, kept(samples, hours))).collect();
@@ -139,9 +140,14 @@ impl Seen {
         let own = Growth::of(&kept, hours, |memory| memory.own);
         report.add("node_own_mib_per_hour", own.mean);
         report.add("node_own_mib_per_hour_plus_minus", own.plus_minus);
-        let used = Growth::of(&self.memory, hours, |memory| memory.resident);
-        report.add("node_mib_per_hour_with_work", used.mean);
-        report.add("node_mib_per_hour_with_work_plus_minus", used.plus_minus);
+        let whatever_it_holds = |samples: &Vec<Memory>| {
+            samples.iter().map(|memory| Memory { slots: 0, ..*memory }).collect()
+        };
+        let taken: BTreeMap<u32, Vec<Memory>> =
+            self.memory.iter().map(|(id, samples)| (*id, whatever_it_holds(samples))).collect();
+        let in_all = Growth::of(&taken, hours, |memory| memory.resident);
+        report.add("node_mib_per_hour_in_all", in_all.mean);
+        report.add("node_mib_per_hour_in_all_plus_minus", in_all.plus_minus);
         report.count("nodes_that_ran_the_last_half", growth.nodes);
         let most =
             |of: fn(&Memory) -> f64| self.memory.values().flatten().map(of).fold(0.0, f64::max);
