@@ -21,7 +21,7 @@ const EXCESS_MAX: f64 = 1.05;
 const GROWTH_MAX: f64 = 1.0;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 const MIB: f64 = (1 << 20) as f64;
-/// How long a process's start takes, and that of its work once it is given slots, in hours.
+/// How long a process's start takes, in hours.
 const START_HOURS: f64 = 10.0 / 60.0;
 /// Shorter spans of samples are left out.
 const SEEN_HOURS_MIN: f64 = 1.0 / 60.0;
@@ -44,9 +44,6 @@ struct Memory {
     resident: f64,
     /// Without these.
     own: f64,
-    /// What it takes is the more the more slots it holds: it keeps their parts, and a connection with
-    /// each of their other holders.
-    slots: u64,
 }
 
 /// What was seen of every process of a node.
@@ -89,13 +86,8 @@ impl Seen {
         for entry in fs::read_dir(machines).into_iter().flatten().flatten() {
             let folder = entry.path();
             let Some(id) = process_of_node(&folder) else { continue };
-            let text = metrics(&folder);
-            let told = text.as_deref().unwrap_or_default();
-            self.counters.entry(id).or_default().extend(told.lines().filter_map(counter));
-            let samples = self.memory.entry(id).or_default();
-            let before = samples.last().map_or(0, |memory| memory.slots);
-            let slots = told.lines().find_map(slots).unwrap_or(before);
-            samples.extend(memory(Process::from_id(id), hours, slots));
+            self.counters.entry(id).or_default().extend(counters(&folder));
+            self.memory.entry(id).or_default().extend(memory(Process::from_id(id), hours));
         }
     }
 
@@ -124,10 +116,9 @@ impl Seen {
         report.add(name("mb_of_whole_fragments"), bytes("whole_fragments") / 1e6);
     }
 
-    /// How the memory of a node grows, over the last half of the first `hours`: what it keeps while it
-    /// holds as many slots, and all that it takes. The work under way, which comes and goes by chance, and
-    /// the slots that nodes are given in the place of others, are no growth of a node; their memory is
-    /// bounded by the most that was seen.
+    /// How the memory of a node grows, over the last half of the first `hours`: what it keeps, and what
+    /// it uses, the work under way included. The work comes and goes by chance, and there is the more of
+    /// it the more is stored; its memory is bounded by the most that was seen.
     pub(crate) fn add_memory_to(&self, hours: f64, is_long: bool, report: &mut Report) {
         let kept: BTreeMap<u32, Vec<Memory>> =
             self.memory.iter().map(|(id, samples)| (*id, kept(samples, hours))).collect();
@@ -140,14 +131,9 @@ impl Seen {
         let own = Growth::of(&kept, hours, |memory| memory.own);
         report.add("node_own_mib_per_hour", own.mean);
         report.add("node_own_mib_per_hour_plus_minus", own.plus_minus);
-        let whatever_it_holds = |samples: &Vec<Memory>| {
-            samples.iter().map(|memory| Memory { slots: 0, ..*memory }).collect()
-        };
-        let taken: BTreeMap<u32, Vec<Memory>> =
-            self.memory.iter().map(|(id, samples)| (*id, whatever_it_holds(samples))).collect();
-        let in_all = Growth::of(&taken, hours, |memory| memory.resident);
-        report.add("node_mib_per_hour_in_all", in_all.mean);
-        report.add("node_mib_per_hour_in_all_plus_minus", in_all.plus_minus);
+        let used = Growth::of(&self.memory, hours, |memory| memory.resident);
+        report.add("node_mib_per_hour_with_work", used.mean);
+        report.add("node_mib_per_hour_with_work_plus_minus", used.plus_minus);
         report.count("nodes_that_ran_the_last_half", growth.nodes);
         let most =
             |of: fn(&Memory) -> f64| self.memory.values().flatten().map(of).fold(0.0, f64::max);
@@ -160,10 +146,10 @@ fn hours_since(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() / 3600.0
 }
 
-fn memory(process: Process, hours: f64, slots: u64) -> Option<Memory> {
+fn memory(process: Process, hours: f64) -> Option<Memory> {
     let mib = |bytes: u64| bytes as f64 / MIB;
     let resident = mib(process.resident_bytes()?);
-    Some(Memory { hours, resident, own: mib(process.own_bytes()?), slots })
+    Some(Memory { hours, resident, own: mib(process.own_bytes()?) })
 }
 
 /// What a process keeps between one piece of work and the next: the least of each whole minute.
@@ -180,19 +166,9 @@ fn kept(samples: &[Memory], hours: f64) -> Vec<Memory> {
     least.into_values().collect()
 }
 
-/// Without the minutes after a process's start, after it is given its first slots, and after it has lost
-/// its last: it meets its peers, each with a connection, or leaves them.
-fn settled(samples: &[Memory], start_hours: f64) -> Vec<Memory> {
-    let holdings = samples.chunk_by(|one, next| (one.slots > 0) == (next.slots > 0));
-    let after_start = |holding: &&[Memory]| {
-        let since = holding[0].hours + start_hours;
-        holding.iter().filter(move |memory| memory.hours >= since).copied().collect::<Vec<_>>()
-    };
-    holdings.collect::<Vec<_>>().iter().flat_map(after_start).collect()
-}
-
 /// MiB an hour in the last half of the time: one slope, by least squares, of all processes together,
-/// each with a level of its own for each number of slots that it holds.
+/// each with a level of its own. What a process does in its first minutes is its start: it meets its
+/// peers, each with a connection, and is left out.
 struct Growth {
     mean: f64,
     /// Half of the interval that holds the slope with 95 %, by how the processes differ.
@@ -212,10 +188,9 @@ impl Growth {
         let moments: Vec<Moments> = seen
             .values()
             .filter_map(|samples| {
-                let mut late = settled(samples, START_HOURS.min(half));
-                late.retain(|memory| (half..=hours).contains(&memory.hours));
-                let levels = late.chunk_by(|one, next| one.slots == next.slots);
-                levels.filter_map(|level| Moments::of(level, size)).reduce(Moments::and)
+                let since = half.max(samples.first()?.hours + START_HOURS.min(half));
+                let late = samples.iter().filter(|memory| (since..=hours).contains(&memory.hours));
+                Moments::of(&late.map(|memory| (memory.hours, size(memory))).collect::<Vec<_>>())
             })
             .collect();
         let time_by_time: f64 = moments.iter().map(|of| of.time_by_time).sum();
@@ -231,27 +206,20 @@ impl Growth {
 }
 
 impl Moments {
-    /// Of one level; a minute says nothing.
-    fn of(samples: &[Memory], size: fn(&Memory) -> f64) -> Option<Self> {
+    /// Of times and sizes; a minute says nothing.
+    fn of(samples: &[(f64, f64)]) -> Option<Self> {
         let (first, last) = (samples.first()?, samples.last()?);
-        if last.hours - first.hours < SEEN_HOURS_MIN {
+        if last.0 - first.0 < SEEN_HOURS_MIN {
             return None;
         }
-        let sum = |of: &dyn Fn(&Memory) -> f64| samples.iter().map(of).sum::<f64>();
-        let mean = |of: fn(&Memory) -> f64| sum(&of) / samples.len() as f64;
-        let (mean_time, mean_size) = (mean(|memory| memory.hours), mean(size));
-        let time = |memory: &Memory| memory.hours - mean_time;
+        let count = samples.len() as f64;
+        let mean = |of: fn(&(f64, f64)) -> f64| samples.iter().map(of).sum::<f64>() / count;
+        let (time, size) = (mean(|sample| sample.0), mean(|sample| sample.1));
+        let sum = |of: &dyn Fn(&(f64, f64)) -> f64| samples.iter().map(of).sum::<f64>();
         Some(Self {
-            time_by_size: sum(&|memory| time(memory) * (size(memory) - mean_size)),
-            time_by_time: sum(&|memory| time(memory).powi(2)),
+            time_by_size: sum(&|sample| (sample.0 - time) * (sample.1 - size)),
+            time_by_time: sum(&|sample| (sample.0 - time).powi(2)),
         })
-    }
-
-    fn and(self, other: Self) -> Self {
-        Self {
-            time_by_size: self.time_by_size + other.time_by_size,
-            time_by_time: self.time_by_time + other.time_by_time,
-        }
     }
 }
 
@@ -282,10 +250,6 @@ pub(crate) fn metrics(folder: &Path) -> Option<String> {
     Some(text)
 }
 
-fn slots(line: &str) -> Option<u64> {
-    line.strip_prefix("kakera_slots ")?.parse().ok()
-}
-
 fn counter(line: &str) -> Option<(String, f64)> {
     let (name, value) = line.rsplit_once(' ')?;
     name.contains("_total").then_some((name.to_owned(), value.parse().ok()?))
@@ -297,7 +261,7 @@ mod tests {
 
     fn process(from: f64, size: impl Fn(f64) -> f64) -> Vec<Memory> {
         let times = (0..).map(|step| from + f64::from(step) / 360.0);
-        let memory = |hours| Memory { hours, resident: size(hours), own: 0.0, slots: 3 };
+        let memory = |hours| Memory { hours, resident: size(hours), own: 0.0 };
         times.take_while(|hours| *hours <= 0.5).map(memory).collect()
     }
 
@@ -308,35 +272,11 @@ mod tests {
         let memory = |step: u32| {
             let hours = f64::from(step) / 1800.0;
             let work = if step.is_multiple_of(5) { 0.0 } else { 2.0 + 10.0 * hours };
-            Memory { hours, resident: 0.0, own: 5.0 + 3.0 * hours + work, slots: 3 }
+            Memory { hours, resident: 0.0, own: 5.0 + 3.0 * hours + work }
         };
         let kept = kept(&(0..315).map(memory).collect::<Vec<_>>(), 10.5 / 60.0);
         assert_eq!(kept.len(), 10, "half a minute says less than a whole one");
         assert!(kept.iter().all(|memory| (memory.own - 5.0 - 3.0 * memory.hours).abs() < 1e-9));
-    }
-
-    #[test]
-    fn a_slot_more_is_a_level_more_and_no_growth() {
-        // It joins with nothing, is given three slots after 12 minutes, which is a start, and two more in
-        // the 24th minute; what it holds grows by 2 MiB an hour.
-        let memory = |step: u32| {
-            let minutes = f64::from(step) / 30.0;
-            let slots = if minutes < 12.0 {
-                0
-            } else if minutes < 24.5 {
-                3
-            } else {
-                5
-            };
-            let start = if minutes < 12.0 { 0.0 } else { (minutes - 12.0).min(9.0) };
-            let resident = slots as f64 + start + minutes / 30.0;
-            Memory { hours: minutes / 60.0, resident, own: resident, slots }
-        };
-        let samples: Vec<Memory> = (0..900).map(memory).collect();
-        for seen in [kept(&samples, 0.5), samples] {
-            let growth = Growth::of(&BTreeMap::from([(1, seen)]), 0.5, |memory| memory.resident);
-            assert!((growth.mean - 2.0).abs() < 1e-9, "{}", growth.mean);
-        }
     }
 
     #[test]
