@@ -9,6 +9,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::output::write_json;
+
 /// Failures sorted by what the caller can do. The exit code is part of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -138,7 +140,8 @@ impl Failure {
             return ExitCode::from(code);
         }
         if json {
-            crate::output::print_last_words(&json!({ "error": self }).to_string());
+            // Nothing can be done any more about an output that refuses it.
+            let _ = write_json(&json!({ "error": self }));
         } else {
             eprintln!("error: {}\ntry: {}", self.message, self.advice);
         }

@@ -71,17 +71,12 @@ struct FailedReport<'a, R> {
     error: &'a Failure,
 }
 
-/// One line on standard output.
-fn write_json(value: &impl Serialize) -> io::Result<()> {
+/// One object on a line of standard output.
+pub(crate) fn write_json(value: &impl Serialize) -> io::Result<()> {
     let mut out = io::stdout().lock();
     serde_json::to_writer(&mut out, value)?;
     writeln!(out)?;
     out.flush()
-}
-
-/// Prints a line when nothing can be done any more about an output that refuses it.
-pub(crate) fn print_last_words(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// Which side of a column its cells stand on.

@@ -164,9 +164,9 @@ impl RepairReport {
 
     /// The first slot that is not whole, as a failure.
     fn failure(&self) -> Option<Failure> {
-        let slot = self.slots.iter().find(|slot| slot.failure.is_some())?;
-        let SlotReport { group, slot, node, failure, .. } = slot;
-        let reason = failure.as_deref().unwrap_or_default();
+        let (slot, reason) =
+            self.slots.iter().find_map(|slot| Some((slot, slot.failure.as_ref()?)))?;
+        let SlotReport { group, slot, node, .. } = slot;
         Some(Failure::new(
             Kind::TryAgain,
             format!("slot {slot} of group {group}: {reason}"),

@@ -77,6 +77,29 @@ pub struct NodeSettings {
     pub mdns: bool,
 }
 
+impl NodeSettings {
+    /// A node of the default times and uplink, neither observed nor announced.
+    pub fn new(
+        folder: PathBuf,
+        listen: SocketAddr,
+        network: NetworkFile,
+        quota_bytes: u64,
+    ) -> Self {
+        Self {
+            folder,
+            listen,
+            network,
+            quota_bytes,
+            custody: CustodySettings::default(),
+            audit: AuditSettings::default(),
+            refresh: RefreshTimes::default(),
+            uplink: UPLINK_DEFAULT,
+            observe: None,
+            mdns: false,
+        }
+    }
+}
+
 /// Why a node does not run.
 #[derive(Debug, Error)]
 pub enum NodeError {

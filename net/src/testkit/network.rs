@@ -346,16 +346,10 @@ impl Network {
     fn node_settings(&self, number: usize) -> NodeSettings {
         let Machine { folder, address, .. } = &self.nodes[number];
         NodeSettings {
-            folder: folder.clone(),
-            listen: *address,
-            network: self.file.clone(),
-            quota_bytes: QUOTA,
             custody: self.plan.custody,
             audit: self.plan.audit,
             refresh: self.plan.refresh,
-            uplink: node::UPLINK_DEFAULT,
-            observe: None,
-            mdns: false,
+            ..NodeSettings::new(folder.clone(), *address, self.file.clone(), QUOTA)
         }
     }
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use kakera_engine::ledger::{Body, NodeJoin, Roles};
 use kakera_engine::names::NodeId;
-use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
+use kakera_engine::peer::WatchSettings;
 use kakera_engine::wire::{Operation, Response};
 use kakera_net::chain_store::{CHAIN_FILE, ChainStore};
 use kakera_net::clock::system_clock;
@@ -101,18 +101,7 @@ pub(super) fn measure(chain: &Stored) -> Result<Joined> {
             wait_for(&exchange, number, newest).await?;
         }
         let folder = make_folder(folder.path(), NODE)?;
-        let settings = NodeSettings {
-            folder: folder.clone(),
-            listen: node_address,
-            network,
-            quota_bytes: 1,
-            custody: CustodySettings::default(),
-            audit: AuditSettings::default(),
-            refresh: Default::default(),
-            uplink: kakera_net::node::UPLINK_DEFAULT,
-            observe: None,
-            mdns: false,
-        };
+        let settings = NodeSettings::new(folder.clone(), node_address, network, 1);
         let begin = Instant::now();
         processes.spawn(async move {
             let ended = node::run(settings, std::future::pending()).await;

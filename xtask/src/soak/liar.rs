@@ -158,12 +158,7 @@ pub(crate) fn lie(options: &LyingOptions) -> Result<()> {
     let LyingOptions { data, network, deceit } = options;
     let network = NetworkFile::parse(&fs::read_to_string(network)?)?;
     let liar = Liar::new(*deceit, network.network_id(), data)?;
-    let usual = RefreshTimes::default();
     let settings = NodeSettings {
-        folder: data.clone(),
-        listen: (Ipv4Addr::LOCALHOST, 0).into(),
-        network,
-        quota_bytes: 1 << 40,
         custody: CustodySettings {
             compare_every: Duration::from_secs(30),
             ..CustodySettings::default()
@@ -172,11 +167,9 @@ pub(crate) fn lie(options: &LyingOptions) -> Result<()> {
         refresh: RefreshTimes {
             epoch: Duration::from_secs(180),
             pause: Duration::from_secs(11),
-            ..usual
+            ..RefreshTimes::default()
         },
-        uplink: kakera_net::node::UPLINK_DEFAULT,
-        observe: None,
-        mdns: false,
+        ..NodeSettings::new(data.clone(), (Ipv4Addr::LOCALHOST, 0).into(), network, 1 << 40)
     };
     let falsify = move |operation: &Operation, answer: &mut Answer| liar.falsify(operation, answer);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

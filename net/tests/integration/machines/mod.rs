@@ -14,7 +14,7 @@ use kakera_engine::ledger::{
     Roles, SignedHeader, StateKey, Suite, ValidatorChange, ValidatorSet, ValidatorUpdate,
 };
 use kakera_engine::names::NodeId;
-use kakera_engine::peer::{Answer, AuditSettings, CustodySettings, WatchSettings};
+use kakera_engine::peer::{Answer, WatchSettings};
 use kakera_engine::wire::{Operation, ProvenValue, Refusal, Response, canonical};
 use kakera_net::chain_store::{CHAIN_FILE, ChainStore};
 use kakera_net::clock::{UnixClock, system_clock};
@@ -234,18 +234,9 @@ impl Network {
     }
 
     pub(crate) fn start_node(&mut self, number: u8) {
-        let settings = NodeSettings {
-            folder: self.node_folder(number),
-            listen: self.book.address(&id(number)).unwrap(),
-            network: self.file.clone(),
-            quota_bytes: 1 << 20,
-            custody: CustodySettings::default(),
-            audit: AuditSettings::default(),
-            refresh: Default::default(),
-            uplink: kakera_net::node::UPLINK_DEFAULT,
-            observe: None,
-            mdns: false,
-        };
+        let (folder, network) = (self.node_folder(number), self.file.clone());
+        let listen = self.book.address(&id(number)).unwrap();
+        let settings = NodeSettings::new(folder, listen, network, 1 << 20);
         let run = |stop: oneshot::Receiver<()>| {
             node::run(settings, async {
                 let _ = stop.await;

@@ -218,16 +218,10 @@ impl Network {
 
     fn spawn_node(&self, id: NodeId, home: &Path) -> Machine {
         let settings = NodeSettings {
-            folder: home.to_owned(),
-            listen: loopback(),
-            network: self.file.clone(),
-            quota_bytes: QUOTA,
             custody: self.care.custody,
             audit: self.care.audit,
             refresh: self.care.refresh,
-            uplink: kakera_net::node::UPLINK_DEFAULT,
-            observe: None,
-            mdns: false,
+            ..NodeSettings::new(home.to_owned(), loopback(), self.file.clone(), QUOTA)
         };
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
