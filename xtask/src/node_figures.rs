@@ -21,8 +21,6 @@ const EXCESS_MAX: f64 = 1.05;
 const GROWTH_MAX: f64 = 1.0;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 const MIB: f64 = (1 << 20) as f64;
-/// How long a process's start takes, in hours.
-const START_HOURS: f64 = 10.0 / 60.0;
 /// Shorter spans of samples are left out.
 const SEEN_HOURS_MIN: f64 = 1.0 / 60.0;
 /// Two-sided 95 % of a normal distribution.
@@ -167,8 +165,9 @@ fn kept(samples: &[Memory], hours: f64) -> Vec<Memory> {
 }
 
 /// MiB an hour in the last half of the time: one slope, by least squares, of all processes together,
-/// each with a level of its own. What a process does in its first minutes is its start: it meets its
-/// peers, each with a connection, and is left out.
+/// each with a level of its own. A process that began in between is looked at as late as those that
+/// were there from the start, half the time after it began: before, it meets its peers, each with a
+/// connection, and gets its slots.
 struct Growth {
     mean: f64,
     /// Half of the interval that holds the slope with 95 %, by how the processes differ.
@@ -188,7 +187,7 @@ impl Growth {
         let moments: Vec<Moments> = seen
             .values()
             .filter_map(|samples| {
-                let since = half.max(samples.first()?.hours + START_HOURS.min(half));
+                let since = samples.first()?.hours + half;
                 let late = samples.iter().filter(|memory| (since..=hours).contains(&memory.hours));
                 Moments::of(&late.map(|memory| (memory.hours, size(memory))).collect::<Vec<_>>())
             })
@@ -282,9 +281,9 @@ mod tests {
     #[test]
     fn growth_is_the_slope_of_all_processes_after_their_start() {
         let old = process(0.0, |hours| 20.0 + 3.0 * hours);
-        // Half an hour of which it lives the last 18 minutes, the first ten of them steep.
-        let young = process(0.2, |hours| if hours < 0.36 { 90.0 * hours } else { 1.0 + hours });
-        let late = process(0.4, |hours| 1000.0 * hours);
+        // Half an hour of which it lives the last 18 minutes, the first fifteen of them steep.
+        let young = process(0.2, |hours| if hours < 0.44 { 90.0 * hours } else { 1.0 + hours });
+        let late = process(0.3, |hours| 1000.0 * hours);
         let alone = Growth::of(&BTreeMap::from([(1, old)]), 0.5, |memory| memory.resident);
         assert!((alone.mean - 3.0).abs() < 1e-9 && alone.nodes == 1);
         let old = process(0.0, |hours| 20.0 + 3.0 * hours);
