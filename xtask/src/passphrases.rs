@@ -13,7 +13,6 @@ use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::identity::{Handle, TRIES_PER_WINDOW, WINDOW_MS_MAX, WINDOW_MS_MIN};
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::{BeaconChain, Genesis, Suite};
-use kakera_engine::peer::WatchSettings;
 use kakera_engine::seal::{Hardening, VaultRoot};
 use kakera_net::client::{Client, ClientSettings, ErrorKind, NewPassphrase};
 use kakera_net::clock::unix_milliseconds;
@@ -261,13 +260,8 @@ fn start_validators(
         let listen: SocketAddr = network.addresses[&id(&number)];
         let clock = Arc::clone(clock);
         let settings = ValidatorSettings {
-            folder,
-            listen,
-            network: network.clone(),
-            watch: WatchSettings::default(),
             tries_clock: Arc::new(move || clock.load(Ordering::Relaxed)),
-            observe: None,
-            mdns: false,
+            ..ValidatorSettings::new(folder, listen, network.clone())
         };
         running.spawn(async move { Ok(validator::run(settings, std::future::pending()).await?) });
     }

@@ -34,7 +34,7 @@ pub struct Refusals {
     pub crowded: u64,
     /// Keys that the registry does not know.
     pub not_admitted: u64,
-    /// Handshakes that failed or were not completed in time.
+    /// Handshakes that failed, as those of keys not known, or were not completed in time.
     pub handshake_failed: u64,
     /// Connections closed because their peer opened further ones.
     pub surplus: u64,

@@ -21,7 +21,6 @@ use zeroize::Zeroizing;
 
 use super::{BEGINNING, SystemRandom, Wire};
 use crate::client::{Client, ClientSettings};
-use crate::clock::system_clock;
 use crate::exchange::{AddressBook, Exchange};
 use crate::fabric::{Fabric, Limits};
 use crate::id::Identity;
@@ -256,14 +255,10 @@ impl Network {
     /// Starts a validator on its folder.
     pub fn start_validator(&mut self, number: usize) {
         let machine = &mut self.validators[number];
+        let (folder, network) = (machine.folder.clone(), self.file.clone());
         let settings = ValidatorSettings {
-            folder: machine.folder.clone(),
-            listen: machine.address,
-            network: self.file.clone(),
             watch: self.plan.watch,
-            tries_clock: system_clock(),
-            observe: None,
-            mdns: false,
+            ..ValidatorSettings::new(folder, machine.address, network)
         };
         machine.run(|stopped| validator::run(settings, told(stopped)));
     }

@@ -44,7 +44,7 @@ pub use voting_log::{VOTING_LOG_FILE, VotingLogError};
 
 use crate::chain_store::{CHAIN_FILE, ChainStore, ChainStoreError};
 use crate::chain_view::ChainView;
-use crate::clock::{UnixClock, unix_milliseconds};
+use crate::clock::{UnixClock, system_clock, unix_milliseconds};
 use crate::exchange::{AddressBook, Exchange};
 use crate::fabric::{Fabric, Limits};
 use crate::id::{Identity, IdentityError};
@@ -73,6 +73,21 @@ pub struct ValidatorSettings {
     pub observe: Option<SocketAddr>,
     /// Whether it announces itself on the local network and looks for others there.
     pub mdns: bool,
+}
+
+impl ValidatorSettings {
+    /// A validator of the default times and the computer's clock, neither observed nor announced.
+    pub fn new(folder: PathBuf, listen: SocketAddr, network: NetworkFile) -> Self {
+        Self {
+            folder,
+            listen,
+            network,
+            watch: WatchSettings::default(),
+            tries_clock: system_clock(),
+            observe: None,
+            mdns: false,
+        }
+    }
 }
 
 /// Why a validator does not run.

@@ -10,10 +10,8 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use kakera_engine::ledger::{Body, NodeJoin, Roles};
 use kakera_engine::names::NodeId;
-use kakera_engine::peer::WatchSettings;
 use kakera_engine::wire::{Operation, Response};
 use kakera_net::chain_store::{CHAIN_FILE, ChainStore};
-use kakera_net::clock::system_clock;
 use kakera_net::exchange::{AddressBook, Exchange};
 use kakera_net::fabric::{Fabric, Limits};
 use kakera_net::id::Identity;
@@ -73,16 +71,7 @@ pub(super) fn measure(chain: &Stored) -> Result<Joined> {
             }
             validator::create_voting_log(&folder)?;
             let (listen, network) = (addresses[&identity(number).node_id()], network.clone());
-            let (watch, tries_clock) = (WatchSettings::default(), system_clock());
-            let settings = ValidatorSettings {
-                folder,
-                listen,
-                network,
-                watch,
-                tries_clock,
-                observe: None,
-                mdns: false,
-            };
+            let settings = ValidatorSettings::new(folder, listen, network);
             processes.spawn(async move {
                 let ended = validator::run(settings, std::future::pending()).await;
                 ended.map_err(anyhow::Error::from)

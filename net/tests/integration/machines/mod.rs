@@ -14,7 +14,7 @@ use kakera_engine::ledger::{
     Roles, SignedHeader, StateKey, Suite, ValidatorChange, ValidatorSet, ValidatorUpdate,
 };
 use kakera_engine::names::NodeId;
-use kakera_engine::peer::{Answer, WatchSettings};
+use kakera_engine::peer::Answer;
 use kakera_engine::wire::{Operation, ProvenValue, Refusal, Response, canonical};
 use kakera_net::chain_store::{CHAIN_FILE, ChainStore};
 use kakera_net::clock::{UnixClock, system_clock};
@@ -186,14 +186,10 @@ impl Network {
     }
 
     pub(crate) fn validator_settings(&self, number: u8) -> ValidatorSettings {
+        let listen = self.book.address(&id(number)).unwrap();
         ValidatorSettings {
-            folder: self.validator_folder(number),
-            listen: self.book.address(&id(number)).unwrap(),
-            network: self.file.clone(),
-            watch: WatchSettings::default(),
             tries_clock: Arc::clone(&self.tries_clock),
-            observe: None,
-            mdns: false,
+            ..ValidatorSettings::new(self.validator_folder(number), listen, self.file.clone())
         }
     }
 

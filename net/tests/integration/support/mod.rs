@@ -18,7 +18,6 @@ use kakera_engine::peer::{AuditSettings, CustodySettings, WatchSettings};
 use kakera_engine::policy::refresh::RefreshTimes;
 use kakera_engine::seal::VaultRoot;
 use kakera_net::client::{Client, ClientSettings, GroupPlace};
-use kakera_net::clock::system_clock;
 use kakera_net::id::Identity;
 use kakera_net::network_file::NetworkFile;
 use kakera_net::node::{self, NodeSettings};
@@ -105,13 +104,8 @@ impl Network {
         validator.store(&home.join("identity.key")).unwrap();
         let id = validator.node_id();
         let settings = ValidatorSettings {
-            folder: home.clone(),
-            listen: loopback(),
-            network: file.clone(),
             watch: care.watch,
-            tries_clock: system_clock(),
-            observe: None,
-            mdns: false,
+            ..ValidatorSettings::new(home.clone(), loopback(), file.clone())
         };
         let task = tokio::spawn(async move {
             validator::run(settings, std::future::pending()).await.unwrap();
