@@ -203,6 +203,12 @@ impl LocalNetwork {
         self.folder.path()
     }
 
+    /// Leaves the folder there when the network is dropped; where it is.
+    pub(crate) fn keep(&mut self) -> &Path {
+        self.folder.disable_cleanup(true);
+        self.folder.path()
+    }
+
     /// The client's data folder.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")

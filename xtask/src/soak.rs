@@ -57,18 +57,27 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<Report> {
     let minutes = if options.short { 5 } else { options.minutes };
     eprintln!("soak: seed {}, {minutes} minutes, {} nodes", options.seed, options.nodes);
-    let network = found(options.nodes)?;
-    let registry = Registry::watch(&network)?;
-    let liars = plant_liars(&network)?;
+    let mut network = found(options.nodes)?;
+    let report = weather(&network, minutes, options.seed);
+    if !report.as_ref().is_ok_and(|report| report.goals_missed().is_empty()) {
+        eprintln!("soak: what the machines leave is kept in {}", network.keep().display());
+    }
+    report
+}
+
+/// The storm and what the network makes of it.
+fn weather(network: &LocalNetwork, minutes: u64, seed: u64) -> Result<Report> {
+    let registry = Registry::watch(network)?;
+    let liars = plant_liars(network)?;
     let figures = Figures::watch(network.machines());
     let programs = [network.client(), network.client()];
     let scratch = network.scratch().to_owned();
-    let load = Load::start(programs, scratch, first_record(&network)?, options.seed);
+    let load = Load::start(programs, scratch, first_record(network)?, seed);
     load.wait_for_success()?;
 
     let mut report = Report::new("soak");
-    let rng = ChaCha8Rng::seed_from_u64(options.seed);
-    let storm = Storm::new(&network, liars.iter().map(|liar| liar.id).collect(), rng)
+    let rng = ChaCha8Rng::seed_from_u64(seed);
+    let storm = Storm::new(network, liars.iter().map(|liar| liar.id).collect(), rng)
         .rage(Duration::from_secs(60 * minutes))?;
     storm.add_to(&mut report);
     // What comes after it, such as reading everything at once, is another load.
@@ -78,7 +87,7 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
 
     let honest_gone = storm.given_up_rightly();
     let start = Instant::now();
-    let whole = wait_until_whole(&network, &liars)?;
+    let whole = wait_until_whole(network, &liars)?;
     report.add("seconds_until_whole", start.elapsed().as_secs_f64());
     let [groups, short] = whole;
     report.count("groups", groups).goal(Goal::AtLeast(1.0));
