@@ -98,9 +98,10 @@ impl Exchange {
             };
             self.fabric.request(receiver, address, timeout, write).await
         };
-        // Connections outlast restarts of the peer. Whatever is asked may be asked twice.
+        // Connections outlast restarts of the peer, and it may close one at any time. Whatever is asked
+        // may be asked twice.
         let ask_at = async |address| match ask_once(address).await {
-            Err(RequestError::Restarted) => ask_once(address).await,
+            Err(RequestError::Restarted | RequestError::Unused) => ask_once(address).await,
             outcome => outcome,
         };
         if let Some(neighbours) = &self.neighbours
@@ -143,9 +144,10 @@ fn is_in_doubt(error: &RequestError) -> bool {
 fn ask_failure(error: RequestError) -> AskFailure {
     match error {
         RequestError::Timeout(_) => AskFailure::TimedOut,
-        RequestError::Unreachable { .. } | RequestError::Closed(_) | RequestError::Restarted => {
-            AskFailure::Unreachable
-        }
+        RequestError::Unreachable { .. }
+        | RequestError::Closed(_)
+        | RequestError::Restarted
+        | RequestError::Unused => AskFailure::Unreachable,
         RequestError::Refused(FabricRefusal::NotAdmitted) => AskFailure::NotAdmitted,
         // It is busy; another attempt may succeed.
         RequestError::Refused(FabricRefusal::Crowded) => AskFailure::Unreachable,

@@ -40,9 +40,20 @@ pub enum RequestError {
     /// request.
     #[error("the peer restarted")]
     Restarted,
+    /// The peer had no more use for the connection, and closed it while the request was on its way; it
+    /// was hardly processed.
+    #[error("the peer had closed the connection")]
+    Unused,
     /// Our own bug: the request has more than 64 KiB of header or 8 MiB of body. Nothing was sent.
     #[error("the request is longer than the protocol allows")]
     TooLong,
+}
+
+impl RequestError {
+    /// Whether another connection may do.
+    pub(super) fn is_of_a_lost_connection(&self) -> bool {
+        matches!(self, Self::Closed(_) | Self::Restarted | Self::Unused)
+    }
 }
 
 /// Who turned whom away.
@@ -106,7 +117,7 @@ impl From<ConnectionError> for RequestError {
                 Self::Closed("too many connections to this peer".into())
             }
             ConnectionError::ApplicationClosed(close) if close.error_code == close_code::UNUSED => {
-                Self::Closed("the peer had no more use for the connection".into())
+                Self::Unused
             }
             ConnectionError::ApplicationClosed(_) => Self::Closed("the peer shuts down".into()),
             ConnectionError::Reset => Self::Restarted,

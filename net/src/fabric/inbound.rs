@@ -1,4 +1,4 @@
-//! Accepting connections and answering their requests.
+//! Accepting connections, and answering the requests on them and on those opened here.
 //!
 //! A first packet passes, in this order: Retry, the bucket of its network, the number of
 //! handshakes and connections, the handshake with the registry's check, the connections of its
@@ -12,14 +12,16 @@ use bytes::Bytes;
 use kakera_engine::names::NodeId;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use rustls::pki_types::CertificateDer;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::close_code;
 use super::limits::STREAMS_AT_FIRST;
+use super::link::Link;
+use super::outbound::Dialer;
 use super::throttle::Throttle;
-use super::{Exporter, Shared, exporter};
+use super::{Exporter, Shared};
 use crate::rpc::{Abort, Budget, Fault, Message, Outgoing, Receiver, Sender};
 use crate::tls;
 
@@ -47,12 +49,13 @@ pub struct Incoming {
 /// The accepting side of one `serve`.
 pub(super) struct Listener<H> {
     shared: Arc<Shared>,
+    dialer: Arc<Dialer>,
     handler: H,
     handshakes: Arc<Semaphore>,
     throttle: Mutex<Throttle>,
 }
 
-/// The peers with accepted connections.
+/// The peers with connections on which they may ask.
 #[derive(Default)]
 pub(super) struct Guests(Mutex<BTreeMap<NodeId, Guest>>);
 
@@ -61,10 +64,10 @@ struct Guest {
     connections: VecDeque<Arrival>,
 }
 
-/// An accepted connection.
+/// A connection on which its peer may ask.
 struct Arrival {
     connection: Connection,
-    /// Told once its peer has opened another.
+    /// Told once there is another.
     superseded: Arc<Notify>,
 }
 
@@ -111,27 +114,31 @@ where
     F: Future + Send + 'static,
     F::Output: Into<Outgoing> + Send,
 {
-    pub(super) fn new(shared: Arc<Shared>, handler: H) -> Arc<Self> {
+    pub(super) fn new(shared: Arc<Shared>, dialer: Arc<Dialer>, handler: H) -> Arc<Self> {
         let limits = &shared.limits;
         Arc::new(Self {
             handshakes: Arc::new(Semaphore::new(limits.handshakes)),
             throttle: Mutex::new(Throttle::new(limits.handshake_rate, limits.handshake_burst)),
             handler,
+            dialer,
             shared,
         })
     }
 
     /// Accepts until the endpoint is closed; dropping it drops every handler.
-    pub(super) async fn run(self: Arc<Self>) {
+    pub(super) async fn run(self: Arc<Self>, mut opened_here: mpsc::Receiver<Link>) {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 biased;
                 Some(_) = connections.join_next() => {}
+                Some(link) = opened_here.recv() => {
+                    connections.spawn(self.clone().converse(link));
+                }
                 incoming = self.shared.endpoint.accept() => match incoming {
                     None => return,
                     Some(incoming) => if let Some((incoming, permit)) = self.screen(incoming) {
-                        connections.spawn(self.clone().converse(incoming, permit));
+                        connections.spawn(self.clone().receive(incoming, permit));
                     },
                 },
             }
@@ -165,19 +172,30 @@ where
         }
     }
 
-    /// One connection, from its handshake to its end.
-    async fn converse(self: Arc<Self>, incoming: quinn::Incoming, permit: OwnedSemaphorePermit) {
+    /// An accepted connection, from its handshake to its end. Its peer is asked on it, too.
+    async fn receive(self: Arc<Self>, incoming: quinn::Incoming, permit: OwnedSemaphorePermit) {
         let handshake = timeout(self.shared.limits.handshake_timeout, incoming.into_future());
         let Ok(Ok(connection)) = handshake.await else {
             return self.shared.counters.handshake_failed.add(1);
         };
         drop(permit);
-        let (Some(peer), Ok(exporter)) = (peer_of(&connection), exporter(&connection)) else {
+        let streams = self.shared.limits.streams_per_connection;
+        let link = peer_of(&connection).map(|peer| Link::new(peer, connection, false, streams));
+        let Some(Ok(link)) = link else {
             return self.shared.counters.handshake_failed.add(1);
         };
         #[cfg(feature = "testkit")]
         crate::testkit::count("connections", 1);
-        let (memory, superseded) = self.welcome(peer, &connection);
+        self.dialer.adopt(&link);
+        self.clone().converse(link.clone()).await;
+        self.dialer.forget(&link);
+    }
+
+    /// Answers on a connection to its end.
+    async fn converse(self: Arc<Self>, link: Link) {
+        let Link { peer, connection, exporter, .. } = &link;
+        let (peer, exporter) = (*peer, *exporter);
+        let (memory, superseded) = self.welcome(peer, connection);
         let (mut is_superseded, mut is_heard) = (false, true);
         let packets = || connection.stats().udp_rx.datagrams;
         let mut packets_before = 0;
@@ -193,8 +211,9 @@ where
                             let most = VarInt::from_u32(self.shared.limits.streams_per_connection);
                             connection.set_max_concurrent_bi_streams(most);
                         }
-                        let (listener, memory) = (self.clone(), memory.clone());
+                        let (listener, memory, using) = (self.clone(), memory.clone(), link.begin());
                         streams.spawn(async move {
+                            let _using = using;
                             listener.answer(peer, exporter, memory, send, receive).await;
                         });
                     }
@@ -203,6 +222,9 @@ where
                 () = superseded.notified() => is_superseded = true,
                 () = sleep(ABANDONED_AFTER), if streams.is_empty() && (is_superseded || !is_heard) => {
                     is_heard = packets() > packets_before;
+                    if link.idle_since().is_none() {
+                        continue;
+                    }
                     if is_superseded {
                         self.shared.counters.surplus.add(1);
                         connection.close(close_code::SURPLUS, b"");
@@ -212,7 +234,7 @@ where
                 }
             }
         }
-        self.see_off(peer, &connection);
+        self.see_off(peer, connection);
     }
 
     /// Adds a connection to its peer's; above the limit the oldest goes, so that a peer that

@@ -128,20 +128,21 @@ impl Limits {
         self.patience + Duration::from_secs(length) / self.rate_min.max(1)
     }
 
-    /// QUIC parameters of connections that this endpoint opens; the peer may open no streams.
-    pub(super) fn outbound_transport(&self) -> Arc<TransportConfig> {
-        let mut transport = self.transport();
-        transport.max_concurrent_bidi_streams(VarInt::from_u32(0));
+    /// QUIC parameters of connections that this endpoint opens; the peer may open streams if somebody
+    /// `answers` here.
+    pub(super) fn outbound_transport(&self, answers: bool) -> Arc<TransportConfig> {
+        let mut transport = self.transport(if answers { self.streams_at_first() } else { 0 });
         transport.keep_alive_interval(self.keep_alive);
         Arc::new(transport)
     }
 
     /// QUIC parameters of accepted connections.
     pub(super) fn inbound_transport(&self) -> Arc<TransportConfig> {
-        let mut transport = self.transport();
-        let streams = self.streams_per_connection.min(STREAMS_AT_FIRST);
-        transport.max_concurrent_bidi_streams(VarInt::from_u32(streams));
-        Arc::new(transport)
+        Arc::new(self.transport(self.streams_at_first()))
+    }
+
+    fn streams_at_first(&self) -> u32 {
+        self.streams_per_connection.min(STREAMS_AT_FIRST)
     }
 
     /// Room for every stream to wait with a full window, and a quarter more.
@@ -154,7 +155,7 @@ impl Limits {
         VarInt::try_from(window).unwrap_or(VarInt::MAX)
     }
 
-    fn transport(&self) -> TransportConfig {
+    fn transport(&self, streams: u32) -> TransportConfig {
         let mut discovery = MtuDiscoveryConfig::default();
         discovery
             .upper_bound(self.mtu_max.min(MTU_MAX))
@@ -163,6 +164,7 @@ impl Limits {
         let idle_timeout = IdleTimeout::try_from(self.idle_timeout).ok();
         let mut transport = TransportConfig::default();
         transport
+            .max_concurrent_bidi_streams(VarInt::from_u32(streams))
             .max_concurrent_uni_streams(VarInt::from_u32(0))
             .datagram_receive_buffer_size(None)
             .max_idle_timeout(idle_timeout)

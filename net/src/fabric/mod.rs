@@ -6,13 +6,14 @@ mod connection_ids;
 mod error;
 mod inbound;
 mod limits;
+mod link;
 mod outbound;
 mod statistics;
 mod throttle;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::{hkdf, hmac};
@@ -23,6 +24,7 @@ use quinn::{
     ValidationTokenConfig,
 };
 use quinn_proto::TimeSource;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tracing::trace;
 
@@ -35,7 +37,8 @@ pub use self::statistics::{Refusals, Statistics};
 use self::connection_ids::ConnectionIds;
 use self::error::close_code;
 use self::inbound::{Guests, Listener};
-use self::outbound::{Dialer, Line};
+use self::link::{Line, Link};
+use self::outbound::Dialer;
 use self::statistics::Counters;
 use crate::clock::unix_milliseconds;
 use crate::id::Identity;
@@ -48,6 +51,8 @@ use crate::tls;
 /// is signed over them cannot be replayed on another connection.
 pub type Exporter = [u8; 32];
 
+/// New connections that wait for who answers on them.
+const LINKS_WAITING_MAX: usize = 16;
 const EXPORTER_LABEL: &[u8] = b"EXPORTER-kakera-request";
 /// How long closing waits for peers to hear of it.
 const GOODBYE_PATIENCE: Duration = Duration::from_millis(250);
@@ -71,6 +76,7 @@ struct Shared {
     budget: Budget,
     counters: Arc<Counters>,
     guests: Guests,
+    listeners: Arc<Listeners>,
     server: ServerConfig,
 }
 
@@ -100,7 +106,9 @@ impl Fabric {
             socket.clone(),
             Arc::new(TokioRuntime),
         )?;
-        let dialer = Dialer::new(identity.clone(), endpoint.clone(), limits.clone());
+        let listeners = Arc::new(Listeners::default());
+        let (id, dials) = (identity.clone(), endpoint.clone());
+        let dialer = Dialer::new(id, dials, limits.clone(), listeners.clone());
         let shared = Shared {
             local_address: endpoint.local_addr()?,
             budget: Budget::new(limits.memory),
@@ -110,6 +118,7 @@ impl Fabric {
             limits,
             counters,
             guests: Guests::default(),
+            listeners,
             server,
         };
         Ok(Self { shared: Arc::new(shared), dialer: Arc::new(dialer) })
@@ -132,8 +141,8 @@ impl Fabric {
 
     /// Sends one request to `peer` and waits for its reply, both within `deadline`.
     ///
-    /// All requests to a peer share one connection, which is opened at `address` when there is
-    /// none. `make` gets the connection's exporter, so that the request can be signed over it.
+    /// All requests to a peer share one connection, the peer's own or one that is opened at `address`
+    /// when there is none. `make` gets the connection's exporter, so that the request can be signed over it.
     /// Dropping the future cancels the request at the peer.
     pub async fn request<M: Into<Outgoing>>(
         &self,
@@ -157,11 +166,11 @@ impl Fabric {
         peer: NodeId,
         address: SocketAddr,
         make: impl FnOnce(&Exporter) -> M,
-        used: &mut Option<Use>,
+        used: &mut Option<Hearing>,
     ) -> Result<Message, RequestError> {
         let Line { connection, exporter, send, receive, turn: _turn } =
             self.dialer.open(peer, address).await?;
-        *used = Some(Use::begin(&connection));
+        *used = Some(Hearing::begin(&connection));
         let mut sender = Sender::new(send, Abort::Cancelled);
         let mut receiver = Receiver::new(receive);
         let request = make(&exporter).into();
@@ -190,7 +199,8 @@ impl Fabric {
         Ok(reply)
     }
 
-    /// Accepts connections and answers their requests until the fabric is closed.
+    /// Accepts connections and answers the requests on these, and on those opened here from now on, until
+    /// the fabric is closed.
     ///
     /// Every request runs in a task of its own, which is dropped when the peer cancels the request
     /// or its connection ends; all are dropped with this future. A handler that panics fails its
@@ -203,8 +213,9 @@ impl Fabric {
     {
         // Not before: nobody would answer, and first packets would pile up.
         self.shared.endpoint.set_server_config(Some(self.shared.server.clone()));
-        let _accepting = Accepting(&self.shared.endpoint);
-        Listener::new(self.shared.clone(), handler).run().await;
+        let _accepting = Accepting(&self.shared);
+        let opened_here = self.shared.listeners.begin();
+        Listener::new(self.shared.clone(), self.dialer.clone(), handler).run(opened_here).await;
     }
 
     /// Closes the connections with these peers, in and out: what machines leave behind that are gone for
@@ -231,15 +242,15 @@ impl Fabric {
     }
 }
 
-/// A request on a connection, from its beginning.
-struct Use {
+/// What is heard on a connection from the beginning of a request on.
+struct Hearing {
     connection: Connection,
     begun: Instant,
     /// Packets received before.
     heard: u64,
 }
 
-impl Use {
+impl Hearing {
     fn begin(connection: &Connection) -> Self {
         let heard = connection.stats().udp_rx.datagrams;
         Self { connection: connection.clone(), begun: Instant::now(), heard }
@@ -257,12 +268,41 @@ impl Use {
     }
 }
 
-/// Accepts first packets as long as it lives.
-struct Accepting<'a>(&'a Endpoint);
+/// Accepts first packets, and requests on connections opened here, as long as it lives.
+struct Accepting<'a>(&'a Shared);
 
 impl Drop for Accepting<'_> {
     fn drop(&mut self) {
-        self.0.set_server_config(None);
+        self.0.endpoint.set_server_config(None);
+        *self.0.listeners.lock() = None;
+    }
+}
+
+/// Who answers on connections opened here, if anybody does.
+#[derive(Default)]
+struct Listeners(Mutex<Option<mpsc::Sender<Link>>>);
+
+impl Listeners {
+    fn begin(&self) -> mpsc::Receiver<Link> {
+        let (sender, receiver) = mpsc::channel(LINKS_WAITING_MAX);
+        *self.lock() = Some(sender);
+        receiver
+    }
+
+    fn is_any(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    async fn tell(&self, link: &Link) {
+        let listener = self.lock().clone();
+        if let Some(listener) = listener {
+            // Fails only if it has just ended.
+            let _ = listener.send(link.clone()).await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<mpsc::Sender<Link>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,5 +1,6 @@
-//! One connection per peer, opened when first needed and shared by all requests to it. It is kept, since
-//! a handshake is more than most questions are, unless many others were used since or it has carried much.
+//! One connection per peer, the peer's own or one opened when first needed, and shared by all requests to
+//! it. It is kept, since a handshake is more than most questions are, unless many others were used since or
+//! it has carried much.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,13 +10,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use kakera_engine::names::NodeId;
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, TokenMemoryCache};
-use quinn::{TokenStore, TransportConfig};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use quinn::{ClientConfig, Endpoint, TokenMemoryCache, TokenStore};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::close_code;
-use super::{Exporter, Limits, Refusal, RequestError, connection_ids, exporter};
+use super::link::{Line, Link};
+use super::{Limits, Listeners, Refusal, RequestError, connection_ids};
 use crate::id::Identity;
 use crate::tls;
 use crate::watch;
@@ -32,35 +32,6 @@ const BULK_LOOK_EVERY: Duration = Duration::from_secs(30);
 const TOKENS_FOR_PEERS: u32 = 256;
 const TOKENS_PER_PEER: usize = 2;
 
-/// A fresh stream to a peer.
-pub(super) struct Line {
-    pub(super) connection: Connection,
-    pub(super) exporter: Exporter,
-    pub(super) send: SendStream,
-    pub(super) receive: RecvStream,
-    /// Held as long as the stream is in use.
-    pub(super) turn: OwnedSemaphorePermit,
-}
-
-/// An open connection, its exporter, and the streams that this side may still open: the receive
-/// window has room for so many, however many the peer allows.
-#[derive(Clone)]
-struct Link {
-    connection: Connection,
-    exporter: Exporter,
-    turns: Arc<Semaphore>,
-}
-
-impl Link {
-    async fn open(self) -> Result<Line, RequestError> {
-        let Ok(turn) = self.turns.acquire_owned().await else {
-            unreachable!("the turns of a link are never closed")
-        };
-        let (send, receive) = self.connection.open_bi().await?;
-        Ok(Line { connection: self.connection, exporter: self.exporter, send, receive, turn })
-    }
-}
-
 /// An attempt to connect, under way (`None`) or settled.
 type Attempt = watch::Receiver<Option<Result<Link, RequestError>>>;
 
@@ -68,9 +39,9 @@ type Attempt = watch::Receiver<Option<Result<Link, RequestError>>>;
 pub(super) struct Dialer {
     identity: Arc<Identity>,
     endpoint: Endpoint,
-    transport: Arc<TransportConfig>,
     tokens: Arc<dyn TokenStore>,
     limits: Limits,
+    listeners: Arc<Listeners>,
     /// Attempts under way and connections that live, as far as known.
     attempts: Mutex<BTreeMap<NodeId, Kept>>,
 }
@@ -78,39 +49,46 @@ pub(super) struct Dialer {
 struct Kept {
     address: SocketAddr,
     attempt: Attempt,
-    /// When something was last to be asked.
-    used: Instant,
 }
 
 impl Dialer {
-    pub(super) fn new(identity: Arc<Identity>, endpoint: Endpoint, limits: Limits) -> Self {
+    pub(super) fn new(
+        identity: Arc<Identity>,
+        endpoint: Endpoint,
+        limits: Limits,
+        listeners: Arc<Listeners>,
+    ) -> Self {
         Self {
             identity,
             endpoint,
-            transport: limits.outbound_transport(),
             tokens: Arc::new(CopiedTokens(TokenMemoryCache::new(
                 TOKENS_FOR_PEERS,
                 TOKENS_PER_PEER,
             ))),
             limits,
+            listeners,
             attempts: Mutex::default(),
         }
     }
 
     /// A fresh stream to `peer`, on the connection at hand or on a new one to `address`.
     ///
-    /// A remembered connection that turns out dead is replaced once: nothing was sent on it.
+    /// A remembered connection that turns out dead, or on which the peer lets nobody ask it, is
+    /// replaced once: nothing was sent on it.
     pub(super) async fn open(
         self: &Arc<Self>,
         peer: NodeId,
         address: SocketAddr,
     ) -> Result<Line, RequestError> {
-        match self.link(peer, address).await?.open().await {
-            Err(RequestError::Closed(_) | RequestError::Restarted) => {
-                self.link(peer, address).await?.open().await
-            }
-            opened => opened,
+        let link = self.link(peer, address).await?;
+        match link.clone().open().await {
+            Ok(Some(line)) => return Ok(line),
+            Ok(None) => self.forget(&link),
+            Err(error) if error.is_of_a_lost_connection() => {}
+            Err(error) => return Err(error),
         }
+        let line = self.link(peer, address).await?.open().await?;
+        line.ok_or_else(|| RequestError::Closed("the peer only asks".into()))
     }
 
     /// Joins the attempt or connection at hand, or starts one.
@@ -129,19 +107,32 @@ impl Dialer {
 
     fn attempt(self: &Arc<Self>, peer: NodeId, address: SocketAddr) -> Attempt {
         let mut attempts = self.attempts();
-        let used = Instant::now();
-        if let Some(kept) = attempts.get_mut(&peer)
+        if let Some(kept) = attempts.get(&peer)
             && is_usable(&kept.attempt, kept.address == address)
         {
-            kept.used = used;
             return kept.attempt.clone();
         }
         let outcome = watch::Sender::new(None);
         let attempt = outcome.subscribe();
-        attempts.insert(peer, Kept { address, attempt: attempt.clone(), used });
+        attempts.insert(peer, Kept { address, attempt: attempt.clone() });
         // A task of its own: the request that started it may be cancelled, others wait for it.
         tokio::spawn(self.clone().keep_connected(peer, address, outcome));
         attempt
+    }
+
+    /// Asks a peer on the connection that it has opened, from now on.
+    pub(super) fn adopt(&self, link: &Link) {
+        let attempt = watch::Sender::new(Some(Ok(link.clone()))).subscribe();
+        let address = link.connection.remote_address();
+        self.attempts().insert(link.peer, Kept { address, attempt });
+    }
+
+    /// Asks nobody on this connection any more.
+    pub(super) fn forget(&self, link: &Link) {
+        let mut attempts = self.attempts();
+        if attempts.get(&link.peer).is_some_and(|kept| kept.link().is_some_and(|of| of.is(link))) {
+            attempts.remove(&link.peer);
+        }
     }
 
     /// Connects, tells those who wait, and forgets the connection when it has ended.
@@ -152,11 +143,11 @@ impl Dialer {
         outcome: watch::Sender<Option<Result<Link, RequestError>>>,
     ) {
         let connected = self.connect(peer, address).await;
-        let connection = connected.as_ref().ok().map(|link| link.connection.clone());
+        let link = connected.clone().ok();
         outcome.send(Some(connected));
-        if let Some(connection) = connection {
+        if let Some(link) = link {
             self.close_unused();
-            self.until_closed(peer, &connection).await;
+            until_closed(&link).await;
         }
         let mut attempts = self.attempts();
         if attempts.get(&peer).is_some_and(|kept| kept.attempt.is_of(&outcome)) {
@@ -164,41 +155,17 @@ impl Dialer {
         }
     }
 
-    /// A connection that has carried much is closed here as soon as it is idle.
-    async fn until_closed(&self, peer: NodeId, connection: &Connection) {
-        let mut wait = BULK_LOOK_EVERY;
-        loop {
-            tokio::select! {
-                _ = connection.closed() => return,
-                () = sleep(wait) => {}
-            }
-            let stats = connection.stats();
-            if stats.udp_rx.bytes + stats.udp_tx.bytes < BULK_BYTES_MIN {
-                continue;
-            }
-            wait = BULK_IDLE_MAX;
-            let attempts = self.attempts();
-            let idle = attempts.get(&peer).is_some_and(|kept| {
-                let same = |idle: Connection| idle.stable_id() == connection.stable_id();
-                kept.used.elapsed() >= BULK_IDLE_MAX
-                    && self.idle_connection(&kept.attempt).is_some_and(same)
-            });
-            if idle {
-                connection.close(close_code::UNUSED, b"");
-            }
-        }
-    }
-
-    /// Closes what is more than may be kept of the connections on which nothing is asked. One that
-    /// somebody is about to use is replaced like any that turns out dead.
+    /// Closes what is more than may be kept of the connections opened here on which nothing is asked.
+    /// One that somebody is about to use is replaced like any that turns out dead.
     fn close_unused(&self) {
         let attempts = self.attempts();
-        let idle = |kept: &Kept| Some((kept.used, self.idle_connection(&kept.attempt)?));
-        let mut idle: Vec<(Instant, Connection)> = attempts.values().filter_map(idle).collect();
-        idle.sort_by_key(|(used, _)| *used);
+        let links = attempts.values().filter_map(Kept::link).filter(|link| link.opened_here);
+        let mut idle: Vec<(Instant, Link)> =
+            links.filter_map(|link| Some((link.idle_since()?, link))).collect();
+        idle.sort_by_key(|(since, _)| *since);
         let surplus = idle.len().saturating_sub(self.limits.connections_kept.max(1));
-        for (_, connection) in &idle[..surplus] {
-            connection.close(close_code::UNUSED, b"");
+        for (_, link) in &idle[..surplus] {
+            link.connection.close(close_code::UNUSED, b"");
         }
     }
 
@@ -206,22 +173,10 @@ impl Dialer {
     pub(super) fn dismiss(&self, gone: impl Fn(&NodeId) -> bool) {
         let attempts = self.attempts();
         for (_, kept) in attempts.iter().filter(|(peer, _)| gone(peer)) {
-            if let Some(Ok(link)) = kept.attempt.newest() {
+            if let Some(link) = kept.link() {
                 link.connection.close(close_code::UNUSED, b"");
             }
         }
-    }
-
-    fn idle_connection(&self, attempt: &Attempt) -> Option<Connection> {
-        let Some(Ok(Link { connection, turns, .. })) = attempt.newest() else { return None };
-        let is_idle =
-            turns.available_permits() == self.turns() && connection.close_reason().is_none();
-        is_idle.then_some(connection)
-    }
-
-    /// Requests that may be under way on one connection.
-    fn turns(&self) -> usize {
-        self.limits.streams_per_connection.max(1) as usize
     }
 
     async fn connect(&self, peer: NodeId, address: SocketAddr) -> Result<Link, RequestError> {
@@ -233,7 +188,7 @@ impl Dialer {
             .map_err(|error| Refusal::Incompatible(error.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(crypto));
         config
-            .transport_config(self.transport.clone())
+            .transport_config(self.limits.outbound_transport(self.listeners.is_any()))
             .token_store(self.tokens.clone())
             .initial_dst_cid_provider(Arc::new(connection_ids::random));
         let connecting = self
@@ -252,12 +207,38 @@ impl Dialer {
             }
             Ok(Ok(connection)) => connection,
         };
-        let exporter = exporter(&connection)?;
-        Ok(Link { connection, exporter, turns: Arc::new(Semaphore::new(self.turns())) })
+        let link = Link::new(peer, connection, true, self.limits.streams_per_connection)?;
+        self.listeners.tell(&link).await;
+        Ok(link)
     }
 
     fn attempts(&self) -> MutexGuard<'_, BTreeMap<NodeId, Kept>> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn link(&self) -> Option<Link> {
+        self.attempt.newest()?.ok()
+    }
+}
+
+/// A connection opened here that has carried much is closed as soon as it is idle.
+async fn until_closed(link: &Link) {
+    let mut wait = BULK_LOOK_EVERY;
+    loop {
+        tokio::select! {
+            _ = link.connection.closed() => return,
+            () = sleep(wait) => {}
+        }
+        let stats = link.connection.stats();
+        if stats.udp_rx.bytes + stats.udp_tx.bytes < BULK_BYTES_MIN {
+            continue;
+        }
+        wait = BULK_IDLE_MAX;
+        if link.idle_since().is_some_and(|since| since.elapsed() >= BULK_IDLE_MAX) {
+            link.connection.close(close_code::UNUSED, b"");
+        }
     }
 }
 

@@ -1,0 +1,119 @@
+//! A connection between two machines, on which both may ask.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kakera_engine::names::NodeId;
+use quinn::{Connection, RecvStream, SendStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+
+use super::{Exporter, RequestError, exporter};
+
+/// An open connection, its exporter, and what is asked on it. Clones share it.
+#[derive(Clone)]
+pub(super) struct Link {
+    pub(super) peer: NodeId,
+    pub(super) connection: Connection,
+    pub(super) exporter: Exporter,
+    pub(super) opened_here: bool,
+    /// Streams that this side may still open: the receive window has room for so many, however many
+    /// the peer allows.
+    turns: Arc<Semaphore>,
+    uses: Arc<Mutex<Uses>>,
+}
+
+struct Uses {
+    /// Requests of both sides.
+    under_way: usize,
+    /// When the last one began or ended.
+    last: Instant,
+    /// Whether the peer lets this side open streams, as far as known.
+    may_ask: bool,
+}
+
+/// A request under way.
+pub(super) struct Use(Arc<Mutex<Uses>>);
+
+/// A fresh stream to a peer.
+pub(super) struct Line {
+    pub(super) connection: Connection,
+    pub(super) exporter: Exporter,
+    pub(super) send: SendStream,
+    pub(super) receive: RecvStream,
+    /// Held as long as the stream is in use.
+    pub(super) turn: (OwnedSemaphorePermit, Use),
+}
+
+impl Link {
+    /// `streams`: how many this side opens at a time.
+    pub(super) fn new(
+        peer: NodeId,
+        connection: Connection,
+        opened_here: bool,
+        streams: u32,
+    ) -> Result<Self, RequestError> {
+        let uses = Uses { under_way: 0, last: Instant::now(), may_ask: opened_here };
+        Ok(Self {
+            peer,
+            exporter: exporter(&connection)?,
+            connection,
+            opened_here,
+            turns: Arc::new(Semaphore::new(streams.max(1) as usize)),
+            uses: Arc::new(Mutex::new(uses)),
+        })
+    }
+
+    /// A fresh stream; `None` if the peer opened the connection and lets nobody ask it, as a client
+    /// does.
+    pub(super) async fn open(self) -> Result<Option<Line>, RequestError> {
+        let using = self.begin();
+        let Ok(turn) = self.turns.acquire_owned().await else {
+            unreachable!("the turns of a link are never closed")
+        };
+        let may_ask = lock(&self.uses).may_ask;
+        let opening = self.connection.open_bi();
+        let (send, receive) = if may_ask {
+            opening.await?
+        } else {
+            // The first streams are there from the start, or never.
+            let Ok(opened) = timeout(Duration::ZERO, opening).await else { return Ok(None) };
+            lock(&self.uses).may_ask = true;
+            opened?
+        };
+        let (connection, exporter) = (self.connection, self.exporter);
+        Ok(Some(Line { connection, exporter, send, receive, turn: (turn, using) }))
+    }
+
+    /// A request of either side, from here on.
+    pub(super) fn begin(&self) -> Use {
+        let mut uses = lock(&self.uses);
+        uses.under_way += 1;
+        uses.last = Instant::now();
+        Use(Arc::clone(&self.uses))
+    }
+
+    /// Since when nothing is asked on it; `None` if something is, or it has ended.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let uses = lock(&self.uses);
+        let is_idle = uses.under_way == 0 && self.connection.close_reason().is_none();
+        is_idle.then_some(uses.last)
+    }
+
+    /// Whether it is the same connection.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.connection.stable_id() == other.connection.stable_id()
+    }
+}
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        let mut uses = lock(&self.0);
+        uses.under_way -= 1;
+        uses.last = Instant::now();
+    }
+}
+
+fn lock(uses: &Mutex<Uses>) -> MutexGuard<'_, Uses> {
+    uses.lock().unwrap_or_else(PoisonError::into_inner)
+}
