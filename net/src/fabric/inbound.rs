@@ -12,7 +12,7 @@ use bytes::Bytes;
 use kakera_engine::names::NodeId;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use rustls::pki_types::CertificateDer;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -25,7 +25,7 @@ use super::{Exporter, Shared};
 use crate::rpc::{Abort, Budget, Fault, Message, Outgoing, Receiver, Sender};
 use crate::tls;
 
-/// A connection on which nothing was asked for this long is closed if its peer has opened another, for a
+/// A connection on which nothing was asked for this long is closed if there is another with its peer, for a
 /// machine keeps one and has lost the older, or if no packet came since the last request: who lives
 /// acknowledges the reply, which would otherwise be kept until the idle timeout.
 const ABANDONED_AFTER: Duration = Duration::from_secs(30);
@@ -126,13 +126,13 @@ where
     }
 
     /// Accepts until the endpoint is closed; dropping it drops every handler.
-    pub(super) async fn run(self: Arc<Self>, mut opened_here: mpsc::Receiver<Link>) {
+    pub(super) async fn run(self: Arc<Self>) {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 biased;
                 Some(_) = connections.join_next() => {}
-                Some(link) = opened_here.recv() => {
+                link = self.shared.opened_here.next() => {
                     connections.spawn(self.clone().converse(link));
                 }
                 incoming = self.shared.endpoint.accept() => match incoming {

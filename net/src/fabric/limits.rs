@@ -52,6 +52,8 @@ pub struct Limits {
     /// Connections opened from here that are kept while nothing is asked on them, at least one; of
     /// more the one that was not used for the longest is closed.
     pub connections_kept: usize,
+    /// Whether peers may ask on connections opened here: the fabric serves soon after it was bound.
+    pub answers: bool,
     /// Interval of keep-alives on connections that this endpoint opens; none by default.
     pub keep_alive: Option<Duration>,
     /// Bytes a peer may send on one stream ahead of the reader. A connection may hold this times
@@ -87,6 +89,7 @@ impl Default for Limits {
             rate_min: 64 << 10,
             idle_timeout: Duration::from_secs(2 * 3600),
             connections_kept: 128,
+            answers: true,
             keep_alive: None,
             stream_window: 256 << 10,
             send_window: 1 << 20,
@@ -107,6 +110,7 @@ impl Limits {
             send_window: 4 << 20,
             idle_timeout: Duration::from_secs(30),
             connections_kept: 1024,
+            answers: false,
             packets_at_once: 10,
             ..Self::default()
         }
@@ -128,10 +132,11 @@ impl Limits {
         self.patience + Duration::from_secs(length) / self.rate_min.max(1)
     }
 
-    /// QUIC parameters of connections that this endpoint opens; the peer may open streams if somebody
-    /// `answers` here.
-    pub(super) fn outbound_transport(&self, answers: bool) -> Arc<TransportConfig> {
-        let mut transport = self.transport(if answers { self.streams_at_first() } else { 0 });
+    /// QUIC parameters of connections that this endpoint opens; a peer may open streams where this
+    /// one answers.
+    pub(super) fn outbound_transport(&self) -> Arc<TransportConfig> {
+        let streams = if self.answers { self.streams_at_first() } else { 0 };
+        let mut transport = self.transport(streams);
         transport.keep_alive_interval(self.keep_alive);
         Arc::new(transport)
     }

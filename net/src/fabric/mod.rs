@@ -24,7 +24,7 @@ use quinn::{
     ValidationTokenConfig,
 };
 use quinn_proto::TimeSource;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tracing::trace;
 
@@ -51,8 +51,6 @@ use crate::tls;
 /// is signed over them cannot be replayed on another connection.
 pub type Exporter = [u8; 32];
 
-/// New connections that wait for who answers on them.
-const LINKS_WAITING_MAX: usize = 16;
 const EXPORTER_LABEL: &[u8] = b"EXPORTER-kakera-request";
 /// How long closing waits for peers to hear of it.
 const GOODBYE_PATIENCE: Duration = Duration::from_millis(250);
@@ -76,7 +74,7 @@ struct Shared {
     budget: Budget,
     counters: Arc<Counters>,
     guests: Guests,
-    listeners: Arc<Listeners>,
+    opened_here: Arc<OpenedHere>,
     server: ServerConfig,
 }
 
@@ -106,9 +104,9 @@ impl Fabric {
             socket.clone(),
             Arc::new(TokioRuntime),
         )?;
-        let listeners = Arc::new(Listeners::default());
+        let opened_here = Arc::new(OpenedHere::default());
         let (id, dials) = (identity.clone(), endpoint.clone());
-        let dialer = Dialer::new(id, dials, limits.clone(), listeners.clone());
+        let dialer = Dialer::new(id, dials, limits.clone(), opened_here.clone());
         let shared = Shared {
             local_address: endpoint.local_addr()?,
             budget: Budget::new(limits.memory),
@@ -118,7 +116,7 @@ impl Fabric {
             limits,
             counters,
             guests: Guests::default(),
-            listeners,
+            opened_here,
             server,
         };
         Ok(Self { shared: Arc::new(shared), dialer: Arc::new(dialer) })
@@ -199,8 +197,8 @@ impl Fabric {
         Ok(reply)
     }
 
-    /// Accepts connections and answers the requests on these, and on those opened here from now on, until
-    /// the fabric is closed.
+    /// Accepts connections and answers the requests on these and on those opened here, until the fabric
+    /// is closed.
     ///
     /// Every request runs in a task of its own, which is dropped when the peer cancels the request
     /// or its connection ends; all are dropped with this future. A handler that panics fails its
@@ -213,9 +211,8 @@ impl Fabric {
     {
         // Not before: nobody would answer, and first packets would pile up.
         self.shared.endpoint.set_server_config(Some(self.shared.server.clone()));
-        let _accepting = Accepting(&self.shared);
-        let opened_here = self.shared.listeners.begin();
-        Listener::new(self.shared.clone(), self.dialer.clone(), handler).run(opened_here).await;
+        let _accepting = Accepting(&self.shared.endpoint);
+        Listener::new(self.shared.clone(), self.dialer.clone(), handler).run().await;
     }
 
     /// Closes the connections with these peers, in and out: what machines leave behind that are gone for
@@ -268,41 +265,43 @@ impl Hearing {
     }
 }
 
-/// Accepts first packets, and requests on connections opened here, as long as it lives.
-struct Accepting<'a>(&'a Shared);
+/// Accepts first packets as long as it lives.
+struct Accepting<'a>(&'a Endpoint);
 
 impl Drop for Accepting<'_> {
     fn drop(&mut self) {
-        self.0.endpoint.set_server_config(None);
-        *self.0.listeners.lock() = None;
+        self.0.set_server_config(None);
     }
 }
 
-/// Who answers on connections opened here, if anybody does.
+/// The connections opened here that wait for who answers on them.
 #[derive(Default)]
-struct Listeners(Mutex<Option<mpsc::Sender<Link>>>);
+struct OpenedHere {
+    links: Mutex<Vec<Link>>,
+    more: Notify,
+}
 
-impl Listeners {
-    fn begin(&self) -> mpsc::Receiver<Link> {
-        let (sender, receiver) = mpsc::channel(LINKS_WAITING_MAX);
-        *self.lock() = Some(sender);
-        receiver
+impl OpenedHere {
+    fn add(&self, link: Link) {
+        let mut links = self.lock();
+        // If nobody comes to answer, no more are kept than there are.
+        links.retain(|link| link.connection.close_reason().is_none());
+        links.push(link);
+        self.more.notify_one();
     }
 
-    fn is_any(&self) -> bool {
-        self.lock().is_some()
-    }
-
-    async fn tell(&self, link: &Link) {
-        let listener = self.lock().clone();
-        if let Some(listener) = listener {
-            // Fails only if it has just ended.
-            let _ = listener.send(link.clone()).await;
+    async fn next(&self) -> Link {
+        loop {
+            let link = self.lock().pop();
+            match link {
+                Some(link) => return link,
+                None => self.more.notified().await,
+            }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<mpsc::Sender<Link>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<Link>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

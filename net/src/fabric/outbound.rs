@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::error::close_code;
 use super::link::{Line, Link};
-use super::{Limits, Listeners, Refusal, RequestError, connection_ids};
+use super::{Limits, OpenedHere, Refusal, RequestError, connection_ids};
 use crate::id::Identity;
 use crate::tls;
 use crate::watch;
@@ -41,7 +41,7 @@ pub(super) struct Dialer {
     endpoint: Endpoint,
     tokens: Arc<dyn TokenStore>,
     limits: Limits,
-    listeners: Arc<Listeners>,
+    opened_here: Arc<OpenedHere>,
     /// Attempts under way and connections that live, as far as known.
     attempts: Mutex<BTreeMap<NodeId, Kept>>,
 }
@@ -56,7 +56,7 @@ impl Dialer {
         identity: Arc<Identity>,
         endpoint: Endpoint,
         limits: Limits,
-        listeners: Arc<Listeners>,
+        opened_here: Arc<OpenedHere>,
     ) -> Self {
         Self {
             identity,
@@ -66,7 +66,7 @@ impl Dialer {
                 TOKENS_PER_PEER,
             ))),
             limits,
-            listeners,
+            opened_here,
             attempts: Mutex::default(),
         }
     }
@@ -188,7 +188,7 @@ impl Dialer {
             .map_err(|error| Refusal::Incompatible(error.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(crypto));
         config
-            .transport_config(self.limits.outbound_transport(self.listeners.is_any()))
+            .transport_config(self.limits.outbound_transport())
             .token_store(self.tokens.clone())
             .initial_dst_cid_provider(Arc::new(connection_ids::random));
         let connecting = self
@@ -208,7 +208,9 @@ impl Dialer {
             Ok(Ok(connection)) => connection,
         };
         let link = Link::new(peer, connection, true, self.limits.streams_per_connection)?;
-        self.listeners.tell(&link).await;
+        if self.limits.answers {
+            self.opened_here.add(link.clone());
+        }
         Ok(link)
     }
 

@@ -359,6 +359,48 @@ fn simulated_address(number: u8) -> SocketAddr {
 }
 
 #[test]
+fn machines_ask_each_other_on_one_connection() {
+    simulate(1, Weather::default(), async |_| {
+        let servers = [1, 2].map(|number| simulated_server(number, simulated_address(number)));
+        let [one, two] = &servers;
+        for body in [vec![7; 100], vec![8; 1 << 20]].map(Bytes::from) {
+            assert_eq!(ask(one, two, body.clone()).await.unwrap().body, body);
+            assert_eq!(ask(two, one, body.clone()).await.unwrap().body, body);
+        }
+        for server in &servers {
+            let statistics = server.statistics();
+            assert_eq!((statistics.connections, statistics.requests_served), (1, 2));
+        }
+        // Who opened it closes it once it has carried much; then the other opens one.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(servers.each_ref().map(|server| server.statistics().connections), [0, 0]);
+        ask(two, one, Bytes::new()).await.unwrap();
+        ask(one, two, Bytes::new()).await.unwrap();
+        assert_eq!(kakera_net::testkit::counts()["connections"], 2);
+    });
+}
+
+#[test]
+fn a_peer_that_only_asks_is_asked_where_it_answers() {
+    simulate(1, Weather::default(), async |_| {
+        let server = simulated_server(2, simulated_address(2));
+        // It answers elsewhere: a client under a machine's key, or a machine of a program from before.
+        let asking =
+            Fabric::bind(identity(1), simulated_address(3), Limits::client(), |_| true).unwrap();
+        ask(&asking, &server, Bytes::new()).await.unwrap();
+        let answering = simulated_server(1, simulated_address(1));
+        ask(&server, &answering, Bytes::new()).await.unwrap();
+        assert_eq!(answering.statistics().requests_served, 1);
+        let nobody = simulated_address(4);
+        answering.close().await;
+        ask(&asking, &server, Bytes::new()).await.unwrap();
+        let make = |_: &_| (vec![], Bytes::new());
+        let error = server.request(identity(1).node_id(), nobody, DEADLINE, make).await;
+        assert!(matches!(error, Err(RequestError::Unreachable { .. })), "{error:?}");
+    });
+}
+
+#[test]
 fn a_peer_that_moved_without_a_word_is_found_after_one_deadline() {
     const DEADLINE: Duration = Duration::from_secs(5);
     simulate(1, Weather::default(), async |wire| {
