@@ -57,7 +57,7 @@ pub struct Limits {
     /// Interval of keep-alives on connections that this endpoint opens; none by default.
     pub keep_alive: Option<Duration>,
     /// Bytes a peer may send on one stream ahead of the reader. A connection may hold this times
-    /// `streams_per_connection`.
+    /// `streams_per_connection`, for requests and for replies.
     pub stream_window: u32,
     /// Unacknowledged bytes kept per connection.
     pub send_window: u32,
@@ -150,12 +150,13 @@ impl Limits {
         self.streams_per_connection.min(STREAMS_AT_FIRST)
     }
 
-    /// Room for every stream to wait with a full window, and a quarter more.
+    /// Room for every stream, of either side, to wait with a full window, and a quarter more.
     ///
     /// With less, streams that wait for the byte budget could use up the credit of those that hold
     /// it. The rest is more than the eighth that quinn keeps back before it grants credit again.
     fn connection_window(&self) -> VarInt {
-        let waiting = u64::from(self.stream_window) * u64::from(self.streams_per_connection.max(1));
+        let streams = 2 * u64::from(self.streams_per_connection.max(1));
+        let waiting = u64::from(self.stream_window) * streams;
         let window = waiting + waiting / 4;
         VarInt::try_from(window).unwrap_or(VarInt::MAX)
     }
