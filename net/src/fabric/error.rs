@@ -49,13 +49,6 @@ pub enum RequestError {
     TooLong,
 }
 
-impl RequestError {
-    /// Whether another connection may do.
-    pub(super) fn is_of_a_lost_connection(&self) -> bool {
-        matches!(self, Self::Closed(_) | Self::Restarted | Self::Unused)
-    }
-}
-
 /// Who turned whom away.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {

@@ -30,7 +30,7 @@ pub struct Limits {
     pub memory_per_peer: usize,
     /// Open connections, in and out, above which new ones are refused.
     pub connections: usize,
-    /// Accepted connections of one peer; a further one closes the oldest.
+    /// Connections with one peer on which it may ask; a further one closes the oldest.
     pub connections_per_peer: usize,
     /// Requests of one connection under way at a time, in either role; further ones wait. A peer gets
     /// so many streams once it uses eight within a second.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kakera_engine::names::NodeId;
 use quinn::{Connection, RecvStream, SendStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::{Exporter, RequestError, exporter};
@@ -111,6 +111,37 @@ impl Drop for Use {
         let mut uses = lock(&self.0);
         uses.under_way -= 1;
         uses.last = Instant::now();
+    }
+}
+
+/// The connections opened here that wait for who answers on them.
+#[derive(Default)]
+pub(super) struct OpenedHere {
+    links: Mutex<Vec<Link>>,
+    more: Notify,
+}
+
+impl OpenedHere {
+    pub(super) fn add(&self, link: Link) {
+        let mut links = self.lock();
+        // If nobody comes to answer, no more are kept than there are.
+        links.retain(|link| link.connection.close_reason().is_none());
+        links.push(link);
+        self.more.notify_one();
+    }
+
+    pub(super) async fn next(&self) -> Link {
+        loop {
+            let link = self.lock().pop();
+            match link {
+                Some(link) => return link,
+                None => self.more.notified().await,
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Link>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -13,7 +13,7 @@ mod throttle;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::{hkdf, hmac};
@@ -24,7 +24,6 @@ use quinn::{
     ValidationTokenConfig,
 };
 use quinn_proto::TimeSource;
-use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tracing::trace;
 
@@ -37,7 +36,7 @@ pub use self::statistics::{Refusals, Statistics};
 use self::connection_ids::ConnectionIds;
 use self::error::close_code;
 use self::inbound::{Guests, Listener};
-use self::link::{Line, Link};
+use self::link::{Line, OpenedHere};
 use self::outbound::Dialer;
 use self::statistics::Counters;
 use crate::clock::unix_milliseconds;
@@ -271,37 +270,6 @@ struct Accepting<'a>(&'a Endpoint);
 impl Drop for Accepting<'_> {
     fn drop(&mut self) {
         self.0.set_server_config(None);
-    }
-}
-
-/// The connections opened here that wait for who answers on them.
-#[derive(Default)]
-struct OpenedHere {
-    links: Mutex<Vec<Link>>,
-    more: Notify,
-}
-
-impl OpenedHere {
-    fn add(&self, link: Link) {
-        let mut links = self.lock();
-        // If nobody comes to answer, no more are kept than there are.
-        links.retain(|link| link.connection.close_reason().is_none());
-        links.push(link);
-        self.more.notify_one();
-    }
-
-    async fn next(&self) -> Link {
-        loop {
-            let link = self.lock().pop();
-            match link {
-                Some(link) => return link,
-                None => self.more.notified().await,
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Link>> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

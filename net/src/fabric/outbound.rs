@@ -14,8 +14,8 @@ use quinn::{ClientConfig, Endpoint, TokenMemoryCache, TokenStore};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::close_code;
-use super::link::{Line, Link};
-use super::{Limits, OpenedHere, Refusal, RequestError, connection_ids};
+use super::link::{Line, Link, OpenedHere};
+use super::{Limits, Refusal, RequestError, connection_ids};
 use crate::id::Identity;
 use crate::tls;
 use crate::watch;
@@ -84,7 +84,7 @@ impl Dialer {
         match link.clone().open().await {
             Ok(Some(line)) => return Ok(line),
             Ok(None) => self.forget(&link),
-            Err(error) if error.is_of_a_lost_connection() => {}
+            Err(RequestError::Closed(_) | RequestError::Restarted | RequestError::Unused) => {}
             Err(error) => return Err(error),
         }
         let line = self.link(peer, address).await?.open().await?;

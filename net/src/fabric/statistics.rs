@@ -36,7 +36,7 @@ pub struct Refusals {
     pub not_admitted: u64,
     /// Handshakes that failed, as those of keys not known, or were not completed in time.
     pub handshake_failed: u64,
-    /// Connections closed because their peer opened further ones.
+    /// Connections closed because there were further ones with their peer.
     pub surplus: u64,
     /// Requests that broke the format or a length limit.
     pub malformed: u64,
