@@ -30,6 +30,9 @@ use crate::tls;
 /// acknowledges the reply, which would otherwise be kept until the idle timeout.
 const ABANDONED_AFTER: Duration = Duration::from_secs(30);
 
+/// Two machines that connect to each other within this time did so at once: neither has lost a connection.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
 /// A peer that uses the streams that it is granted at first within this time is granted all.
 const DEMAND_TIME: Duration = Duration::from_secs(1);
 
@@ -61,14 +64,26 @@ pub(super) struct Guests(Mutex<BTreeMap<NodeId, Guest>>);
 
 struct Guest {
     memory: Budget,
+    /// Both sides ask on the last; those before it are surplus.
     connections: VecDeque<Arrival>,
 }
 
 /// A connection on which its peer may ask.
 struct Arrival {
-    connection: Connection,
-    /// Told once there is another.
+    link: Link,
+    since: Instant,
+    /// Told once both sides ask on another.
     superseded: Arc<Notify>,
+}
+
+impl Arrival {
+    /// Whether both sides ask on this one and not on the `newer`, as both see it: of two that they opened
+    /// to each other at once on the one of the smaller key, else on the newer.
+    fn outlasts(&self, newer: &Link, here: NodeId) -> bool {
+        let at_once = self.since.elapsed() < AT_ONCE && self.link.opened_here != newer.opened_here;
+        let opened_by_smaller = self.link.opened_here == (here < newer.peer);
+        at_once && opened_by_smaller && !self.link.only_asks()
+    }
 }
 
 /// How many streams a peer has opened within a second.
@@ -99,7 +114,7 @@ impl Guests {
         let guests = self.lock();
         let gone = guests.iter().filter(|(peer, _)| gone(peer));
         for arrival in gone.flat_map(|(_, guest)| &guest.connections) {
-            arrival.connection.close(close_code::UNUSED, b"");
+            arrival.link.connection.close(close_code::UNUSED, b"");
         }
     }
 
@@ -172,7 +187,7 @@ where
         }
     }
 
-    /// An accepted connection, from its handshake to its end. Its peer is asked on it, too.
+    /// An accepted connection, from its handshake to its end.
     async fn receive(self: Arc<Self>, incoming: quinn::Incoming, permit: OwnedSemaphorePermit) {
         let handshake = timeout(self.shared.limits.handshake_timeout, incoming.into_future());
         let Ok(Ok(connection)) = handshake.await else {
@@ -186,16 +201,14 @@ where
         };
         #[cfg(feature = "testkit")]
         crate::testkit::count("connections", 1);
-        self.dialer.adopt(&link);
-        self.clone().converse(link.clone()).await;
-        self.dialer.forget(&link);
+        self.converse(link).await;
     }
 
-    /// Answers on a connection to its end.
+    /// Answers on a connection to its end, and asks its peer on it.
     async fn converse(self: Arc<Self>, link: Link) {
         let Link { peer, connection, exporter, .. } = &link;
         let (peer, exporter) = (*peer, *exporter);
-        let (memory, superseded) = self.welcome(peer, connection);
+        let (memory, superseded) = self.welcome(&link);
         let (mut is_superseded, mut is_heard) = (false, true);
         let packets = || connection.stats().udp_rx.datagrams;
         let mut packets_before = 0;
@@ -222,6 +235,7 @@ where
                 () = superseded.notified() => is_superseded = true,
                 () = sleep(ABANDONED_AFTER), if streams.is_empty() && (is_superseded || !is_heard) => {
                     is_heard = packets() > packets_before;
+                    is_superseded = !self.is_preferred(&link);
                     if link.idle_since().is_none() {
                         continue;
                     }
@@ -234,13 +248,14 @@ where
                 }
             }
         }
-        self.see_off(peer, connection);
+        self.see_off(&link);
     }
 
-    /// Adds a connection to its peer's; above the limit the oldest goes, so that a peer that
+    /// Adds a connection to its peer's, and asks on it from now on unless one outlasts it; above the limit
+    /// the oldest goes, so that a peer that
     /// restarts often is never locked out by its own dead connections, and where half of all
     /// connections are taken every older one, so that many that restarted lock nobody out.
-    fn welcome(&self, peer: NodeId, connection: &Connection) -> (Budget, Arc<Notify>) {
+    fn welcome(&self, link: &Link) -> (Budget, Arc<Notify>) {
         let limits = &self.shared.limits;
         let most = match self.shared.endpoint.open_connections() > limits.connections / 2 {
             true => 1,
@@ -248,31 +263,50 @@ where
         };
         let superseded = Arc::new(Notify::new());
         let mut guests = self.shared.guests.lock();
-        let guest = guests.entry(peer).or_insert_with(|| Guest {
+        let guest = guests.entry(link.peer).or_insert_with(|| Guest {
             memory: self.shared.budget.part(limits.memory_per_peer),
             connections: VecDeque::new(),
         });
-        guest.connections.iter().for_each(|older| older.superseded.notify_one());
-        let arrival =
-            Arrival { connection: connection.clone(), superseded: Arc::clone(&superseded) };
-        guest.connections.push_back(arrival);
-        while guest.connections.len() > most {
-            if let Some(oldest) = guest.connections.pop_front() {
+        let arrival = Arrival {
+            link: link.clone(),
+            since: Instant::now(),
+            superseded: Arc::clone(&superseded),
+        };
+        let here = self.shared.identity.node_id();
+        let connections = &mut guest.connections;
+        let place = connections.iter().position(|other| other.outlasts(link, here));
+        connections.insert(place.unwrap_or(connections.len()), arrival);
+        let surplus = connections.len() - 1;
+        connections.iter().take(surplus).for_each(|other| other.superseded.notify_one());
+        if place.is_none() {
+            self.dialer.adopt(link);
+        }
+        while connections.len() > most {
+            if let Some(oldest) = connections.pop_front() {
                 self.shared.counters.surplus.add(1);
-                oldest.connection.close(close_code::SURPLUS, b"");
+                oldest.link.connection.close(close_code::SURPLUS, b"");
             }
         }
         (guest.memory.clone(), superseded)
     }
 
-    fn see_off(&self, peer: NodeId, connection: &Connection) {
+    /// Whether both sides ask on this connection, of those between them.
+    fn is_preferred(&self, link: &Link) -> bool {
+        let guests = self.shared.guests.lock();
+        let last = guests.get(&link.peer).and_then(|guest| guest.connections.back());
+        last.is_some_and(|last| last.link.is(link))
+    }
+
+    /// Removes a connection that has ended; its peer is asked on another that there is.
+    fn see_off(&self, link: &Link) {
+        self.dialer.forget(link);
         let mut guests = self.shared.guests.lock();
-        if let Some(guest) = guests.get_mut(&peer) {
-            let other = |kept: &Arrival| kept.connection.stable_id() != connection.stable_id();
-            guest.connections.retain(other);
-            if guest.connections.is_empty() {
-                guests.remove(&peer);
-            }
+        let Some(guest) = guests.get_mut(&link.peer) else { return };
+        guest.connections.retain(|kept| !kept.link.is(link));
+        match guest.connections.back() {
+            Some(last) if last.link.only_asks() => {}
+            Some(last) => self.dialer.fall_back(&last.link),
+            None => drop(guests.remove(&link.peer)),
         }
     }
 

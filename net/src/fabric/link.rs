@@ -28,8 +28,8 @@ struct Uses {
     under_way: usize,
     /// When the last one began or ended.
     last: Instant,
-    /// Whether the peer lets this side open streams, as far as known.
-    may_ask: bool,
+    /// Whether the peer lets this side open streams; `None` until that was tried.
+    may_ask: Option<bool>,
 }
 
 /// A request under way.
@@ -53,7 +53,8 @@ impl Link {
         opened_here: bool,
         streams: u32,
     ) -> Result<Self, RequestError> {
-        let uses = Uses { under_way: 0, last: Instant::now(), may_ask: opened_here };
+        let uses =
+            Uses { under_way: 0, last: Instant::now(), may_ask: opened_here.then_some(true) };
         Ok(Self {
             peer,
             exporter: exporter(&connection)?,
@@ -71,18 +72,24 @@ impl Link {
         let Ok(turn) = self.turns.acquire_owned().await else {
             unreachable!("the turns of a link are never closed")
         };
-        let may_ask = lock(&self.uses).may_ask;
+        let is_known_to_answer = lock(&self.uses).may_ask == Some(true);
         let opening = self.connection.open_bi();
-        let (send, receive) = if may_ask {
+        let (send, receive) = if is_known_to_answer {
             opening.await?
         } else {
             // The first streams are there from the start, or never.
-            let Ok(opened) = timeout(Duration::ZERO, opening).await else { return Ok(None) };
-            lock(&self.uses).may_ask = true;
+            let opened = timeout(Duration::ZERO, opening).await;
+            lock(&self.uses).may_ask = Some(opened.is_ok());
+            let Ok(opened) = opened else { return Ok(None) };
             opened?
         };
         let (connection, exporter) = (self.connection, self.exporter);
         Ok(Some(Line { connection, exporter, send, receive, turn: (turn, using) }))
+    }
+
+    /// Whether the peer is known to let nobody ask it on this connection.
+    pub(super) fn only_asks(&self) -> bool {
+        lock(&self.uses).may_ask == Some(false)
     }
 
     /// A request of either side, from here on.

@@ -120,11 +120,14 @@ impl Dialer {
         attempt
     }
 
-    /// Asks a peer on the connection that it has opened, from now on.
+    /// Asks its peer on this connection from now on.
     pub(super) fn adopt(&self, link: &Link) {
-        let attempt = watch::Sender::new(Some(Ok(link.clone()))).subscribe();
-        let address = link.connection.remote_address();
-        self.attempts().insert(link.peer, Kept { address, attempt });
+        self.attempts().insert(link.peer, Kept::adopted(link));
+    }
+
+    /// Asks its peer on this connection, if it is asked on none.
+    pub(super) fn fall_back(&self, link: &Link) {
+        self.attempts().entry(link.peer).or_insert_with(|| Kept::adopted(link));
     }
 
     /// Asks nobody on this connection any more.
@@ -220,6 +223,11 @@ impl Dialer {
 }
 
 impl Kept {
+    fn adopted(link: &Link) -> Self {
+        let attempt = watch::Sender::new(Some(Ok(link.clone()))).subscribe();
+        Self { address: link.connection.remote_address(), attempt }
+    }
+
     fn link(&self) -> Option<Link> {
         self.attempt.newest()?.ok()
     }

@@ -14,6 +14,7 @@ use kakera_net::exchange::Exchange;
 use kakera_net::fabric::{Fabric, Limits, Refusal, RequestError};
 use kakera_net::rpc::{Abort, BODY_LEN_MAX, HEADER_LEN_MAX, Message};
 use kakera_net::testkit::{Weather, simulate};
+use tokio::join;
 use tokio::sync::mpsc;
 
 async fn ask(client: &Fabric, server: &Fabric, body: Bytes) -> Result<Message, RequestError> {
@@ -378,6 +379,57 @@ fn machines_ask_each_other_on_one_connection() {
         ask(one, two, Bytes::new()).await.unwrap();
         assert_eq!(kakera_net::testkit::counts()["connections"], 2);
     });
+}
+
+#[test]
+fn of_two_connections_opened_to_each_other_at_once_both_machines_keep_the_same() {
+    for seed in 0..10 {
+        simulate(seed, Weather::default(), async |_| {
+            let servers = [1, 2].map(|number| simulated_server(number, simulated_address(number)));
+            let [one, two] = &servers;
+            let ask_each_other = async || {
+                let nothing = Bytes::new();
+                let (there, back) = join!(ask(one, two, nothing.clone()), ask(two, one, nothing));
+                there.and(back).unwrap();
+            };
+            let open = || servers.each_ref().map(|server| server.statistics().connections);
+            ask_each_other().await;
+            assert_eq!(open(), [2, 2]);
+            // The other one ends, once nothing was asked on it for a while.
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            ask_each_other().await;
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            assert_eq!(open(), [1, 1]);
+            ask_each_other().await;
+            assert_eq!(kakera_net::testkit::counts()["connections"], 2);
+        });
+    }
+}
+
+#[test]
+fn a_machine_that_is_elsewhere_at_once_is_asked_on_its_new_connection() {
+    // Once the smaller key opened the connection that is lost, once the greater.
+    for [stays, moves] in [[1, 2], [2, 1]] {
+        simulate(1, Weather::default(), async |wire| {
+            let staying = simulated_server(stays, simulated_address(stays));
+            let before = simulated_server(moves, simulated_address(moves));
+            ask(&staying, &before, Bytes::new()).await.unwrap();
+            wire.unplug(before.local_address());
+            let after = simulated_server(moves, simulated_address(3));
+            ask(&after, &staying, Bytes::new()).await.unwrap();
+            let make = |_: &_| (vec![], Bytes::new());
+            let (id, address) = (after.local_id(), after.local_address());
+            // Who still takes the lost one for the one that both keep finds out by the deadline.
+            let found = staying.request(id, address, Duration::from_secs(5), make).await;
+            if found.is_err() {
+                assert_eq!(found, Err(RequestError::Closed("the peer fell silent".into())));
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                ask(&staying, &after, Bytes::new()).await.unwrap();
+            }
+            ask(&after, &staying, Bytes::new()).await.unwrap();
+            assert_eq!(kakera_net::testkit::counts()["connections"], 2);
+        });
+    }
 }
 
 #[test]

@@ -185,10 +185,9 @@ fn idle_machines_open_hardly_any_connections_and_send_little() {
         };
         let (before, sent_before) = (connections(), sent());
         sleep(TIME).await;
-        // One that has carried much by now ends, and is opened again with the next question; so do, it
-        // seems, two that machines that started together opened to each other at the same time.
+        // One that has carried much by now ends, and is opened again with the next question.
         let opened = connections() - before;
-        assert!(opened <= before / 20, "{opened} connections were opened beside {before}");
+        assert!(opened <= before / 100, "{opened} connections were opened beside {before}");
         let rate = (sent() - sent_before) / MACHINES as u64 / TIME.as_secs();
         assert!((1..=BYTES_A_SECOND_MAX).contains(&rate), "{rate} bytes a second and node");
         network.stop().await;
