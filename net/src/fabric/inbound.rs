@@ -251,10 +251,10 @@ where
         self.see_off(&link);
     }
 
-    /// Adds a connection to its peer's, and asks on it from now on unless one outlasts it; above the limit
-    /// the oldest goes, so that a peer that
-    /// restarts often is never locked out by its own dead connections, and where half of all
-    /// connections are taken every older one, so that many that restarted lock nobody out.
+    /// Adds a connection to its peer's, who is asked on it from now on unless one outlasts it; above the
+    /// limit the first goes, so that a peer that restarts often is never locked out by its own dead
+    /// connections, and where half of all connections are taken all but one, so that many that restarted
+    /// lock nobody out.
     fn welcome(&self, link: &Link) -> (Budget, Arc<Notify>) {
         let limits = &self.shared.limits;
         let most = match self.shared.endpoint.open_connections() > limits.connections / 2 {
