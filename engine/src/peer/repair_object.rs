@@ -714,13 +714,17 @@ impl RepairObject {
         self.known = Some(known);
     }
 
-    /// Compares what the helpers sent with what the object's bytes say they should have sent.
-    fn name_liars(&mut self, Known { code, layout, .. }: &Known, coded: &[u8]) {
+    /// Compares what the helpers sent with what the object's bytes say they should have sent. Who was
+    /// given another fragment by the writer than these bytes make is not to blame.
+    fn name_liars(&mut self, known: &Known, coded: &[u8]) {
+        let Known { code, layout, .. } = known;
         let lied = |helper: &&Helper| {
-            let Some(sent) = &helper.symbols else { return false };
-            code.encode_slot(layout, coded, helper.member.slot)
-                .and_then(|fragment| code.helper_symbols(layout, self.lost, &fragment))
-                .is_ok_and(|symbols| symbols != *sent)
+            let (slot, Some(sent)) = (helper.member.slot, &helper.symbols) else { return false };
+            let fragment = code.encode_slot(layout, coded, slot).ok();
+            fragment.filter(|fragment| known.is_fragment(slot, fragment)).is_some_and(|fragment| {
+                let symbols = code.helper_symbols(layout, self.lost, &fragment);
+                symbols.is_ok_and(|symbols| symbols != *sent)
+            })
         };
         let liars: Vec<Member> = self.good.values().filter(lied).map(|h| h.member).collect();
         for liar in liars {

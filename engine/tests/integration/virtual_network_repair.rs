@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::virtual_network::{GROUP, Lie, Repaired, VirtualNetwork, all_codes, code, liars, slot};
+use crate::virtual_network::{
+    GROUP, Lie, Misfit, Repaired, VirtualNetwork, all_codes, code, liars, slot,
+};
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::names::NetworkId;
-use kakera_engine::peer::{FaultKind, SymbolUse};
+use kakera_engine::peer::{FaultKind, GetError, SymbolUse};
 use kakera_engine::wire::PartReference;
 use kakera_sim::protocol::Kept;
 
@@ -197,6 +199,41 @@ fn helpers_that_lie_are_named_and_worked_around() {
 }
 
 /// The first helpers describe the object; if they lie, the others are asked to.
+/// Whatever a writer stored, no holder is blamed for it, and what else a slot had comes back.
+#[test]
+fn a_writer_whose_parts_do_not_fit_together_blames_no_holder_and_stalls_nothing() {
+    for (seed, codes) in all_codes().into_iter().enumerate() {
+        let n = codes.0.n;
+        for (misfit, lost) in [(Misfit::Fragment, 2), (Misfit::Share, 2), (Misfit::Fragment, 1)] {
+            for point in (1..=n).filter(|point| *point % 3 != 0) {
+                let mut network = VirtualNetwork::new(seed as u64, codes);
+                let ill_formed = network.stored_ill_formed(20_000, misfit, point);
+                network.stored(20_000);
+                let parts = lose(&mut network, lost);
+                let repaired = network.repair(lost);
+                let told = format!("{} {misfit:?} at {point}: {:?}", codes.0, repaired.progress);
+                assert!(repaired.whole && repaired.faults.is_empty(), "{told}");
+                assert!(
+                    repaired.evidence.is_empty() && repaired.progress.liars.is_empty(),
+                    "{told}"
+                );
+                let object = ill_formed.sealed.object_id;
+                for (part, before) in parts {
+                    match network.at(lost).disk.parts.get(&part) {
+                        Some(after) => assert!(after.fragment == before.fragment, "{told}"),
+                        None => assert_eq!(part.object, object, "{told}"),
+                    }
+                }
+                let (read, faults) = network.get(&ill_formed, None);
+                assert!(faults.is_empty(), "{faults:?}");
+                // What is read is what this reader's holders have, or nothing.
+                let told = read.err();
+                assert!(matches!(told, None | Some(GetError::IllFormed)), "{told:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn liars_about_the_descriptor_do_not_block_the_last_helpers() {
     let mut network = VirtualNetwork::new(4, mbr());

@@ -198,7 +198,8 @@ impl<E> World<E> {
     fn check_shares(&mut self, id: GroupId, group: &Group) {
         let (mut kept, mut refused, mut wrong) = (0, 0, Vec::new());
         let k = usize::from(group.key.k());
-        for (object, truth) in self.truths.iter().filter(|(_, truth)| truth.group == id) {
+        let of_group = self.truths.iter().filter(|(_, truth)| truth.group == id);
+        for (object, truth) in of_group.filter(|(_, truth)| !truth.ill_formed) {
             let (new, old) = self.parts_of(id, group, object, group.epoch);
             if new.len() < k {
                 continue; // put while the refresh went on, or holders have not seen the block
@@ -231,8 +232,9 @@ impl<E> World<E> {
         let others = others.into_iter().filter(|(other, _)| *other != slot);
         let k = usize::from(group.key.k());
         let parts: Vec<_> = others.take(k - 1).chain([(slot, part)]).collect();
-        let secret = self.truths.get(&object).map(|truth| truth.secret);
-        if parts.len() == k && secret != read(&group, &parts) {
+        let truth = self.truths.get(&object).filter(|truth| !truth.ill_formed);
+        let Some(secret) = truth.map(|truth| truth.secret) else { return };
+        if parts.len() == k && Some(secret) != read(&group, &parts) {
             self.broken(&format!("the share of slot {slot} of {object} was rebuilt wrongly"));
         }
     }

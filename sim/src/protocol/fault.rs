@@ -21,11 +21,13 @@ pub enum Fault {
     Rot,
     /// A put missed a holder.
     MissedPut,
+    /// A writer stored an object whose parts do not fit together.
+    IllFormed,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Death,
         Self::Nap,
         Self::LongSleep,
@@ -35,6 +37,7 @@ impl Fault {
         Self::OldShare,
         Self::Rot,
         Self::MissedPut,
+        Self::IllFormed,
     ];
 
     /// As the report names it.
@@ -49,6 +52,7 @@ impl Fault {
             Self::OldShare => "old_share",
             Self::Rot => "rot",
             Self::MissedPut => "missed_put",
+            Self::IllFormed => "ill_formed",
         }
     }
 }

@@ -41,6 +41,7 @@ mod faults;
 mod health;
 mod ledger;
 mod lie;
+mod misfit;
 mod node;
 mod puts;
 mod queue;
@@ -57,6 +58,7 @@ pub use churn::simulate;
 pub use disk::{Disk, Kept};
 pub use fault::Fault;
 pub use lie::Lie;
+pub use misfit::Misfit;
 
 /// A network of full nodes.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,16 +2,17 @@
 
 use kakera_engine::code::Code;
 use kakera_engine::keyshare::{KeyParameters, ProvenPart, SECRET_LEN, read_robust};
-use kakera_engine::names::{Epoch, GroupId, ObjectId};
+use kakera_engine::ledger::Group;
+use kakera_engine::names::{Epoch, GroupId, ObjectId, Slot};
 use kakera_engine::object::{ObjectBuilder, Placement, SealedObject};
 use kakera_engine::peer::{Answer, AskFailure, PutObject};
 use kakera_engine::seal::Suite;
 use kakera_engine::wire::Authorisation;
 use rand_core::Rng;
 
-use super::Fault;
 use super::ledger::members;
 use super::world::{Asker, Change, Event, Truth, World};
+use super::{Fault, Misfit};
 
 /// A put under way.
 pub(super) struct Put {
@@ -24,18 +25,36 @@ impl<E> World<E> {
     pub(super) fn put(&mut self, code: &Code, group: GroupId, record_len: usize) {
         let Some(seats) = self.ledger.state().group(group).cloned() else { return };
         let sealed = self.seal(code, group, seats.epoch, record_len);
+        self.give(sealed, &seats, false);
+    }
+
+    /// Begins to put an object whose parts do not fit together.
+    pub(super) fn put_ill_formed(&mut self, code: &Code, group: GroupId, record_len: usize) {
+        let Some(seats) = self.ledger.state().group(group).cloned() else { return };
+        let mut sealed = self.seal(code, group, seats.epoch, record_len);
+        let other = self.seal(code, group, seats.epoch, record_len);
+        let slots: Vec<Slot> = Slot::all(self.network.code.n).collect();
+        let slot = slots[self.below(slots.len() as u64) as usize];
+        let misfit = [Misfit::Fragment, Misfit::Share][self.below(2) as usize];
+        misfit.put_into(&mut sealed, &other, slot);
+        self.count(Fault::IllFormed);
+        self.give(sealed, &seats, true);
+    }
+
+    fn give(&mut self, sealed: SealedObject, seats: &Group, ill_formed: bool) {
         let network = self.ledger.network();
         let authorisation = Authorisation::sign(&network, &sealed.object_id, &self.submitter);
         let object = sealed.object_id;
         let truth = Truth {
-            group,
+            group: sealed.descriptor.group,
             secret: secret(&sealed, self.network.key),
             fragments: sealed.fragments.clone(),
             shares: sealed.shares.clone(),
             acknowledged: false,
+            ill_formed,
         };
         self.truths.insert(object, truth);
-        let machine = PutObject::new(network, sealed, authorisation, &members(&seats));
+        let machine = PutObject::new(network, sealed, authorisation, &members(seats));
         let put = self.puts_begun;
         self.puts_begun += 1;
         self.puts.insert(put, Put { object, machine });

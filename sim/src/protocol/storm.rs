@@ -22,6 +22,8 @@ const NODES: u32 = 12;
 const VALIDATORS: u32 = 4;
 const GROUPS: u32 = 3;
 const PUTS: u64 = 12;
+/// Objects whose writer made them so that their parts do not fit together.
+const ILL_FORMED: u64 = 6;
 /// In which all must become whole again.
 const CALM: Duration = Duration::from_secs(3 * 3600);
 const REFRESH: RefreshTimes = RefreshTimes {
@@ -129,6 +131,7 @@ struct Storm {
 
 enum Trouble {
     Put,
+    PutIllFormed,
     Die(usize),
     Sleep { node: usize, lasting: Duration, fault: Fault },
     Part { nodes: u64, validator: Option<usize> },
@@ -150,9 +153,12 @@ impl Course for Storm {
     fn happen(&mut self, world: &mut World<Trouble>, trouble: Trouble) {
         match trouble {
             Trouble::Put => {
-                let group = GroupId(world.below(u64::from(GROUPS)) as u32);
-                let length = 200 + world.below(6000) as usize;
+                let (group, length) = any_object(world);
                 world.put(&self.code, group, length);
+            }
+            Trouble::PutIllFormed => {
+                let (group, length) = any_object(world);
+                world.put_ill_formed(&self.code, group, length);
             }
             Trouble::Die(node) => self.die(world, node),
             Trouble::Sleep { node, lasting, fault } => self.sleep(world, node, lasting, fault),
@@ -208,6 +214,12 @@ impl Storm {
             world.at(at, Event::Course(Trouble::Put));
             let trouble = self.any_trouble(world, at);
             world.at(at, Event::Course(trouble));
+        }
+        // Refreshes do not bear them yet (peer.md §12).
+        let ill_formed = if self.plan.refreshing { 0 } else { ILL_FORMED };
+        for _ in 0..ill_formed {
+            let at = self.moment(world);
+            world.at(at, Event::Course(Trouble::PutIllFormed));
         }
         for _ in 0..3 {
             let (at, node) = (self.moment(world), any_node(world));
@@ -344,8 +356,8 @@ impl Storm {
             let state = world.ledger.state().clone();
             self.look_for_gaps(&mut world, &state);
         }
-        let acknowledged = world.truths.values().filter(|truth| truth.acknowledged);
-        self.outcome.objects = acknowledged.count();
+        let objects = world.truths.values().filter(|truth| truth.acknowledged && !truth.ill_formed);
+        self.outcome.objects = objects.count();
         self.outcome.secrets_kept = world.secrets_kept;
         self.outcome.old_shares_refused = world.old_shares_refused;
         self.outcome.virtual_time = world.now;
@@ -366,7 +378,8 @@ impl Storm {
                 let owed = world
                     .truths
                     .iter()
-                    .filter(|(_, truth)| truth.acknowledged && truth.group == id);
+                    .filter(|(_, truth)| truth.acknowledged && !truth.ill_formed)
+                    .filter(|(_, truth)| truth.group == id);
                 let lacking = owed.filter(|(object, truth)| {
                     let part = PartReference { group: id, slot, object: **object };
                     let kept = world.nodes[node].disk.parts.get(&part);
@@ -379,6 +392,12 @@ impl Storm {
             }
         }
     }
+}
+
+/// A group and the length of a record.
+fn any_object(world: &mut World<Trouble>) -> (GroupId, usize) {
+    let group = GroupId(world.below(u64::from(GROUPS)) as u32);
+    (group, 200 + world.below(6000) as usize)
 }
 
 fn any_node(world: &mut World<Trouble>) -> usize {

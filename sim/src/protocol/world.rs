@@ -106,6 +106,8 @@ pub(super) struct Truth {
     /// What any k of them give.
     pub(super) secret: [u8; SECRET_LEN],
     pub(super) acknowledged: bool,
+    /// Its parts do not fit together: the shares give no secret, or the fragments no object.
+    pub(super) ill_formed: bool,
 }
 
 pub(super) struct Watcher {

@@ -38,7 +38,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 pub(crate) use crate::ledger_network::{START, key};
-pub(crate) use kakera_sim::protocol::{Disk, Lie};
+pub(crate) use kakera_sim::protocol::{Disk, Lie, Misfit};
 
 const CLIENT: u8 = 200;
 /// Bytes of fragments that each holder keeps for the client.
@@ -282,6 +282,18 @@ impl VirtualNetwork {
     pub(crate) fn stored_at_most(&mut self, len: usize) -> Written {
         let written = self.write(len);
         self.put(&written).0.unwrap();
+        written
+    }
+
+    /// An object in which the part of one slot fits none of the others.
+    pub(crate) fn stored_ill_formed(&mut self, len: usize, misfit: Misfit, point: u8) -> Written {
+        let (mut written, other) = (self.write(len), self.write(len));
+        misfit.put_into(&mut written.sealed, &other.sealed, slot(point));
+        let object = written.sealed.object_id;
+        written.authorisation = Authorisation::sign(&self.id(), &object, &self.client());
+        let (outcome, faults) = self.put(&written);
+        let report = outcome.unwrap();
+        assert_eq!((report.stored, faults.len()), (report.slots, 0));
         written
     }
 
