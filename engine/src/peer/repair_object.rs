@@ -720,11 +720,11 @@ impl RepairObject {
         let Known { code, layout, .. } = known;
         let lied = |helper: &&Helper| {
             let (slot, Some(sent)) = (helper.member.slot, &helper.symbols) else { return false };
-            let fragment = code.encode_slot(layout, coded, slot).ok();
-            fragment.filter(|fragment| known.is_fragment(slot, fragment)).is_some_and(|fragment| {
-                let symbols = code.helper_symbols(layout, self.lost, &fragment);
-                symbols.is_ok_and(|symbols| symbols != *sent)
-            })
+            let Ok(fragment) = code.encode_slot(layout, coded, slot) else { return false };
+            known.is_fragment(slot, &fragment)
+                && code
+                    .helper_symbols(layout, self.lost, &fragment)
+                    .is_ok_and(|symbols| symbols != *sent)
         };
         let liars: Vec<Member> = self.good.values().filter(lied).map(|h| h.member).collect();
         for liar in liars {

@@ -198,7 +198,6 @@ fn helpers_that_lie_are_named_and_worked_around() {
     }
 }
 
-/// The first helpers describe the object; if they lie, the others are asked to.
 /// Whatever a writer stored, no holder is blamed for it, and what else a slot had comes back.
 #[test]
 fn a_writer_whose_parts_do_not_fit_together_blames_no_holder_and_stalls_nothing() {
@@ -234,6 +233,7 @@ fn a_writer_whose_parts_do_not_fit_together_blames_no_holder_and_stalls_nothing(
     }
 }
 
+/// The first helpers describe the object; if they lie, the others are asked to.
 #[test]
 fn liars_about_the_descriptor_do_not_block_the_last_helpers() {
     let mut network = VirtualNetwork::new(4, mbr());

@@ -25,9 +25,9 @@ use super::{Exporter, Shared};
 use crate::rpc::{Abort, Budget, Fault, Message, Outgoing, Receiver, Sender};
 use crate::tls;
 
-/// A connection on which nothing was asked for this long is closed if there is another with its peer, for a
-/// machine keeps one and has lost the older, or if no packet came since the last request: who lives
-/// acknowledges the reply, which would otherwise be kept until the idle timeout.
+/// A connection on which nothing was asked for this long is closed if both sides ask on another, or if no
+/// packet came since the last request: who lives acknowledges the reply, which would otherwise be kept
+/// until the idle timeout.
 const ABANDONED_AFTER: Duration = Duration::from_secs(30);
 
 /// Two machines that connect to each other within this time did so at once: neither has lost a connection.
@@ -282,9 +282,9 @@ where
             self.dialer.adopt(link);
         }
         while connections.len() > most {
-            if let Some(oldest) = connections.pop_front() {
+            if let Some(first) = connections.pop_front() {
                 self.shared.counters.surplus.add(1);
-                oldest.link.connection.close(close_code::SURPLUS, b"");
+                first.link.connection.close(close_code::SURPLUS, b"");
             }
         }
         (guest.memory.clone(), superseded)
@@ -303,10 +303,12 @@ where
         let mut guests = self.shared.guests.lock();
         let Some(guest) = guests.get_mut(&link.peer) else { return };
         guest.connections.retain(|kept| !kept.link.is(link));
-        match guest.connections.back() {
-            Some(last) if last.link.only_asks() => {}
-            Some(last) => self.dialer.fall_back(&last.link),
-            None => drop(guests.remove(&link.peer)),
+        let mut others = guest.connections.iter().rev().map(|kept| &kept.link);
+        if let Some(other) = others.find(|other| !other.only_asks()) {
+            self.dialer.fall_back(other);
+        }
+        if guest.connections.is_empty() {
+            guests.remove(&link.peer);
         }
     }
 

@@ -232,9 +232,11 @@ impl<E> World<E> {
         let others = others.into_iter().filter(|(other, _)| *other != slot);
         let k = usize::from(group.key.k());
         let parts: Vec<_> = others.take(k - 1).chain([(slot, part)]).collect();
-        let truth = self.truths.get(&object).filter(|truth| !truth.ill_formed);
-        let Some(secret) = truth.map(|truth| truth.secret) else { return };
-        if parts.len() == k && Some(secret) != read(&group, &parts) {
+        let truth = self.truths.get(&object);
+        if truth.is_some_and(|truth| truth.ill_formed) {
+            return;
+        }
+        if parts.len() == k && truth.map(|truth| truth.secret) != read(&group, &parts) {
             self.broken(&format!("the share of slot {slot} of {object} was rebuilt wrongly"));
         }
     }

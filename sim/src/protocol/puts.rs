@@ -33,8 +33,9 @@ impl<E> World<E> {
         let Some(seats) = self.ledger.state().group(group).cloned() else { return };
         let mut sealed = self.seal(code, group, seats.epoch, record_len);
         let other = self.seal(code, group, seats.epoch, record_len);
-        let slots: Vec<Slot> = Slot::all(self.network.code.n).collect();
-        let slot = slots[self.below(slots.len() as u64) as usize];
+        let n = self.network.code.n;
+        let place = self.below(n.into()) as usize;
+        let slot = Slot::all(n).nth(place).expect("a slot of the code");
         let misfit = [Misfit::Fragment, Misfit::Share][self.below(2) as usize];
         misfit.put_into(&mut sealed, &other, slot);
         self.count(Fault::IllFormed);

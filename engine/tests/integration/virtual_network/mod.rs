@@ -272,9 +272,7 @@ impl VirtualNetwork {
     /// Writes an object and puts it at every holder.
     pub(crate) fn stored(&mut self, len: usize) -> Written {
         let written = self.write(len);
-        let (outcome, faults) = self.put(&written);
-        let report = outcome.unwrap();
-        assert_eq!((report.stored, faults.len()), (report.slots, 0));
+        self.put_everywhere(&written);
         written
     }
 
@@ -291,10 +289,14 @@ impl VirtualNetwork {
         misfit.put_into(&mut written.sealed, &other.sealed, slot(point));
         let object = written.sealed.object_id;
         written.authorisation = Authorisation::sign(&self.id(), &object, &self.client());
-        let (outcome, faults) = self.put(&written);
+        self.put_everywhere(&written);
+        written
+    }
+
+    fn put_everywhere(&mut self, written: &Written) {
+        let (outcome, faults) = self.put(written);
         let report = outcome.unwrap();
         assert_eq!((report.stored, faults.len()), (report.slots, 0));
-        written
     }
 
     pub(crate) fn get(
