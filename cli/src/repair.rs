@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kakera_engine::names::NodeId;
 use kakera_engine::wire::RepairProgress;
@@ -23,6 +23,8 @@ use crate::session::Session;
 const POLL_PAUSE: Duration = Duration::from_millis(100);
 /// A newcomer refuses until it has seen the block that made it the holder.
 const REFUSALS_MAX: u32 = 100;
+/// How long the ledger may take to count a slot as whole that its holder has found so.
+const COUNT_TIME: Duration = Duration::from_secs(30);
 
 /// Replaces lost nodes where that is asked, then has every slot repaired.
 pub(crate) async fn run(session: &Session, options: &RepairOptions) -> Result<(), Failure> {
@@ -54,7 +56,8 @@ async fn replace_lost(
     Ok(())
 }
 
-/// Has all these slots repaired at the same time and waits for the end.
+/// Has all these slots repaired at the same time and waits for the end, and until the ledger counts
+/// them as whole.
 pub(crate) async fn repair_seats(
     client: &Arc<Client>,
     seats: &[Seat],
@@ -77,7 +80,41 @@ pub(crate) async fn repair_seats(
         slots.push(SlotReport::new(seat, progress));
     }
     bar.finish_and_clear();
+    wait_until_counted(client, seats, &mut slots).await;
     RepairReport { slots }
+}
+
+/// Waits until the ledger says of all repaired slots that they are whole; notes it where it does not.
+async fn wait_until_counted(client: &Client, seats: &[Seat], slots: &mut [SlotReport]) {
+    let deadline = Instant::now() + COUNT_TIME;
+    loop {
+        let filling = filling(client).await;
+        let waits = |(seat, slot): &(&Seat, &mut SlotReport)| {
+            slot.failure.is_none() && filling.as_ref().is_none_or(|filling| filling.contains(seat))
+        };
+        let waiting = seats.iter().zip(slots.iter_mut()).filter(waits);
+        if Instant::now() >= deadline {
+            for (_, slot) in waiting {
+                slot.failure = Some("rebuilt, but the ledger does not say so yet".into());
+            }
+            return;
+        }
+        if waiting.count() == 0 {
+            return;
+        }
+        tokio::time::sleep(POLL_PAUSE).await;
+    }
+}
+
+/// The slots that the ledger does not count as whole; `None` if it cannot be asked.
+async fn filling(client: &Client) -> Option<BTreeSet<Seat>> {
+    client.forget_groups();
+    let groups = client.groups().await.ok()?;
+    let filling = groups.iter().flat_map(|group| {
+        let members = group.members.iter().filter(|member| group.filling.contains(&member.slot));
+        members.map(|member| Seat { group: group.id, member: *member })
+    });
+    Some(filling.collect())
 }
 
 async fn repair_seat(

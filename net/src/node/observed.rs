@@ -157,8 +157,8 @@ impl Node {
     /// What all repairs have moved so far, and how many run.
     pub(super) fn repair_totals(&self) -> RepairTotals {
         let mut totals = self.tally.moved();
-        for progress in self.repairs.lock().unwrap_or_else(PoisonError::into_inner).values() {
-            let progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+        for progress in self.lock_repairs().values() {
+            let progress = progress.borrow();
             if !progress.finished {
                 totals.running += 1;
                 totals.add(&progress);

@@ -1,13 +1,14 @@
 //! Rebuilds what this node should hold, one slot at a time each.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kakera_engine::ledger::Body;
 use kakera_engine::names::{GroupId, ObjectId, Slot};
 use kakera_engine::peer::{DiskError, GatherOrders, RepairAction, RepairSlot};
 use kakera_engine::policy::LedgerView;
 use kakera_engine::wire::{RepairProgress, ShredOrder};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{Node, disk};
@@ -16,55 +17,67 @@ use crate::clock::unix_milliseconds;
 use crate::exchange::Asking;
 
 /// The progress of the repairs started since the node runs, one a slot.
-pub(super) type Repairs = Mutex<BTreeMap<(GroupId, Slot), Arc<Mutex<RepairProgress>>>>;
+pub(super) type Repairs = Mutex<RepairOf>;
+type RepairOf = BTreeMap<(GroupId, Slot), watch::Receiver<RepairProgress>>;
 
 impl Node {
     /// Starts the repair of a slot, unless it runs, and tells how far it has come. A finished
     /// repair is told once more, so that who waits for it sees the end; the next call starts anew.
     pub(super) fn repair(self: &Arc<Self>, group: GroupId, slot: Slot) -> RepairProgress {
-        let mut repairs = self.repairs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut repairs = self.lock_repairs();
         if let Some(progress) = repairs.get(&(group, slot)) {
-            let progress = progress.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let progress = progress.borrow().clone();
             if progress.finished {
                 repairs.remove(&(group, slot));
             }
             return progress;
         }
-        let progress = Arc::new(Mutex::new(RepairProgress::default()));
-        repairs.insert((group, slot), Arc::clone(&progress));
+        let (publish, progress) = watch::channel(RepairProgress::default());
+        repairs.insert((group, slot), progress);
         let node = Arc::clone(self);
-        self.go(async move { node.run_repair(group, slot, None, &progress).await });
+        self.go(async move { node.run_repair(group, slot, None, &publish).await });
         RepairProgress::default()
     }
 
     /// Repairs a slot because this node finds it due; whether it is whole then. With a `helper` it is
-    /// compared with that one, and repaired if there is a difference. One that somebody asked for is
-    /// waited for by who asked, and found whole the next time.
+    /// compared with that one, and repaired if there is a difference. One that somebody asked for ends
+    /// first; what it left is found whole.
     pub(super) async fn repair_by_itself(
         self: &Arc<Self>,
         group: GroupId,
         slot: Slot,
         helper: Option<Slot>,
     ) -> bool {
-        let progress = Arc::new(Mutex::new(RepairProgress::default()));
-        {
-            let mut repairs = self.repairs.lock().unwrap_or_else(PoisonError::into_inner);
-            let running = |progress: &Arc<Mutex<RepairProgress>>| {
-                !progress.lock().unwrap_or_else(PoisonError::into_inner).finished
+        let (publish, progress) = watch::channel(RepairProgress::default());
+        loop {
+            let running = {
+                let mut repairs = self.lock_repairs();
+                let other = repairs.get(&(group, slot));
+                let running = other.filter(|other| !other.borrow().finished).cloned();
+                if running.is_none() {
+                    repairs.entry((group, slot)).or_insert_with(|| progress.clone());
+                }
+                running
             };
-            if repairs.get(&(group, slot)).is_some_and(running) {
-                return false;
+            let Some(mut running) = running else { break };
+            if running.wait_for(|progress| progress.finished).await.is_err() {
+                self.forget_repair(&running);
             }
-            repairs.entry((group, slot)).or_insert_with(|| Arc::clone(&progress));
         }
-        let whole = self.run_repair(group, slot, helper, &progress).await;
-        let mut repairs = self.repairs.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = progress.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let whole = self.run_repair(group, slot, helper, &publish).await;
         // What did nothing is no news to who asks later, and what failed is tried again.
-        if told.fragment_bytes == 0 || !whole {
-            repairs.retain(|_, other| !Arc::ptr_eq(other, &progress));
+        if progress.borrow().fragment_bytes == 0 || !whole {
+            self.forget_repair(&progress);
         }
         whole
+    }
+
+    fn forget_repair(&self, repair: &watch::Receiver<RepairProgress>) {
+        self.lock_repairs().retain(|_, other| !other.same_channel(repair));
+    }
+
+    pub(super) fn lock_repairs(&self) -> MutexGuard<'_, RepairOf> {
+        self.repairs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn run_repair(
@@ -72,15 +85,12 @@ impl Node {
         group: GroupId,
         slot: Slot,
         helper: Option<Slot>,
-        progress: &Mutex<RepairProgress>,
+        progress: &watch::Sender<RepairProgress>,
     ) -> bool {
-        let publish = |latest: RepairProgress| {
-            *progress.lock().unwrap_or_else(PoisonError::into_inner) = latest;
-        };
         self.learn_destroyed(group, slot, helper).await;
         let view = self.ledger.view();
         let Some(codes) = view.group_codes(group) else {
-            publish(RepairProgress { finished: true, ..RepairProgress::default() });
+            progress.send_replace(RepairProgress { finished: true, ..RepairProgress::default() });
             return false;
         };
         let members = view.members(group);
@@ -120,7 +130,7 @@ impl Node {
             if let Some((id, answer)) = asking.next(None).await {
                 machine.handle_answer(asking.now(), id, answer);
             }
-            publish(machine.progress());
+            progress.send_replace(machine.progress());
         }
         for fault in machine.faults() {
             warn!(node = %fault.member.node, slot = %fault.member.slot, what = %fault.kind,
@@ -139,7 +149,7 @@ impl Node {
         } else if done.fragment_bytes > 0 {
             info!(%group, %slot, held, moved, "slot repaired");
         }
-        publish(done);
+        progress.send_replace(done);
         machine.is_whole()
     }
 
