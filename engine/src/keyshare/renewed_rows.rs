@@ -3,7 +3,7 @@
 
 use minicbor::{Decode, Encode};
 
-use super::commitment::{Digest, RowHash, RowTree, leads_to, root};
+use super::commitment::{Digest, RowHash, RowTree, UNCOVERED, leads_to, root};
 use super::coverage::Coverage;
 use super::parameters::{Binding, KeyParameters};
 use crate::hash::hash;
@@ -34,26 +34,29 @@ pub struct RenewedRows {
 }
 
 impl RenewedRows {
-    /// Puts the new rows of a batch, in the order of its objects, under one root. `salts` and `rows`
-    /// have one element an object; there is at least one.
+    /// Puts the new rows of a batch and what they cover, in the order of its objects, under one root.
+    /// `objects` are ids and salts; there is at least one. Of an object that is left out there are
+    /// no rows, and its leaf is 32 zero bytes.
     pub fn batch(
         (parameters, epoch): (KeyParameters, Epoch),
         objects: &[(ObjectId, [u8; 32])],
-        rows: Vec<Vec<RowHash>>,
-        coverage: &Coverage,
-    ) -> ([u8; 32], Vec<Self>) {
+        rows: Vec<Option<(Vec<RowHash>, Coverage)>>,
+    ) -> ([u8; 32], Vec<Option<Self>>) {
         let count = objects.len() as u32;
-        let unplaced = |rows| {
-            let (coverage, path) = (coverage.clone(), Vec::new());
+        let unplaced = |(rows, coverage)| {
+            let path = Vec::new();
             Self { epoch, rows, coverage, index: 0, count, path }
         };
-        let mut renewed: Vec<Self> = rows.into_iter().map(unplaced).collect();
-        let leaves = objects.iter().zip(&renewed);
-        let tree = RowTree::new(
-            leaves.map(|((object, salt), rows)| rows.leaf(object, parameters, salt)).collect(),
-        );
+        let mut renewed: Vec<Option<Self>> =
+            rows.into_iter().map(|rows| rows.map(unplaced)).collect();
+        let leaves = objects.iter().zip(&renewed).map(|((object, salt), rows)| {
+            rows.as_ref().map_or(UNCOVERED, |rows| rows.leaf(object, parameters, salt))
+        });
+        let tree = RowTree::new(leaves.collect());
         for (index, rows) in renewed.iter_mut().enumerate() {
-            (rows.index, rows.path) = (index as u32, tree.path(index));
+            if let Some(rows) = rows {
+                (rows.index, rows.path) = (index as u32, tree.path(index));
+            }
         }
         (tree.row().0, renewed)
     }

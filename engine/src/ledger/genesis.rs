@@ -65,7 +65,7 @@ pub struct Genesis {
 }
 
 /// The newest version of the rules that this program knows.
-pub const RULES_VERSION_MAX: u32 = 9;
+pub const RULES_VERSION_MAX: u32 = 10;
 
 /// Why a genesis is refused. Whoever wrote it is to blame.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

@@ -8,6 +8,10 @@
 //! the other would help to rebuild the auditor's own part, as a newcomer does, and compares them with
 //! that part. A signed pair symbol that is wrong convicts ([`Auditor::take_evidence`]).
 //!
+//! Where two slots do not agree the writer may have given them parts that do not fit together. So the
+//! other is asked at once for what proves its side, its committed symbol or its whole fragment, before it
+//! is blamed.
+//!
 //! Any other failure proves nothing: the object may just not have come there yet. Whoever fails several
 //! audits of one kind in a row and passes none is named to the validators, who count the accusers
 //! ([`Watch`](super::Watch)).
@@ -135,8 +139,21 @@ struct Challenge {
 }
 
 enum Trial {
-    Possession { nonce: [u8; 32], groups: BTreeSet<u32> },
-    Rehearsal { epoch: Epoch, describe: bool, fragment: Bytes },
+    Possession {
+        nonce: [u8; 32],
+        groups: BTreeSet<u32>,
+    },
+    /// The code was not that of the pair's symbol: it shows the symbol that its row commits to.
+    Symbol,
+    Rehearsal {
+        epoch: Epoch,
+        describe: bool,
+        fragment: Bytes,
+    },
+    /// These were not the symbols expected: it shows the fragment that they are of.
+    Fragment {
+        symbols: Bytes,
+    },
 }
 
 /// What an answer shows.
@@ -146,6 +163,8 @@ enum Verdict {
     /// Neither.
     Open,
     Convicted(Box<WrongSymbol>),
+    /// Failed, unless this shows that the writer is to blame.
+    Doubtful(Trial),
 }
 
 impl Auditor {
@@ -281,6 +300,9 @@ impl Auditor {
                 *self.failures.entry(tried).or_default() += 1;
                 self.evidence.push(*proof);
             }
+            Verdict::Doubtful(trial) => {
+                self.stage = Stage::Loaded(Box::new(Challenge { trial, ..*challenge }));
+            }
         }
     }
 
@@ -298,8 +320,11 @@ impl Auditor {
 
     /// When to poll again, if nothing happens before; not before it holds a whole slot.
     pub fn next_wake(&self) -> Option<Duration> {
-        let idle = matches!(self.stage, Stage::Idle) && !self.seats.is_empty();
-        idle.then_some(self.next)
+        match self.stage {
+            Stage::Idle => Some(self.next).filter(|_| !self.seats.is_empty()),
+            Stage::Loaded(_) => Some(Duration::ZERO),
+            Stage::Loading { .. } | Stage::Asked(_) => None,
+        }
     }
 
     fn seed(&self, of: &str) -> [u8; 32] {
@@ -317,8 +342,8 @@ impl Auditor {
 impl Challenge {
     fn test(&self) -> Test {
         match self.trial {
-            Trial::Possession { .. } => Test::Possession,
-            Trial::Rehearsal { .. } => Test::Rehearsal,
+            Trial::Possession { .. } | Trial::Symbol => Test::Possession,
+            Trial::Rehearsal { .. } | Trial::Fragment { .. } => Test::Rehearsal,
         }
     }
 
@@ -329,6 +354,8 @@ impl Challenge {
                 let groups = groups.iter().copied().collect();
                 Operation::Audit(Audit { part, auditor: own, nonce: *nonce, groups })
             }
+            Trial::Symbol => Operation::PairSymbols(Symbols { part, lost: own, describe: false }),
+            Trial::Fragment { .. } => Operation::Witness { part, lost: own },
             Trial::Rehearsal { epoch, describe, .. } => {
                 Operation::symbols(Symbols { part, lost: own, describe: *describe }, *epoch)
             }
@@ -339,9 +366,18 @@ impl Challenge {
         let Answer { response, body } = answer;
         match (&self.trial, response) {
             (Trial::Possession { nonce, groups }, Response::Audit { answer, hashes })
-                if self.has_part(nonce, groups, (&answer, &hashes), &body) =>
+                if self.shows_groups(groups, &hashes, &body) =>
             {
-                Verdict::Passed
+                self.judge_code(nonce, &answer)
+            }
+            (Trial::Symbol, response) => match HelpedSymbol::of(response) {
+                Some(symbol) => self.judge_symbol(network, &symbol),
+                None => Verdict::Failed,
+            },
+            (Trial::Fragment { symbols }, Response::Witness)
+                if self.is_fragment(&body) && self.would_send(&body).as_ref() == Some(symbols) =>
+            {
+                Verdict::Open
             }
             // Its share is of another epoch than was asked for, or it cannot tell.
             (Trial::Rehearsal { .. }, Response::Refused(refusal))
@@ -365,15 +401,8 @@ impl Challenge {
         }
     }
 
-    fn has_part(
-        &self,
-        nonce: &[u8; 32],
-        groups: &BTreeSet<u32>,
-        (answer, hashes): (&AuditAnswer, &GroupHashes),
-        body: &[u8],
-    ) -> bool {
-        let Self { member, own, descriptor, .. } = self;
-        let (binding, _) = own.commitments(descriptor);
+    fn shows_groups(&self, groups: &BTreeSet<u32>, hashes: &GroupHashes, body: &[u8]) -> bool {
+        let Self { member, descriptor, .. } = self;
         let Some(root) = descriptor.fragment_roots.get(member.slot.index()) else { return false };
         let Ok(code) = descriptor.code.build() else { return false };
         let length = code.layout(descriptor.coded_len).fragment_len();
@@ -385,10 +414,31 @@ impl Challenge {
             rest = after;
             hashes.check_group(group as usize, bytes)
         });
-        whole
-            && rest.is_empty()
-            && hashes.verify(root, length)
-            && own.share.check_audit(&binding, member.slot, nonce, answer).is_ok()
+        whole && rest.is_empty() && hashes.verify(root, length)
+    }
+
+    fn judge_code(&self, nonce: &[u8; 32], answer: &AuditAnswer) -> Verdict {
+        let Self { member, own, descriptor, .. } = self;
+        let (binding, _) = own.commitments(descriptor);
+        if own.share.check_audit(&binding, member.slot, nonce, answer).is_ok() {
+            return Verdict::Passed;
+        }
+        // Of a pair that a refresh left uncommitted nobody can show anything.
+        let committed =
+            binding.commits_to(own.share.slot()) && binding.covers(own.share.slot(), member.slot);
+        if committed { Verdict::Doubtful(Trial::Symbol) } else { Verdict::Open }
+    }
+
+    /// Where its row commits to another symbol than the own share gives the writer dealt it so.
+    fn judge_symbol(&self, network: &NetworkId, symbol: &HelpedSymbol) -> Verdict {
+        let Self { member, own, descriptor, .. } = self;
+        match symbol.check(&self.asked(network), descriptor, own.renewed.as_ref(), &[]) {
+            Err(NoSymbol::Wrong(proof)) => Verdict::Convicted(proof),
+            Ok(()) if *symbol.key_symbol.symbol() != own.share.pair_symbol(member.slot) => {
+                Verdict::Open
+            }
+            _ => Verdict::Failed,
+        }
     }
 
     fn is_described(&self, wanted: bool, object: Option<&VouchedDescriptor>) -> bool {
@@ -400,39 +450,53 @@ impl Challenge {
         network: &NetworkId,
         symbol: &HelpedSymbol,
         fragment: &[u8],
-        symbols: &[u8],
+        symbols: &Bytes,
     ) -> Verdict {
-        let asked = Helped {
-            network,
-            helper: &self.member.node,
-            part: self.part,
-            lost: self.own.share.slot(),
-        };
-        match symbol.check(&asked, &self.descriptor, self.own.renewed.as_ref(), symbols) {
+        let renewed = self.own.renewed.as_ref();
+        match symbol.check(&self.asked(network), &self.descriptor, renewed, symbols) {
             Err(NoSymbol::Useless) => Verdict::Open,
             Err(NoSymbol::Signature) => Verdict::Failed,
             Err(NoSymbol::Wrong(proof)) => Verdict::Convicted(proof),
-            Ok(()) if self.are_symbols(fragment, symbols) => Verdict::Passed,
-            Ok(()) => Verdict::Failed,
+            Ok(()) => self.judge_symbols(fragment, symbols),
         }
     }
 
     /// Whether these may be the helper's symbols of its fragment. In a product-matrix code at the MBR
     /// point what two slots would send each other is the same (Rashmi, Shah and Kumar 2011, §IV: M is
     /// symmetric), and Reed-Solomon sends the fragment; of other codes only the length is known.
-    fn are_symbols(&self, fragment: &[u8], symbols: &[u8]) -> bool {
+    fn judge_symbols(&self, fragment: &[u8], symbols: &Bytes) -> Verdict {
         let Self { member, descriptor, .. } = self;
-        let Ok(code) = descriptor.code.build() else { return false };
+        let Ok(code) = descriptor.code.build() else { return Verdict::Failed };
         let layout = code.layout(descriptor.coded_len);
-        match descriptor.code.kind {
-            CodeKind::Mbr => code
-                .helper_symbols(&layout, member.slot, fragment)
-                .is_ok_and(|expected| expected == symbols),
-            CodeKind::Rs => {
-                descriptor.fragment_roots.get(member.slot.index())
-                    == Some(&FragmentRoot::of(symbols))
+        let fits = match descriptor.code.kind {
+            CodeKind::Mbr => {
+                let expected = code.helper_symbols(&layout, member.slot, fragment);
+                if expected.is_ok_and(|expected| expected == *symbols) {
+                    return Verdict::Passed;
+                }
+                return Verdict::Doubtful(Trial::Fragment { symbols: symbols.clone() });
             }
+            CodeKind::Rs => self.is_fragment(symbols),
             _ => symbols.len() as u64 == layout.symbols_len(),
-        }
+        };
+        if fits { Verdict::Passed } else { Verdict::Failed }
+    }
+
+    /// Whether this is the other's fragment.
+    fn is_fragment(&self, bytes: &[u8]) -> bool {
+        let root = self.descriptor.fragment_roots.get(self.member.slot.index());
+        root == Some(&FragmentRoot::of(bytes))
+    }
+
+    /// What a helper with this fragment sends to the own slot.
+    fn would_send(&self, fragment: &[u8]) -> Option<Bytes> {
+        let code = self.descriptor.code.build().ok()?;
+        let layout = code.layout(self.descriptor.coded_len);
+        code.helper_symbols(&layout, self.own.share.slot(), fragment).ok().map(Bytes::from)
+    }
+
+    fn asked<'a>(&'a self, network: &'a NetworkId) -> Helped<'a> {
+        let (helper, lost) = (&self.member.node, self.own.share.slot());
+        Helped { network, helper, part: self.part, lost }
     }
 }

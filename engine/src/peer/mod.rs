@@ -25,6 +25,7 @@ mod gather_orders;
 mod get;
 mod helped_symbol;
 mod holder;
+mod ill_formed;
 mod put;
 pub mod refresh;
 mod repair_object;
@@ -49,6 +50,7 @@ pub use holder::{
     DiskError, DiskRequest, DiskResult, Holder, INVENTORY_LIMIT_MAX, Pending, Step, StoredPart,
     is_sound,
 };
+pub use ill_formed::IllFormed;
 pub use put::{PutError, PutObject, PutReport};
 pub use repair_object::{
     Rebuilt, RenewedPart, RepairError, RepairObject, RepairTraffic, RepairedPart,

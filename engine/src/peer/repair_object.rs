@@ -14,7 +14,7 @@
 //! Neither V nor anything that determines it ever exists here: this module has no access to the
 //! types of `keyshare` that hold it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,6 +51,7 @@ pub struct RepairObject {
     lost: Slot,
     codes: (CodeParameters, KeyParameters),
     epochs: GroupEpochs,
+    filling: BTreeSet<Slot>,
     candidates: VecDeque<Member>,
     asked: BTreeMap<u64, Question>,
     next_id: u64,
@@ -62,6 +63,9 @@ pub struct RepairObject {
     /// Helpers with a checked key symbol and fragment symbols of the right length.
     good: BTreeMap<Slot, Helper>,
     share: Option<Share>,
+    /// The committed symbols of d helpers give no share with the committed row: those of all others are
+    /// asked for.
+    contradicted: bool,
     degrading: Option<Degrading>,
     witnessing: Option<Witnessing>,
     traffic: RepairTraffic,
@@ -171,12 +175,12 @@ pub enum RepairError {
     #[error("no helper could prove that the object was ever stored")]
     Unproven,
     /// Every other holder said what it has, and all together it is too little: the object was never
-    /// put at enough of them, or is lost for good.
-    #[error("{good} of the {needed} holders needed to read the object have it; nobody else does")]
+    /// put at enough of them, its writer stored parts that do not fit together, or it is lost for good.
+    #[error("{good} of the {needed} holders needed have the object; nobody else does")]
     Incomplete {
         /// Holders that have it.
         good: usize,
-        /// Needed.
+        /// Needed to read it, or if there are so many, to rebuild the part.
         needed: usize,
     },
     /// Too few helpers for the key share.
@@ -201,7 +205,8 @@ pub enum RepairError {
     /// Only a newer share was wanted, and there is none.
     #[error("the key share kept here is the newest")]
     Current,
-    /// All helpers were honest and yet it does not fit: the writer stored an ill-formed object.
+    /// All helpers were honest and yet it does not fit: the writer stored an ill-formed object. Where
+    /// holders that are whole lack it, this is concluded from symbols that nobody is committed to as well.
     #[error("the object is ill-formed: its writer stored parts that do not fit together")]
     IllFormed,
 }
@@ -224,6 +229,7 @@ impl RepairObject {
             lost,
             codes,
             epochs: GroupEpochs::default(),
+            filling: BTreeSet::new(),
             candidates: helpers.into(),
             asked: BTreeMap::new(),
             next_id: 0,
@@ -232,6 +238,7 @@ impl RepairObject {
             unchecked: Vec::new(),
             good: BTreeMap::new(),
             share: None,
+            contradicted: false,
             degrading: None,
             witnessing: None,
             traffic: RepairTraffic::default(),
@@ -246,6 +253,12 @@ impl RepairObject {
     /// The same in a group whose shares were refreshed.
     pub fn in_epochs(self, epochs: GroupEpochs) -> Self {
         Self { epochs, ..self }
+    }
+
+    /// The same where the holders of these slots rebuild what belongs there: that they lack the object
+    /// means nothing.
+    pub fn beside(self, filling: BTreeSet<Slot>) -> Self {
+        Self { filling, ..self }
     }
 
     /// Of the share alone, where one of epoch `own` is kept that may be out of date.
@@ -515,9 +528,18 @@ impl RepairObject {
         let Some(known) = self.known.take() else {
             return self.ask_again_or_give_up();
         };
-        match self.rebuild_share(&known) {
-            Err(RepairError::TooFewHelpers { .. })
-                if known.commitments().0.commits_to(self.lost) && self.degrade() => {}
+        let mut rebuilt = self.rebuild_share(&known);
+        if matches!(rebuilt, Err(RepairError::IllFormed)) && !self.contradicted {
+            self.contradicted = true;
+            if !exhausted {
+                self.known = Some(known);
+                return;
+            }
+            rebuilt = self.rebuild_share(&known);
+        }
+        match rebuilt {
+            Err(RepairError::TooFewHelpers { .. } | RepairError::Incomplete { .. })
+                if self.is_worth_degrading(&known) && self.degrade() => {}
             Err(error) => self.outcome = Some(Err(error)),
             Ok(share) => self.go_on_with(share, &known),
         }
@@ -540,6 +562,13 @@ impl RepairObject {
             }
             None => self.start_witnessing(),
         }
+    }
+
+    /// Not where nobody could check the share, or too few have the fragment.
+    fn is_worth_degrading(&self, known: &Known) -> bool {
+        let read = durability::read_threshold(&self.codes.0, &self.codes.1);
+        known.commitments().0.commits_to(self.lost)
+            && (self.own_epoch.is_some() || self.good.len() >= read)
     }
 
     /// Begins a second round with k survivors, if there are so many and the code has it.
@@ -567,11 +596,9 @@ impl RepairObject {
         let (binding, rows) = known.commitments();
         match degrading.restore(&binding, self.lost, rows) {
             Ok(share) => self.go_on_with(share, &known),
-            // A survivor lied in a way that names nobody: with one more it can be done without trust.
-            Err(_) => {
-                let needed = usize::from(self.codes.1.d());
-                self.outcome = Some(Err(self.too_few_helpers(needed)));
-            }
+            // A survivor lied in a way that names nobody, or the writer did: with one more it can be
+            // done without trust.
+            Err(_) => self.outcome = Some(Err(self.contradicted_by(self.codes.1.d().into()))),
         }
         self.known = Some(known);
     }
@@ -591,7 +618,7 @@ impl RepairObject {
     fn helpers_wanted(&self) -> usize {
         let committed = |known: &Known| known.commitments().0.commits_to(self.lost);
         match &self.known {
-            Some(known) if !committed(known) => usize::MAX,
+            Some(known) if self.contradicted || !committed(known) => usize::MAX,
             _ if self.own_epoch.is_some() => self.codes.1.d().into(),
             _ => durability::repair_helpers(&self.codes.0, &self.codes.1),
         }
@@ -619,12 +646,24 @@ impl RepairObject {
         if self.good.len() < needed {
             return Err(self.too_few_helpers(needed));
         }
+        let (binding, rows) = known.commitments();
+        if self.contradicted {
+            let symbols = self.pair_symbols();
+            let rebuilt = keyshare::repair_robust(known.descriptor.key, self.lost, &symbols).ok();
+            let row = rows.get(self.lost.index());
+            let share = rebuilt.map(|(share, _)| share);
+            let share = share.filter(|share| row.is_some_and(|row| share.matches(&binding, row)));
+            return share.ok_or(RepairError::IllFormed);
+        }
         let symbols: Vec<ProvenSymbol> =
             self.good.values().take(needed).map(|helper| helper.key_symbol.clone()).collect();
-        let (binding, rows) = known.commitments();
         keyshare::repair(&binding, self.lost, rows, &symbols)
             .map(|(share, _)| share)
             .map_err(|_| RepairError::IllFormed)
+    }
+
+    fn pair_symbols(&self) -> Vec<(Slot, &Symbol)> {
+        self.good.iter().map(|(slot, helper)| (*slot, helper.key_symbol.symbol())).collect()
     }
 
     /// From symbols that nothing was committed to: one more than d, so that a lie is noticed, and with
@@ -634,10 +673,8 @@ impl RepairObject {
         if self.good.len() < needed {
             return Err(self.too_few_helpers(needed));
         }
-        let symbols: Vec<(Slot, &Symbol)> =
-            self.good.iter().map(|(slot, helper)| (*slot, helper.key_symbol.symbol())).collect();
-        let rebuilt = keyshare::repair_robust(key, self.lost, &symbols);
-        let Ok((share, wrong)) = rebuilt else { return Err(self.too_few_helpers(needed)) };
+        let rebuilt = keyshare::repair_robust(key, self.lost, &self.pair_symbols());
+        let Ok((share, wrong)) = rebuilt else { return Err(self.contradicted_by(needed)) };
         let liars = wrong.iter().filter_map(|slot| Some(self.good.get(slot)?.member));
         for liar in liars.collect::<Vec<Member>>() {
             self.blame(liar, FaultKind::KeySymbol);
@@ -645,13 +682,29 @@ impl RepairObject {
         Ok(share)
     }
 
+    /// Those that have the object contradict each other. When nobody else will ever have it, no other
+    /// repair can tell more.
+    fn contradicted_by(&self, needed: usize) -> RepairError {
+        match self.too_few_helpers(needed) {
+            RepairError::Incomplete { .. } => RepairError::IllFormed,
+            error => error,
+        }
+    }
+
     fn too_few_helpers(&self, needed: usize) -> RepairError {
-        let read = durability::read_threshold(&self.codes.0, &self.codes.1);
-        if !self.undecided && self.faults.is_empty() && self.good.len() < read {
-            return RepairError::Incomplete { good: self.good.len(), needed: read };
+        let (good, read) =
+            (self.good.len(), durability::read_threshold(&self.codes.0, &self.codes.1));
+        let said = !self.undecided && self.faults.is_empty();
+        // A holder that is whole and lacks it will not get it from anybody else.
+        let whole = !self.missing.keys().any(|slot| self.filling.contains(slot));
+        if said && (good < read || whole) {
+            return RepairError::Incomplete {
+                good,
+                needed: if good < read { read } else { needed },
+            };
         }
         let reasons = self.missing.iter().map(|(slot, why)| format!("slot {slot}: {why}"));
-        RepairError::TooFewHelpers { good: self.good.len(), needed, reasons: reasons.collect() }
+        RepairError::TooFewHelpers { good, needed, reasons: reasons.collect() }
     }
 
     /// `None` when there are too few helpers or what they sent does not give the fragment.

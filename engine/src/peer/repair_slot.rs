@@ -19,7 +19,7 @@ use super::{
 };
 use crate::code::CodeParameters;
 use crate::keyshare::KeyParameters;
-use crate::ledger::{GroupEpochs, WrongSymbol};
+use crate::ledger::{Group, GroupEpochs, WrongSymbol};
 use crate::names::{Epoch, GroupId, NetworkId, ObjectId, Slot};
 use crate::policy::durability;
 use crate::policy::reading::LatencyBook;
@@ -55,6 +55,7 @@ pub struct RepairSlot {
     slot: Slot,
     codes: (CodeParameters, KeyParameters),
     epochs: GroupEpochs,
+    filling: BTreeSet<Slot>,
     helpers: Vec<Member>,
     latencies: LatencyBook,
     listings: Vec<Listing>,
@@ -71,7 +72,7 @@ pub struct RepairSlot {
     /// Kept together until all of a slot's are there: a file has all of an epoch, at most as many as
     /// batches have objects.
     renewed: Vec<RenewedPart>,
-    /// Of what was held at the start.
+    /// Of what was held at the start, and of what is known to be ill-formed.
     own: InventorySummary,
     storing: usize,
     /// There was no room for a part: what else is rebuilt would be thrown away.
@@ -82,6 +83,8 @@ pub struct RepairSlot {
     level: bool,
     /// Objects that nobody can rebuild.
     hopeless: u64,
+    /// Those of them whose writers stored parts that do not fit together.
+    ill_formed: BTreeSet<ObjectId>,
     progress: RepairProgress,
     symbol_use: SymbolUse,
     faults: Vec<Fault>,
@@ -179,6 +182,7 @@ impl RepairSlot {
             slot,
             codes,
             epochs: GroupEpochs::default(),
+            filling: BTreeSet::new(),
             helpers,
             latencies: LatencyBook::default(),
             listings,
@@ -196,6 +200,7 @@ impl RepairSlot {
             listed: 0,
             level: false,
             hopeless: 0,
+            ill_formed: BTreeSet::new(),
             progress,
             symbol_use: SymbolUse::default(),
             faults: Vec::new(),
@@ -203,9 +208,19 @@ impl RepairSlot {
         }
     }
 
-    /// The same in a group whose shares were refreshed.
-    pub fn in_epochs(self, epochs: GroupEpochs) -> Self {
-        Self { epochs, ..self }
+    /// The same in a group as the ledger has it: its epochs, and who rebuilds a slot as well.
+    pub fn in_group(self, group: &Group) -> Self {
+        let slots = Slot::all(group.code.n).zip(&group.holders);
+        let filling = slots.filter(|(_, holder)| holder.is_filling()).map(|(slot, _)| slot);
+        Self { epochs: group.epochs(), filling: filling.collect(), ..self }
+    }
+
+    /// The same without objects that were found ill-formed before. Helpers that have them beside what is
+    /// held here have nothing else.
+    pub fn without(mut self, ill_formed: BTreeSet<ObjectId>) -> Self {
+        self.settled.extend(ill_formed);
+        self.own = InventorySummary::of(&self.settled);
+        self
     }
 
     /// The same for a slot that was whole a while ago: `helper` is asked first, the next if it does not
@@ -258,6 +273,11 @@ impl RepairSlot {
         let needed = durability::listings_needed(&self.codes.0, &self.codes.1, 1);
         let open = self.progress.objects_failed - self.hopeless;
         self.is_finished() && open == 0 && (self.level || self.listed >= needed)
+    }
+
+    /// The slot, the epoch of its group, and what was found ill-formed in it.
+    pub(super) fn ill_formed(&self) -> (GroupId, Slot, Epoch, &BTreeSet<ObjectId>) {
+        (self.group, self.slot, self.epochs.epoch, &self.ill_formed)
     }
 
     /// Helpers whose answers proved wrong.
@@ -421,6 +441,7 @@ impl RepairSlot {
         self.latencies.order_failed_last(&mut helpers, |member| member.node);
         RepairObject::new(self.network, self.group, object, self.slot, self.codes, helpers)
             .in_epochs(self.epochs.clone())
+            .beside(self.filling.clone())
     }
 
     /// Equal inventories need not be read; one that is not told is.
@@ -534,6 +555,9 @@ impl RepairSlot {
                 let hopeless =
                     matches!(error, RepairError::Incomplete { .. } | RepairError::IllFormed);
                 self.hopeless += u64::from(hopeless);
+                if error == RepairError::IllFormed {
+                    self.ill_formed.insert(object);
+                }
                 self.symbol_use.failed += traffic.symbol_bytes;
                 self.fail(&error.to_string());
             }

@@ -161,10 +161,11 @@ fn responses() -> Vec<(&'static str, Response)> {
         witness_bytes: 6,
     };
     let told = NodeStatus { repairs: Some(totals), ..status.clone() };
-    let (coverage, of) = (Coverage::default(), (descriptor.key, Epoch(3)));
+    let of = (descriptor.key, Epoch(3));
     let objects = [(descriptor.object_id(), descriptor.salt)];
-    let (_, mut rows) = RenewedRows::batch(of, &objects, vec![descriptor.rows.clone()], &coverage);
-    let rows = rows.remove(0);
+    let covered = (descriptor.rows.clone(), Coverage::default());
+    let (_, mut rows) = RenewedRows::batch(of, &objects, vec![Some(covered)]);
+    let rows = rows.remove(0).unwrap();
     let renewed_read = Response::Read {
         descriptor: None,
         key_part: None,

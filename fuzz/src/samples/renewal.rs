@@ -3,9 +3,9 @@
 use std::sync::LazyLock;
 
 use kakera_engine::keyshare::renewal::{
-    CheckRound, CheckValues, Complaint, Dealer, DealingRound, Leaves, Renewed, Terms,
+    CheckRound, CheckValues, Complaint, Dealer, DealingRound, Disputes, Leaves, Terms,
 };
-use kakera_engine::keyshare::{Binding, KeyParameters, Secret, Share, deal};
+use kakera_engine::keyshare::{Binding, Coverage, KeyParameters, Secret, Share, deal};
 use kakera_engine::names::{Epoch, Slot};
 use kakera_engine::wire::canonical;
 
@@ -21,7 +21,7 @@ struct Sample {
     complaint: Complaint,
     values: CheckValues,
     leaves: Leaves,
-    renewed: Renewed,
+    coverage: Coverage,
 }
 
 static SAMPLE: LazyLock<Sample> = LazyLock::new(|| match sample() {
@@ -49,9 +49,10 @@ fn sample() -> Option<Sample> {
     let checking: CheckRound = with_all_values(&terms, checking, &dealers);
     let (leaves, mut vouching) = checking.close(&shares[..1]).ok()?;
     vouching.handle_leaves(shares[0].slot(), leaves.clone());
-    let renewed = vouching.close();
+    let renewed = vouching.close(Disputes::OfBatch);
+    let coverage = renewed.objects.into_iter().flatten().next()?.coverage;
     dealers.iter_mut().for_each(|dealer| dealer.handle_complaint(shares[0].slot(), &complaint));
-    Some(Sample { shares, terms, dealers, complaint, values, leaves, renewed })
+    Some(Sample { shares, terms, dealers, complaint, values, leaves, coverage })
 }
 
 /// The check values of all receivers, who all follow the protocol.
@@ -106,7 +107,7 @@ pub(crate) fn leaves() -> Vec<Vec<u8>> {
 
 pub(crate) fn coverages() -> Vec<Vec<u8>> {
     // slots 1 to 3 vouched, 1 and 3 disagree
-    vec![canonical::encode(&SAMPLE.renewed.coverage), vec![0x82, 0x83, 1, 2, 3, 0x81, 0x82, 1, 3]]
+    vec![canonical::encode(&SAMPLE.coverage), vec![0x82, 0x83, 1, 2, 3, 0x81, 0x82, 1, 3]]
 }
 
 pub(crate) fn degraded_helps() -> Vec<Vec<u8>> {

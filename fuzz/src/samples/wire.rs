@@ -102,9 +102,9 @@ fn renewed_rows() -> RenewedRows {
     let descriptor = object::descriptor();
     let of = (descriptor.key, Epoch(3));
     let objects = [(object::sealed().object_id, descriptor.salt)];
-    let rows = vec![descriptor.rows.clone()];
-    let (_, mut renewed) = RenewedRows::batch(of, &objects, rows, &Coverage::default());
-    renewed.remove(0)
+    let rows = vec![Some((descriptor.rows.clone(), Coverage::default()))];
+    let (_, renewed) = RenewedRows::batch(of, &objects, rows);
+    renewed.into_iter().flatten().next().expect("an object that is not left out")
 }
 
 fn order() -> ShredOrder {

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use kakera_engine::names::{NetworkId, NodeId};
 use kakera_engine::peer::refresh::Seats;
-use kakera_engine::peer::{Alarm, Answer, AuditSettings, CustodySettings, Holder};
+use kakera_engine::peer::{Alarm, Answer, AuditSettings, CustodySettings, Holder, IllFormed};
 use kakera_engine::policy::refresh::RefreshTimes;
 #[cfg(feature = "testkit")]
 use kakera_engine::wire::Operation;
@@ -128,6 +128,8 @@ struct Node {
     ledger: Arc<FollowedLedger>,
     exchange: Exchange,
     repairs: Repairs,
+    /// What repairs are not to try again.
+    ill_formed: Mutex<IllFormed>,
     /// What is sent for the repairs of others.
     budget: RepairBudget,
     /// Why slots are to be looked at soon. As many as can wait name every slot in trouble soon enough.
@@ -246,6 +248,7 @@ where
         ledger,
         exchange,
         repairs: Repairs::default(),
+        ill_formed: Mutex::default(),
         budget: RepairBudget::new(uplink),
         alarms,
         told: tokio::sync::Mutex::default(),

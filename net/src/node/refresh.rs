@@ -6,12 +6,11 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use kakera_engine::keyshare::renewal::{DealerFault, ReceiverFault};
 use kakera_engine::ledger::{Group, State};
 use kakera_engine::names::{Epoch, GroupId, ObjectId, Slot};
 use kakera_engine::object::Descriptor;
 use kakera_engine::peer::refresh::{
-    Fate, Lead, LeadError, OldShare, RenewedBatch, Shares, Turn, Turns, stale,
+    Fate, Lead, LeadError, OldShare, RenewedBatch, Seat, Shares, Turn, Turns, stale,
 };
 use kakera_engine::peer::{Answer, Ask, AskFailure, Member, RenewedPart, StoredPart};
 use kakera_engine::policy::refresh::RefreshTimes;
@@ -94,7 +93,7 @@ impl Node {
             if step.stage == RefreshStage::Sign
                 && let Some(seat) = seats.get(&step.place)
             {
-                warn_of(seat.faults());
+                warn_of(seat);
             }
             reply
         })
@@ -313,11 +312,15 @@ fn answer(outcome: Result<Answer, Refusal>) -> Answer {
     outcome.unwrap_or_else(|refusal| Answer::bare(Response::Refused(refusal)))
 }
 
-fn warn_of((dealers, receivers): (&BTreeMap<Slot, DealerFault>, &BTreeMap<Slot, ReceiverFault>)) {
+fn warn_of(seat: &Seat) {
+    let (dealers, receivers) = seat.faults();
     for (slot, fault) in dealers {
         warn!(%slot, "a dealer of a refresh was left out: it {fault}");
     }
     for (slot, fault) in receivers {
-        warn!(%slot, "a holder lied in a refresh: it {fault}");
+        warn!(%slot, "a holder is at odds with the others of a refresh: it {fault}");
+    }
+    for object in seat.left_out() {
+        warn!(%object, "not refreshed: its writer stored key shares that do not fit together");
     }
 }

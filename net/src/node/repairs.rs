@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kakera_engine::ledger::Body;
 use kakera_engine::names::{GroupId, ObjectId, Slot};
-use kakera_engine::peer::{DiskError, GatherOrders, RepairAction, RepairSlot};
+use kakera_engine::peer::{DiskError, GatherOrders, IllFormed, RepairAction, RepairSlot};
 use kakera_engine::policy::LedgerView;
 use kakera_engine::wire::{RepairProgress, ShredOrder};
 use tokio::sync::watch;
@@ -89,22 +89,21 @@ impl Node {
     ) -> bool {
         self.learn_destroyed(group, slot, helper).await;
         let view = self.ledger.view();
-        let Some(codes) = view.group_codes(group) else {
+        let Some(seats) = view.state().group(group).cloned() else {
             progress.send_replace(RepairProgress { finished: true, ..RepairProgress::default() });
             return false;
         };
-        let members = view.members(group);
+        let (codes, members) = ((seats.code, seats.key), view.members(group));
         let held = self.held(group, slot);
-        let mut machine = RepairSlot::new(self.network, group, slot, codes, &members, held);
+        let mut machine = RepairSlot::new(self.network, group, slot, codes, &members, held)
+            .in_group(&seats)
+            .without(self.lock_ill_formed().of(group, slot, seats.epoch));
         machine.leave_out(self.store.shredded(group));
         if let Some(helper) = helper {
             machine = machine.level_with(helper);
         }
-        if let Some(seats) = view.state().group(group).cloned() {
-            machine = machine.in_epochs(seats.epochs());
-            let node = Arc::clone(self);
-            machine.renew(blocking(move || node.stale_shares(&seats, group, slot)).await);
-        }
+        let node = Arc::clone(self);
+        machine.renew(blocking(move || node.stale_shares(&seats, group, slot)).await);
         let mut asking = Asking::new(self.exchange.clone(), None);
         while !machine.is_finished() {
             while let Some(action) = machine.poll_action(asking.now()) {
@@ -140,6 +139,7 @@ impl Node {
             let node = Arc::clone(self);
             self.go(async move { node.tell(Body::WrongSymbol(proof)).await });
         }
+        self.lock_ill_formed().learn(&machine);
         let done = machine.progress();
         self.tally.add_repair(&done, &machine.symbol_use());
         let (held, failed, moved) = (done.objects_held, done.objects_failed, done.symbol_bytes);
@@ -196,6 +196,10 @@ impl Node {
         let submitter = &order.object.authorisation.submitter;
         let quota = self.ledger.view().submitter_quota(submitter).unwrap_or(0);
         disk::shred(&self.store, (group, object), order, Some(quota))
+    }
+
+    fn lock_ill_formed(&self) -> MutexGuard<'_, IllFormed> {
+        self.ill_formed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held(&self, group: GroupId, slot: Slot) -> BTreeSet<ObjectId> {

@@ -10,7 +10,7 @@ use kakera_engine::names::{GroupId, NetworkId, NodeId, Slot};
 use kakera_engine::peer::refresh::{Seats, Shares, Turn, Turns, stale};
 use kakera_engine::peer::{
     Alarm, Answer, Ask, AskFailure, AuditSettings, Auditor, Custody, CustodySettings, Holder,
-    Member, RepairAction, RepairSlot, Step,
+    IllFormed, Member, RepairAction, RepairSlot, Step,
 };
 use kakera_engine::policy::refresh::RefreshTimes;
 use kakera_engine::wire::{
@@ -32,6 +32,7 @@ pub(super) struct Node {
     pub(super) custody: Custody,
     pub(super) auditor: Auditor,
     repairs: BTreeMap<Seat, RepairSlot>,
+    ill_formed: IllFormed,
     seats: Seats,
     /// Its turns to lead refreshes, and how many it leads.
     turns: Option<Turns>,
@@ -92,6 +93,7 @@ impl Node {
             custody: Custody::new(id, CustodySettings::default()),
             auditor: Auditor::new(network, id, AuditSettings::default()),
             repairs: BTreeMap::new(),
+            ill_formed: IllFormed::default(),
             disk: Disk::default(),
             view,
             seen: 0,
@@ -156,8 +158,9 @@ impl Node {
         let Some(seats) = self.view.state.group(group) else { return };
         let (held, members) = (self.disk.objects(group, slot), self.view.members(group));
         let codes = (seats.code, seats.key);
-        let mut machine =
-            RepairSlot::new(network, group, slot, codes, &members, held).in_epochs(seats.epochs());
+        let mut machine = RepairSlot::new(network, group, slot, codes, &members, held)
+            .without(self.ill_formed.of(group, slot, seats.epoch))
+            .in_group(seats);
         machine.renew(stale(seats, slot, || self.disk.list(group, slot)));
         if let Some(helper) = helper {
             machine = machine.level_with(helper);
@@ -196,6 +199,7 @@ impl Node {
         if machine.is_finished() {
             let (whole, progress) = (machine.is_whole(), machine.progress());
             let evidence = machine.evidence().to_vec();
+            self.ill_formed.learn(machine);
             self.repairs.remove(&seat);
             wishes.push(Wish::Done { whole, progress, evidence });
         }

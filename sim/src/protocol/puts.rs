@@ -3,7 +3,7 @@
 use kakera_engine::code::Code;
 use kakera_engine::keyshare::{KeyParameters, ProvenPart, SECRET_LEN, read_robust};
 use kakera_engine::ledger::Group;
-use kakera_engine::names::{Epoch, GroupId, ObjectId, Slot};
+use kakera_engine::names::{Epoch, GroupId, ObjectId};
 use kakera_engine::object::{ObjectBuilder, Placement, SealedObject};
 use kakera_engine::peer::{Answer, AskFailure, PutObject};
 use kakera_engine::seal::Suite;
@@ -11,6 +11,7 @@ use kakera_engine::wire::Authorisation;
 use rand_core::Rng;
 
 use super::ledger::members;
+use super::node::Seat;
 use super::world::{Asker, Change, Event, Truth, World};
 use super::{Fault, Misfit};
 
@@ -28,14 +29,11 @@ impl<E> World<E> {
         self.give(sealed, &seats, false);
     }
 
-    /// Begins to put an object whose parts do not fit together.
-    pub(super) fn put_ill_formed(&mut self, code: &Code, group: GroupId, record_len: usize) {
+    /// Begins to put an object of which one slot's part does not fit the others.
+    pub(super) fn put_ill_formed(&mut self, code: &Code, (group, slot): Seat, record_len: usize) {
         let Some(seats) = self.ledger.state().group(group).cloned() else { return };
         let mut sealed = self.seal(code, group, seats.epoch, record_len);
         let other = self.seal(code, group, seats.epoch, record_len);
-        let n = self.network.code.n;
-        let place = self.below(n.into()) as usize;
-        let slot = Slot::all(n).nth(place).expect("a slot of the code");
         let misfit = [Misfit::Fragment, Misfit::Share][self.below(2) as usize];
         misfit.put_into(&mut sealed, &other, slot);
         self.count(Fault::IllFormed);

@@ -22,8 +22,10 @@ const NODES: u32 = 12;
 const VALIDATORS: u32 = 4;
 const GROUPS: u32 = 3;
 const PUTS: u64 = 12;
-/// Objects whose writer made them so that their parts do not fit together.
-const ILL_FORMED: u64 = 6;
+/// Objects of which one slot's part does not fit the others: a writer lied.
+const ILL_FORMED_ANYWHERE: u64 = 6;
+/// As many more of one slot's: if its holder were blamed for them, it would be by all others, and often.
+const ILL_FORMED_AIMED: u64 = 18;
 /// In which all must become whole again.
 const CALM: Duration = Duration::from_secs(3 * 3600);
 const REFRESH: RefreshTimes = RefreshTimes {
@@ -131,7 +133,7 @@ struct Storm {
 
 enum Trouble {
     Put,
-    PutIllFormed,
+    PutIllFormed(Seat),
     Die(usize),
     Sleep { node: usize, lasting: Duration, fault: Fault },
     Part { nodes: u64, validator: Option<usize> },
@@ -156,9 +158,9 @@ impl Course for Storm {
                 let (group, length) = any_object(world);
                 world.put(&self.code, group, length);
             }
-            Trouble::PutIllFormed => {
-                let (group, length) = any_object(world);
-                world.put_ill_formed(&self.code, group, length);
+            Trouble::PutIllFormed(seat) => {
+                let (_, length) = any_object(world);
+                world.put_ill_formed(&self.code, seat, length);
             }
             Trouble::Die(node) => self.die(world, node),
             Trouble::Sleep { node, lasting, fault } => self.sleep(world, node, lasting, fault),
@@ -215,11 +217,11 @@ impl Storm {
             let trouble = self.any_trouble(world, at);
             world.at(at, Event::Course(trouble));
         }
-        // Refreshes do not bear them yet (peer.md §12).
-        let ill_formed = if self.plan.refreshing { 0 } else { ILL_FORMED };
-        for _ in 0..ill_formed {
+        let aim = any_seat(world);
+        for number in 0..ILL_FORMED_ANYWHERE + ILL_FORMED_AIMED {
+            let seat = if number < ILL_FORMED_ANYWHERE { any_seat(world) } else { aim };
             let at = self.moment(world);
-            world.at(at, Event::Course(Trouble::PutIllFormed));
+            world.at(at, Event::Course(Trouble::PutIllFormed(seat)));
         }
         for _ in 0..3 {
             let (at, node) = (self.moment(world), any_node(world));
@@ -398,6 +400,12 @@ impl Storm {
 fn any_object(world: &mut World<Trouble>) -> (GroupId, usize) {
     let group = GroupId(world.below(u64::from(GROUPS)) as u32);
     (group, 200 + world.below(6000) as usize)
+}
+
+fn any_seat(world: &mut World<Trouble>) -> Seat {
+    let (group, _) = any_object(world);
+    let slots: Vec<Slot> = Slot::all(world.network.code.n).collect();
+    (group, slots[world.below(slots.len() as u64) as usize])
 }
 
 fn any_node(world: &mut World<Trouble>) -> usize {

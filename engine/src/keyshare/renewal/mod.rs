@@ -37,4 +37,4 @@ pub use dealer::{Dealer, DealerError};
 pub use dealing::{AnswerRound, ComplaintRound, DealerFault, DealingRound};
 pub use messages::{Answer, CheckValues, Complaint, DealerPost, DealtRows, Leaves};
 pub use terms::{OBJECTS_MAX, Terms, TermsError};
-pub use vouching::{ReceiverFault, Renewed, VouchRound};
+pub use vouching::{Disputes, ReceiverFault, Renewed, RenewedObject, VouchRound};

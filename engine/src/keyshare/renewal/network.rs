@@ -11,8 +11,8 @@ use super::*;
 use crate::keyshare::message::Message;
 use crate::keyshare::symbol::Symbol;
 use crate::keyshare::{
-    Binding, KeyParameters, ReadError, RobustReadError, RobustRepairError, Secret, Share, deal,
-    read, read_robust, read_shares, repair, repair_robust, root,
+    Binding, Coverage, KeyParameters, ReadError, RobustReadError, RobustRepairError, RowHash,
+    Secret, Share, deal, read, read_robust, read_shares, repair, repair_robust, root,
 };
 use crate::names::{Epoch, Slot};
 
@@ -65,17 +65,16 @@ impl Group {
         let renewed = |slot: &Slot| outcomes[slot].as_ref().unwrap();
         let first = renewed(honest.first().unwrap());
         for outcome in honest.iter().map(renewed) {
-            assert_eq!(outcome.rows, first.rows);
-            assert_eq!(outcome.coverage, first.coverage);
+            assert_eq!(commitments(outcome), commitments(first));
             assert_eq!(outcome.dealers_excluded, first.dealers_excluded);
             assert_eq!(outcome.receivers_faulty, first.receivers_faulty);
         }
         let d = usize::from(terms.parameters().d());
         for (object, secret) in self.secrets.iter().enumerate() {
-            let binding = Binding { coverage: Some(&first.coverage), ..terms.binding(object) };
-            let rows = &first.rows[object];
+            let RenewedObject { rows, coverage, .. } = of(first, object);
+            let binding = Binding { coverage: Some(coverage), ..terms.binding(object) };
             let shares: Vec<Share> =
-                honest.iter().map(|slot| renewed(slot).shares[object].clone()).collect();
+                honest.iter().map(|slot| of(renewed(slot), object).share.clone()).collect();
             let (found, liars) = read_shares(&binding, rows, &shares).unwrap();
             assert_eq!(found.expose(), secret.expose());
             assert!(liars.is_empty());
@@ -90,8 +89,22 @@ impl Group {
     }
 }
 
+/// What there is of an object that is not left out.
+fn of(renewed: &Renewed, object: usize) -> &RenewedObject {
+    renewed.objects[object].as_ref().unwrap()
+}
+
+/// All that is the same for every receiver.
+fn commitments(renewed: &Renewed) -> Vec<Option<(&[RowHash], &Coverage)>> {
+    let objects = renewed.objects.iter().map(Option::as_ref);
+    objects.map(|object| object.map(|of| (&of.rows[..], &of.coverage))).collect()
+}
+
 /// Participants that follow the protocol, but where a test makes them lie.
 trait Conduct {
+    fn disputes(&self) -> Disputes {
+        Disputes::OfObject
+    }
     fn dealer(&mut self, terms: &Terms, slot: Slot, honest: Dealer) -> Option<Dealer> {
         let _ = (terms, slot);
         Some(honest)
@@ -206,7 +219,9 @@ fn vouch(
     for (from, leaves) in posts {
         vouching.values_mut().for_each(|round| round.handle_leaves(from, leaves.clone()));
     }
-    outcomes.extend(vouching.into_iter().map(|(slot, round)| (slot, Ok(round.close()))));
+    outcomes.extend(
+        vouching.into_iter().map(|(slot, round)| (slot, Ok(round.close(conduct.disputes())))),
+    );
     outcomes
 }
 
@@ -220,7 +235,8 @@ fn a_refresh_keeps_the_secret_and_changes_every_share() {
         for (slot, outcome) in outcomes {
             let renewed = outcome.unwrap();
             assert!(renewed.dealers_excluded.is_empty() && renewed.receivers_faulty.is_empty());
-            for (new, old) in renewed.shares.iter().zip(&group.shares[&slot]) {
+            for (object, old) in group.shares[&slot].iter().enumerate() {
+                let new = &of(&renewed, object).share;
                 assert!(new.columns().iter().zip(old.columns()).all(|(new, old)| new != old));
             }
         }
@@ -234,10 +250,11 @@ fn shares_of_two_epochs_do_not_recombine() {
         let (k, terms) = (usize::from(parameters.1), group.refresh_terms(1..=parameters.0));
         let outcomes = renew(&terms, &group.shares, &mut Honest);
         let first = outcomes[&slot(1)].as_ref().unwrap();
-        let binding = Binding { coverage: Some(&first.coverage), ..terms.binding(0) };
+        let RenewedObject { rows, coverage, .. } = of(first, 0);
+        let binding = Binding { coverage: Some(coverage), ..terms.binding(0) };
         for old in 1..k {
             let share = |(index, (slot, outcome)): (usize, (&Slot, &Result<Renewed, _>))| {
-                let new = &outcome.as_ref().unwrap().shares[0];
+                let new = &of(outcome.as_ref().unwrap(), 0).share;
                 if index < old { group.shares[slot][0].clone() } else { new.clone() }
             };
             let mixed: Vec<Share> = outcomes.iter().enumerate().map(share).collect();
@@ -254,7 +271,7 @@ fn shares_of_two_epochs_do_not_recombine() {
             };
             assert!(nothing_or_the_new_ones);
             // Against the new rows the old shares are named.
-            let (_, liars) = read_shares(&binding, &first.rows[0], &mixed)
+            let (_, liars) = read_shares(&binding, rows, &mixed)
                 .or_else(|error| match error {
                     ReadError::Missing { liars, .. } => Ok((Secret::random(&mut rng(0)), liars)),
                     other => Err(other),
@@ -278,8 +295,10 @@ fn a_hundred_refreshes_leave_the_secret_unchanged() {
             if epoch % 20 == 0 {
                 group.assert_renewed(&terms, &outcomes, terms.receivers());
             }
-            shares =
-                outcomes.into_iter().map(|(s, outcome)| (s, outcome.unwrap().shares)).collect();
+            let new = |renewed: Renewed| {
+                renewed.objects.into_iter().map(|object| object.unwrap().share).collect()
+            };
+            shares = outcomes.into_iter().map(|(s, outcome)| (s, new(outcome.unwrap()))).collect();
         }
     }
 }
@@ -419,9 +438,78 @@ fn lying_receivers_are_named_and_change_nothing() {
     assert!(renewed.dealers_excluded.is_empty());
     let faults = &renewed.receivers_faulty;
     assert_eq!(faults.keys().copied().collect::<BTreeSet<_>>(), slots([9, 10]));
-    assert!(
-        (1..=8).all(|low| (9..=10).all(|high| !renewed.coverage.covers(slot(low), slot(high))))
-    );
+    let coverage = &of(renewed, 0).coverage;
+    assert!((1..=8).all(|low| (9..=10).all(|high| !coverage.covers(slot(low), slot(high)))));
+}
+
+/// Honest participants under the rules of the time.
+struct Under(Disputes);
+
+impl Conduct for Under {
+    fn disputes(&self) -> Disputes {
+        self.0
+    }
+}
+
+/// A writer deals some slots shares of the first object that fit no other.
+fn misdealt(parameters: (u8, u8, u8), misfits: &[u8]) -> (Group, Terms) {
+    let mut group = Group::new(parameters);
+    for misfit in misfits {
+        let others = &Group::new(parameters).shares[&slot(*misfit)];
+        let (other, share) =
+            (others[1].clone(), &mut group.shares.get_mut(&slot(*misfit)).unwrap()[0]);
+        assert_ne!(*share, other);
+        *share = other;
+    }
+    let terms = group.refresh_terms(1..=parameters.0);
+    (group, terms)
+}
+
+#[test]
+fn a_share_that_fits_no_other_costs_its_own_object_only() {
+    for (parameters, misfits) in [((10, 5, 6), &[4][..]), ((10, 5, 6), &[2, 9]), ((6, 3, 4), &[1])]
+    {
+        let (group, terms) = misdealt(parameters, misfits);
+        let outcomes = renew(&terms, &group.shares, &mut Honest);
+        let fitting: BTreeSet<Slot> =
+            terms.receivers().difference(&slots(misfits.iter().copied())).copied().collect();
+        group.assert_renewed(&terms, &outcomes, &fitting);
+        let renewed = outcomes[&slot(3)].as_ref().unwrap();
+        assert!(of(renewed, 1).coverage.disputed().is_empty());
+        for &misfit in misfits {
+            // Whoever takes the slot over gets the share that fits.
+            let symbol =
+                |s: &Slot| of(outcomes[s].as_ref().unwrap(), 0).share.pair_symbol(slot(misfit));
+            let symbols: Vec<(Slot, Symbol)> = fitting.iter().map(|s| (*s, symbol(s))).collect();
+            let symbols: Vec<(Slot, &Symbol)> =
+                symbols.iter().map(|(s, told)| (*s, told)).collect();
+            let (share, wrong) = repair_robust(group.parameters, slot(misfit), &symbols).unwrap();
+            assert!(wrong.is_empty());
+            assert_ne!(share, of(outcomes[&slot(misfit)].as_ref().unwrap(), 0).share);
+        }
+    }
+}
+
+#[test]
+fn an_object_with_more_misfits_than_can_be_corrupt_keeps_its_shares() {
+    for (parameters, misfits, borne) in
+        [((10, 5, 6), &[1, 5, 9][..], 2), ((6, 3, 4), &[2, 3], 1), ((5, 3, 4), &[2], 0)]
+    {
+        let (group, terms) = misdealt(parameters, misfits);
+        for outcome in renew(&terms, &group.shares, &mut Honest).into_values() {
+            let renewed = outcome.unwrap();
+            assert!(renewed.objects[0].is_none() && renewed.liars_borne == borne);
+            assert!(of(&renewed, 1).coverage.disputed().is_empty());
+        }
+        // Before version 10 of the rules nobody's share of any object could be checked then.
+        let outcomes = renew(&terms, &group.shares, &mut Under(Disputes::OfBatch));
+        let renewed = outcomes[&slot(1)].as_ref().unwrap();
+        for object in 0..SALTS.len() {
+            let coverage = Some(&of(renewed, object).coverage);
+            let binding = Binding { coverage, ..terms.binding(object) };
+            assert!(!misfits.iter().any(|misfit| binding.commits_to(slot(*misfit))));
+        }
+    }
 }
 
 #[test]
@@ -465,20 +553,20 @@ fn the_absent_do_not_stop_a_refresh_and_come_back_by_repair() {
     group.assert_renewed(&terms, &outcomes, &vouched);
     let renewed = outcomes[&slot(3)].as_ref().unwrap();
     assert_eq!(renewed.dealers_excluded, BTreeMap::from([(slot(1), DealerFault::Silent)]));
-    assert_eq!(*renewed.coverage.vouched(), vouched);
+    let RenewedObject { rows, coverage, .. } = of(renewed, 0);
+    assert_eq!(*coverage.vouched(), vouched);
     // Slot 5 asks all for its symbols; one of them lies.
     let mut symbols: Vec<(Slot, Symbol)> = vouched
         .iter()
-        .map(|s| (*s, outcomes[s].as_ref().unwrap().shares[0].pair_symbol(slot(5))))
+        .map(|s| (*s, of(outcomes[s].as_ref().unwrap(), 0).share.pair_symbol(slot(5))))
         .collect();
     symbols[4].1.add_scaled(1, &Symbol::from([9; 32]));
     let points: Vec<_> = symbols.iter().map(|(slot, symbol)| (*slot, symbol)).collect();
     let (share, liars) = repair_robust(group.parameters, slot(5), &points).unwrap();
     assert_eq!(liars, BTreeSet::from([symbols[4].0]));
-    let other = &outcomes[&slot(3)].as_ref().unwrap().shares[0];
-    assert_eq!(share.pair_symbol(slot(3)), other.pair_symbol(slot(5)));
-    let binding = Binding { coverage: Some(&renewed.coverage), ..terms.binding(0) };
-    assert!(!share.matches(&binding, &renewed.rows[0][4]), "no row covers it");
+    assert_eq!(share.pair_symbol(slot(3)), of(renewed, 0).share.pair_symbol(slot(5)));
+    let binding = Binding { coverage: Some(coverage), ..terms.binding(0) };
+    assert!(!share.matches(&binding, &rows[4]), "no row covers it");
     assert!(share.prove_symbol(&binding, slot(3)).is_none());
 }
 
@@ -617,9 +705,9 @@ fn after_a_refresh_only_whole_shares_are_proofs() {
     let group = Group::new((5, 3, 4));
     let terms = group.refresh_terms(1..=5);
     let outcomes = renew(&terms, &group.shares, &mut Honest);
-    let renewed = outcomes[&slot(1)].as_ref().unwrap();
-    let binding = Binding { coverage: Some(&renewed.coverage), ..terms.binding(0) };
-    assert_eq!(read(&binding, &renewed.rows[0], &[]).unwrap_err(), ReadError::Uncovered);
+    let RenewedObject { rows, coverage, .. } = of(outcomes[&slot(1)].as_ref().unwrap(), 0);
+    let binding = Binding { coverage: Some(coverage), ..terms.binding(0) };
+    assert_eq!(read(&binding, rows, &[]).unwrap_err(), ReadError::Uncovered);
     let uncovered = Binding { coverage: None, ..binding };
-    assert_ne!(root(&binding, &renewed.rows[0]), root(&uncovered, &renewed.rows[0]));
+    assert_ne!(root(&binding, rows), root(&uncovered, rows));
 }

@@ -9,6 +9,7 @@ use super::messages::Leaves;
 use super::terms::Terms;
 use crate::keyshare::commitment::{Digest, RowHash, RowTree, UNCOVERED, pair_leaf};
 use crate::keyshare::coverage::Coverage;
+use crate::keyshare::parameters::Binding;
 use crate::keyshare::share::Share;
 use crate::names::Slot;
 
@@ -18,9 +19,19 @@ pub enum ReceiverFault {
     /// Its check value is off the polynomial of all others.
     #[error("posted a wrong check value")]
     CheckValue,
-    /// It vouched for other symbols than so many others did, more than can be corrupt.
-    #[error("contradicts {0} others about their pair symbols")]
+    /// It vouched for other symbols of an object than so many others did, more than can be corrupt. Either
+    /// it lies, or the writer had dealt it a share that fits no other.
+    #[error("contradicts {0} others about their pair symbols, unless a writer dealt it such")]
     Leaves(usize),
+}
+
+/// What a dispute about one object leaves uncovered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disputes {
+    /// The pair of slots in all objects of the batch: before version 10 of the rules.
+    OfBatch,
+    /// The pair of slots in that object. An object that cannot be covered is left out.
+    OfObject,
 }
 
 /// A batch renewed, as one receiver sees it. All but the shares is the same for all.
@@ -28,16 +39,28 @@ pub enum ReceiverFault {
 /// The old shares are to be erased when the ledger has the new roots, and not before.
 #[derive(Debug)]
 pub struct Renewed {
-    /// This slot's new shares, one an object.
-    pub shares: Vec<Share>,
-    /// The new rows of every object, in slot order.
-    pub rows: Vec<Vec<RowHash>>,
-    /// What these rows cover.
-    pub coverage: Coverage,
+    /// What there is of every object. None of one that is left out: more slots contradict the others
+    /// than can be corrupt, so its writer had dealt shares that do not fit together, and its old shares
+    /// stay what they are.
+    pub objects: Vec<Option<RenewedObject>>,
+    /// How many of those that took part could lie without harm: as many as may be corrupt, less those
+    /// that vouched for nothing.
+    pub liars_borne: usize,
     /// The dealers whose sharings were not used, and why.
     pub dealers_excluded: BTreeMap<Slot, DealerFault>,
     /// Receivers that lied; the sharings are right all the same.
     pub receivers_faulty: BTreeMap<Slot, ReceiverFault>,
+}
+
+/// One object of a batch renewed.
+#[derive(Debug)]
+pub struct RenewedObject {
+    /// This slot's new share.
+    pub share: Share,
+    /// The new rows, in slot order.
+    pub rows: Vec<RowHash>,
+    /// What these rows cover.
+    pub coverage: Coverage,
 }
 
 /// Leaves come in, this slot's own among them.
@@ -80,31 +103,60 @@ impl VouchRound {
         }
     }
 
-    /// Ends the renewal.
-    pub fn close(mut self) -> Renewed {
-        let coverage = self.coverage();
-        for &slot in coverage.vouched() {
-            let disputes = coverage.disputed().iter();
-            let disputes = disputes.filter(|&&(low, high)| low == slot || high == slot).count();
-            if disputes > self.terms.receiver_faults_max() {
-                self.receivers_faulty.insert(slot, ReceiverFault::Leaves(disputes));
-            }
+    /// Ends the renewal. Takes time in proportion to the objects and to the pairs of slots.
+    pub fn close(mut self, disputes: Disputes) -> Renewed {
+        let mut coverages: Vec<Coverage> =
+            (0..self.terms.objects()).map(|object| self.coverage(object)).collect();
+        if disputes == Disputes::OfBatch {
+            let all = coverages.iter().flat_map(|coverage| coverage.disputed()).copied().collect();
+            let vouched = self.leaves.keys().copied().collect();
+            coverages = vec![Coverage::new(vouched, all); coverages.len()];
         }
-        let rows = (0..self.terms.objects()).map(|object| self.rows(&coverage, object)).collect();
-        let Self { shares, dealers_excluded, receivers_faulty, .. } = self;
-        Renewed { shares, rows, coverage, dealers_excluded, receivers_faulty }
+        for coverage in &coverages {
+            self.name_faulty(coverage);
+        }
+        let shares = std::mem::take(&mut self.shares);
+        let renewed = |((object, share), coverage): ((usize, Share), Coverage)| {
+            let left_out = disputes == Disputes::OfObject && !self.is_borne(object, &coverage);
+            let rows = self.rows(&coverage, object);
+            (!left_out).then_some(RenewedObject { share, rows, coverage })
+        };
+        let objects = shares.into_iter().enumerate().zip(coverages).map(renewed).collect();
+        let absent = self.terms.receivers().len() - self.leaves.len();
+        let liars_borne = self.terms.receiver_faults_max().saturating_sub(absent);
+        let Self { dealers_excluded, receivers_faulty, .. } = self;
+        Renewed { objects, liars_borne, dealers_excluded, receivers_faulty }
     }
 
-    fn coverage(&self) -> Coverage {
+    fn coverage(&self, object: usize) -> Coverage {
         let vouched: BTreeSet<Slot> = self.leaves.keys().copied().collect();
-        let agree = |low, high| {
-            (0..self.terms.objects())
-                .all(|object| self.leaf(object, low, high) == self.leaf(object, high, low))
-        };
         let both = |(low, high): &(Slot, Slot)| vouched.contains(low) && vouched.contains(high);
-        let pairs = self.terms.pairs().filter(both);
-        let disputed = pairs.filter(|&(low, high)| !agree(low, high)).collect();
+        let differ = |&(low, high): &(Slot, Slot)| {
+            self.leaf(object, low, high) != self.leaf(object, high, low)
+        };
+        let disputed = self.terms.pairs().filter(both).filter(differ).collect();
         Coverage::new(vouched, disputed)
+    }
+
+    fn name_faulty(&mut self, coverage: &Coverage) {
+        let mut disputes: BTreeMap<Slot, usize> = BTreeMap::new();
+        for &(low, high) in coverage.disputed() {
+            *disputes.entry(low).or_default() += 1;
+            *disputes.entry(high).or_default() += 1;
+        }
+        disputes.retain(|_, disputes| *disputes > self.terms.receiver_faults_max());
+        for (slot, disputes) in disputes {
+            let fault = ReceiverFault::Leaves(disputes);
+            self.receivers_faulty.entry(slot).or_insert(fault);
+        }
+    }
+
+    /// Whether no more slots are left uncommitted than can be corrupt. Of an object that was dealt right
+    /// those are the corrupt ones only, since all the others agree (keyshare.md §9.5).
+    fn is_borne(&self, object: usize, coverage: &Coverage) -> bool {
+        let binding = Binding { coverage: Some(coverage), ..self.terms.binding(object) };
+        let uncommitted = coverage.vouched().iter().filter(|slot| !binding.commits_to(**slot));
+        uncommitted.count() <= self.terms.receiver_faults_max()
     }
 
     /// What `slot` posted for its pair with `other`, both receivers that vouched.

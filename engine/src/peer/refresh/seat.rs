@@ -10,7 +10,8 @@ use rand_core::CryptoRng;
 use super::{Attempt, after, before, invalid, later};
 use crate::keyshare::renewal::{
     Answer, AnswerRound, CheckRound, CheckValues, Complaint, ComplaintRound, Dealer, DealerFault,
-    DealerPost, DealingRound, DealtRows, Leaves, ReceiverFault, Renewed, Terms, VouchRound,
+    DealerPost, DealingRound, DealtRows, Disputes, Leaves, ReceiverFault, Renewed, Terms,
+    VouchRound,
 };
 use crate::keyshare::{KeyParameters, RenewedRows, Share};
 use crate::ledger::{Group, RefreshStatement};
@@ -31,6 +32,8 @@ pub(super) struct SeatSettings {
     pub(super) place: RefreshPlace,
     /// The group as the ledger has it.
     pub(super) group: Group,
+    /// What a dispute leaves uncovered, by the rules of the time.
+    pub(super) disputes: Disputes,
 }
 
 /// The share of one object of the batch, as it is kept here.
@@ -49,7 +52,7 @@ pub struct OldShare {
 pub struct RenewedBatch {
     /// What the ledger will have of them.
     pub root: [u8; 32],
-    /// For every object of the batch its share and rows, ascending by object.
+    /// For every object of the batch that is not left out its share and rows, ascending by object.
     pub shares: Vec<(ObjectId, Share, RenewedRows)>,
 }
 
@@ -66,6 +69,7 @@ pub(super) enum SeatStep {
 pub struct Seat {
     attempt: Attempt,
     key: KeyParameters,
+    disputes: Disputes,
     objects: Vec<(ObjectId, [u8; 32])>,
     old: Vec<Share>,
     dealer: Option<Dealer>,
@@ -75,6 +79,7 @@ pub struct Seat {
     root: Option<[u8; 32]>,
     dealers_excluded: BTreeMap<Slot, DealerFault>,
     receivers_faulty: BTreeMap<Slot, ReceiverFault>,
+    left_out: Vec<ObjectId>,
 }
 
 enum Round {
@@ -127,7 +132,7 @@ impl Seat {
         old: Vec<OldShare>,
         rng: &mut impl CryptoRng,
     ) -> Result<Self, Refusal> {
-        let SeatSettings { network, place, group } = settings;
+        let SeatSettings { network, place, group, disputes } = settings;
         let slots = Slot::all(group.code.n).zip(&group.holders);
         let members = slots.map(|(slot, holder)| Member { slot, node: holder.node }).collect();
         let attempt = Attempt::new(network, place, members, list);
@@ -137,6 +142,7 @@ impl Seat {
         let mut seat = Self {
             attempt,
             key: group.key,
+            disputes,
             objects,
             old,
             dealer: None,
@@ -145,6 +151,7 @@ impl Seat {
             root: None,
             dealers_excluded: BTreeMap::new(),
             receivers_faulty: BTreeMap::new(),
+            left_out: Vec::new(),
         };
         if salts.is_empty() {
             return Ok(seat);
@@ -247,6 +254,11 @@ impl Seat {
         (&self.dealers_excluded, &self.receivers_faulty)
     }
 
+    /// Objects that keep their old shares, which do not fit together: their writer lied.
+    pub fn left_out(&self) -> &[ObjectId] {
+        &self.left_out
+    }
+
     fn statement(&self, key: &SigningKey) -> Bytes {
         let RefreshPlace { group, epoch, attempt, .. } = self.attempt.place;
         let (network, root) = (&self.attempt.network, self.root);
@@ -314,7 +326,8 @@ impl Seat {
             }
             (RefreshStage::Sign, Round::Vouching(mut round)) => {
                 each(&posts, |slot, leaves: Leaves| round.handle_leaves(slot, leaves));
-                Ok(Some(Advanced::Renewed(Box::new(self.renewed(round.close())))))
+                let batch = self.renewed(round.close(self.disputes))?;
+                Ok(Some(Advanced::Renewed(Box::new(batch))))
             }
             (_, round) => {
                 self.round = round;
@@ -360,17 +373,27 @@ impl Seat {
         Ok(Advanced::Posted(canonical::encode(&values)))
     }
 
-    fn renewed(&mut self, renewed: Renewed) -> RenewedBatch {
-        let Renewed { shares, rows, coverage, dealers_excluded, receivers_faulty } = renewed;
+    fn renewed(&mut self, renewed: Renewed) -> Result<RenewedBatch, Refusal> {
+        let Renewed { objects, liars_borne, dealers_excluded, receivers_faulty } = renewed;
         (self.dealers_excluded, self.receivers_faulty) = (dealers_excluded, receivers_faulty);
-        let of = (self.key, self.attempt.place.epoch);
-        let (root, rows) = RenewedRows::batch(of, &self.objects, rows, &coverage);
-        let objects = self.objects.iter().map(|(object, _)| *object);
-        let shares = objects.zip(shares).zip(rows);
-        RenewedBatch {
-            root,
-            shares: shares.map(|((object, share), rows)| (object, share, rows)).collect(),
+        let listed = self.objects.iter().map(|(object, _)| *object);
+        let (mut kept, mut rows) = (Vec::new(), Vec::new());
+        for (object, renewed) in listed.zip(objects) {
+            match &renewed {
+                Some(renewed) => kept.push((object, renewed.share.clone())),
+                None => self.left_out.push(object),
+            }
+            rows.push(renewed.map(|renewed| (renewed.rows, renewed.coverage)));
         }
+        // Where no liar is borne one could have all objects left out, and call that refreshed.
+        if liars_borne == 0 && leaves_out_too_many(kept.len(), self.objects.len()) {
+            return Err(invalid("the shares of too many objects do not fit together"));
+        }
+        let of = (self.key, self.attempt.place.epoch);
+        let (root, rows) = RenewedRows::batch(of, &self.objects, rows);
+        let shares = kept.into_iter().zip(rows.into_iter().flatten());
+        let shares = shares.map(|((object, share), rows)| (object, share, rows)).collect();
+        Ok(RenewedBatch { root, shares })
     }
 }
 

@@ -8,6 +8,7 @@ use rand_core::CryptoRng;
 
 use super::seat::{OldShare, RenewedBatch, Seat, SeatSettings, SeatStep};
 use super::{cycle, invalid, later};
+use crate::keyshare::renewal::Disputes;
 use crate::ledger::{Group, State};
 use crate::names::{GroupId, NetworkId, Slot};
 use crate::peer::Member;
@@ -84,7 +85,13 @@ impl Seats {
         let group = state.group(place.group).ok_or_else(|| later("there is no such group yet"))?;
         let known = self.seats.get(&place.group).is_some_and(|seat| seat.place() == place);
         if stage == RefreshStage::Begin && !known {
-            let seat = self.begin(place, group, body, shares, rng)?;
+            let disputes = match state.version() >= OBJECT_DISPUTES_VERSION_MIN {
+                true => Disputes::OfObject,
+                false => Disputes::OfBatch,
+            };
+            let group = group.clone();
+            let settings = SeatSettings { network: self.network, place, group, disputes };
+            let seat = begin(settings, body, shares, rng)?;
             self.seats.insert(place.group, seat);
         }
         let key = self.key.clone();
@@ -123,25 +130,24 @@ impl Seats {
         let seat = self.seats.get_mut(&place.group).filter(|seat| seat.place() == *place);
         seat.ok_or_else(|| invalid("this refresh did not begin here"))
     }
-
-    fn begin(
-        &self,
-        place: RefreshPlace,
-        group: &Group,
-        list: &[u8],
-        shares: &impl Shares,
-        rng: &mut impl CryptoRng,
-    ) -> Result<Seat, Refusal> {
-        let settings = SeatSettings { network: self.network, place, group: group.clone() };
-        let mut eligible = shares.list(place.group, place.slot);
-        eligible.retain(|share| share.epoch < cycle(group));
-        let listed = Seat::check_list(&settings, list, &eligible)?;
-        let load = |share: &ListedShare| {
-            let part = PartReference { group: place.group, slot: place.slot, object: share.object };
-            shares.load(&part)
-        };
-        let old: Option<Vec<OldShare>> = listed.iter().map(load).collect();
-        let old = old.ok_or_else(|| later("a key share kept here is damaged"))?;
-        Seat::begin(settings, list, old, rng)
-    }
 }
+
+fn begin(
+    settings: SeatSettings,
+    list: &[u8],
+    shares: &impl Shares,
+    rng: &mut impl CryptoRng,
+) -> Result<Seat, Refusal> {
+    let RefreshPlace { group, slot, .. } = settings.place;
+    let mut eligible = shares.list(group, slot);
+    eligible.retain(|share| share.epoch < cycle(&settings.group));
+    let listed = Seat::check_list(&settings, list, &eligible)?;
+    let load =
+        |share: &ListedShare| shares.load(&PartReference { group, slot, object: share.object });
+    let old: Option<Vec<OldShare>> = listed.iter().map(load).collect();
+    let old = old.ok_or_else(|| later("a key share kept here is damaged"))?;
+    Seat::begin(settings, list, old, rng)
+}
+
+/// The version of the rules under which a dispute about one object leaves the others alone.
+const OBJECT_DISPUTES_VERSION_MIN: u32 = 10;

@@ -333,7 +333,7 @@ impl VirtualNetwork {
         let group = self.view.state.group(GROUP).unwrap().clone();
         let mut machine =
             RepairSlot::new(self.id(), GROUP, slot(point), codes, &self.members(), held)
-                .in_epochs(group.epochs());
+                .in_group(&group);
         machine.leave_out(shredded);
         let list = || self.at(point).disk.list(GROUP, slot(point));
         machine.renew(stale(&group, slot(point), list));
