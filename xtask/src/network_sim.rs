@@ -6,11 +6,12 @@
 //! what was dealt, and few machines at a time may be given up; when the faults stop, every slot must
 //! become whole again. In every other network key shares are refreshed every two hours, and the liar
 //! offers the old ones: every secret must be given by the new shares, and none by any with an old
-//! one among them, nor may a share be rebuilt from one. In the others a writer stores objects whose
-//! parts do not fit together: no holder may be excluded for them, and every slot must become whole. A
-//! second kind of run, the *nap*, has every node sleep for two minutes at some time of an hour: nobody
-//! may be given up, and hardly more be moved than the machines that really die need. The same seed
-//! gives the same trace.
+//! one among them, nor may a share be rebuilt from one. In all of them a writer stores objects whose
+//! parts do not fit together, most of them at the cost of one slot: no holder may be excluded for
+//! them, every slot must become whole, every other object be refreshed in the end, and repairs not
+//! try them again and again. A second kind of run, the *nap*, has every node sleep for two minutes at
+//! some time of an hour: nobody may be given up, and hardly more be moved than the machines that
+//! really die need. The same seed gives the same trace.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

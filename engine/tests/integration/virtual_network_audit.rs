@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::virtual_network::{Lie, VirtualNetwork, code};
+use crate::virtual_network::{Lie, Misfit, VirtualNetwork, code};
 use kakera_engine::code::CodeKind;
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::WrongSymbol;
@@ -135,5 +135,27 @@ fn a_liar_about_fragment_symbols_is_suspected_where_the_code_lets_it_be_seen() {
         network.at(4).lie = Some(Lie::FragmentSymbols);
         let audited = audit(&mut network, 120);
         assert_eq!((audited.suspects, audited.evidence.len()), (BTreeSet::from([4]), 0));
+    }
+}
+
+/// A writer gave one slot parts that fit no other's: its holder fails nobody's audits for it, and whoever
+/// lacks or falsifies something is found all the same.
+#[test]
+fn nobody_is_suspected_for_what_a_writer_did() {
+    for misfit in [Misfit::Share, Misfit::Fragment] {
+        let mut network = network();
+        for len in [100, 5000, 300_000] {
+            network.stored_ill_formed(len, misfit, 2);
+        }
+        let audited = audit(&mut network, 120);
+        assert_eq!((audited.suspects, audited.evidence.len()), (BTreeSet::new(), 0));
+        assert!(audited.asked > 120, "{misfit:?}: nothing was asked again");
+
+        network.at(2).lie = Some(Lie::FragmentSymbols);
+        let audited = audit(&mut network, 200);
+        assert_eq!((audited.suspects, audited.evidence.len()), (BTreeSet::from([2]), 0));
+        network.at(2).lie = None;
+        network.at(2).disk.parts.clear();
+        assert_eq!(audit(&mut network, 120).suspects, BTreeSet::from([2]));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::virtual_network::{GROUP, Lie, VirtualNetwork, Written, code, slot};
+use crate::virtual_network::{GROUP, Lie, Misfit, VirtualNetwork, Written, code, slot};
 use kakera_engine::code::{CodeKind, CodeParameters};
 use kakera_engine::keyshare::{self, KeyParameters, Share};
 use kakera_engine::ledger::Group;
@@ -294,4 +294,68 @@ fn more_than_a_refresh_bears_may_not_be_absent() {
     assert!(outcomes.len() > 10 && outcomes.iter().all(Result::is_err), "{outcomes:?}");
     assert_eq!(group(&network).epoch, Epoch(0));
     assert_readable(&mut network, &written);
+}
+
+/// A writer gave slot 4 a share of one object that fits no other's: the rest of the batch is refreshed
+/// as ever, and whoever takes the slot over gets a share that fits.
+#[test]
+fn a_share_that_fits_no_other_is_made_good_when_its_slot_is_rebuilt() {
+    let mut network = network(70);
+    let ill_formed = network.stored_ill_formed(5000, Misfit::Share, 4);
+    let written = network.stored(5000);
+    assert_eq!(network.refresh(PATIENCE), [Ok(2)]);
+    let epoch_of = |network: &mut VirtualNetwork, point, written: &Written| {
+        let part = network.part_of(point, written.sealed.object_id);
+        network.at(point).disk.parts[&part].renewed.as_ref().map(|rows| rows.epoch)
+    };
+    for point in 1..=10 {
+        network.show_state(point);
+        assert_eq!(epoch_of(&mut network, point, &ill_formed), Some(Epoch(1)));
+    }
+    assert_readable(&mut network, &written);
+
+    network.at(4).disk.parts.clear();
+    let repaired = network.compare(4, None);
+    assert!(repaired.whole && repaired.faults.is_empty(), "{:?}", repaired.progress);
+    assert_eq!(repaired.progress.objects_held, 2);
+    let all: Vec<Share> = shares(&mut network, ill_formed.sealed.object_id).into_values().collect();
+    assert_eq!(secret_of(&ill_formed, &all.iter().collect::<Vec<_>>()), Some(ill_formed.secret));
+    // From the next refresh on it is committed to like any other.
+    assert_eq!(network.refresh(PATIENCE), [Ok(2)]);
+    (1..=10).for_each(|point| network.show_state(point));
+    assert_readable(&mut network, &ill_formed);
+}
+
+/// Where no holder may lie, nobody can tell whether one does: the object keeps its shares.
+#[test]
+fn an_object_that_cannot_be_covered_keeps_its_shares_and_the_others_are_refreshed() {
+    let codes = (code(CodeKind::Mbr, 5, 3, 4), KeyParameters::new(5, 3, 4).unwrap());
+    let mut network = VirtualNetwork::new(71, codes);
+    network.upgrade();
+    let ill_formed = network.stored_ill_formed(5000, Misfit::Share, 4);
+    let written = network.stored(5000);
+    for epoch in 1..=2 {
+        assert_eq!(network.refresh(PATIENCE), [Ok(2)]);
+        for point in 1..=5 {
+            network.show_state(point);
+            let renewed = |network: &mut VirtualNetwork, written: &Written| {
+                let part = network.part_of(point, written.sealed.object_id);
+                network.at(point).disk.parts[&part].renewed.as_ref().map(|rows| rows.epoch)
+            };
+            assert_eq!(renewed(&mut network, &ill_formed), None);
+            assert_eq!(renewed(&mut network, &written), Some(Epoch(epoch)));
+        }
+        assert_readable(&mut network, &written);
+    }
+    // The slot becomes whole without the object, which is tried once in an epoch.
+    network.at(4).disk.parts.clear();
+    let repaired = network.compare(4, None);
+    assert!(repaired.whole && repaired.faults.is_empty(), "{:?}", repaired.progress);
+    assert_eq!((repaired.progress.objects_held, repaired.progress.objects_failed), (1, 1));
+    let again = network.compare(4, Some(2));
+    assert!(again.whole && again.progress.objects_failed == 0, "{:?}", again.progress);
+    assert_eq!((again.asked, again.progress.symbol_bytes), (vec![2], 0));
+    assert_eq!(network.refresh(PATIENCE), [Ok(1)]);
+    let tried = network.compare(4, Some(2));
+    assert_eq!(tried.progress.objects_failed, 1);
 }

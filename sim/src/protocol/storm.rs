@@ -10,11 +10,12 @@ use kakera_engine::code::{Code, CodeParameters};
 use kakera_engine::keyshare::KeyParameters;
 use kakera_engine::ledger::{Holder, State};
 use kakera_engine::names::{GroupId, NodeId, Slot};
+use kakera_engine::peer::refresh::Shares;
 use kakera_engine::policy::refresh::RefreshTimes;
 use kakera_engine::policy::suspicion::exclusions_max;
 use kakera_engine::wire::{PartReference, RepairProgress};
 
-use super::node::{Node, Seat};
+use super::node::{Node, Seat, unix};
 use super::world::{Change, Course, Event, FarSide, MINUTE, World};
 use super::{Fault, Lie, Network};
 
@@ -369,9 +370,13 @@ impl Storm {
         self.outcome
     }
 
-    /// Every slot must be whole at a live machine.
+    /// Every slot must be whole at a live machine, its shares of the newest epoch.
     fn look_for_gaps(&self, world: &mut World<Trouble>, state: &State) {
         for (id, group) in state.groups() {
+            let refreshed = group.refreshes.as_ref().map_or(0, |refreshes| refreshes.since);
+            if self.plan.refreshing && refreshed < unix(self.plan.trouble) {
+                world.broken(&format!("group {id} was not refreshed after the trouble"));
+            }
             for (slot, holder) in Slot::all(group.code.n).zip(&group.holders) {
                 let Some(node) = world.place(&holder.node) else { continue };
                 if world.nodes[node].dead || holder.is_filling() {
@@ -390,6 +395,16 @@ impl Storm {
                 let lacking = lacking.count();
                 if lacking > 0 {
                     world.broken(&format!("slot {slot} of group {id} lacks {lacking} objects"));
+                }
+                let listed = world.nodes[node].disk.list(id, slot);
+                let old = listed.iter().filter(|share| {
+                    let truth = &world.truths[&share.object];
+                    let owed = truth.acknowledged && !truth.ill_formed;
+                    self.plan.refreshing && owed && share.epoch < group.epoch
+                });
+                let old = old.count();
+                if old > 0 {
+                    world.broken(&format!("slot {slot} of group {id} has {old} old shares"));
                 }
             }
         }

@@ -24,9 +24,9 @@ use kakera_engine::names::{Epoch, GroupId, NetworkId, NodeId, ObjectId, Slot};
 use kakera_engine::object::{ObjectBuilder, Placement, SealedObject};
 use kakera_engine::peer::refresh::{Seats, Shares, stale};
 use kakera_engine::peer::{
-    Answer, Ask, AskFailure, DiskError, Fault, Gathered, GetError, GetObject, Holder, Member,
-    PutError, PutObject, PutReport, RenewedPart, RepairAction, RepairSlot, RepairedPart, Step,
-    StoredPart, SymbolUse, Wanted,
+    Answer, Ask, AskFailure, DiskError, Fault, Gathered, GetError, GetObject, Holder, IllFormed,
+    Member, PutError, PutObject, PutReport, RenewedPart, RepairAction, RepairSlot, RepairedPart,
+    Step, StoredPart, SymbolUse, Wanted,
 };
 use kakera_engine::policy::LedgerView;
 use kakera_engine::seal::{Suite, VaultRoot};
@@ -59,6 +59,7 @@ pub(crate) struct VirtualNode {
     pub(crate) disk: Disk,
     holder: Holder,
     seats: Seats,
+    ill_formed: IllFormed,
     pub(crate) up: bool,
     /// It answers and does not follow the ledger.
     pub(crate) asleep: bool,
@@ -331,9 +332,11 @@ impl VirtualNetwork {
         let shredded = self.at(point).disk.shredded(GROUP);
         let codes = (self.plan.code, self.plan.key);
         let group = self.view.state.group(GROUP).unwrap().clone();
+        let ill_formed = self.at(point).ill_formed.of(GROUP, slot(point), group.epoch);
         let mut machine =
             RepairSlot::new(self.id(), GROUP, slot(point), codes, &self.members(), held)
-                .in_group(&group);
+                .in_group(&group)
+                .without(ill_formed);
         machine.leave_out(shredded);
         let list = || self.at(point).disk.list(GROUP, slot(point));
         machine.renew(stale(&group, slot(point), list));
@@ -350,6 +353,7 @@ impl VirtualNetwork {
             self.at(point).disk.keep_part(part.part, stored, part.fragment.clone());
         }
         let Repair { machine, parts, renewed, asked, .. } = repair;
+        self.at(point).ill_formed.learn(&machine);
         let shares_renewed = renewed.len();
         self.at(point).disk.renew(GROUP, slot(point), renewed);
         let (progress, symbol_use) = (machine.progress(), machine.symbol_use());
@@ -520,6 +524,7 @@ impl VirtualNode {
         Self {
             holder: Holder::new(network, key.clone()),
             seats: Seats::new(network, key.clone()),
+            ill_formed: IllFormed::default(),
             key,
             disk: Disk::default(),
             up: true,
