@@ -32,7 +32,7 @@ pub(crate) struct Options {
     /// The first seed
     #[arg(long, default_value_t = 1)]
     first: u64,
-    /// 6 networks of some hours
+    /// 8 networks of some hours
     #[arg(long)]
     short: bool,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Options {
 /// Simulates every seed; the first that breaks a promise is named.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let (count, hours) = match options.short {
-        true => (options.seeds.min(6), 4),
+        true => (options.seeds.min(8), 4),
         false => (options.seeds, 24),
     };
     let plan = |seed: u64| match seed.is_multiple_of(2) {
@@ -118,7 +118,10 @@ impl Sum {
         let refused = self.old_shares_refused;
         report.count("old_epoch_shares_refused", refused).goal(Goal::AtLeast(1.0));
         report.add("repair_bytes", self.bytes_moved as f64);
-        report.add("repair_bytes_to_theory", self.bytes_moved as f64 / self.bytes_needed as f64);
+        // Each slot that is filled tries each ill-formed object once an epoch; again and again, it is 10
+        // to 25.
+        let ratio = self.bytes_moved as f64 / self.bytes_needed as f64;
+        report.add("repair_bytes_to_theory", ratio).goal(Goal::AtMost(6.0));
         for fault in Fault::ALL {
             let fired = self.faults.get(&fault).copied().unwrap_or(0);
             // A fault that never fires proves nothing.
