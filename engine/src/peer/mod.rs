@@ -27,6 +27,7 @@ mod helped_symbol;
 mod holder;
 mod ill_formed;
 mod put;
+mod rebuilt;
 pub mod refresh;
 mod repair_object;
 mod repair_slot;
@@ -52,9 +53,8 @@ pub use holder::{
 };
 pub use ill_formed::IllFormed;
 pub use put::{PutError, PutObject, PutReport};
-pub use repair_object::{
-    Rebuilt, RenewedPart, RepairError, RepairObject, RepairTraffic, RepairedPart,
-};
+pub use rebuilt::{Rebuilt, RenewedPart, RepairError, RepairTraffic, RepairedPart};
+pub use repair_object::RepairObject;
 pub use repair_slot::{RepairAction, RepairSlot, SymbolUse};
 pub use shred::{Condemned, ShredObject, ShredReport};
 pub use validator::{

@@ -448,6 +448,7 @@ fn the_newcomer_of_a_reassigned_slot_fills_it() {
 fn the_repair_modules_import_nothing_that_holds_the_secret() {
     for source in [
         include_str!("../../src/peer/repair_object.rs"),
+        include_str!("../../src/peer/rebuilt.rs"),
         include_str!("../../src/peer/repair_slot.rs"),
         include_str!("../../src/peer/degraded.rs"),
     ] {

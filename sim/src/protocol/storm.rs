@@ -25,7 +25,7 @@ const GROUPS: u32 = 3;
 const PUTS: u64 = 12;
 /// Objects of which one slot's part does not fit the others: a writer lied.
 const ILL_FORMED_ANYWHERE: u64 = 6;
-/// As many more of one slot's: if its holder were blamed for them, it would be by all others, and often.
+/// More of them, all at one slot's cost: if its holder were blamed, it would be by all, and often.
 const ILL_FORMED_AIMED: u64 = 18;
 /// In which all must become whole again.
 const CALM: Duration = Duration::from_secs(3 * 3600);

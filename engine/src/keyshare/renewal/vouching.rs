@@ -48,7 +48,7 @@ pub struct Renewed {
     pub liars_borne: usize,
     /// The dealers whose sharings were not used, and why.
     pub dealers_excluded: BTreeMap<Slot, DealerFault>,
-    /// Receivers that lied; the sharings are right all the same.
+    /// Receivers that contradict the others; the sharings are right all the same.
     pub receivers_faulty: BTreeMap<Slot, ReceiverFault>,
 }
 
@@ -118,8 +118,8 @@ impl VouchRound {
         let shares = std::mem::take(&mut self.shares);
         let renewed = |((object, share), coverage): ((usize, Share), Coverage)| {
             let left_out = disputes == Disputes::OfObject && !self.is_borne(object, &coverage);
-            let rows = self.rows(&coverage, object);
-            (!left_out).then_some(RenewedObject { share, rows, coverage })
+            let rows = || self.rows(&coverage, object);
+            (!left_out).then(rows).map(|rows| RenewedObject { share, rows, coverage })
         };
         let objects = shares.into_iter().enumerate().zip(coverages).map(renewed).collect();
         let absent = self.terms.receivers().len() - self.leaves.len();

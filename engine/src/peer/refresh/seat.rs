@@ -249,7 +249,7 @@ impl Seat {
         signature
     }
 
-    /// Dealers whose sharings were not used, and receivers that lied, once the new shares are there.
+    /// Dealers whose sharings were not used, and receivers that contradict the others, once the new shares are there.
     pub fn faults(&self) -> (&BTreeMap<Slot, DealerFault>, &BTreeMap<Slot, ReceiverFault>) {
         (&self.dealers_excluded, &self.receivers_faulty)
     }
