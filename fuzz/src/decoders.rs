@@ -22,9 +22,9 @@ use kakera_engine::names::Slot;
 use kakera_engine::object::{Descriptor, GroupHashes, Manifest, PointerBody};
 use kakera_engine::seal::{VaultFileError, open_vault_file};
 use kakera_engine::wire::{
-    BODY_LEN_MAX, HEADER_LEN_MAX, InventoryPage, ListedIdentity, ListedShare, Operation,
-    OrdersPage, ProvenValue, RefreshWord, Remark, Request, RequestError, Response, SignedPost,
-    canonical,
+    BODY_LEN_MAX, HEADER_LEN_MAX, InventoryPage, ListedIdentity, ListedShare, MisfitProof,
+    Operation, OrdersPage, ProvenValue, RefreshWord, Remark, Request, RequestError, Response,
+    SignedPost, canonical,
 };
 use kakera_net::network_file::NetworkFile;
 use minicbor::{Decode, Encode};
@@ -87,6 +87,10 @@ pub(crate) fn recovery_kit(bytes: &[u8]) -> bool {
 
 pub(crate) fn inventory_page(bytes: &[u8]) -> bool {
     decodes::<InventoryPage>(bytes, BODY_LEN_MAX)
+}
+
+pub(crate) fn misfit_proof(bytes: &[u8]) -> bool {
+    decodes::<MisfitProof>(bytes, BODY_LEN_MAX)
 }
 
 pub(crate) fn refresh_posts(bytes: &[u8]) -> bool {

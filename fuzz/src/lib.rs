@@ -29,6 +29,7 @@ pub const TARGETS: &[Target] = &[
     target("refresh-list", decoders::refresh_list, samples::wire::refresh_lists),
     target("refresh-word", decoders::refresh_word, samples::wire::refresh_words),
     target("inventory-page", decoders::inventory_page, samples::wire::inventory_pages),
+    target("misfit-proof", decoders::misfit_proof, samples::wire::misfit_proofs),
     target("orders-page", decoders::orders_page, samples::wire::orders_pages),
     target("genesis", decoders::genesis, samples::ledger::geneses),
     target("entry", decoders::entry, samples::ledger::entries),

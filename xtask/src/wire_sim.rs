@@ -1,7 +1,7 @@
 //! `wire-sim`: whole networks of the real `net` crate in one thread, on virtual time, with real QUIC and
 //! TLS over a simulated wire ([`kakera_net::testkit`]). Machines crash, stay away, die and are replaced,
-//! are cut off, rot and lie, the wire delays, loses and drops, and records are put and read all the
-//! while.
+//! are cut off, rot and lie, a writer has stored parts that do not fit together, the wire delays, loses and
+//! drops, and records are put and read all the while.
 //!
 //! Each seed is one network. What was acknowledged reads bit-identical in the end, every slot is whole
 //! again and holds what encoding gives, under a key share of its group's epoch; who lies is given up,
@@ -11,6 +11,7 @@
 mod course;
 mod judge;
 mod load;
+mod misfits;
 mod storm;
 
 use std::collections::BTreeMap;
@@ -54,6 +55,8 @@ pub(super) struct Outcome {
     counts: BTreeMap<&'static str, u64>,
     faults: BTreeMap<Fault, usize>,
     load: load::Outcome,
+    /// Ill-formed objects that were acknowledged.
+    ill_formed: usize,
     judged: judge::Judged,
 }
 
@@ -107,6 +110,7 @@ struct Sum {
     traffic: Traffic,
     faults: BTreeMap<Fault, usize>,
     load: load::Outcome,
+    ill_formed: usize,
     judged: judge::Judged,
 }
 
@@ -130,6 +134,7 @@ impl Sum {
         sum.unheard += one.unheard;
         sum.overtaken += one.overtaken;
         self.load.add(&outcome.load);
+        self.ill_formed += outcome.ill_formed;
         self.judged.add(&outcome.judged);
     }
 
@@ -159,6 +164,7 @@ impl Sum {
             let fired = self.faults.get(&fault).copied().unwrap_or(0);
             report.count(format!("fault_{}", fault.name()), fired).goal(Goal::AtLeast(1.0));
         }
+        report.count("ill_formed_objects", self.ill_formed).goal(Goal::AtLeast(1.0));
         self.load.add_to(&mut report);
         self.judged.add_to(&mut report);
         report.add("repair_bytes", counted("repair_bytes")).goal(Goal::AtLeast(1.0));

@@ -23,6 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::helped_symbol::{Helped, HelpedSymbol, NoSymbol};
+use super::inquiry::{Finding, Inquiry, Own};
 use super::{Answer, Ask, AskFailure, Member, StoredPart};
 use crate::code::{CodeKind, GROUP_LEN};
 use crate::hash::hash;
@@ -73,8 +74,6 @@ pub enum AuditAction {
         slot: Slot,
         /// The id.
         after: ObjectId,
-        /// Whether the fragment is wanted too.
-        fragment: bool,
     },
     /// Ask, then call [`Auditor::handle_answer`].
     Ask(Ask),
@@ -87,8 +86,8 @@ pub struct Loaded {
     pub object: ObjectId,
     /// The node's part of it.
     pub part: StoredPart,
-    /// The part's fragment, if it was wanted.
-    pub fragment: Option<Bytes>,
+    /// The part's fragment.
+    pub fragment: Bytes,
 }
 
 /// Audits the other holders of one node's groups.
@@ -125,15 +124,24 @@ struct Seat {
 
 enum Stage {
     Idle,
-    Loading { seat: usize, test: Test },
+    Loading {
+        seat: usize,
+        test: Test,
+    },
     Loaded(Box<Challenge>),
     Asked(Box<Challenge>),
+    /// The part is not there: who is to blame is found out, from this time on.
+    Inquiring {
+        tried: (NodeId, Test),
+        inquiry: Box<Inquiry>,
+        from: Duration,
+    },
 }
 
 struct Challenge {
     member: Member,
     part: PartReference,
-    own: StoredPart,
+    own: Own,
     descriptor: Descriptor,
     trial: Trial,
 }
@@ -148,7 +156,6 @@ enum Trial {
     Rehearsal {
         epoch: Epoch,
         describe: bool,
-        fragment: Bytes,
     },
     /// These were not the symbols expected: it shows the fragment that they are of.
     Fragment {
@@ -162,6 +169,8 @@ enum Verdict {
     Failed,
     /// Neither.
     Open,
+    /// It says that the part is not there.
+    Missing,
     Convicted(Box<WrongSymbol>),
     /// Failed, unless this shows that the writer is to blame.
     Doubtful(Trial),
@@ -197,10 +206,17 @@ impl Auditor {
             Some(Seat { group, slot, epoch: seats.epoch, others })
         };
         self.seats = state.groups().filter_map(seat).collect();
-        if let Stage::Loading { .. } = self.stage {
+        let seats = &self.seats;
+        let is_over = match &self.stage {
+            Stage::Loading { .. } => true,
+            Stage::Inquiring { inquiry, .. } => {
+                !seats.iter().any(|seat| (seat.group, seat.slot) == inquiry.seat())
+            }
+            Stage::Idle | Stage::Loaded(_) | Stage::Asked(_) => false,
+        };
+        if is_over {
             self.stage = Stage::Idle;
         }
-        let seats = &self.seats;
         let present =
             |node: &NodeId| seats.iter().any(|s| s.others.iter().any(|m| m.node == *node));
         self.failures.retain(|(node, _), _| present(node));
@@ -220,8 +236,7 @@ impl Auditor {
                 let Seat { group, slot, .. } = self.seats[seat];
                 self.stage = Stage::Loading { seat, test };
                 let after = ObjectId(self.seed("object"));
-                let fragment = test == Test::Rehearsal;
-                Some(AuditAction::Load { group, slot, after, fragment })
+                Some(AuditAction::Load { group, slot, after })
             }
             Stage::Loaded(challenge) => {
                 let ask = Ask {
@@ -233,6 +248,13 @@ impl Auditor {
                 };
                 self.stage = Stage::Asked(challenge);
                 Some(AuditAction::Ask(ask))
+            }
+            Stage::Inquiring { tried, mut inquiry, from } if now >= from => {
+                let (id, timeout) = (self.count, self.settings.deadline);
+                let question = inquiry.poll_question();
+                self.stage = Stage::Inquiring { tried, inquiry, from };
+                let (to, operation) = question?;
+                Some(AuditAction::Ask(Ask { id, to, operation, body: Bytes::new(), timeout }))
             }
             other => {
                 self.stage = other;
@@ -251,8 +273,8 @@ impl Auditor {
         let Some(member) = self.draw("holder", others.len()).map(|place| others[place]) else {
             return;
         };
-        let trial = match (test, fragment) {
-            (Test::Possession, _) => {
+        let trial = match test {
+            Test::Possession => {
                 let Ok(code) = descriptor.code.build() else { return };
                 let fragment_len = code.layout(descriptor.coded_len).fragment_len();
                 let total = u32::try_from(fragment_len.div_ceil(GROUP_LEN)).unwrap_or(u32::MAX);
@@ -261,7 +283,7 @@ impl Auditor {
             }
             // Whose own part rotted can compare nothing, nor is there anything to compare where a
             // refresh left the pair uncommitted.
-            (Test::Rehearsal, Some(fragment)) => {
+            Test::Rehearsal => {
                 let root = descriptor.fragment_roots.get(own.share.slot().index());
                 let covered = own.commitments(&descriptor).0.covers(own.share.slot(), member.slot);
                 if root != Some(&FragmentRoot::of(&fragment)) || !covered {
@@ -269,23 +291,29 @@ impl Auditor {
                 }
                 // As of a newcomer, some questions ask for the description.
                 let describe = self.seed("describe")[0] & 1 == 1;
-                Trial::Rehearsal { epoch, describe, fragment }
+                Trial::Rehearsal { epoch, describe }
             }
-            (Test::Rehearsal, None) => return,
         };
         let part = PartReference { group, slot: member.slot, object };
+        let own = Own { part: own, fragment };
         self.stage = Stage::Loaded(Box::new(Challenge { member, part, own, descriptor, trial }));
     }
 
     /// Takes the answer. One that is not reached is the watchers' concern, not the auditors'.
     pub fn handle_answer(&mut self, id: u64, answer: Result<Answer, AskFailure>) {
-        let Stage::Asked(challenge) = std::mem::replace(&mut self.stage, Stage::Idle) else {
-            return;
-        };
         if id != self.count {
-            self.stage = Stage::Asked(challenge);
             return;
         }
+        let challenge = match std::mem::replace(&mut self.stage, Stage::Idle) {
+            Stage::Asked(challenge) => challenge,
+            Stage::Inquiring { tried, inquiry, .. } => {
+                return self.go_on_inquiring(tried, inquiry, answer);
+            }
+            other => {
+                self.stage = other;
+                return;
+            }
+        };
         let verdict = match answer {
             Ok(answer) => challenge.judge(&self.network, answer),
             Err(AskFailure::Unreachable | AskFailure::NotAdmitted) => Verdict::Open,
@@ -294,6 +322,7 @@ impl Auditor {
         let tried = (challenge.member.node, challenge.test());
         match verdict {
             Verdict::Open => {}
+            Verdict::Missing => self.inquire(tried, *challenge),
             Verdict::Passed => drop(self.failures.remove(&tried)),
             Verdict::Failed => *self.failures.entry(tried).or_default() += 1,
             Verdict::Convicted(proof) => {
@@ -304,6 +333,31 @@ impl Auditor {
                 self.stage = Stage::Loaded(Box::new(Challenge { trial, ..*challenge }));
             }
         }
+    }
+
+    fn inquire(&mut self, tried: (NodeId, Test), challenge: Challenge) {
+        let Challenge { member, part, own, descriptor, .. } = challenge;
+        let seat = self.seats.iter().find(|seat| seat.group == part.group);
+        let Some(Seat { others, .. }) = seat else { return };
+        let others = others.iter().copied().filter(|other| other.slot != member.slot).collect();
+        let inquiry = Box::new(Inquiry::new(part, member, own, descriptor, others));
+        self.stage = Stage::Inquiring { tried, inquiry, from: Duration::ZERO };
+    }
+
+    fn go_on_inquiring(
+        &mut self,
+        tried: (NodeId, Test),
+        mut inquiry: Box<Inquiry>,
+        answer: Result<Answer, AskFailure>,
+    ) {
+        let from = match inquiry.handle_answer(answer) {
+            Finding::Excused => return,
+            Finding::Guilty => return *self.failures.entry(tried).or_default() += 1,
+            Finding::Open => Duration::ZERO,
+            // Half of the time until the next audit is left for it.
+            Finding::Later => self.next.saturating_sub(self.settings.every / 2),
+        };
+        self.stage = Stage::Inquiring { tried, inquiry, from };
     }
 
     /// What convicts holders before everybody, to be put on the ledger; each proof once.
@@ -323,6 +377,9 @@ impl Auditor {
         match self.stage {
             Stage::Idle => Some(self.next).filter(|_| !self.seats.is_empty()),
             Stage::Loaded(_) => Some(Duration::ZERO),
+            Stage::Inquiring { ref inquiry, from, .. } => {
+                Some(from).filter(|_| !inquiry.is_waiting())
+            }
             Stage::Loading { .. } | Stage::Asked(_) => None,
         }
     }
@@ -348,7 +405,7 @@ impl Challenge {
     }
 
     fn operation(&self) -> Operation {
-        let (part, own) = (self.part, self.own.share.slot());
+        let (part, own) = (self.part, self.own.part.share.slot());
         match &self.trial {
             Trial::Possession { nonce, groups } => {
                 let groups = groups.iter().copied().collect();
@@ -356,7 +413,7 @@ impl Challenge {
             }
             Trial::Symbol => Operation::PairSymbols(Symbols { part, lost: own, describe: false }),
             Trial::Fragment { .. } => Operation::Witness { part, lost: own },
-            Trial::Rehearsal { epoch, describe, .. } => {
+            Trial::Rehearsal { epoch, describe } => {
                 Operation::symbols(Symbols { part, lost: own, describe: *describe }, *epoch)
             }
         }
@@ -385,7 +442,12 @@ impl Challenge {
             {
                 Verdict::Open
             }
-            (Trial::Rehearsal { describe, fragment, .. }, response) => {
+            (Trial::Possession { .. } | Trial::Rehearsal { .. }, Response::Refused(refusal))
+                if refusal.kind == RefusalKind::NotFound =>
+            {
+                Verdict::Missing
+            }
+            (Trial::Rehearsal { describe, .. }, response) => {
                 let described = match &response {
                     Response::Symbols { object, .. } | Response::RenewedSymbols { object, .. } => {
                         self.is_described(*describe, object.as_ref())
@@ -393,7 +455,7 @@ impl Challenge {
                     _ => false,
                 };
                 match HelpedSymbol::of(response) {
-                    Some(symbol) if described => self.judge_help(network, &symbol, fragment, &body),
+                    Some(symbol) if described => self.judge_help(network, &symbol, &body),
                     _ => Verdict::Failed,
                 }
             }
@@ -419,19 +481,21 @@ impl Challenge {
 
     fn judge_code(&self, nonce: &[u8; 32], answer: &AuditAnswer) -> Verdict {
         let Self { member, own, descriptor, .. } = self;
-        let (binding, _) = own.commitments(descriptor);
-        if own.share.check_audit(&binding, member.slot, nonce, answer).is_ok() {
+        let (binding, _) = own.part.commitments(descriptor);
+        let share = &own.part.share;
+        if share.check_audit(&binding, member.slot, nonce, answer).is_ok() {
             return Verdict::Passed;
         }
         // Of a pair that a refresh left uncommitted nobody can show anything.
         let committed =
-            binding.commits_to(own.share.slot()) && binding.covers(own.share.slot(), member.slot);
+            binding.commits_to(share.slot()) && binding.covers(share.slot(), member.slot);
         if committed { Verdict::Doubtful(Trial::Symbol) } else { Verdict::Open }
     }
 
     /// Where its row commits to another symbol than the own share gives the writer dealt it so.
     fn judge_symbol(&self, network: &NetworkId, symbol: &HelpedSymbol) -> Verdict {
         let Self { member, own, descriptor, .. } = self;
+        let Own { part: own, .. } = own;
         match symbol.check(&self.asked(network), descriptor, own.renewed.as_ref(), &[]) {
             Err(NoSymbol::Wrong(proof)) => Verdict::Convicted(proof),
             Ok(()) if *symbol.key_symbol.symbol() != own.share.pair_symbol(member.slot) => {
@@ -442,35 +506,29 @@ impl Challenge {
     }
 
     fn is_described(&self, wanted: bool, object: Option<&VouchedDescriptor>) -> bool {
-        !wanted || object.is_some_and(|object| object.descriptor == self.own.object.descriptor)
+        !wanted || object.is_some_and(|object| object.descriptor == self.own.part.object.descriptor)
     }
 
-    fn judge_help(
-        &self,
-        network: &NetworkId,
-        symbol: &HelpedSymbol,
-        fragment: &[u8],
-        symbols: &Bytes,
-    ) -> Verdict {
-        let renewed = self.own.renewed.as_ref();
+    fn judge_help(&self, network: &NetworkId, symbol: &HelpedSymbol, symbols: &Bytes) -> Verdict {
+        let renewed = self.own.part.renewed.as_ref();
         match symbol.check(&self.asked(network), &self.descriptor, renewed, symbols) {
             Err(NoSymbol::Useless) => Verdict::Open,
             Err(NoSymbol::Signature) => Verdict::Failed,
             Err(NoSymbol::Wrong(proof)) => Verdict::Convicted(proof),
-            Ok(()) => self.judge_symbols(fragment, symbols),
+            Ok(()) => self.judge_symbols(symbols),
         }
     }
 
     /// Whether these may be the helper's symbols of its fragment. In a product-matrix code at the MBR
     /// point what two slots would send each other is the same (Rashmi, Shah and Kumar 2011, §IV: M is
     /// symmetric), and Reed-Solomon sends the fragment; of other codes only the length is known.
-    fn judge_symbols(&self, fragment: &[u8], symbols: &Bytes) -> Verdict {
-        let Self { member, descriptor, .. } = self;
+    fn judge_symbols(&self, symbols: &Bytes) -> Verdict {
+        let Self { member, own, descriptor, .. } = self;
         let Ok(code) = descriptor.code.build() else { return Verdict::Failed };
         let layout = code.layout(descriptor.coded_len);
         let fits = match descriptor.code.kind {
             CodeKind::Mbr => {
-                let expected = code.helper_symbols(&layout, member.slot, fragment);
+                let expected = code.helper_symbols(&layout, member.slot, &own.fragment);
                 if expected.is_ok_and(|expected| expected == *symbols) {
                     return Verdict::Passed;
                 }
@@ -492,11 +550,11 @@ impl Challenge {
     fn would_send(&self, fragment: &[u8]) -> Option<Bytes> {
         let code = self.descriptor.code.build().ok()?;
         let layout = code.layout(self.descriptor.coded_len);
-        code.helper_symbols(&layout, self.own.share.slot(), fragment).ok().map(Bytes::from)
+        code.helper_symbols(&layout, self.own.part.share.slot(), fragment).ok().map(Bytes::from)
     }
 
     fn asked<'a>(&'a self, network: &'a NetworkId) -> Helped<'a> {
-        let (helper, lost) = (&self.member.node, self.own.share.slot());
+        let (helper, lost) = (&self.member.node, self.own.part.share.slot());
         Helped { network, helper, part: self.part, lost }
     }
 }

@@ -70,9 +70,13 @@ pub enum Alarm {
 impl Alarm {
     /// What a request means if the answer is that what it asks for is not here.
     pub fn if_not_found(operation: &Operation) -> Option<Self> {
-        let Operation::Audit(audit) = operation else { return None };
-        let PartReference { group, slot, .. } = audit.part;
-        Some(Self::Wanting { group, slot, auditor: audit.auditor })
+        let (part, auditor) = match operation {
+            Operation::Audit(audit) => (audit.part, audit.auditor),
+            Operation::Misfit { part, auditor } => (*part, *auditor),
+            _ => return None,
+        };
+        let PartReference { group, slot, .. } = part;
+        Some(Self::Wanting { group, slot, auditor })
     }
 }
 
@@ -191,9 +195,9 @@ impl Custody {
                 (duty.due, duty.routine, duty.auditor) = (now, false, None);
             }
             Alarm::Wanting { auditor, .. } => {
-                let pause = self.settings.compare_every / WANTING_MAX;
-                if duty.routine && !duty.working && now >= duty.compared + pause {
-                    (duty.due, duty.routine, duty.auditor) = (now, false, Some(auditor));
+                let due = now.max(duty.compared + self.settings.compare_every / WANTING_MAX);
+                if duty.routine && !duty.working {
+                    (duty.due, duty.routine, duty.auditor) = (due, false, Some(auditor));
                 }
             }
         }

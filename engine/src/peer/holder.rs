@@ -175,6 +175,9 @@ pub enum Step {
     Deal(RefreshPlace, Slot, Bytes),
     /// List the key shares of a slot.
     ListShares(GroupId, Slot),
+    /// Reply with what shows that a missing part is its writer's fault
+    /// ([`IllFormed::answer`](super::IllFormed::answer)).
+    Misfit(PartReference),
 }
 
 /// A request that waits for the disk.
@@ -258,6 +261,7 @@ impl Holder {
             Operation::Refresh(step) => Step::Refresh(*step, body),
             Operation::Deal { place, dealer } => Step::Deal(*place, *dealer, body),
             Operation::ListShares { group, slot } => Step::ListShares(*group, *slot),
+            Operation::Misfit { part, .. } => Step::Misfit(*part),
             Operation::Head { .. }
             | Operation::Follow { .. }
             | Operation::SetChanges { .. }
@@ -681,7 +685,7 @@ fn refuse(refusal: Refusal) -> Step {
     Step::Reply(Answer::bare(Response::Refused(refusal)))
 }
 
-fn not_found() -> Refusal {
+pub(super) fn not_found() -> Refusal {
     Refusal::new(RefusalKind::NotFound, "this object is not kept here")
 }
 

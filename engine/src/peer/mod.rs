@@ -26,6 +26,7 @@ mod get;
 mod helped_symbol;
 mod holder;
 mod ill_formed;
+mod inquiry;
 mod put;
 mod rebuilt;
 pub mod refresh;

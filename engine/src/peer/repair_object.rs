@@ -33,8 +33,8 @@ use crate::object::{Descriptor, FragmentRoot};
 use crate::policy::durability;
 use crate::signature::Signature;
 use crate::wire::{
-    Degraded, Operation, PartReference, RefusalKind, Response, Symbols, VouchedDescriptor,
-    canonical,
+    Degraded, MisfitProof, Operation, PartReference, RefusalKind, Response, Symbols,
+    VouchedDescriptor, canonical,
 };
 
 const SYMBOLS_TIMEOUT: Duration = Duration::from_secs(20);
@@ -66,6 +66,8 @@ pub struct RepairObject {
     /// The committed symbols of d helpers give no share with the committed row: those of all others are
     /// asked for.
     contradicted: bool,
+    /// What shows it to others, or that fragments do not fit.
+    misfit: Option<MisfitProof>,
     degrading: Option<Degrading>,
     witnessing: Option<Witnessing>,
     traffic: RepairTraffic,
@@ -142,6 +144,7 @@ impl RepairObject {
             good: BTreeMap::new(),
             share: None,
             contradicted: false,
+            misfit: None,
             degrading: None,
             witnessing: None,
             traffic: RepairTraffic::default(),
@@ -182,6 +185,11 @@ impl RepairObject {
     /// What convicts helpers of wrong symbols before everybody.
     pub fn evidence(&self) -> &[WrongSymbol] {
         &self.evidence
+    }
+
+    /// What shows others that the writer is to blame, if the outcome is [`RepairError::IllFormed`].
+    pub fn misfit(&self) -> Option<&MisfitProof> {
+        self.misfit.as_ref()
     }
 
     /// The next question, if one should be asked now.
@@ -434,6 +442,8 @@ impl RepairObject {
         let mut rebuilt = self.rebuild_share(&known);
         if matches!(rebuilt, Err(RepairError::IllFormed)) && !self.contradicted {
             self.contradicted = true;
+            let symbols = self.first_symbols(known.descriptor.key);
+            self.misfit = known.renewed.is_none().then_some(MisfitProof::Share(symbols));
             if !exhausted {
                 self.known = Some(known);
                 return;
@@ -558,11 +568,16 @@ impl RepairObject {
             let share = share.filter(|share| row.is_some_and(|row| share.matches(&binding, row)));
             return share.ok_or(RepairError::IllFormed);
         }
-        let symbols: Vec<ProvenSymbol> =
-            self.good.values().take(needed).map(|helper| helper.key_symbol.clone()).collect();
+        let symbols = self.first_symbols(known.descriptor.key);
         keyshare::repair(&binding, self.lost, rows, &symbols)
             .map(|(share, _)| share)
             .map_err(|_| RepairError::IllFormed)
+    }
+
+    /// Of d helpers.
+    fn first_symbols(&self, key: KeyParameters) -> Vec<ProvenSymbol> {
+        let helpers = self.good.values().take(key.d().into());
+        helpers.map(|helper| helper.key_symbol.clone()).collect()
     }
 
     fn pair_symbols(&self) -> Vec<(Slot, &Symbol)> {
@@ -665,7 +680,11 @@ impl RepairObject {
                 self.name_liars(&known, &coded);
                 self.finish(&known, fragment, 0);
             }
-            _ => self.outcome = Some(Err(RepairError::IllFormed)),
+            _ => {
+                let slots = fragments.iter().map(|(slot, _)| *slot).collect();
+                self.misfit = Some(MisfitProof::Fragment(slots));
+                self.outcome = Some(Err(RepairError::IllFormed));
+            }
         }
         self.known = Some(known);
     }

@@ -24,8 +24,8 @@ use crate::names::{Epoch, GroupId, NetworkId, ObjectId, Slot};
 use crate::policy::durability;
 use crate::policy::reading::LatencyBook;
 use crate::wire::{
-    Inventory, InventoryPage, InventorySummary, Operation, RepairProgress, Response, canonical,
-    presentable,
+    Inventory, InventoryPage, InventorySummary, MisfitProof, Operation, RepairProgress, Response,
+    canonical, presentable,
 };
 
 const INVENTORY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -83,8 +83,8 @@ pub struct RepairSlot {
     level: bool,
     /// Objects that nobody can rebuild.
     hopeless: u64,
-    /// Those of them whose writers stored parts that do not fit together.
-    ill_formed: BTreeSet<ObjectId>,
+    /// Those of them whose writers stored parts that do not fit together, with proofs where there are any.
+    ill_formed: BTreeMap<ObjectId, Option<MisfitProof>>,
     progress: RepairProgress,
     symbol_use: SymbolUse,
     faults: Vec<Fault>,
@@ -200,7 +200,7 @@ impl RepairSlot {
             listed: 0,
             level: false,
             hopeless: 0,
-            ill_formed: BTreeSet::new(),
+            ill_formed: BTreeMap::new(),
             progress,
             symbol_use: SymbolUse::default(),
             faults: Vec::new(),
@@ -276,7 +276,9 @@ impl RepairSlot {
     }
 
     /// The slot, the epoch of its group, and what was found ill-formed in it.
-    pub(super) fn ill_formed(&self) -> (GroupId, Slot, Epoch, &BTreeSet<ObjectId>) {
+    pub(super) fn ill_formed(
+        &self,
+    ) -> (GroupId, Slot, Epoch, &BTreeMap<ObjectId, Option<MisfitProof>>) {
         (self.group, self.slot, self.epochs.epoch, &self.ill_formed)
     }
 
@@ -524,6 +526,7 @@ impl RepairSlot {
             return;
         };
         let (traffic, faults, listing) = (machine.traffic(), machine.faults().to_vec(), *listing);
+        let misfit = machine.misfit().cloned();
         let room = EVIDENCE_MAX.saturating_sub(self.evidence.len());
         self.evidence.extend(machine.evidence().iter().take(room).cloned());
         self.under_way.remove(&object);
@@ -556,7 +559,7 @@ impl RepairSlot {
                     matches!(error, RepairError::Incomplete { .. } | RepairError::IllFormed);
                 self.hopeless += u64::from(hopeless);
                 if error == RepairError::IllFormed {
-                    self.ill_formed.insert(object);
+                    self.ill_formed.insert(object, misfit);
                 }
                 self.symbol_use.failed += traffic.symbol_bytes;
                 self.fail(&error.to_string());

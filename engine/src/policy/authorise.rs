@@ -147,6 +147,9 @@ pub fn authorise(
         Operation::Audit(audit) => {
             require_current_holder(request, view, audit.part.group, audit.auditor, now)
         }
+        Operation::Misfit { part, auditor } => {
+            require_current_holder(request, view, part.group, *auditor, now)
+        }
         Operation::Degraded(degraded) => {
             require_current_holder(request, view, degraded.part.group, degraded.lost, now)
         }

@@ -5,6 +5,7 @@
 //! (`spec/transport.md`), `spec/wire.md` has the byte tables.
 
 pub mod canonical;
+mod misfit;
 mod refresh;
 mod remark;
 mod request;
@@ -13,6 +14,7 @@ mod shred;
 
 pub(crate) use response::presentable;
 
+pub use misfit::MisfitProof;
 pub use refresh::{
     LISTED_SHARE_LEN_MAX, ListedShare, RefreshPlace, RefreshStage, RefreshStep, RefreshWord,
     SignedPost, list_digest,

@@ -207,6 +207,17 @@ pub enum Operation {
     /// fragment.
     #[n(66)]
     Audit(#[n(0)] Audit),
+    /// Say why a part is not there that the receiver should have, if its writer is to blame. The body of
+    /// the answer is a [`MisfitProof`](super::MisfitProof).
+    #[n(73)]
+    Misfit {
+        /// The part of the one that is audited.
+        #[n(0)]
+        part: PartReference,
+        /// The slot of which the asker is the holder.
+        #[n(1)]
+        auditor: Slot,
+    },
     /// Send the share's addend for a lost slot, under the pads of a set of survivors.
     #[n(65)]
     Degraded(#[n(0)] Degraded),

@@ -171,6 +171,9 @@ pub enum Response {
         #[n(1)]
         hashes: GroupHashes,
     },
+    /// To `Misfit`: the body is a [`MisfitProof`](super::MisfitProof).
+    #[n(73)]
+    Misfit,
     /// To `Degraded`.
     #[n(65)]
     Degraded(#[n(0)] DegradedHelp),

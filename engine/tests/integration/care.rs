@@ -488,6 +488,11 @@ fn a_slot_that_an_auditor_finds_wanting_is_compared_with_it_soon() {
         }
     }
     assert_eq!(compared, [60, 120]);
+    // One question is enough, however soon after a comparison it comes.
+    custody.handle_alarm(125 * SECOND, wanting);
+    assert_eq!(custody.poll_action(149 * SECOND), None);
+    let compare = CustodyAction::Repair(group, held, auditor);
+    assert_eq!(custody.poll_action(180 * SECOND), Some(compare));
 }
 
 #[test]

@@ -14,10 +14,10 @@ use kakera_engine::signature::{Signature, node_id};
 use kakera_engine::wire::canonical::{self, CanonicalError};
 use kakera_engine::wire::{
     Authorisation, BlockForm, DestructionReceipt, GroupRange, HEADER_LEN_MAX, Inventory,
-    InventoryPage, InventorySummary, NodeStatus, Operation, Orders, OrdersPage, PartReference,
-    Read, Receipt, RefreshPlace, RefreshStage, RefreshStep, Refusal, RefusalKind, RenewedShare,
-    RepairProgress, RepairTotals, Request, RequestError, Response, Session, Shred, ShredOrder,
-    Store, Symbols, TEXT_LEN_MAX, VouchedDescriptor, WIRE_VERSION,
+    InventoryPage, InventorySummary, MisfitProof, NodeStatus, Operation, Orders, OrdersPage,
+    PartReference, Read, Receipt, RefreshPlace, RefreshStage, RefreshStep, Refusal, RefusalKind,
+    RenewedShare, RepairProgress, RepairTotals, Request, RequestError, Response, Session, Shred,
+    ShredOrder, Store, Symbols, TEXT_LEN_MAX, VouchedDescriptor, WIRE_VERSION,
 };
 use minicbor::{Decode, Encode};
 use proptest::prelude::*;
@@ -81,6 +81,7 @@ fn operations() -> Vec<(&'static str, Operation)> {
         ),
         ("symbols", Operation::Symbols(Symbols { part: part(), lost: slot(1), describe: true })),
         ("witness", Operation::Witness { part: part(), lost: slot(1) }),
+        ("misfit", Operation::Misfit { part: part(), auditor: slot(1) }),
         ("repair", Operation::Repair { group: GroupId(7), slot: slot(1) }),
         ("status", Operation::Status),
         ("submit", Operation::Submit(Box::new(entry))),
@@ -201,6 +202,7 @@ fn responses() -> Vec<(&'static str, Response)> {
             },
         ),
         ("witness", Response::Witness),
+        ("misfit", Response::Misfit),
         ("repair", Response::Repair(progress)),
         ("status", Response::Status(status)),
         ("status with repairs", Response::Status(told)),
@@ -263,11 +265,20 @@ fn requests_and_pages_are_frozen() {
     let encode = |capability| Request::encode(&Operation::Status, &session(), NOW, capability);
     let page = InventoryPage { objects: vec![ObjectId([1; 32]), ObjectId([2; 32])], more: true };
     let orders = OrdersPage { orders: vec![order()], more_after: Some(ObjectId([2; 32])) };
+    let (_, share, descriptor) = stored();
+    let symbol = share.prove_symbol(&descriptor.binding(), slot(2)).unwrap();
+    let of_share = MisfitProof::Share(vec![symbol]);
+    let of_fragment = MisfitProof::Fragment(vec![slot(1), slot(3)]);
+    for proof in [&of_share, &of_fragment] {
+        assert_closed::<MisfitProof>(&canonical::encode(proof));
+    }
     let found = vec![
         ("request", digest(&encode(None))),
         ("request with capability", digest(&encode(Some(&capability)))),
         ("inventory page", digest(&canonical::encode(&page))),
         ("orders page", digest(&canonical::encode(&orders))),
+        ("misfit of a share", digest(&canonical::encode(&of_share))),
+        ("misfit of a fragment", digest(&canonical::encode(&of_fragment))),
     ];
     assert_frozen(found, &OTHERS);
 }
@@ -420,12 +431,13 @@ proptest! {
     }
 }
 
-const OPERATIONS: [(&str, &str); 25] = [
+const OPERATIONS: [(&str, &str); 26] = [
     ("store", "eb64f44aa7fe911b"),
     ("read", "6b46126729974da9"),
     ("inventory", "345604b3ea67908a"),
     ("symbols", "9e2ca785ef3eb579"),
     ("witness", "1cb4ea595a0fe50f"),
+    ("misfit", "3aa2df0f53a71c7d"),
     ("repair", "751df2ea9f0788a0"),
     ("status", "d33a498f3ed7dcc5"),
     ("submit", "ca1fffb426dfa39c"),
@@ -447,13 +459,14 @@ const OPERATIONS: [(&str, &str); 25] = [
     ("shred", "670d205654cf3a53"),
     ("orders", "d2b13cf30e7ec91e"),
 ];
-const RESPONSES: [(&str, &str); 26] = [
+const RESPONSES: [(&str, &str); 27] = [
     ("refused", "d7304560ef79fcbb"),
     ("stored", "a500c57e7cc0847b"),
     ("read", "889375ea49170e1c"),
     ("inventory", "7c970f716833426d"),
     ("symbols", "5302cdaf0d31c054"),
     ("witness", "3ab9603e00f125b1"),
+    ("misfit", "13de71187f488ab9"),
     ("repair", "6fa77b1a60da4200"),
     ("status", "2060958d24ffc2ff"),
     ("status with repairs", "1ba58ba782681f42"),
@@ -475,9 +488,11 @@ const RESPONSES: [(&str, &str); 26] = [
     ("shredded", "166fe6eb0625fc1c"),
     ("orders", "c1e50455580fc131"),
 ];
-const OTHERS: [(&str, &str); 4] = [
+const OTHERS: [(&str, &str); 6] = [
     ("request", "ef5c14881cc140d5"),
     ("request with capability", "3dcee578574c85e3"),
     ("inventory page", "982b408903763f71"),
     ("orders page", "08fa896d0d264699"),
+    ("misfit of a share", "c0cea2cac91318c4"),
+    ("misfit of a fragment", "52265533421c7af5"),
 ];

@@ -8,8 +8,8 @@ use kakera_engine::object::GroupHashes;
 use kakera_engine::signature::{Signature, node_id};
 use kakera_engine::wire::{
     Audit, Authorisation, BlockForm, Degraded, DestructionReceipt, GroupRange, Inventory,
-    InventoryPage, InventorySummary, ListedShare, NodeStatus, Operation, Orders, OrdersPage,
-    PartReference, ProvenValue, Read, Receipt, RefreshPlace, RefreshStage, RefreshStep,
+    InventoryPage, InventorySummary, ListedShare, MisfitProof, NodeStatus, Operation, Orders,
+    OrdersPage, PartReference, ProvenValue, Read, Receipt, RefreshPlace, RefreshStage, RefreshStep,
     RefreshWord, Refusal, RefusalKind, RenewedShare, RepairProgress, RepairTotals, Request,
     Response, Session, Shred, ShredOrder, SignedPost, Store, SymbolStatement, Symbols,
     VouchedDescriptor, canonical,
@@ -51,6 +51,14 @@ pub(crate) fn proven_values() -> Vec<Vec<u8>> {
         ProvenValue { value, proof },
         ProvenValue { value: None, proof: absence },
     ])]
+}
+
+pub(crate) fn misfit_proofs() -> Vec<Vec<u8>> {
+    let (binding, lost) = (object::descriptor().binding(), object::lost_slot());
+    let shares = &object::sealed().shares;
+    let symbols = shares.iter().filter_map(|share| share.prove_symbol(&binding, lost)).collect();
+    let proofs = [MisfitProof::Share(symbols), MisfitProof::Fragment(object::slots().to_vec())];
+    proofs.iter().map(canonical::encode).collect()
 }
 
 pub(crate) fn inventory_pages() -> Vec<Vec<u8>> {
@@ -142,6 +150,7 @@ fn all_operations() -> Vec<Operation> {
         }),
         Operation::Symbols(Symbols { part: part(), lost, describe: true }),
         Operation::Witness { part: part(), lost },
+        Operation::Misfit { part: part(), auditor: lost },
         Operation::Repair { group, slot },
         Operation::Status,
         Operation::Head { nonce: [1; 32] },
@@ -195,6 +204,7 @@ fn all_responses() -> Vec<Response> {
         Response::Orders,
         Response::Inventory,
         Response::Witness,
+        Response::Misfit,
         Response::Repair(RepairProgress {
             objects_found: 5,
             liars: vec![node_id(&holder)],

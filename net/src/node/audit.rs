@@ -28,10 +28,9 @@ impl Node {
             auditor.handle_state(view.state(), view.head().header.beacon);
             while let Some(action) = auditor.poll_action(start.elapsed()) {
                 match action {
-                    AuditAction::Load { group, slot, after, fragment } => {
+                    AuditAction::Load { group, slot, after } => {
                         let node = Arc::clone(&self);
-                        let loaded = blocking(move || node.load((group, slot), after, fragment));
-                        let loaded = loaded.await;
+                        let loaded = blocking(move || node.load((group, slot), after)).await;
                         let mut nonce = [0; 32];
                         system_random().fill_bytes(&mut nonce);
                         auditor.handle_loaded(loaded, nonce);
@@ -61,20 +60,12 @@ impl Node {
     }
 
     /// What is kept of the first object of a slot after one, or of the first of all.
-    fn load(
-        &self,
-        (group, slot): (GroupId, Slot),
-        after: ObjectId,
-        with_fragment: bool,
-    ) -> Option<Loaded> {
+    fn load(&self, (group, slot): (GroupId, Slot), after: ObjectId) -> Option<Loaded> {
         let next = |after| self.store.objects(group, slot, after, 1).first().copied();
         let object = next(Some(after)).or_else(|| next(None))?;
         let reference = PartReference { group, slot, object };
         let part = disk::describe(&self.store, &reference).ok().flatten()?;
-        let fragment = match with_fragment {
-            true => Some(self.store.whole_fragment(&reference).ok().flatten()?.into()),
-            false => None,
-        };
+        let fragment = self.store.whole_fragment(&reference).ok().flatten()?.into();
         Some(Loaded { object, part, fragment })
     }
 }

@@ -198,7 +198,7 @@ impl Node {
         disk::shred(&self.store, (group, object), order, Some(quota))
     }
 
-    fn lock_ill_formed(&self) -> MutexGuard<'_, IllFormed> {
+    pub(super) fn lock_ill_formed(&self) -> MutexGuard<'_, IllFormed> {
         self.ill_formed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -71,7 +71,13 @@ impl Node {
                 Answer::bare(Response::Status(status))
             }
             Ok(Step::Refresh(step, body)) => self.go_on(step, body).await,
-            Ok(Step::Disk(..) | Step::Ledger(_) | Step::Deal(..) | Step::ListShares(..)) => {
+            Ok(
+                Step::Disk(..)
+                | Step::Ledger(_)
+                | Step::Deal(..)
+                | Step::ListShares(..)
+                | Step::Misfit(_),
+            ) => {
                 unreachable!("run ends with the disk's answer")
             }
             Err(panic) => {
@@ -106,17 +112,19 @@ impl Node {
             let result = self.perform(wanted);
             step = self.holder.handle_disk(&*view, now, pending, result);
         }
+        let step = match step {
+            Step::Ledger(operation) => Step::Reply(self.answer_from_chain(&operation, now)),
+            Step::Deal(place, dealer, rows) => Step::Reply(self.take_rows(&place, dealer, &rows)),
+            Step::ListShares(group, slot) => Step::Reply(self.list_shares(group, slot)),
+            Step::Misfit(part) => Step::Reply(self.lock_ill_formed().answer(&part)),
+            step => step,
+        };
         if let (Some(alarm), Step::Reply(answer)) = (if_not_found, &step)
             && answer.is_not_found()
         {
             let _ = self.alarms.try_send(alarm);
         }
-        match step {
-            Step::Ledger(operation) => Step::Reply(self.answer_from_chain(&operation, now)),
-            Step::Deal(place, dealer, rows) => Step::Reply(self.take_rows(&place, dealer, &rows)),
-            Step::ListShares(group, slot) => Step::Reply(self.list_shares(group, slot)),
-            step => step,
-        }
+        step
     }
 
     /// Asks the disk, and remembers to repair what it lost.

@@ -283,7 +283,8 @@ impl Network {
         self.client_of(&identity)
     }
 
-    async fn submitter(&mut self) -> Arc<Identity> {
+    /// A machine that was enrolled to store.
+    pub async fn submitter(&mut self) -> Arc<Identity> {
         let identity = Arc::new(new_identity());
         let roles = Roles { storage: false, submitter: true };
         let operator = self.clients % self.operators.len();
@@ -333,7 +334,8 @@ impl Network {
         client.close().await;
     }
 
-    fn client_of(&self, identity: &Arc<Identity>) -> Client {
+    /// Its client.
+    pub fn client_of(&self, identity: &Arc<Identity>) -> Client {
         let (network, identity) = (self.file.clone(), Arc::clone(identity));
         Client::new(ClientSettings { network, identity, seen: None }).expect("a client")
     }

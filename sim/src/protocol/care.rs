@@ -63,7 +63,7 @@ impl<E> World<E> {
     fn audit(&mut self, node: usize) {
         while let Some(action) = self.nodes[node].auditor.poll_action(self.now) {
             match action {
-                AuditAction::Load { group, slot, after, .. } => {
+                AuditAction::Load { group, slot, after } => {
                     let mut nonce = [0; 32];
                     self.rng.fill_bytes(&mut nonce);
                     let node = &mut self.nodes[node];

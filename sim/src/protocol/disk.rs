@@ -159,7 +159,7 @@ impl Disk {
         let next = self.of_slot(group, slot, Some(after)).next();
         let object = next.or_else(|| self.of_slot(group, slot, None).next())?;
         let kept = self.parts.get(&PartReference { group, slot, object })?;
-        Some(Loaded { object, part: kept.stored(), fragment: Some(kept.fragment.clone()) })
+        Some(Loaded { object, part: kept.stored(), fragment: kept.fragment.clone() })
     }
 
     /// Changes a byte of a fragment; false if there is none to change.

@@ -7,7 +7,9 @@ use kakera_engine::names::{NetworkId, ObjectId, Slot};
 use kakera_engine::object::{Descriptor, GroupHashes};
 use kakera_engine::peer::{Answer, StoredPart};
 use kakera_engine::signature::Signature;
-use kakera_engine::wire::{InventoryPage, Operation, Response, SymbolStatement, canonical};
+use kakera_engine::wire::{
+    InventoryPage, MisfitProof, Operation, PartReference, Response, SymbolStatement, canonical,
+};
 use minicbor::{Decode, Encode};
 
 use super::Disk;
@@ -59,6 +61,8 @@ pub enum Lie {
     OldShare,
     /// As a dealer in a refresh: other rows than were dealt.
     Rows,
+    /// To an auditor: that what it lacks is the writer's fault.
+    Excuse,
 }
 
 impl Lie {
@@ -81,6 +85,7 @@ impl Lie {
             }
             Operation::Degraded(_) => self == Self::DegradedPart && falsify_part(answer),
             Operation::Inventory(inventory) => self.list(inventory.after, answer),
+            Operation::Misfit { part, .. } => self == Self::Excuse && accuse_writer(part, answer),
             _ => false,
         }
     }
@@ -228,6 +233,14 @@ fn falsify_part(answer: &mut Answer) -> bool {
     let place = bytes.len() - 1;
     bytes[place] ^= 1;
     replace(help, &bytes)
+}
+
+/// The fragments of all others do not fit, it says.
+fn accuse_writer(part: &PartReference, answer: &mut Answer) -> bool {
+    let others = Slot::all(u8::MAX).filter(|slot| *slot != part.slot);
+    let body = canonical::encode(&MisfitProof::Fragment(others.collect())).into();
+    *answer = Answer { response: Response::Misfit, body };
+    true
 }
 
 fn forge_receipt(answer: &mut Answer) -> bool {

@@ -262,6 +262,7 @@ impl Node {
     fn refresh(&mut self, step: Step, rng: &mut ChaCha8Rng) -> Answer {
         let outcome = match step {
             Step::Reply(answer) => return answer,
+            Step::Misfit(part) => return self.ill_formed.answer(&part),
             Step::ListShares(group, slot) => {
                 let body = canonical::encode(&self.disk.list(group, slot)).into();
                 return Answer { response: Response::Shares, body };

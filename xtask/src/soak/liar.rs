@@ -127,6 +127,7 @@ impl Liar {
                 }
             }
             Deceit::Storage => {
+                tell(Lie::Excuse);
                 if matches!(
                     operation,
                     Operation::Read(_)

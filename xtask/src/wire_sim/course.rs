@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::load::Load;
 use super::storm::Storm;
-use super::{Outcome, judge};
+use super::{Outcome, judge, misfits};
 
 /// Machines that may join in place of those that die.
 const NEWCOMERS_MAX: usize = 100;
@@ -92,6 +92,8 @@ async fn weather(
     tell("the first records are put, the storm begins");
 
     let used = load.groups(network).await;
+    let ill_formed = misfits::put(seed, network, &used).await?;
+    tell("ill-formed objects are put");
     let mut storm = Storm::new(seed, wire.clone(), Arc::clone(&ledger), used);
     storm.plant_liars(network).await?;
     storm.rage(network, trouble).await;
@@ -124,6 +126,7 @@ async fn weather(
         counts,
         faults,
         load,
+        ill_formed,
         judged,
     })
 }

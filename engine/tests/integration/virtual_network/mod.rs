@@ -59,7 +59,7 @@ pub(crate) struct VirtualNode {
     pub(crate) disk: Disk,
     holder: Holder,
     seats: Seats,
-    ill_formed: IllFormed,
+    pub(crate) ill_formed: IllFormed,
     pub(crate) up: bool,
     /// It answers and does not follow the ledger.
     pub(crate) asleep: bool,

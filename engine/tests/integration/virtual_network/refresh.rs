@@ -106,9 +106,12 @@ impl VirtualNetwork {
         }
     }
 
-    /// What a storage node's driver does for a refresh.
+    /// What a storage node's driver does for a refresh, or where a part is missing.
     pub(super) fn serve_refresh(&mut self, receiver: NodeId, step: Step) -> Answer {
         let outcome = match step {
+            Step::Misfit(part) => {
+                return self.nodes.get_mut(&receiver).unwrap().ill_formed.answer(&part);
+            }
             Step::ListShares(group, slot) => {
                 let list = self.nodes[&receiver].disk.list(group, slot);
                 let body = canonical::encode(&list).into();
