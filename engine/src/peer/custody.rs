@@ -120,12 +120,13 @@ struct Duty {
     working: bool,
     /// Damaged again while it was worked on.
     again: bool,
-    /// Who found it wanting, and is looked at first.
+    /// Who found it wanting, and is looked at next, soon but not at once. Visits go on meanwhile: one that
+    /// always finds something wanting keeps nobody from looking at others.
     auditor: Option<Slot>,
     attempts: u32,
     /// When it was found whole the last time.
     compared: Duration,
-    /// When it is repaired, unless it is left to visits.
+    /// When it is repaired, if it is not left to visits.
     due: Duration,
     /// It was whole the last time and nothing urges to look again.
     routine: bool,
@@ -195,9 +196,8 @@ impl Custody {
                 (duty.due, duty.routine, duty.auditor) = (now, false, None);
             }
             Alarm::Wanting { auditor, .. } => {
-                let due = now.max(duty.compared + self.settings.compare_every / WANTING_MAX);
-                if duty.routine && !duty.working {
-                    (duty.due, duty.routine, duty.auditor) = (due, false, Some(auditor));
+                if duty.routine {
+                    duty.auditor.get_or_insert(auditor);
                 }
             }
         }
@@ -214,6 +214,7 @@ impl Custody {
             (duty.whole, duty.attempts, duty.compared) = (duty.whole || !again, 0, now);
         } else {
             duty.attempts += 1;
+            duty.auditor = None;
             duty.due = now + repair_pause(duty.attempts).min(every);
         }
         if again {
@@ -254,7 +255,7 @@ impl Custody {
         let idle = self.duties.values().filter(|duty| !duty.working);
         let visit_at = if self.uncompared.is_empty() { self.visit_at } else { Duration::ZERO };
         let work = idle.map(|duty| match duty.routine {
-            true => self.routine_at.max(visit_at),
+            true => self.routine_at.max(visit_at).min(duty.due_at(self.settings)),
             false => duty.due,
         });
         work.filter(|_| !self.is_busy()).chain(tells).min()
@@ -265,10 +266,12 @@ impl Custody {
     }
 
     fn poll_repair(&mut self, now: Duration) -> Option<CustodyAction> {
-        let due = |duty: &Duty| !duty.working && !duty.routine && duty.due <= now;
+        let settings = self.settings;
+        let due = |duty: &Duty| !duty.working && duty.due_at(settings) <= now;
         let due = self.duties.iter_mut().filter(|(_, duty)| due(duty));
         // Those that the ledger waits for come first.
-        let first = due.min_by_key(|(_, duty)| (!duty.filling || duty.whole, duty.due));
+        let first =
+            due.min_by_key(|(_, duty)| (!duty.filling || duty.whole, duty.due_at(settings)));
         let (&(group, slot), duty) = first?;
         duty.working = true;
         Some(CustodyAction::Repair(group, slot, duty.auditor.take()))
@@ -324,6 +327,17 @@ impl Custody {
     pub fn slots(&self) -> (usize, usize) {
         let wanting = self.duties.values().filter(|duty| !duty.whole).count();
         (self.duties.len(), wanting)
+    }
+}
+
+impl Duty {
+    /// When it is repaired, or compared with an auditor that found it wanting; visits apart.
+    fn due_at(&self, settings: CustodySettings) -> Duration {
+        match (self.routine, self.auditor) {
+            (false, _) => self.due,
+            (true, Some(_)) => self.compared + settings.compare_every / WANTING_MAX,
+            (true, None) => Duration::MAX,
+        }
     }
 }
 

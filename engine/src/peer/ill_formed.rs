@@ -9,6 +9,8 @@ use crate::wire::{MisfitProof, PartReference, Response, canonical};
 
 /// The most slots that the proofs at hand name together: at 300 bytes each about a mebibyte.
 const PROOF_SLOTS_MAX: usize = 4096;
+/// The most objects that are tried again by one repair because auditors ask for them.
+const RETRIED_MAX: usize = 8;
 
 /// Objects that the repairs of a node found ill-formed: their writers stored parts that do not fit
 /// together. A repair that is told of them ([`RepairSlot::without`]) does not try
@@ -20,6 +22,8 @@ pub struct IllFormed {
     found: BTreeMap<(GroupId, Slot), (Epoch, BTreeSet<ObjectId>)>,
     /// The newest last.
     proofs: VecDeque<(PartReference, MisfitProof)>,
+    /// Forgotten since the last repair.
+    retried: usize,
 }
 
 impl IllFormed {
@@ -32,6 +36,7 @@ impl IllFormed {
     /// Takes what a repair has found.
     pub fn learn(&mut self, repair: &RepairSlot) {
         let (group, slot, found_in, found) = repair.ill_formed();
+        self.retried = 0;
         if found.is_empty() {
             return;
         }
@@ -54,8 +59,11 @@ impl IllFormed {
             let body = canonical::encode(proof).into();
             return Answer { response: Response::Misfit, body };
         }
-        if let Some((_, objects)) = self.found.get_mut(&(part.group, part.slot)) {
-            objects.remove(&part.object);
+        if let Some((_, objects)) = self.found.get_mut(&(part.group, part.slot))
+            && self.retried < RETRIED_MAX
+            && objects.remove(&part.object)
+        {
+            self.retried += 1;
         }
         Answer::bare(Response::Refused(not_found()))
     }
@@ -104,5 +112,11 @@ mod tests {
         ill_formed.keep(part(0), proof());
         assert!(matches!(ill_formed.answer(&part(0)).response, Response::Misfit));
         assert!(ill_formed.answer(&part(1)).is_not_found());
+
+        // Nor is everything, whoever asks for it.
+        ill_formed.proofs.clear();
+        (0..kept).for_each(|number| drop(ill_formed.answer(&part(number))));
+        let known = ill_formed.of(group, slot, Epoch(3));
+        assert_eq!(known.len(), usize::from(kept) + 1 - RETRIED_MAX);
     }
 }

@@ -140,8 +140,7 @@ impl Inquiry {
                 self.ask_for_proof();
                 return Finding::Later;
             }
-            // It is another machine's concern by now, or it is not reached.
-            Err(AskFailure::Unreachable | AskFailure::NotAdmitted) => return Finding::Excused,
+            // Who is not reached now could be reached a moment ago, and said that it has nothing.
             _ => return self.ask_others(),
         };
         match canonical::decode(&body, BODY_LEN_MAX) {

@@ -493,6 +493,19 @@ fn a_slot_that_an_auditor_finds_wanting_is_compared_with_it_soon() {
     assert_eq!(custody.poll_action(149 * SECOND), None);
     let compare = CustodyAction::Repair(group, held, auditor);
     assert_eq!(custody.poll_action(180 * SECOND), Some(compare));
+    custody.handle_repaired(180 * SECOND, group, held, true);
+
+    // One that never stops asking keeps the node from nobody's visit.
+    let mut hosts = BTreeSet::new();
+    for second in 181..180 + 5 * 600 {
+        let now = second * SECOND;
+        custody.handle_alarm(now, wanting);
+        if let Some(CustodyAction::Repair(_, _, helper)) = custody.poll_action(now) {
+            hosts.extend(helper);
+            custody.handle_repaired(now, group, held, true);
+        }
+    }
+    assert_eq!(hosts.len(), 4, "all others of the group: {hosts:?}");
 }
 
 #[test]
