@@ -7,7 +7,7 @@ use super::{FormatError, FragmentRoot, OBJECT_LEN_MAX, require};
 use crate::code::CodeParameters;
 use crate::hash::hash;
 use crate::keyshare::{Binding, KeyParameters, RenewedRows, RowHash};
-use crate::names::{Epoch, GroupId, ObjectId};
+use crate::names::{Epoch, GroupId, ObjectId, Slot};
 use crate::seal::{Suite, padme};
 use crate::wire::canonical;
 
@@ -106,6 +106,11 @@ impl Descriptor {
             Some(renewed) => (renewed.binding(self.key, &self.salt), &renewed.rows),
             None => (self.binding(), &self.rows),
         }
+    }
+
+    /// Whether these bytes are the fragment of a slot: whether its root is of them.
+    pub fn is_fragment(&self, slot: Slot, bytes: &[u8]) -> bool {
+        self.fragment_roots.get(slot.index()) == Some(&FragmentRoot::of(bytes))
     }
 
     /// Whether its holders may destroy it at `now`, Unix seconds.

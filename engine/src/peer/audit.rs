@@ -12,6 +12,8 @@
 //! other is asked at once for what proves its side, its committed symbol or its whole fragment, before it
 //! is blamed.
 //!
+//! Where the part is not there at all, who is to blame is found out first (`inquiry`).
+//!
 //! Any other failure proves nothing: the object may just not have come there yet. Whoever fails several
 //! audits of one kind in a row and passes none is named to the validators, who count the accusers
 //! ([`Watch`](super::Watch)).
@@ -30,7 +32,7 @@ use crate::hash::hash;
 use crate::keyshare::AuditAnswer;
 use crate::ledger::{Group, State, WrongSymbol};
 use crate::names::{Epoch, GroupId, NetworkId, NodeId, ObjectId, Slot};
-use crate::object::{Descriptor, FragmentRoot, GroupHashes};
+use crate::object::{Descriptor, GroupHashes};
 use crate::policy::audit::sample;
 use crate::wire::{
     Audit, Operation, PartReference, RefusalKind, Response, Symbols, VouchedDescriptor,
@@ -284,9 +286,9 @@ impl Auditor {
             // Whose own part rotted can compare nothing, nor is there anything to compare where a
             // refresh left the pair uncommitted.
             Test::Rehearsal => {
-                let root = descriptor.fragment_roots.get(own.share.slot().index());
-                let covered = own.commitments(&descriptor).0.covers(own.share.slot(), member.slot);
-                if root != Some(&FragmentRoot::of(&fragment)) || !covered {
+                let slot = own.share.slot();
+                let covered = own.commitments(&descriptor).0.covers(slot, member.slot);
+                if !covered || !descriptor.is_fragment(slot, &fragment) {
                     return;
                 }
                 // As of a newcomer, some questions ask for the description.
@@ -432,7 +434,8 @@ impl Challenge {
                 None => Verdict::Failed,
             },
             (Trial::Fragment { symbols }, Response::Witness)
-                if self.is_fragment(&body) && self.would_send(&body).as_ref() == Some(symbols) =>
+                if self.descriptor.is_fragment(self.member.slot, &body)
+                    && self.would_send(&body).as_ref() == Some(symbols) =>
             {
                 Verdict::Open
             }
@@ -534,16 +537,10 @@ impl Challenge {
                 }
                 return Verdict::Doubtful(Trial::Fragment { symbols: symbols.clone() });
             }
-            CodeKind::Rs => self.is_fragment(symbols),
+            CodeKind::Rs => descriptor.is_fragment(member.slot, symbols),
             _ => symbols.len() as u64 == layout.symbols_len(),
         };
         if fits { Verdict::Passed } else { Verdict::Failed }
-    }
-
-    /// Whether this is the other's fragment.
-    fn is_fragment(&self, bytes: &[u8]) -> bool {
-        let root = self.descriptor.fragment_roots.get(self.member.slot.index());
-        root == Some(&FragmentRoot::of(bytes))
     }
 
     /// What a helper with this fragment sends to the own slot.

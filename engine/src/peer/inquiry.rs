@@ -21,7 +21,7 @@ use bytes::Bytes;
 use super::{Answer, AskFailure, Member, StoredPart};
 use crate::keyshare::{self, ProvenSymbol, RepairError};
 use crate::names::{GroupId, Slot};
-use crate::object::{Descriptor, FragmentRoot};
+use crate::object::Descriptor;
 use crate::policy::durability::repair_helpers;
 use crate::wire::{
     BODY_LEN_MAX, MisfitProof, Operation, PartReference, Response, Symbols, canonical,
@@ -115,7 +115,7 @@ impl Inquiry {
             }
             Stage::Fragments { fragments, .. } => {
                 if let Ok(Answer { response: Response::Witness, body }) = answer
-                    && is_fragment(&self.descriptor, member.slot, &body)
+                    && self.descriptor.is_fragment(member.slot, &body)
                 {
                     fragments.insert(member.slot, body);
                 }
@@ -184,7 +184,7 @@ impl Inquiry {
                 self.next = Some((*member, Operation::Witness { part, lost }));
                 return Finding::Open;
             }
-            if is_fragment(descriptor, slot, &own.fragment) {
+            if descriptor.is_fragment(slot, &own.fragment) {
                 fragments.insert(slot, own.fragment.clone());
             }
         }
@@ -201,7 +201,7 @@ impl Inquiry {
             fragments.iter().map(|(slot, bytes)| (*slot, &bytes[..])).collect();
         let coded = code.decode(&layout, &fragments).ok();
         let fragment = coded.and_then(|coded| code.encode_slot(&layout, &coded, accused.slot).ok());
-        fragment.is_some_and(|fragment| is_fragment(descriptor, accused.slot, &fragment))
+        fragment.is_some_and(|fragment| descriptor.is_fragment(accused.slot, &fragment))
     }
 
     fn ask_others(&mut self) -> Finding {
@@ -231,8 +231,4 @@ impl Inquiry {
         self.next = Some((member, Operation::PairSymbols(symbols)));
         Finding::Open
     }
-}
-
-fn is_fragment(descriptor: &Descriptor, slot: Slot, bytes: &[u8]) -> bool {
-    descriptor.fragment_roots.get(slot.index()) == Some(&FragmentRoot::of(bytes))
 }

@@ -29,7 +29,7 @@ use crate::keyshare::{
 };
 use crate::ledger::{GroupEpochs, WrongSymbol};
 use crate::names::{Epoch, GroupId, NetworkId, ObjectId, Slot};
-use crate::object::{Descriptor, FragmentRoot};
+use crate::object::Descriptor;
 use crate::policy::durability;
 use crate::signature::Signature;
 use crate::wire::{
@@ -743,8 +743,7 @@ impl Known {
     }
 
     fn is_fragment(&self, slot: Slot, bytes: &[u8]) -> bool {
-        let root = self.descriptor.fragment_roots.get(slot.index());
-        bytes.len() as u64 == self.layout.fragment_len() && root == Some(&FragmentRoot::of(bytes))
+        bytes.len() as u64 == self.layout.fragment_len() && self.descriptor.is_fragment(slot, bytes)
     }
 }
 
